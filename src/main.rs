@@ -1,0 +1,3 @@
+//! The `paybridge` command.
+
+fn main() {}

@@ -1,0 +1,129 @@
+//! The payment providers: for each, how its webhooks are authenticated and what they mean.
+//! Pure: nothing below here does input or output, reads a clock, or knows HTTP servers, Kafka, metrics or logs.
+//!
+//! Adding a provider: a file here, its messages under `proto/`, its fixtures, and one line in the list below.
+
+pub mod event;
+pub mod event_id;
+pub mod json;
+pub mod keys;
+pub mod money;
+pub mod webhook;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+pub use event::{Content, Encoded, EventIds, EventType, Normalized, Payload, Undecodable};
+pub use event_id::EventId;
+pub use keys::{KeyFileError, KeyFiles};
+pub use webhook::{AuthenticWebhook, KeyId, Proof, RawWebhook, Rejected, Unverified};
+
+use crate::config::section::{Section, SectionError};
+
+/// Declares each provider's module and lists what it exports as `PROVIDER`.
+macro_rules! providers {
+    ($($module:ident,)*) => {
+        $(pub mod $module;)*
+        /// Every provider that this version speaks to.
+        pub static PROVIDERS: &[&dyn Provider] = &[$(&$module::PROVIDER,)*];
+    };
+}
+
+// One line a provider.
+providers! {
+    smart_glocal,
+}
+
+/// A payment provider: what is the same for all its sources.
+pub trait Provider: Sync {
+    /// Its name in configuration, topics and metadata: lower case with hyphens.
+    fn name(&self) -> &'static str;
+
+    /// Every event type it has, one topic each.
+    fn event_types(&self) -> &'static [EventType];
+
+    /// The request headers that authentication reads, in lower case; kept as evidence.
+    fn evidence_headers(&self) -> &'static [&'static str];
+
+    /// Makes a source of its settings and key files.
+    ///
+    /// # Errors
+    /// Which setting or key file cannot be used, and why.
+    fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError>;
+
+    /// Makes a sender of sample webhooks for such a source: for trying, staging and demonstration.
+    /// `signing_key` is needed where the settings hold only the public half.
+    ///
+    /// # Errors
+    /// Which setting or key file cannot be used, and why.
+    fn sender(
+        &self,
+        section: &Section,
+        files: &dyn KeyFiles,
+        signing_key: Option<&Path>,
+    ) -> Result<Box<dyn Sender>, ConfigureError>;
+}
+
+/// One configured source of webhooks: a provider's rules with this user's keys.
+pub trait Source: Send + Sync {
+    /// Proves where a webhook comes from, before anything in it is believed.
+    /// Its `received_at` is the present.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    fn authenticate(&self, webhook: &RawWebhook) -> Result<Proof, Unverified>;
+
+    /// Understands an authentic webhook of the source named `source` as far as it can be.
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized;
+
+    /// Whether a longer path than the source's own is one of its webhooks.
+    fn takes_longer_paths(&self) -> bool {
+        false
+    }
+
+    /// The keys it verifies with.
+    fn key_ids(&self) -> Vec<KeyId>;
+}
+
+/// Sends what a provider would send.
+pub trait Sender: Send + Sync {
+    /// A correctly signed sample of `event_type` with current times; samples with different numbers are different events.
+    fn sample(&self, event_type: &EventType, now: Timestamp, number: u64) -> SignedWebhook;
+}
+
+/// A webhook ready to be sent.
+#[derive(Clone, Debug)]
+pub struct SignedWebhook {
+    /// What to put behind the source's path, without a leading slash; may be empty.
+    pub path_suffix: String,
+    /// Headers to send.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why a source cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// A key of the section is unknown, missing, or of the wrong type.
+    #[error(transparent)]
+    Section(#[from] SectionError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// A setting's value cannot be used.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key inside the source's section.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+/// The provider of this name.
+pub fn find(name: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().copied().find(|provider| provider.name() == name)
+}

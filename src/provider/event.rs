@@ -1,0 +1,92 @@
+//! What a provider makes of an authentic webhook: one event, one unknown type, or something undecodable; never nothing.
+//! Must not know Kafka, HTTP, or any provider.
+
+use jiff::Timestamp;
+
+use super::event_id::EventId;
+use crate::message::event::v1::QuarantineReason;
+
+/// One kind of event, one topic, one message type.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EventType {
+    /// The event type's part of the topic's name, lower case with hyphens: `ready-to-confirm`.
+    pub topic_part: &'static str,
+    /// The message's full protobuf name: `paybridge.smart_glocal.v1.ReadyToConfirm`.
+    pub message: &'static str,
+    /// Whether the message has fields of its own or only carries the body.
+    pub payload: Payload,
+}
+
+/// Whether a message can stand for the bytes it was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The fields say what the body said.
+    Typed,
+    /// The body's bytes are the message; evidence is never reduced to a hash for these.
+    Raw,
+}
+
+/// An authentic webhook, understood as far as it can be.
+pub struct Normalized {
+    /// The event type as on the wire; empty when the body does not tell.
+    pub event_type: String,
+    /// The ids under which this event may be known.
+    pub ids: EventIds,
+    /// The payment's or session's id; empty when the body does not tell.
+    pub subject: String,
+    /// The record's key; without one it is the event id.
+    pub key: Option<String>,
+    /// The provider's clock, when it gives one.
+    pub occurred_at: Option<Timestamp>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an authentic webhook says.
+pub enum Content {
+    /// An event of a known type.
+    Event(Encoded),
+    /// A type that this version does not know.
+    Unrecognized,
+    /// A body that does not fit its contract.
+    Undecodable(Undecodable),
+}
+
+/// A message without its metadata (field 1), in protobuf's wire format: metadata is put in front of it.
+pub struct Encoded {
+    /// Its type and so its topic.
+    pub event_type: &'static EventType,
+    /// The fields from number 2 on.
+    pub fields: Vec<u8>,
+}
+
+impl Encoded {
+    /// Encodes a message whose metadata is still unset.
+    pub fn new(event_type: &'static EventType, message: &impl prost::Message) -> Self {
+        Self { event_type, fields: message.encode_to_vec() }
+    }
+}
+
+/// The ids under which one event may be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventIds {
+    /// The event's id.
+    pub id: EventId,
+    /// The id it had if it was first received in the hour before; only for bodies that can repeat legitimately.
+    pub hour_before: Option<EventId>,
+}
+
+impl From<EventId> for EventIds {
+    fn from(id: EventId) -> Self {
+        Self { id, hour_before: None }
+    }
+}
+
+/// Why an authentic body is not an event: names fields, never values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    /// The class, for metrics and alerts.
+    pub reason: QuarantineReason,
+    /// Which field, and what is wrong with it.
+    pub detail: String,
+}

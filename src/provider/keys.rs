@@ -1,0 +1,184 @@
+//! Key files' contents, told apart by kind: PEM public and private keys, and shared secrets.
+//! Must not read files itself: `config` does, through [`KeyFiles`]. No error here holds a byte of a key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::webhook::KeyId;
+
+/// Reads key files for providers.
+pub trait KeyFiles {
+    /// The bytes of one file.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>>;
+}
+
+/// A key file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else than the key that belongs there.
+    #[error("{}: {problem}", path.display())]
+    WrongContent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+}
+
+/// An RSA public key, ready to verify.
+pub struct PublicKey {
+    /// Its id.
+    pub id: KeyId,
+    key: ParsedPublicKey,
+}
+
+impl PublicKey {
+    /// Whether `signature` is this key's RSASSA-PKCS1-v1_5 signature with SHA-256 over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify_sig(message, signature).is_ok()
+    }
+}
+
+/// A secret that both sides share.
+pub struct Secret {
+    /// Its id.
+    pub id: KeyId,
+    /// Its bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Secret {
+    /// A secret of these bytes.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { id: key_id(&bytes), bytes }
+    }
+}
+
+/// The id of a key with these bytes.
+fn key_id(bytes: &[u8]) -> KeyId {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = digest;
+    let half = u64::from_be_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth]);
+    KeyId(Arc::from(format!("{half:016x}")))
+}
+
+/// Every RSA public key in the PEM files, at least one a file.
+///
+/// # Errors
+/// A file that is unreadable, holds no PEM public key, or holds a private one.
+pub fn public_keys(files: &dyn KeyFiles, paths: &[PathBuf]) -> Result<Vec<PublicKey>, KeyFileError> {
+    let mut keys = Vec::new();
+    for path in paths {
+        let pem = read(files, path)?;
+        let before = keys.len();
+        for section in <(SectionKind, Vec<u8>) as PemObject>::pem_slice_iter(&pem) {
+            let (kind, der) = section.map_err(|_| wrong(path, "this is not PEM"))?;
+            keys.push(public_key(path, kind, &der)?);
+        }
+        if keys.len() == before {
+            return Err(wrong(path, "there is no PEM public key in it: it begins with -----BEGIN PUBLIC KEY-----"));
+        }
+    }
+    Ok(keys)
+}
+
+fn public_key(path: &Path, kind: SectionKind, der: &[u8]) -> Result<PublicKey, KeyFileError> {
+    match kind {
+        SectionKind::PublicKey => {
+            let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
+                .map_err(|_| wrong(path, "this is not an RSA public key of 2048 to 8192 bits"))?;
+            Ok(PublicKey { id: key_id(der), key })
+        }
+        SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => Err(wrong(
+            path,
+            "a private key stands where a public one belongs: extract it with `openssl pkey -in FILE -pubout`",
+        )),
+        _ => Err(wrong(path, "this PEM section is not a public key (-----BEGIN PUBLIC KEY-----)")),
+    }
+}
+
+/// The RSA private key in a PEM file (PKCS#8 or PKCS#1).
+///
+/// # Errors
+/// The file is unreadable, or holds no RSA private key.
+pub fn private_key(files: &dyn KeyFiles, path: &Path) -> Result<RsaKeyPair, KeyFileError> {
+    let pem = read(files, path)?;
+    let der = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| wrong(path, "there is no PEM private key in it: a public key does not sign"))?;
+    let pair = match &der {
+        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+        other => RsaKeyPair::from_pkcs8(other.secret_der()),
+    };
+    pair.map_err(|_| wrong(path, "this is not an RSA private key of 2048 to 8192 bits"))
+}
+
+/// A new RSA key pair of 2048 bits as PEM: private (PKCS#8), then public (SPKI). For demonstrations.
+///
+/// # Errors
+/// The cryptographic library refuses.
+pub fn generate_pem_pair() -> Result<(Zeroizing<String>, String), aws_lc_rs::error::Unspecified> {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+    use aws_lc_rs::signature::KeyPair;
+    let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)?;
+    let private: Pkcs8V1Der<'_> = pair.as_der()?;
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
+    Ok((Zeroizing::new(pem("PRIVATE KEY", private.as_ref())), pem("PUBLIC KEY", public.as_ref())))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The text of each key file without white space at its ends.
+///
+/// # Errors
+/// A file that is unreadable, not text, or empty.
+pub fn texts(files: &dyn KeyFiles, paths: &[PathBuf]) -> Result<Vec<Zeroizing<String>>, KeyFileError> {
+    paths.iter().map(|path| text(files, path)).collect()
+}
+
+/// The text of one key file without white space at its ends.
+///
+/// # Errors
+/// The file is unreadable, not text, or empty.
+pub fn text(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let bytes = read(files, path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "this is not text"))?.trim();
+    match text {
+        "" => Err(wrong(path, "the file is empty")),
+        _ if text.starts_with("-----BEGIN") => Err(wrong(path, "a PEM key stands where a shared secret belongs")),
+        _ => Ok(Zeroizing::new(text.to_owned())),
+    }
+}
+
+/// A complaint about a key file's content.
+pub fn wrong(path: &Path, problem: &'static str) -> KeyFileError {
+    KeyFileError::WrongContent { path: path.to_owned(), problem }
+}
+
+fn read(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    files.read(path).map_err(|source| KeyFileError::Unreadable { path: path.to_owned(), source })
+}

@@ -1,0 +1,149 @@
+//! Smart Glocal: webhooks signed with RSA over the exact body in `X-PARTNER-SIGN`, five types in two API versions.
+//! Must not know HTTP servers, Kafka, or other providers.
+
+mod normalize;
+mod sample;
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::keys::{self, PublicKey};
+use super::{
+    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider, RawWebhook,
+    Sender, Source, Unverified,
+};
+use crate::config::section::Section;
+use crate::message::event::v1::Scheme;
+
+/// The provider.
+pub static PROVIDER: SmartGlocal = SmartGlocal;
+
+/// The header that carries the signature, in both directions.
+const SIGNATURE_HEADER: &str = "x-partner-sign";
+
+const fn event(topic_part: &'static str, message: &'static str) -> EventType {
+    EventType { topic_part, message, payload: Payload::Typed }
+}
+
+const READY_TO_CONFIRM: EventType = event("ready-to-confirm", "paybridge.smart_glocal.v1.ReadyToConfirm");
+const ACTION_REQUIRED: EventType = event("action-required", "paybridge.smart_glocal.v1.ActionRequired");
+const READY_TO_CAPTURE: EventType = event("ready-to-capture", "paybridge.smart_glocal.v1.ReadyToCapture");
+const PAYMENT_FINISHED: EventType = event("payment-finished", "paybridge.smart_glocal.v1.PaymentFinished");
+const PAYMENT_REFUNDED: EventType = event("payment-refunded", "paybridge.smart_glocal.v1.PaymentRefunded");
+
+static EVENT_TYPES: [EventType; 5] =
+    [READY_TO_CONFIRM, ACTION_REQUIRED, READY_TO_CAPTURE, PAYMENT_FINISHED, PAYMENT_REFUNDED];
+
+/// Smart Glocal, as a provider.
+pub struct SmartGlocal;
+
+/// The keys of `[sources.NAME]` that are Smart Glocal's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// PEM files with the provider's public keys; each may hold several.
+    public_key_files: Vec<PathBuf>,
+    /// Where and how sessions are confirmed or cancelled.
+    api: Option<ApiSettings>,
+}
+
+/// The keys of `[sources.NAME.api]`; used by the confirmation engine, checked from now on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApiSettings {
+    base_url: String,
+    version: u8,
+    #[serde(rename = "project")]
+    _project: String,
+    private_key_file: PathBuf,
+    #[serde(rename = "response_bytes_max", default)]
+    _response_bytes_max: Option<usize>,
+}
+
+impl Provider for SmartGlocal {
+    fn name(&self) -> &'static str {
+        "smart-glocal"
+    }
+
+    fn event_types(&self) -> &'static [EventType] {
+        &EVENT_TYPES
+    }
+
+    fn evidence_headers(&self) -> &'static [&'static str] {
+        &[SIGNATURE_HEADER]
+    }
+
+    fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError> {
+        let settings: Settings = section.parse()?;
+        if settings.public_key_files.is_empty() {
+            return Err(ConfigureError::Value {
+                key: "public_key_files",
+                problem: "is empty: name at least one PEM file with the provider's public key".to_owned(),
+            });
+        }
+        if let Some(api) = &settings.api {
+            check_api(api, files)?;
+        }
+        let keys = keys::public_keys(files, &settings.public_key_files)?;
+        Ok(Box::new(SmartGlocalSource { keys }))
+    }
+
+    fn sender(
+        &self,
+        _section: &Section,
+        files: &dyn KeyFiles,
+        signing_key: Option<&Path>,
+    ) -> Result<Box<dyn Sender>, ConfigureError> {
+        let Some(path) = signing_key else {
+            return Err(ConfigureError::Value {
+                key: "public_key_files",
+                problem: "only the public half is configured: give the private key with --signing-key FILE".to_owned(),
+            });
+        };
+        Ok(Box::new(sample::SmartGlocalSender::new(keys::private_key(files, path)?)))
+    }
+}
+
+fn check_api(api: &ApiSettings, files: &dyn KeyFiles) -> Result<(), ConfigureError> {
+    if !matches!(api.version, 1 | 2) {
+        return Err(ConfigureError::Value { key: "api.version", problem: "must be 1 or 2".to_owned() });
+    }
+    if !(api.base_url.starts_with("https://") || api.base_url.starts_with("http://")) {
+        return Err(ConfigureError::Value {
+            key: "api.base_url",
+            problem: "must begin with https:// (or http:// on loopback)".to_owned(),
+        });
+    }
+    keys::private_key(files, &api.private_key_file)?;
+    Ok(())
+}
+
+struct SmartGlocalSource {
+    keys: Vec<PublicKey>,
+}
+
+impl Source for SmartGlocalSource {
+    fn authenticate(&self, webhook: &RawWebhook) -> Result<Proof, Unverified> {
+        let header = webhook.header(SIGNATURE_HEADER)?;
+        let signature = STANDARD.decode(header).map_err(|_| Unverified::SignatureMalformed)?;
+        let key = self.keys.iter().find(|key| key.verifies(&webhook.body, &signature));
+        let key = key.ok_or(Unverified::SignatureMismatch)?;
+        Ok(Proof {
+            scheme: Scheme::RsaPkcs1Sha256,
+            key_id: key.id.clone(),
+            signature: header.to_owned(),
+            plaintext: None,
+        })
+    }
+
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
+        normalize::normalize(source, webhook.content())
+    }
+
+    fn key_ids(&self) -> Vec<KeyId> {
+        self.keys.iter().map(|key| key.id.clone()).collect()
+    }
+}

@@ -1,0 +1,84 @@
+//! Sample webhooks as Smart Glocal would send them, signed with a key of the user's.
+//! Must not know how they are verified.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::SIGNATURE_HEADER;
+use crate::provider::{EventType, Sender, SignedWebhook};
+
+/// Sends as Smart Glocal does, in API version 2.
+pub struct SmartGlocalSender {
+    key: RsaKeyPair,
+}
+
+impl SmartGlocalSender {
+    /// A sender that signs with `key`.
+    pub fn new(key: RsaKeyPair) -> Self {
+        Self { key }
+    }
+
+    fn sign(&self, body: &[u8]) -> String {
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        // Signing fails only when the system has no randomness; the empty signature then fails verification.
+        if self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), body, &mut signature).is_err() {
+            signature.clear();
+        }
+        STANDARD.encode(signature)
+    }
+}
+
+impl Sender for SmartGlocalSender {
+    fn sample(&self, event_type: &EventType, now: Timestamp, number: u64) -> SignedWebhook {
+        let body = Bytes::from(body(event_type.topic_part, now, number).to_string());
+        let signature = self.sign(&body);
+        SignedWebhook {
+            path_suffix: String::new(),
+            headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, signature)],
+            body,
+        }
+    }
+}
+
+fn body(topic_part: &str, now: Timestamp, number: u64) -> Value {
+    let at = format!("{now:.6}");
+    let (status, next_action, operation_status, more) = match topic_part {
+        "action-required" => ("in_progress", None, "pending", ("customer_interaction", interaction())),
+        "ready-to-capture" => ("in_progress", Some("capture"), "pending", ("recurrent", Value::Null)),
+        "payment-finished" => ("accepted", None, "succeeded", ("transaction_info", transaction_info())),
+        "payment-refunded" => ("accepted", None, "succeeded", ("refunds", refunds(&at, number))),
+        _ => ("in_progress", Some("confirm"), "pending", ("recurrent", Value::Null)),
+    };
+    let (field, value) = more;
+    json!({"type": topic_part.replace('-', "_"), "session": {
+        "id": format!("ps_{number}"), "status": status, "created_at": at, "updated_at": at,
+        "next_action": next_action,
+        "payment_list": [{
+            "id": format!("pm_{number}"), "status": operation_status, "created_at": at,
+            "customer": {"reference": format!("user-{number}"), "contacts": [{"email": "payer@example.com"}]},
+            "payment_details": {"type": "card", "card": {"last4": "4242", "brand": "visa"}},
+            "amount_details": {"amount": 10_000, "currency": "usd"},
+            "metadata": "sample",
+            field: value,
+        }],
+    }})
+}
+
+fn interaction() -> Value {
+    json!({"type": "redirect", "redirect": {"url": "https://bank.example/3ds?order=1",
+        "base_url": "https://bank.example/3ds", "method": "GET", "qs": {"order": "1"}, "params": {}}})
+}
+
+fn transaction_info() -> Value {
+    json!({"rrn": "123456789012", "auth_code": "A1B2C3"})
+}
+
+fn refunds(at: &str, number: u64) -> Value {
+    json!([{"id": format!("rf_{number}"), "status": "accepted", "created_at": at, "finished_at": at,
+        "is_chargeback": false, "amount_details": {"amount": 2_500, "currency": "usd"}}])
+}

@@ -1,0 +1,141 @@
+//! A webhook on its way from "somebody sent it" to "this provider sent it": `RawWebhook`, `Proof`, `AuthenticWebhook`.
+//! Must not know any provider, and does no input or output.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::Source;
+use crate::message::event::v1::Scheme;
+
+/// One webhook as it arrived: nothing about it is proven.
+#[derive(Clone)]
+pub struct RawWebhook {
+    /// What followed the source's path, without the slashes at its ends; empty for most providers.
+    pub path_suffix: String,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The body, exactly the bytes on the wire.
+    pub body: Bytes,
+    /// Who sent it: the peer's address, or what a trusted proxy said of it.
+    pub remote_address: IpAddr,
+    /// When the end of its head was read.
+    pub received_at: Timestamp,
+}
+
+impl RawWebhook {
+    /// The value of a header that must stand once and be visible ASCII.
+    ///
+    /// # Errors
+    /// [`Unverified::HeaderMissing`] when it is absent, stands twice, or is not text.
+    pub fn header(&self, name: &'static str) -> Result<&str, Unverified> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().map_err(|_| Unverified::HeaderMissing),
+            _ => Err(Unverified::HeaderMissing),
+        }
+    }
+}
+
+/// Why a webhook is not believed. The sender is told none of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    /// A header that authentication needs is absent, stands twice, or is not text.
+    #[error("a header that authentication needs is missing, repeated, or not text")]
+    HeaderMissing,
+    /// The signature is not of the form that the provider uses.
+    #[error("the signature is not of the provider's form")]
+    SignatureMalformed,
+    /// No configured key gives this signature over these bytes.
+    #[error("no configured key verifies the signature")]
+    SignatureMismatch,
+    /// The signed time is too far from now.
+    #[error("the signed time is outside the tolerance")]
+    TimestampOutsideTolerance,
+    /// The body does not decrypt to what the provider sends.
+    #[error("the body does not decrypt with any configured key")]
+    NotDecryptable,
+    /// It decrypts, but is for an account that this source does not list.
+    #[error("the account is not one of the source's")]
+    ForeignAccount,
+}
+
+/// How a webhook was verified. Made only inside `provider`, by authentication.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub(super) scheme: Scheme,
+    pub(super) key_id: KeyId,
+    pub(super) signature: String,
+    pub(super) plaintext: Option<Bytes>,
+}
+
+/// Names a key without telling it: the first 16 hex digits of the SHA-256 of the DER public key, or of the secret's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub(super) std::sync::Arc<str>);
+
+impl KeyId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A webhook that passed its source's authentication. Nothing else can be normalized.
+#[derive(Clone)]
+pub struct AuthenticWebhook {
+    raw: RawWebhook,
+    proof: Proof,
+}
+
+impl AuthenticWebhook {
+    /// Authenticates `raw` by `source`: the only way to make an `AuthenticWebhook`.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn authenticate(source: &dyn Source, raw: RawWebhook) -> Result<Self, Box<Rejected>> {
+        match source.authenticate(&raw) {
+            Ok(proof) => Ok(Self { raw, proof }),
+            Err(reason) => Err(Box::new(Rejected { raw, reason })),
+        }
+    }
+
+    /// The webhook as it arrived.
+    pub fn raw(&self) -> &RawWebhook {
+        &self.raw
+    }
+
+    /// The key that verified it.
+    pub fn key_id(&self) -> &KeyId {
+        &self.proof.key_id
+    }
+
+    /// The scheme that verified it.
+    pub fn scheme(&self) -> Scheme {
+        self.proof.scheme
+    }
+
+    /// The signature as received; empty where the provider sends none.
+    pub fn signature(&self) -> &str {
+        &self.proof.signature
+    }
+
+    /// The decrypted body, where the body was encrypted.
+    pub fn plaintext(&self) -> Option<&Bytes> {
+        self.proof.plaintext.as_ref()
+    }
+
+    /// What the provider meant to say: the plaintext where the body was encrypted, else the body.
+    pub fn content(&self) -> &Bytes {
+        self.proof.plaintext.as_ref().unwrap_or(&self.raw.body)
+    }
+}
+
+/// A webhook that is not believed, given back for a sample of it to be kept.
+pub struct Rejected {
+    /// The webhook.
+    pub raw: RawWebhook,
+    /// Why it is not believed.
+    pub reason: Unverified,
+}

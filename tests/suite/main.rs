@@ -1,0 +1,3 @@
+//! Tests of the whole program against a real Kafka.
+
+fn main() {}
