@@ -5,8 +5,12 @@
 
 pub mod event;
 pub mod event_id;
+#[cfg(test)]
+pub mod fixtures;
 pub mod json;
 pub mod keys;
+#[cfg(test)]
+mod laws;
 pub mod money;
 pub mod webhook;
 

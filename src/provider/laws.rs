@@ -1,0 +1,166 @@
+//! What must hold for every provider, whatever it is: any bytes are classified and none panics, what a provider sends is
+//! believed and understood, and one changed byte is not believed.
+
+use std::fs;
+use std::path::Path;
+
+use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::fixtures::{FixtureKeys, folder, normalized, raw, section};
+use super::{AuthenticWebhook, Content, EventType, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source};
+
+/// A source and a sender of the provider that share the fixtures' keys.
+fn pair(provider: &dyn Provider) -> (Box<dyn Source>, Box<dyn Sender>) {
+    let settings = section(&fs::read_to_string(folder().join(provider.name()).join("source.toml")).unwrap());
+    let signing_key = format!("{}-private.pem", provider.name());
+    let signing_key = folder().join("keys").join(&signing_key).exists().then_some(signing_key);
+    let sender = provider.sender(&settings, &FixtureKeys, signing_key.as_deref().map(Path::new)).unwrap();
+    (provider.configure(&settings, &FixtureKeys).unwrap(), sender)
+}
+
+fn received(signed: &SignedWebhook, now: Timestamp) -> RawWebhook {
+    let mut webhook = raw(&signed.path_suffix, signed.body.clone());
+    webhook.received_at = now;
+    for (name, value) in &signed.headers {
+        webhook.headers.insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    webhook
+}
+
+fn now() -> Timestamp {
+    "2026-02-03T04:05:06.789Z".parse().unwrap()
+}
+
+/// Every event type of every provider, with a source and a sender.
+fn each(mut check: impl FnMut(&dyn Provider, &dyn Source, &dyn Sender, &'static EventType)) {
+    for provider in PROVIDERS {
+        let (source, sender) = pair(*provider);
+        for event_type in provider.event_types() {
+            check(*provider, &*source, &*sender, event_type);
+        }
+    }
+}
+
+#[test]
+fn a_sample_of_every_event_type_is_believed_and_understood() {
+    each(|provider, source, sender, event_type| {
+        let signed = sender.sample(event_type, now(), 7);
+        let authentic = AuthenticWebhook::authenticate(source, received(&signed, now()));
+        let authentic = authentic.unwrap_or_else(|rejected| panic!("{event_type:?}: {}", rejected.reason));
+        assert!(source.key_ids().contains(authentic.key_id()), "{}", provider.name());
+        let normalized = source.normalize("test", &authentic);
+        match &normalized.content {
+            Content::Event(encoded) => assert_eq!(encoded.event_type, event_type),
+            Content::Unrecognized => panic!("{event_type:?} is not recognized"),
+            Content::Undecodable(undecodable) => panic!("{event_type:?}: {undecodable:?}"),
+        }
+        assert!(!normalized.subject.is_empty() && normalized.key.is_some(), "{event_type:?} has no key");
+    });
+}
+
+#[test]
+fn a_redelivery_has_the_same_id_and_another_event_another() {
+    each(|_, source, sender, event_type| {
+        let id = |number, at| {
+            let authentic =
+                AuthenticWebhook::authenticate(source, received(&sender.sample(event_type, at, number), at));
+            source.normalize("test", &authentic.ok().unwrap()).ids.id
+        };
+        assert_eq!(id(7, now()), id(7, now()), "{event_type:?}");
+        assert_ne!(id(7, now()), id(8, now()), "{event_type:?}");
+    });
+}
+
+#[test]
+fn one_changed_byte_is_not_believed() {
+    each(|provider, source, sender, event_type| {
+        let signed = sender.sample(event_type, now(), 7);
+        for place in 0..signed.body.len() {
+            let mut body = signed.body.to_vec();
+            body[place] ^= 1;
+            let changed = received(&SignedWebhook { body: body.into(), ..signed.clone() }, now());
+            assert!(source.authenticate(&changed).is_err(), "{}: byte {place} of {event_type:?}", provider.name());
+        }
+    });
+}
+
+#[test]
+fn a_missing_header_is_not_believed() {
+    each(|provider, source, sender, event_type| {
+        for name in provider.evidence_headers() {
+            let mut webhook = received(&sender.sample(event_type, now(), 7), now());
+            webhook.headers.remove(*name);
+            assert!(source.authenticate(&webhook).is_err(), "{name} of {event_type:?}");
+        }
+    });
+}
+
+#[test]
+fn names_are_lower_case_with_hyphens_and_topics_differ() {
+    let is_part = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let mut topics = Vec::new();
+    each(|provider, _, _, event_type| {
+        assert!(is_part(provider.name()) && is_part(event_type.topic_part), "{event_type:?}");
+        topics.push((provider.name(), event_type.topic_part));
+    });
+    let count = topics.len();
+    topics.sort_unstable();
+    topics.dedup();
+    assert_eq!(topics.len(), count);
+}
+
+/// Bodies of the fixtures of all providers, to be spoilt.
+fn a_fixture() -> impl Strategy<Value = Vec<u8>> {
+    let mut bodies = Vec::new();
+    for provider in PROVIDERS {
+        for entry in fs::read_dir(folder().join(provider.name())).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.to_string_lossy().ends_with(".expected.json") && path.is_file() {
+                bodies.push(fs::read(path).unwrap());
+            }
+        }
+    }
+    prop::sample::select(bodies)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_classified(body in prop::collection::vec(any::<u8>(), 0..512), suffix in "[ -~]{0,40}") {
+        for provider in PROVIDERS {
+            let (source, _) = pair(*provider);
+            let normalized = normalized(&*source, &suffix, body.clone());
+            prop_assert!(normalized.ids.hour_before != Some(normalized.ids.id));
+        }
+    }
+
+    #[test]
+    fn a_spoilt_body_is_classified(body in a_fixture(), cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut body = body;
+        for (place, byte) in cuts {
+            if !body.is_empty() {
+                let place = place.index(body.len());
+                body[place] = byte;
+            }
+        }
+        for provider in PROVIDERS {
+            normalized(&*pair(*provider).0, "", body.clone());
+        }
+    }
+
+    #[test]
+    fn no_invented_webhook_is_believed(
+        body in prop::collection::vec(any::<u8>(), 0..256),
+        value in "[ -~]{0,90}",
+    ) {
+        for provider in PROVIDERS {
+            let (source, _) = pair(*provider);
+            let mut webhook = raw("", body.clone());
+            for name in provider.evidence_headers() {
+                webhook.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
+            }
+            prop_assert!(source.authenticate(&webhook).is_err());
+        }
+    }
+}
