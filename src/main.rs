@@ -1,3 +1,7 @@
-//! The `paybridge` command.
+//! The `paybridge` command: parses the arguments, runs the command, and makes an exit code of its end.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paybridge::cli::main(std::env::args_os(), std::env::vars())
+}

@@ -41,7 +41,7 @@ impl EventId {
     }
 
     /// An id from its bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

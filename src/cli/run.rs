@@ -1,0 +1,18 @@
+//! `paybridge run`: the daemon until SIGTERM or SIGINT.
+
+use std::process::ExitCode;
+
+use crate::app::{self, Listeners};
+use crate::config::Config;
+
+/// Runs the daemon.
+///
+/// # Errors
+/// An address cannot be bound, a part cannot be made, or one ended by itself.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    super::start_logging(&config.log);
+    let stop = super::stop_on_signal()?;
+    let listeners = Listeners::bind(&config).await?;
+    app::serve(config, listeners, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}

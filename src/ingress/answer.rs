@@ -1,0 +1,172 @@
+//! Every way a webhook request can end, and the HTTP answer for each: one total table.
+//! Must not know why it ended so. No answer tells a sender more than it must know.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::provider::EventId;
+
+/// How a webhook request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its event is in Kafka.
+    Accepted(EventId),
+    /// Its event was in Kafka before.
+    Duplicate(EventId),
+    /// Authentic, of unknown type, and kept.
+    Unrecognized(EventId),
+    /// Authentic, not decodable, and kept.
+    Quarantined(EventId),
+    /// Not verified, but kept because the source says so.
+    Kept,
+    /// Not authentic.
+    Unauthentic,
+    /// From an address that the source does not allow.
+    Forbidden,
+    /// No source has this path.
+    UnknownSource,
+    /// Not a POST.
+    MethodNotAllowed,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// The body did not come in time.
+    BodyTooSlow,
+    /// The client broke off inside the body: nobody reads this answer.
+    BodyBroken,
+    /// Kafka did not acknowledge in time.
+    NotAcknowledged,
+    /// Too many bytes are in flight.
+    Overloaded,
+    /// The daemon is stopping.
+    ShuttingDown,
+}
+
+/// Every `outcome` label.
+pub const OUTCOMES: [&str; 15] = [
+    "accepted",
+    "duplicate",
+    "unrecognized",
+    "quarantined",
+    "kept",
+    "unauthentic",
+    "forbidden",
+    "unknown_source",
+    "method_not_allowed",
+    "body_too_large",
+    "body_too_slow",
+    "body_broken",
+    "not_acknowledged",
+    "overloaded",
+    "shutting_down",
+];
+
+/// When to come again after an overload or while another replica takes over: soon.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// When to come again while Kafka is away: short outages last seconds.
+const RETRY_LATER: Duration = Duration::from_secs(3);
+
+struct Row {
+    outcome: &'static str,
+    code: StatusCode,
+    status: &'static str,
+    event_id: Option<EventId>,
+    retry_after: Option<Duration>,
+}
+
+impl Answer {
+    fn row(self) -> Row {
+        let row = |outcome, code, status| Row { outcome, code, status, event_id: None, retry_after: None };
+        let kept = |status, event_id| Row { event_id: Some(event_id), ..row(status, StatusCode::OK, status) };
+        let later = |outcome, status, after| Row {
+            retry_after: Some(after),
+            ..row(outcome, StatusCode::SERVICE_UNAVAILABLE, status)
+        };
+        match self {
+            Self::Accepted(id) => kept("accepted", id),
+            Self::Duplicate(id) => kept("duplicate", id),
+            Self::Unrecognized(id) => kept("unrecognized", id),
+            Self::Quarantined(id) => kept("quarantined", id),
+            Self::Kept => row("kept", StatusCode::OK, "quarantined"),
+            Self::Unauthentic => row("unauthentic", StatusCode::UNAUTHORIZED, "unauthentic"),
+            Self::Forbidden => row("forbidden", StatusCode::FORBIDDEN, "forbidden"),
+            Self::UnknownSource => row("unknown_source", StatusCode::NOT_FOUND, "unknown_source"),
+            Self::MethodNotAllowed => row("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::BodyTooLarge => row("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyTooSlow => row("body_too_slow", StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::BodyBroken => row("body_broken", StatusCode::BAD_REQUEST, "body_broken"),
+            Self::NotAcknowledged => later("not_acknowledged", "unavailable", RETRY_LATER),
+            Self::Overloaded => later("overloaded", "overloaded", RETRY_SOON),
+            Self::ShuttingDown => later("shutting_down", "unavailable", RETRY_SOON),
+        }
+    }
+
+    /// The `outcome` label.
+    pub fn outcome(self) -> &'static str {
+        self.row().outcome
+    }
+
+    /// The HTTP answer.
+    pub fn response(self) -> Response<Full<Bytes>> {
+        let row = self.row();
+        let body = match row.event_id {
+            Some(id) => format!(r#"{{"status":"{}","event_id":"{id}"}}"#, row.status),
+            None => format!(r#"{{"status":"{}"}}"#, row.status),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = row.code;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(after) = row.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        if self == Self::MethodNotAllowed {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: EventId = EventId::from_bytes([0xab; 16]);
+
+    const ALL: [Answer; 15] = [
+        Answer::Accepted(ID),
+        Answer::Duplicate(ID),
+        Answer::Unrecognized(ID),
+        Answer::Quarantined(ID),
+        Answer::Kept,
+        Answer::Unauthentic,
+        Answer::Forbidden,
+        Answer::UnknownSource,
+        Answer::MethodNotAllowed,
+        Answer::BodyTooLarge,
+        Answer::BodyTooSlow,
+        Answer::BodyBroken,
+        Answer::NotAcknowledged,
+        Answer::Overloaded,
+        Answer::ShuttingDown,
+    ];
+
+    #[test]
+    fn every_outcome_is_a_label_and_every_label_an_outcome() {
+        assert_eq!(ALL.map(Answer::outcome), OUTCOMES);
+    }
+
+    #[test]
+    fn our_own_trouble_is_503_with_whole_seconds_from_1_to_5() {
+        for answer in ALL {
+            let response = answer.response();
+            let after =
+                response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+            assert_eq!(after.is_some(), response.status() == 503, "{answer:?}");
+            assert!(after.is_none_or(|seconds| (1..=5).contains(&seconds)));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads a request's body within its bounds: size, time, and the bytes in flight.
+//! Must not look into it.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Answer;
+use super::budget::{Budget, Hold};
+
+/// Reads all of `body` before `deadline`. The bytes are taken from the budget as they arrive, so that a client that
+/// only announces a large body holds nothing.
+///
+/// # Errors
+/// The answer: too large, too slow, broken off, or the budget is spent.
+pub async fn read(
+    body: Incoming,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    budget: &Budget,
+    deadline: Instant,
+) -> Result<(Bytes, Hold), Answer> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
+        return Err(Answer::BodyTooLarge);
+    }
+    timeout_at(deadline, collect(body, bytes_max, budget)).await.unwrap_or(Err(Answer::BodyTooSlow))
+}
+
+async fn collect(mut body: Incoming, bytes_max: usize, budget: &Budget) -> Result<(Bytes, Hold), Answer> {
+    let mut hold = budget.take(0).map_err(|_| Answer::Overloaded)?;
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > bytes_max {
+            return Err(Answer::BodyTooLarge);
+        }
+        hold.merge(budget.take(data.len()).map_err(|_| Answer::Overloaded)?);
+        if first.is_empty() && body.is_end_stream() {
+            first = data; // the usual case: one piece, not copied
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    let whole = if rest.is_empty() { first } else { rest.freeze() };
+    Ok((whole, hold))
+}

@@ -1,0 +1,212 @@
+//! Makes Kafka records of webhooks: metadata and evidence in front of the message, CloudEvents headers beside it.
+//! Pure: no clock, no input or output; must not know how a record is sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::config::EvidenceKeep;
+use crate::kafka::cloud_events::{self, CloudEvent};
+use crate::kafka::record::Record;
+use crate::kafka::topics::{self, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
+use crate::message::event::v1::{EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook, UnrecognizedWebhook};
+use crate::message::timestamp;
+use crate::provider::{AuthenticWebhook, Encoded, Normalized, Payload, Provider, RawWebhook, Undecodable};
+
+/// The first byte of every event: field 1, length-delimited, which is its metadata.
+const METADATA_FIELD: u8 = 0x0a;
+
+/// What all records of one bridge have in common.
+pub struct Bridge {
+    /// This process among its replicas.
+    pub instance: String,
+    /// How much of a body its event carries.
+    pub keep: EvidenceKeep,
+}
+
+/// Makes the records of one source.
+pub struct Encoder {
+    bridge: Arc<Bridge>,
+    source: String,
+    provider: &'static dyn Provider,
+    topics: BTreeMap<&'static str, Arc<str>>,
+    unrecognized: Arc<str>,
+    quarantine: Arc<str>,
+}
+
+/// How much of the body the event carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carry {
+    /// All that the configuration keeps.
+    AsConfigured,
+    /// The same without the plaintext: for an event that is too large with it.
+    WithoutPlaintext,
+}
+
+impl Encoder {
+    /// The encoder of one source.
+    pub fn new(bridge: Arc<Bridge>, source: &str, provider: &'static dyn Provider, prefix: &str) -> Self {
+        let topic = |event_type| Arc::from(topics::event_topic(prefix, provider.name(), event_type));
+        Self {
+            bridge,
+            source: source.to_owned(),
+            provider,
+            topics: provider.event_types().iter().map(|event| (event.topic_part, topic(event))).collect(),
+            unrecognized: Arc::from(topics::unrecognized_topic(prefix)),
+            quarantine: Arc::from(topics::quarantine_topic(prefix)),
+        }
+    }
+
+    /// The record of an event of a known type.
+    pub fn event(&self, webhook: &AuthenticWebhook, event: &Normalized, message: &Encoded, carry: Carry) -> Record {
+        let mut evidence = self.evidence(webhook);
+        if self.bridge.keep == EvidenceKeep::HashOnly && message.event_type.payload == Payload::Typed {
+            evidence.raw_body = None;
+            evidence.plaintext = None;
+        }
+        if carry == Carry::WithoutPlaintext {
+            evidence.plaintext = None;
+        }
+        let metadata = self.metadata(webhook.raw(), event, evidence);
+        let mut value = Vec::with_capacity(metadata.encoded_len() + message.fields.len() + 8);
+        value.push(METADATA_FIELD);
+        value.extend(metadata.encode_length_delimited_to_vec());
+        value.extend_from_slice(&message.fields);
+        let topic = self.topics.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
+        let key = event.key.clone().unwrap_or_else(|| event.ids.id.to_string());
+        self.record(topic, key, value, message.event_type.message, webhook.raw(), event)
+    }
+
+    /// The record of an authentic webhook of a type that this version does not know.
+    pub fn unrecognized(&self, webhook: &AuthenticWebhook, event: &Normalized) -> Record {
+        let message = UnrecognizedWebhook {
+            metadata: Some(self.metadata(webhook.raw(), event, self.evidence(webhook))),
+            path_suffix: webhook.raw().path_suffix.clone(),
+        };
+        let value = message.encode_to_vec();
+        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook.raw(), event)
+    }
+
+    /// The record of an authentic webhook that cannot be decoded.
+    pub fn quarantined(&self, webhook: &AuthenticWebhook, event: &Normalized, why: &Undecodable) -> Record {
+        self.quarantine(webhook.raw(), event, self.evidence(webhook), why)
+    }
+
+    /// The record of an authentic webhook whose event does not fit its topic: the body alone.
+    pub fn too_large(&self, webhook: &AuthenticWebhook, event: &Normalized) -> Record {
+        let evidence = Evidence { plaintext: None, ..self.evidence(webhook) };
+        let why = Undecodable {
+            reason: QuarantineReason::TooLarge,
+            detail: "the event is larger than its topic's max.message.bytes".to_owned(),
+        };
+        self.quarantine(webhook.raw(), event, evidence, &why)
+    }
+
+    /// The record of a webhook that nobody verified: it has no event id, and `random_id` stands for it.
+    pub fn unverified(&self, webhook: &RawWebhook, why: &Undecodable, random_id: &str) -> Record {
+        let evidence = self.raw_evidence(webhook);
+        let metadata = EventMetadata { evidence: Some(evidence), ..self.bare_metadata(webhook) };
+        let value = quarantined_message(metadata, webhook, why).encode_to_vec();
+        let headers = cloud_events::headers(&CloudEvent {
+            id: random_id,
+            source: &self.source,
+            message: QUARANTINED_MESSAGE,
+            subject: "",
+            time: webhook.received_at,
+            traceparent: traceparent(webhook),
+        });
+        Record { topic: Arc::clone(&self.quarantine), key: self.source.clone(), value, headers }
+    }
+
+    fn quarantine(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence, why: &Undecodable) -> Record {
+        let metadata = self.metadata(webhook, event, evidence);
+        let value = quarantined_message(metadata, webhook, why).encode_to_vec();
+        self.record(&self.quarantine, self.source.clone(), value, QUARANTINED_MESSAGE, webhook, event)
+    }
+
+    fn record(
+        &self,
+        topic: &Arc<str>,
+        key: String,
+        value: Vec<u8>,
+        message: &'static str,
+        webhook: &RawWebhook,
+        event: &Normalized,
+    ) -> Record {
+        let headers = cloud_events::headers(&CloudEvent {
+            id: &event.ids.id.to_string(),
+            source: &self.source,
+            message,
+            subject: &event.subject,
+            time: event.occurred_at.unwrap_or(webhook.received_at),
+            traceparent: traceparent(webhook),
+        });
+        Record { topic: Arc::clone(topic), key, value, headers }
+    }
+
+    fn metadata(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence) -> EventMetadata {
+        EventMetadata {
+            event_id: event.ids.id.to_string(),
+            event_type: event.event_type.clone(),
+            subject: event.subject.clone(),
+            occurred_at: event.occurred_at.map(timestamp),
+            evidence: Some(evidence),
+            ..self.bare_metadata(webhook)
+        }
+    }
+
+    fn bare_metadata(&self, webhook: &RawWebhook) -> EventMetadata {
+        EventMetadata {
+            source: self.source.clone(),
+            provider: self.provider.name().to_owned(),
+            received_at: Some(timestamp(webhook.received_at)),
+            bridge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            bridge_instance: self.bridge.instance.clone(),
+            ..EventMetadata::default()
+        }
+    }
+
+    fn evidence(&self, webhook: &AuthenticWebhook) -> Evidence {
+        Evidence {
+            scheme: webhook.scheme().into(),
+            key_id: webhook.key_id().as_str().to_owned(),
+            signature: webhook.signature().to_owned(),
+            plaintext: webhook.plaintext().cloned(),
+            ..self.raw_evidence(webhook.raw())
+        }
+    }
+
+    fn raw_evidence(&self, webhook: &RawWebhook) -> Evidence {
+        let digest: [u8; 32] = Sha256::digest(&webhook.body).into();
+        Evidence {
+            raw_body: Some(webhook.body.clone()),
+            body_sha256: Bytes::copy_from_slice(&digest),
+            headers: self.headers_that_matter(webhook),
+            remote_address: webhook.remote_address.to_string(),
+            ..Evidence::default()
+        }
+    }
+
+    fn headers_that_matter(&self, webhook: &RawWebhook) -> BTreeMap<String, String> {
+        let names = self.provider.evidence_headers().iter();
+        let value =
+            |name| webhook.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        names.filter_map(|name| value(*name).map(|value| ((*name).to_owned(), value))).collect()
+    }
+}
+
+fn quarantined_message(metadata: EventMetadata, webhook: &RawWebhook, why: &Undecodable) -> QuarantinedWebhook {
+    QuarantinedWebhook {
+        metadata: Some(metadata),
+        reason: why.reason.into(),
+        detail: why.detail.clone(),
+        path_suffix: webhook.path_suffix.clone(),
+    }
+}
+
+fn traceparent(webhook: &RawWebhook) -> Option<&str> {
+    cloud_events::traceparent(webhook.headers.get("traceparent")?.to_str().ok()?)
+}

@@ -1,0 +1,144 @@
+//! The configured sources, and which one a path belongs to.
+//! Must not know how a source authenticates; its keys can change while it runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Guard};
+use ipnet::IpNet;
+use metrics::Counter;
+
+use super::answer::OUTCOMES;
+use super::encode::{Bridge, Encoder};
+use super::sampling::Sampling;
+use crate::config::{Config, OnUnverified, SourceName};
+use crate::metrics::{Metrics, SourceMetrics};
+use crate::provider::{AuthenticWebhook, KeyId, Provider, Source};
+
+/// One source while the daemon runs.
+pub struct RunningSource {
+    /// Its name.
+    pub name: String,
+    /// What becomes of webhooks that fail authentication.
+    pub on_unverified: OnUnverified,
+    /// Makes its records.
+    pub encoder: Encoder,
+    /// Its metrics.
+    pub metrics: SourceMetrics,
+    allow_from: Vec<IpNet>,
+    keyed: ArcSwap<Keyed>,
+    sampling: Mutex<Sampling>,
+}
+
+/// A source with the keys of the moment, and a counter for each key.
+pub struct Keyed {
+    /// Authenticates and normalizes.
+    pub source: Box<dyn Source>,
+    verified: Vec<(KeyId, Counter)>,
+}
+
+impl RunningSource {
+    /// The source with the keys of the moment.
+    pub fn keyed(&self) -> Guard<Arc<Keyed>> {
+        self.keyed.load()
+    }
+
+    /// Takes new keys into use.
+    pub fn replace(&self, source: Box<dyn Source>, metrics: &Metrics) {
+        self.keyed.store(Arc::new(Keyed::new(&self.name, source, metrics)));
+    }
+
+    /// Whether the source takes webhooks from `address`.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
+    /// Whether another unauthentic webhook of so many bytes may be kept as a sample.
+    pub fn keeps_sample(&self, bytes: usize, now: Instant) -> bool {
+        self.sampling.lock().unwrap_or_else(PoisonError::into_inner).allows(bytes, now)
+    }
+}
+
+impl Keyed {
+    fn new(name: &str, source: Box<dyn Source>, metrics: &Metrics) -> Self {
+        let verified = metrics.verified(name, &source.key_ids());
+        Self { source, verified }
+    }
+
+    /// Counts a verified webhook, and ends the run of unverified ones.
+    pub fn count_verified(&self, webhook: &AuthenticWebhook, metrics: &SourceMetrics) {
+        if let Some((_, counter)) = self.verified.iter().find(|(key, _)| key == webhook.key_id()) {
+            counter.increment(1);
+        }
+        metrics.unverified_run.set(0.0);
+        if let Ok(since_1970) = SystemTime::now().duration_since(UNIX_EPOCH) {
+            metrics.last_verified.set(since_1970.as_secs_f64());
+        }
+    }
+}
+
+/// All sources by their paths.
+pub struct Sources {
+    by_path: HashMap<String, Arc<RunningSource>>,
+    /// How many segments the paths of those sources have that take longer paths, most first: no request costs more
+    /// look-ups than there are entries here.
+    depths: Vec<usize>,
+}
+
+/// What a source is made of besides its configuration.
+pub struct Configured {
+    /// Its provider.
+    pub provider: &'static dyn Provider,
+    /// Authenticates and normalizes, with the keys read at the start.
+    pub source: Box<dyn Source>,
+}
+
+impl Sources {
+    /// The sources of a configuration, each with what was made of its settings and keys.
+    pub fn new(config: &Config, configured: BTreeMap<SourceName, Configured>, metrics: &Metrics) -> Self {
+        let bridge = Arc::new(Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep });
+        let limits = &config.quarantine;
+        let mut by_path = HashMap::new();
+        for (name, Configured { provider, source }) in configured {
+            let Some(settings) = config.sources.get(&name) else { continue };
+            let prefix = config.kafka.topic_prefix.as_ref();
+            let sampling =
+                Sampling::new(limits.unauthentic_per_second, limits.unauthentic_bytes_per_second, Instant::now());
+            let running = RunningSource {
+                on_unverified: settings.on_unverified,
+                encoder: Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, prefix),
+                metrics: metrics.source(name.as_ref(), &OUTCOMES),
+                allow_from: settings.allow_from.clone(),
+                keyed: ArcSwap::from_pointee(Keyed::new(name.as_ref(), source, metrics)),
+                sampling: Mutex::new(sampling),
+                name: name.to_string(),
+            };
+            by_path.insert(settings.path(&name), Arc::new(running));
+        }
+        let takes_longer = by_path.iter().filter(|(_, source)| source.keyed().source.takes_longer_paths());
+        let depths: BTreeSet<usize> = takes_longer.map(|(path, _)| path.matches('/').count()).collect();
+        Self { by_path, depths: depths.into_iter().rev().collect() }
+    }
+
+    /// The source that a path belongs to, and what follows the source's own path; one trailing slash does not count.
+    pub fn find<'p>(&self, path: &'p str) -> Option<(&Arc<RunningSource>, &'p str)> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        self.by_path.get(path).map(|source| (source, "")).or_else(|| self.find_shorter(path))
+    }
+
+    fn find_shorter<'p>(&self, path: &'p str) -> Option<(&Arc<RunningSource>, &'p str)> {
+        self.depths.iter().find_map(|depth| {
+            let (end, _) = path.match_indices('/').nth(*depth)?;
+            let source = self.by_path.get(path.get(..end)?)?;
+            let longer = source.keyed().source.takes_longer_paths();
+            longer.then_some((source, path.get(end + 1..)?))
+        })
+    }
+
+    /// Every source.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<RunningSource>> {
+        self.by_path.values()
+    }
+}

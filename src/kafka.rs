@@ -1,0 +1,8 @@
+//! The edge to Kafka: which topics there are, how records get there, and how they are looked at.
+//! Must not know webhooks, HTTP or providers' rules.
+
+pub mod client;
+pub mod cloud_events;
+pub mod publisher;
+pub mod record;
+pub mod topics;

@@ -1,0 +1,94 @@
+//! Record headers by the CloudEvents 1.0 Kafka protocol binding, binary content mode.
+//! Must not know what an event means.
+
+use jiff::Timestamp;
+
+/// The attributes of one event.
+pub struct CloudEvent<'a> {
+    /// Unique within the source: the event id, or a random id where there is none.
+    pub id: &'a str,
+    /// The configured source's name.
+    pub source: &'a str,
+    /// The message's full protobuf name.
+    pub message: &'static str,
+    /// The payment's or session's id; left out when empty.
+    pub subject: &'a str,
+    /// When it happened, else when it was received.
+    pub time: Timestamp,
+    /// The W3C trace context of the request that brought it.
+    pub traceparent: Option<&'a str>,
+}
+
+/// The event's record headers.
+pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("ce_specversion", "1.0".to_owned()),
+        ("ce_id", event.id.to_owned()),
+        ("ce_source", format!("/paybridge/{}", event.source)),
+        ("ce_type", event.message.to_owned()),
+        ("ce_time", event.time.to_string()),
+        ("ce_dataschema", format!("urn:paybridge:proto:{}", event.message)),
+        ("content-type", "application/protobuf".to_owned()),
+    ];
+    if !event.subject.is_empty() {
+        headers.push(("ce_subject", event.subject.to_owned()));
+    }
+    headers.extend(event.traceparent.map(|traceparent| ("traceparent", traceparent.to_owned())));
+    headers
+}
+
+/// A request's `traceparent`, when it has the form that W3C Trace Context version 00 gives it.
+pub fn traceparent(value: &str) -> Option<&str> {
+    let mut parts = value.split('-');
+    let is_hex = |part: Option<&str>, length| {
+        part.is_some_and(|part| {
+            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    };
+    let whole = is_hex(parts.next(), 2)
+        && is_hex(parts.next(), 32)
+        && is_hex(parts.next(), 16)
+        && is_hex(parts.next(), 2)
+        && parts.next().is_none();
+    whole.then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_every_attribute_once_and_no_empty_one() {
+        let event = CloudEvent {
+            id: "00ff",
+            source: "sg-main",
+            message: "paybridge.event.v1.UnrecognizedWebhook",
+            subject: "",
+            time: "2024-05-27T02:03:00.5Z".parse().unwrap(),
+            traceparent: None,
+        };
+        let headers = headers(&event);
+        let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(
+            pairs,
+            [
+                ("ce_specversion", "1.0"),
+                ("ce_id", "00ff"),
+                ("ce_source", "/paybridge/sg-main"),
+                ("ce_type", "paybridge.event.v1.UnrecognizedWebhook"),
+                ("ce_time", "2024-05-27T02:03:00.5Z"),
+                ("ce_dataschema", "urn:paybridge:proto:paybridge.event.v1.UnrecognizedWebhook"),
+                ("content-type", "application/protobuf"),
+            ]
+        );
+    }
+
+    #[test]
+    fn takes_only_a_well_formed_traceparent() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(good), Some(good));
+        for bad in ["", "00", "00-4bf9-00f067aa0ba902b7-01", &good.to_uppercase(), &format!("{good}-x")] {
+            assert_eq!(traceparent(bad), None, "{bad}");
+        }
+    }
+}

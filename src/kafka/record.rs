@@ -1,0 +1,24 @@
+//! One record, ready for Kafka. Must not know how it gets there.
+
+use std::sync::Arc;
+
+/// A record for one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The topic's full name.
+    pub topic: Arc<str>,
+    /// The key: records of one key stay in order.
+    pub key: String,
+    /// The protobuf message.
+    pub value: Vec<u8>,
+    /// The headers, in order.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// Bytes that the record takes while it waits for its delivery report, as far as they matter.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.value.len() + self.key.len() + headers
+    }
+}

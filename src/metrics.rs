@@ -1,0 +1,279 @@
+//! The daemon's metrics: the only place that names them. Handles are made once, so recording is an atomic operation.
+//! Must not know what is measured beyond its labels, which come from closed sets.
+
+pub mod catalogue;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::message::event::v1::QuarantineReason;
+use crate::provider::{KeyId, Unverified};
+use catalogue::{BUCKETS_SECONDS, Kind, METRICS};
+
+/// The `source` of requests whose path no source has: not a possible source name.
+pub const UNKNOWN_SOURCE: &str = "_unknown";
+
+/// One registry of metrics, with a handle for everything that is not a source's own.
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    /// Bytes held until their delivery report.
+    pub in_flight_bytes: Gauge,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Time to read a body.
+    pub receive: Histogram,
+    /// Time to authenticate.
+    pub verify: Histogram,
+    /// Time to normalize and encode.
+    pub encode: Histogram,
+    /// Time from the send to the delivery report.
+    pub publish: Histogram,
+    /// Brokers connected.
+    pub brokers_up: Gauge,
+    /// Producers rebuilt.
+    pub producer_restarts: Counter,
+    /// Events in the dedup window.
+    pub dedup_entries: Gauge,
+    /// Seconds that the dedup window covers.
+    pub dedup_window: Gauge,
+    /// Whether `/readyz` answers 200.
+    pub ready: Gauge,
+}
+
+impl Metrics {
+    /// A registry of its own: several in one process do not disturb each other.
+    ///
+    /// # Errors
+    /// The exporter refuses the buckets.
+    pub fn new() -> Result<Arc<Self>, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS_SECONDS)?
+            .build_recorder();
+        let recorder = Arc::new(recorder);
+        let metrics = metrics::with_local_recorder(&*recorder, || {
+            describe();
+            gauge!(catalogue::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            let stage = |stage: &'static str| histogram!(catalogue::STAGE_DURATION, "stage" => stage);
+            Self {
+                handle: recorder.handle(),
+                recorder: Arc::clone(&recorder),
+                in_flight_bytes: gauge!(catalogue::IN_FLIGHT_BYTES),
+                connections: gauge!(catalogue::CONNECTIONS),
+                receive: stage("receive"),
+                verify: stage("verify"),
+                encode: stage("encode"),
+                publish: stage("publish"),
+                brokers_up: gauge!(catalogue::BROKERS_UP),
+                producer_restarts: counter!(catalogue::PRODUCER_RESTARTS),
+                dedup_entries: gauge!(catalogue::DEDUP_ENTRIES),
+                dedup_window: gauge!(catalogue::DEDUP_WINDOW),
+                ready: gauge!(catalogue::READY),
+            }
+        });
+        Ok(Arc::new(metrics))
+    }
+
+    /// Everything in Prometheus's text format.
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    /// Moves recorded durations into their buckets, so that they do not pile up between two scrapes.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The metrics of one source, zeroed; `outcomes` are all that a request can end with.
+    pub fn source(&self, source: &str, outcomes: &[&'static str]) -> SourceMetrics {
+        metrics::with_local_recorder(&*self.recorder, || SourceMetrics::new(source, outcomes))
+    }
+
+    /// The counters of verified webhooks of one source, one a key.
+    pub fn verified(&self, source: &str, keys: &[KeyId]) -> Vec<(KeyId, Counter)> {
+        metrics::with_local_recorder(&*self.recorder, || {
+            let count = |key: &KeyId| {
+                let key_id = key.as_str().to_owned();
+                counter!(catalogue::VERIFIED, "source" => source.to_owned(), "key_id" => key_id)
+            };
+            keys.iter().map(|key| (key.clone(), zeroed(count(key)))).collect()
+        })
+    }
+
+    /// The metrics of one topic, zeroed; `reasons` are all that a send can fail with.
+    pub fn topic(&self, topic: &str, reasons: &[&'static str]) -> TopicMetrics {
+        metrics::with_local_recorder(&*self.recorder, || TopicMetrics {
+            published: zeroed(counter!(catalogue::PUBLISHED, "topic" => topic.to_owned())),
+            failures: labelled(
+                reasons,
+                |reason| counter!(catalogue::PUBLISH_FAILURES, "topic" => topic.to_owned(), "reason" => reason),
+            ),
+        })
+    }
+
+    /// A counter for each event of a connection's life.
+    pub fn connection_events(&self, events: &[&'static str]) -> Labelled {
+        metrics::with_local_recorder(&*self.recorder, || {
+            labelled(events, |event| counter!(catalogue::CONNECTION_EVENTS, "event" => event))
+        })
+    }
+
+    /// Counters of key files taken into use, and of unusable ones.
+    pub fn key_reloads(&self, source: &str) -> KeyReloads {
+        metrics::with_local_recorder(&*self.recorder, || {
+            let count = |result: &'static str| {
+                zeroed(counter!(catalogue::KEY_RELOADS, "source" => source.to_owned(), "result" => result))
+            };
+            KeyReloads { used: count("used"), unusable: count("unusable") }
+        })
+    }
+}
+
+/// Counters that differ in one label, of a closed set of values.
+pub type Labelled = BTreeMap<&'static str, Counter>;
+
+/// The metrics of one source.
+pub struct SourceMetrics {
+    requests: Labelled,
+    unverified: Labelled,
+    quarantined: Labelled,
+    /// From head to answer.
+    pub duration: Histogram,
+    /// Failed authentications since the last that passed.
+    pub unverified_run: Gauge,
+    /// When a webhook was last verified.
+    pub last_verified: Gauge,
+    /// Redeliveries answered without publishing.
+    pub dedup_hits: Counter,
+    /// Webhooks of unknown type.
+    pub unrecognized: Counter,
+}
+
+impl SourceMetrics {
+    fn new(source: &str, outcomes: &[&'static str]) -> Self {
+        let name = || source.to_owned();
+        Self {
+            requests: labelled(
+                outcomes,
+                |outcome| counter!(catalogue::REQUESTS, "source" => name(), "outcome" => outcome),
+            ),
+            unverified: labelled(
+                &UNVERIFIED_REASONS,
+                |reason| counter!(catalogue::UNVERIFIED, "source" => name(), "reason" => reason),
+            ),
+            quarantined: labelled(
+                &QUARANTINE_REASONS,
+                |reason| counter!(catalogue::QUARANTINED, "source" => name(), "reason" => reason),
+            ),
+            duration: histogram!(catalogue::REQUEST_DURATION, "source" => name()),
+            unverified_run: gauge!(catalogue::UNVERIFIED_RUN, "source" => name()),
+            last_verified: gauge!(catalogue::LAST_VERIFIED, "source" => name()),
+            dedup_hits: zeroed(counter!(catalogue::DEDUP_HITS, "source" => name())),
+            unrecognized: zeroed(counter!(catalogue::UNRECOGNIZED, "source" => name())),
+        }
+    }
+
+    /// A request ended with `outcome` after `elapsed`.
+    pub fn answered(&self, outcome: &'static str, elapsed: Duration) {
+        count(&self.requests, outcome);
+        self.duration.record(elapsed);
+    }
+
+    /// A webhook failed authentication.
+    pub fn unverified(&self, reason: Unverified) {
+        count(&self.unverified, unverified_label(reason));
+        self.unverified_run.increment(1.0);
+    }
+
+    /// A webhook is on the quarantine topic.
+    pub fn quarantined(&self, reason: QuarantineReason) {
+        count(&self.quarantined, quarantine_label(reason));
+    }
+}
+
+/// The metrics of one topic.
+pub struct TopicMetrics {
+    /// Records acknowledged.
+    pub published: Counter,
+    failures: Labelled,
+}
+
+impl TopicMetrics {
+    /// A record was not acknowledged.
+    pub fn failed(&self, reason: &'static str) {
+        count(&self.failures, reason);
+    }
+}
+
+/// Counters of changed key files.
+pub struct KeyReloads {
+    /// Taken into use.
+    pub used: Counter,
+    /// Unusable: the old keys stay.
+    pub unusable: Counter,
+}
+
+const UNVERIFIED_REASONS: [&str; 6] = [
+    "header_missing",
+    "signature_malformed",
+    "signature_mismatch",
+    "timestamp_outside_tolerance",
+    "not_decryptable",
+    "foreign_account",
+];
+
+fn unverified_label(reason: Unverified) -> &'static str {
+    match reason {
+        Unverified::HeaderMissing => "header_missing",
+        Unverified::SignatureMalformed => "signature_malformed",
+        Unverified::SignatureMismatch => "signature_mismatch",
+        Unverified::TimestampOutsideTolerance => "timestamp_outside_tolerance",
+        Unverified::NotDecryptable => "not_decryptable",
+        Unverified::ForeignAccount => "foreign_account",
+    }
+}
+
+const QUARANTINE_REASONS: [&str; 6] =
+    ["not_utf8", "not_json", "wrong_shape", "too_large", "unauthentic", "unverified_kept"];
+
+fn quarantine_label(reason: QuarantineReason) -> &'static str {
+    match reason {
+        QuarantineReason::NotUtf8 => "not_utf8",
+        QuarantineReason::NotJson => "not_json",
+        QuarantineReason::WrongShape | QuarantineReason::Unspecified => "wrong_shape",
+        QuarantineReason::TooLarge => "too_large",
+        QuarantineReason::Unauthentic => "unauthentic",
+        QuarantineReason::UnverifiedKept => "unverified_kept",
+    }
+}
+
+fn labelled(values: &[&'static str], make: impl Fn(&'static str) -> Counter) -> Labelled {
+    values.iter().map(|value| (*value, zeroed(make(value)))).collect()
+}
+
+fn zeroed(counter: Counter) -> Counter {
+    counter.absolute(0);
+    counter
+}
+
+/// Counts one; a value outside the closed set is not counted.
+pub fn count(counters: &Labelled, value: &str) {
+    if let Some(counter) = counters.get(value) {
+        counter.increment(1);
+    }
+}
+
+fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.meaning),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.meaning),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.meaning),
+        }
+    }
+}

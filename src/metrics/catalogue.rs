@@ -1,0 +1,87 @@
+//! Every metric: its name, kind, labels and meaning. README's table and the exporter's descriptions come from here.
+//! Must not know how a metric is recorded.
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution, in the buckets of [`BUCKETS_SECONDS`].
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name as Prometheus shows it.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels, separated by commas.
+    pub labels: &'static str,
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+/// Upper bounds of the duration histograms: from a tenth of a millisecond to beyond UNIPaaS's 10 s.
+pub const BUCKETS_SECONDS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
+
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal [$labels:literal] $meaning:literal;)*) => {
+        $(pub(super) const $constant: &str = $name;)*
+        /// Every metric, in the order of README's table.
+        pub const METRICS: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, labels: $labels, meaning: $meaning },)*
+        ];
+    };
+}
+
+catalogue! {
+    REQUESTS = Counter "paybridge_ingress_requests_total" ["source,outcome"]
+        "Webhook requests by what was answered; source `_unknown` where no source has the path";
+    REQUEST_DURATION = Histogram "paybridge_ingress_request_duration_seconds" ["source"]
+        "From the end of a request's head to its answer";
+    STAGE_DURATION = Histogram "paybridge_ingress_stage_duration_seconds" ["stage"]
+        "Time in each stage of a webhook: receive, verify, encode, publish";
+    IN_FLIGHT_BYTES = Gauge "paybridge_ingress_in_flight_bytes" [""]
+        "Bytes of bodies and records held until their delivery report; beyond ingress.in_flight_bytes_max the answer is 503";
+    CONNECTIONS = Gauge "paybridge_ingress_connections" [""]
+        "Open connections";
+    CONNECTION_EVENTS = Counter "paybridge_ingress_connection_events_total" ["event"]
+        "Connections accepted, refused at connections_max, timed out, failed in the TLS handshake";
+    VERIFIED = Counter "paybridge_ingress_verified_total" ["source,key_id"]
+        "Webhooks verified, by the key that did";
+    UNVERIFIED = Counter "paybridge_ingress_unverified_total" ["source,reason"]
+        "Webhooks that failed authentication, by why";
+    UNVERIFIED_RUN = Gauge "paybridge_ingress_unverified_run" ["source"]
+        "Webhooks that failed authentication since the last one that passed; 3 or more on a source that verified lately: a rotated key";
+    LAST_VERIFIED = Gauge "paybridge_ingress_last_verified_timestamp_seconds" ["source"]
+        "When a webhook was last verified, in seconds since 1970; 0 when none was since the start";
+    PUBLISHED = Counter "paybridge_kafka_records_published_total" ["topic"]
+        "Records that Kafka acknowledged";
+    PUBLISH_FAILURES = Counter "paybridge_kafka_publish_failures_total" ["topic,reason"]
+        "Records that Kafka did not acknowledge, by why";
+    BROKERS_UP = Gauge "paybridge_kafka_brokers_up" [""]
+        "Brokers that the producer is connected to";
+    PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
+        "Times that the producer was rebuilt after a fatal error";
+    DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source"]
+        "Redeliveries answered without publishing again";
+    DEDUP_ENTRIES = Gauge "paybridge_dedup_entries" [""]
+        "Events in the dedup window";
+    DEDUP_WINDOW = Gauge "paybridge_dedup_window_seconds" [""]
+        "Time that the dedup window really covers: dedup.window_s, or less when dedup.entries_max cuts it short";
+    QUARANTINED = Counter "paybridge_quarantined_total" ["source,reason"]
+        "Webhooks put on the quarantine topic, by why";
+    UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]
+        "Authentic webhooks of a type that this version does not know";
+    KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]
+        "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate";
+    READY = Gauge "paybridge_ready" [""]
+        "1 when /readyz answers 200";
+    BUILD_INFO = Gauge "paybridge_build_info" ["version"]
+        "Always 1; the label tells the version";
+}
