@@ -15,6 +15,9 @@ mod problem;
 pub mod section;
 mod source;
 
+#[cfg(test)]
+mod shipped_files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
