@@ -1,4 +1,265 @@
 //! Configuration: defaults, then the file, then the environment.
-//! The only place that reads files and the environment.
+//! The only place that reads files and the environment. Must not know any provider's keys.
 
+mod address;
+mod daemon;
+mod events;
+pub mod files;
+mod ingress;
+mod instance;
+mod kafka;
+mod layers;
+pub mod list;
+mod names;
+mod problem;
 pub mod section;
+mod source;
+
+#[cfg(test)]
+mod shipped_files;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use figment::value::{Dict, Value};
+use serde::de::DeserializeOwned;
+
+pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
+pub use events::{Confirmation, Dedup, DedupMode, Evidence, EvidenceKeep, Quarantine, Spool};
+pub use ingress::{Ingress, IngressTls};
+pub use kafka::properties::Properties;
+pub use kafka::{ClientSide, Kafka, KafkaSide};
+pub use names::{SourceName, TopicPrefix};
+pub use problem::{ConfigErrors, Problem};
+pub use source::{OnUnverified, SourceConfig};
+
+use layers::Layers;
+use section::Section;
+
+/// What the text is called in errors when it came from no file.
+const NO_FILE: &str = "configuration";
+
+/// Every key at the top of the file.
+const TOP_KEYS: [&str; 12] = [
+    "bridge_instance",
+    "ingress",
+    "admin",
+    "kafka",
+    "sources",
+    "dedup",
+    "spool",
+    "quarantine",
+    "evidence",
+    "shutdown",
+    "log",
+    "confirmation",
+];
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of this process in events: the pod's, or the host's with a random suffix.
+    pub bridge_instance: String,
+    /// Where webhooks are taken in.
+    pub ingress: Ingress,
+    /// Where the daemon is watched.
+    pub admin: Admin,
+    /// Kafka.
+    pub kafka: Kafka,
+    /// Who sends webhooks.
+    pub sources: BTreeMap<SourceName, SourceConfig>,
+    /// How long events are remembered.
+    pub dedup: Dedup,
+    /// A disk that takes events while Kafka is away.
+    pub spool: Spool,
+    /// How many rejected webhooks are kept.
+    pub quarantine: Quarantine,
+    /// What events carry of their webhooks.
+    pub evidence: Evidence,
+    /// How the daemon is stopped.
+    pub shutdown: Shutdown,
+    /// How it is heard.
+    pub log: Log,
+    /// Decisions on operations that wait.
+    pub confirmation: Confirmation,
+}
+
+impl Config {
+    /// Reads the file, when there is one, and lays the environment's variables over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong: the file cannot be read or is not TOML; a key is unknown, missing, or out of bounds.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let Some(path) = file else {
+            return Self::from_toml("", environment);
+        };
+        let name = path.display().to_string();
+        let refuse = |message: String| {
+            let action = "give a TOML file that this process may read, with --config or PAYBRIDGE_CONFIG";
+            ConfigErrors::of(vec![Problem::of_source(name.clone(), message, action)])
+        };
+        let bytes = files::read_bounded(path).map_err(|error| refuse(format!("this cannot be read: {error}")))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| refuse("this is not UTF-8 text".to_owned()))?;
+        Self::read(Layers::new(&name, text, environment))
+    }
+
+    /// As [`Config::load`], from text.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_toml(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        Self::read(Layers::new(NO_FILE, text, environment))
+    }
+
+    fn read(layers: Layers) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { layers, failed: BTreeSet::new() };
+        let config = Self {
+            bridge_instance: reader.bridge_instance(),
+            ingress: reader.section("ingress"),
+            admin: reader.section("admin"),
+            kafka: reader.section("kafka"),
+            sources: reader.sources(),
+            dedup: reader.section("dedup"),
+            spool: reader.section_of_a_later_version("spool"),
+            quarantine: reader.section("quarantine"),
+            evidence: reader.section("evidence"),
+            shutdown: reader.section("shutdown"),
+            log: reader.section("log"),
+            confirmation: reader.section_of_a_later_version("confirmation"),
+        };
+        reader.refuse_the_rest();
+        reader.check(&config);
+        match reader.layers.problems {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(ConfigErrors::of(problems)),
+        }
+    }
+}
+
+/// Takes section by section out of the layers, and notes what is wrong.
+struct Reader {
+    layers: Layers,
+    /// Sections with problems: checks across keys would only add follow-up errors.
+    failed: BTreeSet<&'static str>,
+}
+
+impl Reader {
+    fn section<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
+        let Some(table) = self.table(name) else {
+            return T::default();
+        };
+        let origins = Arc::clone(&self.layers.origins);
+        Section::with_origins(name, table, origins).parse_all().unwrap_or_else(|problems| {
+            self.fail(name, problems);
+            T::default()
+        })
+    }
+
+    /// A section of which this version knows `enabled` only.
+    fn section_of_a_later_version<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
+        if let Some(Value::Dict(_, table)) = self.layers.table.get_mut(name) {
+            let later: Vec<String> = table.keys().filter(|key| *key != "enabled").cloned().collect();
+            table.retain(|key, _| key == "enabled");
+            let refuse =
+                |key: &String| Problem::with_key(format!("{name}.{key}"), "is not in this version", "remove it");
+            let problems = later.iter().map(|key| self.with_origin(refuse(key))).collect();
+            self.fail(name, problems);
+        }
+        self.section(name)
+    }
+
+    fn sources(&mut self) -> BTreeMap<SourceName, SourceConfig> {
+        let mut sources = BTreeMap::new();
+        for (name, value) in self.table("sources").unwrap_or_default() {
+            match SourceConfig::read(&name, value, &self.layers.origins) {
+                Ok((name, source)) => {
+                    sources.insert(name, source);
+                }
+                Err(problems) => self.fail("sources", problems),
+            }
+        }
+        sources
+    }
+
+    fn bridge_instance(&mut self) -> String {
+        match self.layers.table.remove("bridge_instance") {
+            None => instance::generate(),
+            Some(Value::String(_, name)) if instance::is_valid(&name) => name,
+            Some(_) => {
+                let message = "must be text of 1 to 253 printable ASCII characters without spaces";
+                let problem = Problem::with_key("bridge_instance", message, "set it to the pod's name, or remove it");
+                self.fail("bridge_instance", vec![self.with_origin(problem)]);
+                String::new()
+            }
+        }
+    }
+
+    fn table(&mut self, name: &'static str) -> Option<Dict> {
+        if let Value::Dict(_, table) = self.layers.table.remove(name)? {
+            return Some(table);
+        }
+        let problem = Problem::with_key(name, "must be a table", format!("write it as [{name}]"));
+        self.fail(name, vec![self.with_origin(problem)]);
+        None
+    }
+
+    fn refuse_the_rest(&mut self) {
+        for key in std::mem::take(&mut self.layers.table).into_keys() {
+            let problem = self.with_origin(Problem::unknown_key(key, &TOP_KEYS));
+            self.layers.problems.push(problem);
+        }
+    }
+
+    /// What is wrong between keys that are right by themselves.
+    fn check(&mut self, config: &Config) {
+        let sound = |name| !self.failed.contains(name);
+        let mut problems = Vec::new();
+        if sound("ingress") {
+            problems.extend(config.ingress.check());
+            let check = |(name, source): (&SourceName, &SourceConfig)| source.check(name, &config.ingress);
+            problems.extend(config.sources.iter().filter_map(check));
+        }
+        if sound("ingress") && sound("admin") && config.ingress.enabled {
+            problems.extend(config.admin.check(config.ingress.listen));
+        }
+        problems.extend(config.kafka.check());
+        problems.extend(shared_paths(&config.sources));
+        let problems = problems.into_iter().map(|problem| self.with_origin(problem)).collect::<Vec<_>>();
+        self.layers.problems.extend(problems);
+    }
+
+    fn with_origin(&self, problem: Problem) -> Problem {
+        let origin = self.layers.origins.of(&problem.key);
+        problem.at_origin(origin)
+    }
+
+    fn fail(&mut self, name: &'static str, problems: Vec<Problem>) {
+        if !problems.is_empty() {
+            self.failed.insert(name);
+            self.layers.problems.extend(problems);
+        }
+    }
+}
+
+/// Two sources at one path cannot be told apart.
+fn shared_paths(sources: &BTreeMap<SourceName, SourceConfig>) -> Vec<Problem> {
+    let mut taken: BTreeMap<String, &SourceName> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, source) in sources {
+        if let Some(other) = taken.insert(source.path(name), name) {
+            let message = format!("is the path of `sources.{other}` too");
+            problems.push(Problem::with_key(format!("sources.{name}.path"), &message, "give each source its own path"));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;

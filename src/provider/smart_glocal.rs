@@ -15,6 +15,7 @@ use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider, RawWebhook,
     Sender, Source, Unverified,
 };
+use crate::config::list::list;
 use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
 
@@ -45,6 +46,7 @@ pub struct SmartGlocal;
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// PEM files with the provider's public keys; each may hold several.
+    #[serde(deserialize_with = "list")]
     public_key_files: Vec<PathBuf>,
     /// Where and how sessions are confirmed or cancelled.
     api: Option<ApiSettings>,

@@ -1,0 +1,159 @@
+//! `[sources.NAME]`: the keys that every source has; the rest of the table is its provider's.
+//! Must not read key files, nor know any provider's keys.
+
+use std::sync::Arc;
+
+use figment::value::{Dict, Value};
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+
+use super::address::networks;
+use super::ingress::Ingress;
+use super::layers::Origins;
+use super::names::SourceName;
+use super::problem::{Problem, suggestion};
+use super::section::Section;
+use crate::provider;
+
+/// The keys that every source has.
+pub(super) const COMMON_KEYS: &[&str] = &["provider", "path", "allow_from", "on_unverified"];
+
+/// The longest path, in bytes: far below what HTTP servers take for a request's target.
+const PATH_BYTES_MAX: usize = 512;
+
+/// One source of webhooks.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Its provider's name, one of [`provider::PROVIDERS`].
+    pub provider: String,
+    /// Its path, when it is not `/webhooks/{name}`.
+    pub path: Option<String>,
+    /// The addresses that may send; empty: all.
+    pub allow_from: Vec<IpNet>,
+    /// What becomes of webhooks that are not authentic.
+    pub on_unverified: OnUnverified,
+    /// The provider's own keys.
+    pub section: Section,
+}
+
+/// What becomes of webhooks that are not authentic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnverified {
+    /// They are answered 401, and a sample goes to quarantine.
+    #[default]
+    Reject,
+    /// They are answered 200 and all go to quarantine, while a key is wrong.
+    Keep,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Common {
+    #[serde(deserialize_with = "known_provider")]
+    provider: String,
+    #[serde(default, deserialize_with = "valid_path")]
+    path: Option<String>,
+    #[serde(default, deserialize_with = "networks")]
+    allow_from: Vec<IpNet>,
+    #[serde(default)]
+    on_unverified: OnUnverified,
+}
+
+impl SourceConfig {
+    /// The path that its webhooks come to: exact, without a trailing slash.
+    pub fn path(&self, name: &SourceName) -> String {
+        self.path.clone().unwrap_or_else(|| default_path(name))
+    }
+
+    /// Reads one source's table.
+    pub(super) fn read(
+        name: &str,
+        value: Value,
+        origins: &Arc<Origins>,
+    ) -> Result<(SourceName, SourceConfig), Vec<Problem>> {
+        let key = format!("sources.{name}");
+        let refuse = |message, action: &str| {
+            Err(vec![Problem::with_key(key.as_str(), message, action).at_origin(origins.of(&key))])
+        };
+        let Value::Dict(_, table) = value else {
+            return refuse("must be a table", "write it as [sources.NAME] with its keys below");
+        };
+        let Some(name) = SourceName::new(name) else {
+            return refuse("has a wrong name", "use 1 to 63 lower-case letters, digits, and hyphens between them");
+        };
+        let (common, own): (Dict, Dict) = table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
+        let common: Common = Section::with_origins(key.as_str(), common, Arc::clone(origins)).parse_all()?;
+        let section = Section::with_origins(key, own, Arc::clone(origins)).also_knowing(COMMON_KEYS);
+        let Common { provider, path, allow_from, on_unverified } = common;
+        Ok((name, Self { provider, path, allow_from, on_unverified, section }))
+    }
+
+    /// Keeping everything that anyone sends needs something that keeps strangers out.
+    pub(super) fn check(&self, name: &SourceName, ingress: &Ingress) -> Option<Problem> {
+        let restricted = !self.allow_from.is_empty() && self.allow_from.iter().all(|network| network.prefix_len() > 0);
+        let secret_path = self.path(name) != default_path(name);
+        match self.on_unverified {
+            OnUnverified::Reject => None,
+            OnUnverified::Keep if restricted || secret_path || ingress.requires_client_certificates() => None,
+            OnUnverified::Keep => Some(Problem::with_key(
+                format!("sources.{name}.on_unverified"),
+                "= \"keep\" would keep what strangers send",
+                "set allow_from, a path with a secret part, or ingress.tls.client_ca_file too",
+            )),
+        }
+    }
+}
+
+fn default_path(name: &SourceName) -> String {
+    format!("/webhooks/{name}")
+}
+
+fn known_provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if provider::find(&name).is_some() {
+        return Ok(name);
+    }
+    let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name()).collect();
+    let action = suggestion(&name, &known);
+    Err(de::Error::custom(format!("names no provider that this version knows: {action}")))
+}
+
+fn valid_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    match wrong_with(&path) {
+        None => Ok(Some(path)),
+        Some(message) => Err(de::Error::custom(format!("{message}: write it as \"/webhooks/a-secret/sg\""))),
+    }
+}
+
+fn wrong_with(path: &str) -> Option<&'static str> {
+    let unusual = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}".contains(&byte);
+    match path.strip_prefix('/') {
+        None => Some("must begin with a slash"),
+        Some(_) if path.ends_with('/') => Some("must not end with a slash"),
+        Some(_) if path.contains(['?', '#']) => Some("must not have a query or fragment"),
+        Some(_) if path.bytes().any(unusual) => Some("must be as it stands in a URL, percent-encoded"),
+        Some(rest) if rest.split('/').any(|segment| matches!(segment, "" | "." | "..")) => {
+            Some("must not have empty or dotted segments")
+        }
+        Some(_) if path.len() > PATH_BYTES_MAX => Some("must be 512 bytes or less"),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_only_paths_that_can_be_matched_exactly() {
+        for path in ["/a", "/webhooks/s3cret/sg-main", "/a%20b", "/~x", "/A.b"] {
+            assert_eq!(wrong_with(path), None, "{path}");
+        }
+        let too_long = format!("/{}", "a".repeat(512));
+        for path in ["", "a", "/", "/a/", "/a?b", "/a#b", "/a b", "/ä", "//a", "/a/../b", "/./a", too_long.as_str()] {
+            assert!(wrong_with(path).is_some(), "{path}");
+        }
+    }
+}
