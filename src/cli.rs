@@ -2,6 +2,8 @@
 //! Must not hold what a command does beyond talking to its user.
 
 pub mod run;
+pub mod send;
+pub mod sender;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -26,6 +28,16 @@ enum Command {
     /// Run the daemon. With Kafka away it stays up, not ready, and answers 503.
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
+    /// Send a correctly signed sample webhook to a running bridge.
+    #[command(
+        after_help = "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml"
+    )]
+    Send {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        arguments: send::SendArguments,
+    },
 }
 
 /// Where the configuration is.
@@ -77,6 +89,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
     runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
+            Command::Send { file, arguments } => send::send(&file.load(environment)?, &arguments).await,
         }
     })
 }

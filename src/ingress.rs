@@ -33,6 +33,9 @@ use encode::Carry;
 use source::{RunningSource, Sources};
 use window::{Entry, Window};
 
+/// A request's task, buffers and bookkeeping, roughly: so that very many tiny requests are bounded too.
+const REQUEST_OVERHEAD_BYTES: usize = 1024;
+
 /// The bounds of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -104,12 +107,16 @@ impl Ingress {
         if self.stopping.is_cancelled() {
             return Answer::ShuttingDown;
         }
+        let Ok(mut hold) = self.budget.take(head_size(&request)) else { return Answer::Overloaded };
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
         let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &self.budget, body_deadline).await;
-        let (body, hold) = match read {
-            Ok(read) => read,
+        let body = match read {
+            Ok((body, bytes)) => {
+                hold.merge(bytes);
+                body
+            }
             Err(answer) => return answer,
         };
         self.metrics.receive.record(begun.elapsed());
@@ -326,6 +333,12 @@ enum Sent {
     Before(EventId),
     TooLarge,
     Not(Answer),
+}
+
+/// What a request takes besides its body: its head as received, and about what its task and buffers take.
+fn head_size(request: &Request<Incoming>) -> usize {
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    request.uri().path().len() + headers + REQUEST_OVERHEAD_BYTES
 }
 
 /// Stands for the event id where there is none.

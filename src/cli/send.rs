@@ -1,0 +1,98 @@
+//! `paybridge send`: correctly signed sample webhooks to a running bridge, for trying and for staging.
+//! Must not know how a webhook is signed or sent.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use http::StatusCode;
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::sender::Poster;
+use crate::config::files::FileReader;
+use crate::config::{Config, SourceConfig, SourceName};
+use crate::provider::{self, EventType, Provider};
+
+/// What to send, and where.
+#[derive(Args)]
+pub struct SendArguments {
+    /// The configured source's name.
+    source: String,
+    /// The event type's part of its topic's name, such as `ready-to-confirm`.
+    event: String,
+    /// The private key that signs, where the configuration has only the public half.
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
+    /// How many webhooks, each a different event.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: u64,
+    /// How many a second.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    rate: u64,
+    /// The bridge's URL without a path; by default the configured address.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Sends the webhooks and prints each answer; good when every answer is 200.
+///
+/// # Errors
+/// There is no such source or event, its keys cannot sign, or nobody answers.
+pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<ExitCode> {
+    let (name, settings) = source(config, &arguments.source)?;
+    let provider = provider::find(&settings.provider).context("the source's provider is unknown")?;
+    let event_type = event_type(provider, &arguments.event)?;
+    let sender = provider
+        .sender(&settings.section, &FileReader::new(), arguments.signing_key.as_deref())
+        .with_context(|| format!("sources.{name}"))?;
+    let base = arguments.url.clone().unwrap_or_else(|| own_url(config));
+    let poster = Poster::new(format!("{}{}", base.trim_end_matches('/'), settings.path(name)))?;
+
+    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(arguments.rate)?);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Microseconds since 1970: samples of another run are other events.
+    let first = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
+    let mut code = ExitCode::SUCCESS;
+    for number in first..first.saturating_add(arguments.count) {
+        ticks.tick().await;
+        let answered = poster.post(&sender.sample(event_type, Timestamp::now(), number)).await?;
+        writeln!(std::io::stdout(), "{} {}", answered.status.as_u16(), answered.body)?;
+        if answered.status != StatusCode::OK {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn source<'c>(config: &'c Config, name: &str) -> anyhow::Result<(&'c SourceName, &'c SourceConfig)> {
+    config.sources.get_key_value(name).ok_or_else(|| {
+        let names: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
+        anyhow!("there is no source `{name}`; there are: {}", names.join(", "))
+    })
+}
+
+fn event_type(provider: &'static dyn Provider, part: &str) -> anyhow::Result<&'static EventType> {
+    let all = provider.event_types();
+    all.iter().find(|event_type| event_type.topic_part == part).ok_or_else(|| {
+        let parts: Vec<&str> = all.iter().map(|event_type| event_type.topic_part).collect();
+        anyhow!("{} has no event `{part}`; it has: {}", provider.name(), parts.join(", "))
+    })
+}
+
+/// The configured address as one can reach it from here.
+fn own_url(config: &Config) -> String {
+    let scheme = if config.ingress.tls.is_some() { "https" } else { "http" };
+    let mut address = config.ingress.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{scheme}://{address}")
+}

@@ -1,0 +1,82 @@
+//! Sends signed sample webhooks to a bridge over HTTP: for `send` and `demo`.
+//! Must not know how a webhook is signed.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
+
+use crate::provider::SignedWebhook;
+
+/// Longer than any ack timeout that makes sense: the bridge answers sooner.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
+/// An answer of the bridge is some hundred bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Posts webhooks to one URL.
+pub struct Poster {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: String,
+}
+
+/// What a bridge answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: String,
+}
+
+impl Poster {
+    /// Posts to `url`, a source's own path included.
+    ///
+    /// # Errors
+    /// The system has no root certificates.
+    pub fn new(url: impl Into<String>) -> anyhow::Result<Self> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+            .context("the system's root certificates cannot be read")?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), url: url.into() })
+    }
+
+    /// Posts one webhook.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn post(&self, webhook: &SignedWebhook) -> anyhow::Result<Answered> {
+        let url = address(&self.url, &webhook.path_suffix);
+        let mut request = Request::builder().method(Method::POST).uri(&url);
+        for (name, value) in &webhook.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(webhook.body.clone())).with_context(|| format!("{url} is not a URL"))?;
+        timeout(ANSWER_TIMEOUT, self.exchange(request, &url)).await.with_context(|| format!("{url} does not answer"))?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, url: &str) -> anyhow::Result<Answered> {
+        let response = self.client.request(request).await.with_context(|| format!("{url} cannot be reached"))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} cannot be read: {error}"))?.to_bytes();
+        Ok(Answered { status, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+}
+
+/// The URL of one webhook of a source.
+pub fn address(source_url: &str, path_suffix: &str) -> String {
+    match path_suffix {
+        "" => source_url.to_owned(),
+        suffix => format!("{source_url}/{suffix}"),
+    }
+}
