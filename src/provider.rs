@@ -39,6 +39,7 @@ macro_rules! providers {
 providers! {
     smart_glocal,
     standard_webhooks,
+    undostres,
 }
 
 /// A payment provider: what is the same for all its sources.
