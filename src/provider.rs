@@ -38,6 +38,8 @@ macro_rules! providers {
 // One line a provider.
 providers! {
     smart_glocal,
+    standard_webhooks,
+    undostres,
 }
 
 /// A payment provider: what is the same for all its sources.

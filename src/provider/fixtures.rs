@@ -1,6 +1,6 @@
 //! Runs every body below `tests/fixtures/{provider}` through its provider and compares all that comes out, as JSON,
-//! with the `.expected.json` beside it. `PAYBRIDGE_BLESS=1 cargo test --lib fixtures` writes what is missing or changed:
-//! read the difference before you commit it.
+//! with the `.expected.json` beside it; `given` in there is what the webhook has besides its body: path suffix, headers.
+//! `PAYBRIDGE_BLESS=1 cargo test --lib fixtures` writes what is missing or changed: read the difference before you commit it.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use figment::Figment;
 use figment::providers::{Format, Toml};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -65,10 +65,10 @@ fn every_fixture_normalizes_as_expected() {
         for body in bodies(&folder) {
             let expected = body.with_extension("expected.json");
             let before: Value = fs::read(&expected).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
-            let suffix = before["given"]["path_suffix"].as_str().unwrap_or_default();
-            let then = shown(normalized(&*source, suffix, fs::read(&body).unwrap()));
+            let given = before.get("given").cloned().unwrap_or_else(|| json!({"path_suffix": ""}));
+            let then = shown(source.normalize("test", &authentic(&given, fs::read(&body).unwrap())));
             seen.extend(then["topic"].as_str().map(str::to_owned));
-            let now = json!({"given": {"path_suffix": suffix}, "then": then});
+            let now = json!({"given": given, "then": then});
             if now != before {
                 different.push(expected.clone());
                 if bless {
@@ -81,6 +81,15 @@ fn every_fixture_normalizes_as_expected() {
         }
     }
     assert!(bless || different.is_empty(), "not as expected: {different:#?}");
+}
+
+/// A webhook of this body, taken as authentic, with the path suffix and headers that are given.
+fn authentic(given: &Value, body: Vec<u8>) -> AuthenticWebhook {
+    let mut webhook = raw(given["path_suffix"].as_str().unwrap_or_default(), body);
+    for (name, value) in given["headers"].as_object().into_iter().flatten() {
+        webhook.headers.insert(HeaderName::try_from(name).unwrap(), value.as_str().unwrap().try_into().unwrap());
+    }
+    AuthenticWebhook::assumed(webhook)
 }
 
 /// The files that hold a body: `NAME.json`, without `NAME.expected.json`.

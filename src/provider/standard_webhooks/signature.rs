@@ -1,0 +1,147 @@
+//! Signatures of Standard Webhooks, version `v1`: HMAC-SHA256 over `id.timestamp.body`.
+//! Must not know the clock: whether the signed time is near enough is decided elsewhere, after the signature.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::provider::Unverified;
+use crate::provider::keys::{self, KeyFileError, KeyFiles, Secret};
+use crate::provider::webhook::KeyId;
+
+/// The version that is understood; `v1a` is ed25519.
+const VERSION: &str = "v1";
+
+/// A shared secret, ready to sign and verify.
+pub struct SigningSecret {
+    id: KeyId,
+    mac: Hmac<Sha256>,
+}
+
+impl SigningSecret {
+    /// The secret in a file: `whsec_` followed by base64, or the base64 alone.
+    ///
+    /// # Errors
+    /// The file is unreadable, holds an asymmetric key, no base64, or a secret of a length that the specification forbids.
+    pub fn from_file(files: &dyn KeyFiles, path: &Path) -> Result<Self, KeyFileError> {
+        let text = keys::text(files, path)?;
+        if text.starts_with("whpk_") || text.starts_with("whsk_") {
+            return Err(keys::wrong(path, "a key of v1a stands where a shared secret (whsec_) belongs"));
+        }
+        let base64 = text.strip_prefix("whsec_").unwrap_or(&text);
+        let bytes = STANDARD.decode(base64).map(Zeroizing::new);
+        let bytes = bytes.map_err(|_| keys::wrong(path, "this is not base64, with or without whsec_ before it"))?;
+        if !(24..=64).contains(&bytes.len()) {
+            return Err(keys::wrong(path, "the secret has not 24 to 64 bytes (decoded from base64)"));
+        }
+        let mac = Hmac::new_from_slice(&bytes).map_err(|_| keys::wrong(path, "this is not a secret"))?;
+        Ok(Self { id: Secret::new(bytes).id, mac })
+    }
+
+    /// The secret's id.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// The entry of the signature header.
+    pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
+        format!("{VERSION},{}", STANDARD.encode(self.over(id, timestamp, body).finalize().into_bytes()))
+    }
+
+    fn over(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            mac.update(part);
+        }
+        mac
+    }
+}
+
+/// The secret that made any of the `v1` entries in the header; other versions are passed over.
+///
+/// # Errors
+/// No entry is of version `v1` and base64, or none of those is any secret's.
+pub fn verify<'s>(
+    secrets: &'s [SigningSecret],
+    id: &str,
+    timestamp: &str,
+    body: &[u8],
+    header: &str,
+) -> Result<&'s SigningSecret, Unverified> {
+    let entries = header.split(' ').filter_map(|entry| entry.split_once(','));
+    let signatures = entries.filter(|(version, _)| *version == VERSION);
+    let signatures: Vec<Vec<u8>> = signatures.filter_map(|(_, base64)| STANDARD.decode(base64).ok()).collect();
+    if signatures.is_empty() {
+        return Err(Unverified::SignatureMalformed);
+    }
+    let made_one = |secret: &&SigningSecret| {
+        let mac = secret.over(id, timestamp, body);
+        // `verify_slice` compares in constant time.
+        signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
+    };
+    secrets.iter().find(made_one).ok_or(Unverified::SignatureMismatch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Key files whose path is their content.
+    struct Spelled;
+
+    impl KeyFiles for Spelled {
+        fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+            Ok(Zeroizing::new(path.to_string_lossy().into_owned().into_bytes()))
+        }
+    }
+
+    fn problem(secret: &str) -> Option<String> {
+        let error = SigningSecret::from_file(&Spelled, Path::new(secret)).err()?;
+        match error {
+            KeyFileError::WrongContent { problem, .. } => Some(problem.to_owned()),
+            KeyFileError::Unreadable { .. } => None,
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_shared_secret() {
+        let bytes = |count: usize| STANDARD.encode(vec![7; count]);
+        for (secret, expect) in [
+            (bytes(23), "24 to 64 bytes"),
+            (bytes(65), "24 to 64 bytes"),
+            (format!("whsec_{}", bytes(23)), "24 to 64 bytes"),
+            ("whsec_".to_owned(), "24 to 64 bytes"),
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS".to_owned(), "not base64"),
+            (format!("whpk_{}", bytes(32)), "a key of v1a"),
+            (format!("whsk_{}", bytes(64)), "a key of v1a"),
+            (" ".to_owned(), "empty"),
+        ] {
+            assert!(problem(&secret).is_some_and(|problem| problem.contains(expect)), "{secret}");
+        }
+    }
+
+    #[test]
+    fn takes_24_to_64_bytes_with_and_without_prefix() {
+        for count in [24, 25, 32, 64] {
+            let base64 = STANDARD.encode(vec![7; count]);
+            assert_eq!(problem(&base64), None);
+            assert_eq!(problem(&format!("whsec_{base64}\n")), None);
+        }
+    }
+
+    #[test]
+    fn signs_the_example_of_the_specification() {
+        let path = Path::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let secret = SigningSecret::from_file(&Spelled, path).unwrap();
+        assert_eq!(
+            secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+}
