@@ -38,6 +38,7 @@ macro_rules! providers {
 // One line a provider.
 providers! {
     smart_glocal,
+    unipaas,
 }
 
 /// A payment provider: what is the same for all its sources.
