@@ -40,6 +40,7 @@ providers! {
     smart_glocal,
     standard_webhooks,
     undostres,
+    unipaas,
 }
 
 /// A payment provider: what is the same for all its sources.

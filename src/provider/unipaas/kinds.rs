@@ -1,0 +1,247 @@
+//! The kinds of `UNIPaaS`'s webhooks: their names, topics and messages, and how one is known by its path or its shape.
+//! Must not know signatures, or what the fields of a body mean.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message;
+
+use super::{authorizations, ewallets, mandates, payouts, vendors};
+use crate::message::unipaas::v1::{
+    PaymentOptionUpdate, PlanCreate, PlanUpdate, SubscriptionChargeFailure, SubscriptionChargeSuccess,
+    SubscriptionCreate, SubscriptionUpdate, TransferUpdate,
+};
+use crate::provider::json::{Object, Wrong};
+use crate::provider::{EventType, Payload};
+use Sameness::{Always, WithinTheHour};
+
+/// One kind of webhook.
+pub struct Kind {
+    /// Its name as the provider registers it, which is what the path carries: `authorization/update`.
+    pub name: &'static str,
+    /// Its topic and message.
+    pub event_type: EventType,
+    /// When two equal bodies are one event.
+    pub sameness: Sameness,
+    /// What is known of its body.
+    pub body: Body,
+}
+
+/// What is known of a kind's body.
+pub enum Body {
+    /// Its fields.
+    Typed {
+        /// Whether a body that came without a name is of this kind, given that none of the kinds above it has it.
+        has_shape: fn(&Object<'_>) -> bool,
+        /// Reads it.
+        read: Read,
+    },
+    /// Nothing: the body's bytes are put into the kind's message.
+    Untyped(fn(Bytes) -> Vec<u8>),
+}
+
+/// Reads the fields of a body.
+pub type Read = fn(&Object<'_>) -> Result<Reading, Wrong>;
+
+/// When two equal bodies are one event.
+#[derive(Clone, Copy)]
+pub enum Sameness {
+    /// Always.
+    Always,
+    /// Within the hour of the first receipt: the body has no time of its own, and a state may come back.
+    WithinTheHour,
+}
+
+/// What a body says.
+pub struct Reading {
+    /// The id of what it is about.
+    pub subject: Option<String>,
+    /// The body's own time.
+    pub occurred_at: Option<Timestamp>,
+    /// The message without its metadata, in protobuf's wire format.
+    pub fields: Vec<u8>,
+}
+
+/// Every kind. The typed ones stand in the order in which their shapes are tried.
+pub static KINDS: [Kind; 15] = [
+    typed(
+        ("authorization/update", "authorization-update", "paybridge.unipaas.v1.AuthorizationUpdate"),
+        |body| body.has("authorizationStatus"),
+        (authorizations::read, WithinTheHour),
+    ),
+    typed(
+        ("onboarding/update", "onboarding-update", "paybridge.unipaas.v1.OnboardingUpdate"),
+        |body| body.has("onboardingStatus"),
+        (vendors::onboarding, WithinTheHour),
+    ),
+    typed(
+        ("notification/create", "notification-create", "paybridge.unipaas.v1.NotificationCreate"),
+        |body| body.has("notificationId") || (body.has("subject") && body.has("importance")),
+        (vendors::notification, Always),
+    ),
+    typed(
+        ("mandate/update", "mandate-update", "paybridge.unipaas.v1.MandateUpdate"),
+        |body| body.has("mandateReference"),
+        (mandates::read, Always),
+    ),
+    typed(
+        ("ewalletTransaction/create", "ewallet-transaction-create", "paybridge.unipaas.v1.EwalletTransactionCreate"),
+        |body| {
+            let has_amounts = body.has("netAmount") || body.has("payableAmount");
+            has_amounts || (body.has("eWalletId") && body.has("transactionType"))
+        },
+        (ewallets::transaction, Always),
+    ),
+    typed(
+        ("payout/update", "payout-update", "paybridge.unipaas.v1.PayoutUpdate"),
+        |body| body.has("payoutId") && body.has("updatedDate"),
+        (payouts::read, Always),
+    ),
+    typed(
+        ("ewallet/create", "ewallet-create", "paybridge.unipaas.v1.EwalletCreate"),
+        |body| {
+            let has_owner = body.has("platformId") || body.has("merchantId");
+            (body.has("eWalletId") || body.has("id")) && body.has("status") && has_owner
+        },
+        (ewallets::ewallet, WithinTheHour),
+    ),
+    untyped(("transfer/update", "transfer-update", "paybridge.unipaas.v1.TransferUpdate"), |payload| {
+        TransferUpdate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(("paymentOption/update", "payment-option-update", "paybridge.unipaas.v1.PaymentOptionUpdate"), |payload| {
+        PaymentOptionUpdate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(("plan/create", "plan-create", "paybridge.unipaas.v1.PlanCreate"), |payload| {
+        PlanCreate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(("plan/update", "plan-update", "paybridge.unipaas.v1.PlanUpdate"), |payload| {
+        PlanUpdate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(("subscription/create", "subscription-create", "paybridge.unipaas.v1.SubscriptionCreate"), |payload| {
+        SubscriptionCreate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(("subscription/update", "subscription-update", "paybridge.unipaas.v1.SubscriptionUpdate"), |payload| {
+        SubscriptionUpdate { metadata: None, payload }.encode_to_vec()
+    }),
+    untyped(
+        ("subscription/chargeSuccess", "subscription-charge-success", "paybridge.unipaas.v1.SubscriptionChargeSuccess"),
+        |payload| SubscriptionChargeSuccess { metadata: None, payload }.encode_to_vec(),
+    ),
+    untyped(
+        ("subscription/chargeFailure", "subscription-charge-failure", "paybridge.unipaas.v1.SubscriptionChargeFailure"),
+        |payload| SubscriptionChargeFailure { metadata: None, payload }.encode_to_vec(),
+    ),
+];
+
+/// The event types of all kinds, in their order.
+pub static EVENT_TYPES: LazyLock<Vec<EventType>> =
+    LazyLock::new(|| KINDS.iter().map(|kind| EventType { ..kind.event_type }).collect());
+
+/// Name, topic part and message of a kind.
+type Names = (&'static str, &'static str, &'static str);
+
+const fn typed(
+    (name, topic_part, message): Names,
+    has_shape: fn(&Object<'_>) -> bool,
+    (read, sameness): (Read, Sameness),
+) -> Kind {
+    let event_type = EventType { topic_part, message, payload: Payload::Typed };
+    Kind { name, event_type, sameness, body: Body::Typed { has_shape, read } }
+}
+
+const fn untyped((name, topic_part, message): Names, encode: fn(Bytes) -> Vec<u8>) -> Kind {
+    let event_type = EventType { topic_part, message, payload: Payload::Raw };
+    Kind { name, event_type, sameness: Always, body: Body::Untyped(encode) }
+}
+
+/// The kind that a path names. Its case drifts and does not count, nor do slashes that enclose nothing.
+pub fn named(path_suffix: &str) -> Option<&'static Kind> {
+    let is_meant = |kind: &&Kind| {
+        let mut parts = path_suffix.split('/').filter(|part| !part.is_empty());
+        kind.name.split('/').all(|part| parts.next().is_some_and(|given| given.eq_ignore_ascii_case(part)))
+            && parts.next().is_none()
+    };
+    KINDS.iter().find(is_meant)
+}
+
+/// The kind that a body of no known name has the shape of, and how it is read.
+/// A field counts when it stands there, null or not.
+pub fn shaped(object: &Object<'_>) -> Option<(&'static Kind, Read)> {
+    KINDS.iter().find_map(|kind| match kind.body {
+        Body::Typed { has_shape, read } => has_shape(object).then_some((kind, read)),
+        Body::Untyped(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::DESCRIPTORS;
+    use crate::provider::json;
+
+    fn name(kind: Option<&'static Kind>) -> &'static str {
+        kind.map_or("none", |kind| kind.name)
+    }
+
+    #[test]
+    fn knows_a_name_in_any_case_and_among_any_slashes() {
+        for (path_suffix, expect) in [
+            ("payout/update", "payout/update"),
+            ("eWallet/create", "ewallet/create"),
+            ("ewallettransaction/CREATE", "ewalletTransaction/create"),
+            ("subscription/chargesuccess", "subscription/chargeSuccess"),
+            ("payout/update/", "payout/update"),
+            ("//payout//update", "payout/update"),
+            ("payout", "none"),
+            ("payoutupdate", "none"),
+            ("payout/update/now", "none"),
+            ("payout/updated", "none"),
+            ("payout-update", "none"),
+            ("payout/create", "none"),
+            ("/", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(name(named(path_suffix)), expect, "{path_suffix}");
+        }
+        assert!(KINDS.iter().all(|kind| name(named(kind.name)) == kind.name));
+    }
+
+    #[test]
+    fn tries_shapes_in_the_order_of_the_contract() {
+        for (body, expect) in [
+            (r#"{"authorizationStatus":null,"onboardingStatus":"CREATED"}"#, "authorization/update"),
+            (r#"{"onboardingStatus":"CREATED","notificationId":1}"#, "onboarding/update"),
+            (r#"{"notificationId":1,"mandateReference":"m"}"#, "notification/create"),
+            (r#"{"subject":"s","importance":"high","mandateReference":"m"}"#, "notification/create"),
+            (r#"{"subject":"s","mandateReference":"m","netAmount":1}"#, "mandate/update"),
+            (r#"{"netAmount":1,"payoutId":"p","updatedDate":"d"}"#, "ewalletTransaction/create"),
+            (r#"{"payableAmount":1}"#, "ewalletTransaction/create"),
+            (r#"{"eWalletId":1,"transactionType":"Sale","payoutId":1,"updatedDate":"d"}"#, "ewalletTransaction/create"),
+            (r#"{"payoutId":1,"updatedDate":"d","id":1,"status":"s","merchantId":"m"}"#, "payout/update"),
+            (r#"{"payoutId":1,"eWalletId":1,"status":"s","platformId":"p"}"#, "ewallet/create"),
+            (r#"{"id":1,"status":"s","merchantId":null}"#, "ewallet/create"),
+            (r#"{"eWalletId":1,"status":"s"}"#, "none"),
+            (r#"{"status":"s","merchantId":"m"}"#, "none"),
+            (r#"{"payoutId":1}"#, "none"),
+            (r#"{"importance":"high"}"#, "none"),
+            ("{}", "none"),
+        ] {
+            assert_eq!(name(shaped(&json::parse(body.as_bytes()).unwrap()).map(|(kind, _)| kind)), expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_message_and_the_topic_of_its_name() {
+        for kind in &KINDS {
+            assert!(DESCRIPTORS.get_message_by_name(kind.event_type.message).is_some(), "{}", kind.name);
+            let hyphen = |letter: char| match letter {
+                '/' => "-".to_owned(),
+                'A'..='Z' => format!("-{}", letter.to_ascii_lowercase()),
+                _ => letter.to_string(),
+            };
+            assert_eq!(kind.event_type.topic_part, kind.name.chars().map(hyphen).collect::<String>());
+        }
+        assert!(EVENT_TYPES.iter().eq(KINDS.iter().map(|kind| &kind.event_type)));
+    }
+}

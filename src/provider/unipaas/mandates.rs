@@ -1,0 +1,63 @@
+//! `mandate/update`: where a direct debit mandate stands.
+//! Must not know how a body is told to be one, or what becomes of what it says.
+
+use prost::Message;
+
+use super::kinds::Reading;
+use super::words::meaning;
+use crate::message::timestamp;
+use crate::message::unipaas::v1::{MandateStatus, MandateUpdate};
+use crate::provider::json::{Object, Wrong};
+
+const STATUSES: &[(&str, MandateStatus)] = &[
+    ("sent", MandateStatus::Sent),
+    ("pending_approval", MandateStatus::PendingApproval),
+    ("active", MandateStatus::Active),
+    ("declined", MandateStatus::Declined),
+    ("rejected", MandateStatus::Rejected),
+    ("cancelled", MandateStatus::Cancelled),
+    ("canceled", MandateStatus::Cancelled),
+];
+
+/// Reads a `mandate/update`. Its only time is the mandate's creation.
+///
+/// # Errors
+/// A field is not what the contract says.
+pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
+    let status_text = body.text("status")?;
+    let created_at = body.time("createdAt")?;
+    let update = MandateUpdate {
+        metadata: None,
+        id: body.identifier("id")?,
+        merchant_id: body.identifier("merchantId")?,
+        vendor_id: body.identifier("vendorId")?,
+        vendor_name: body.identifier("vendorName")?,
+        status: meaning(status_text.as_deref(), STATUSES).into(),
+        status_text,
+        consumer: body.identifier("consumer")?,
+        consumer_reference: body.identifier("consumerReference")?,
+        consumer_email: body.text("consumerEmail")?,
+        created_at: created_at.map(timestamp),
+        mandate_reference: body.identifier("mandateReference")?,
+        payment_option_id: body.identifier("paymentOptionId")?,
+    };
+    let fields = update.encode_to_vec();
+    Ok(Reading { subject: update.id, occurred_at: created_at, fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn understands_statuses_as_they_drift() {
+        for (text, expect) in [
+            ("Pending Approval", MandateStatus::PendingApproval),
+            ("ACTIVE", MandateStatus::Active),
+            ("canceled", MandateStatus::Cancelled),
+            ("expired", MandateStatus::Unspecified),
+        ] {
+            assert_eq!(meaning(Some(text), STATUSES), expect, "{text}");
+        }
+    }
+}
