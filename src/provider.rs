@@ -98,6 +98,9 @@ pub trait Source: Send + Sync {
 pub trait Sender: Send + Sync {
     /// A correctly signed sample of `event_type` with current times; samples with different numbers are different events.
     fn sample(&self, event_type: &EventType, now: Timestamp, number: u64) -> SignedWebhook;
+
+    /// Any body, signed or encrypted as the provider does it: what `sample` sends goes through here too.
+    fn sign(&self, path_suffix: &str, body: Bytes, now: Timestamp, number: u64) -> SignedWebhook;
 }
 
 /// A webhook ready to be sent.

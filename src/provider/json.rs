@@ -19,6 +19,8 @@ pub struct Object<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
+const NOT_DECIMAL: &str = "not a decimal number of at most 28 digits";
+
 /// A field that is not what its contract says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -126,9 +128,13 @@ impl<'a> Object<'a> {
             Some(b'"') => self.text(name)?.unwrap_or_default(),
             _ => value.get().to_owned(),
         };
+        // The parser would pass over underscores.
+        if text.contains('_') {
+            return Err(Wrong::new(name, NOT_DECIMAL));
+        }
         let parsed =
             if text.contains(['e', 'E']) { Decimal::from_scientific(&text) } else { Decimal::from_str_exact(&text) };
-        parsed.map(Some).map_err(|_| Wrong::new(name, "not a decimal number of at most 28 digits"))
+        parsed.map(Some).map_err(|_| Wrong::new(name, NOT_DECIMAL))
     }
 
     /// An instant in ISO 8601 with its offset.
@@ -341,12 +347,14 @@ mod tests {
 
     #[test]
     fn reads_decimals_exactly() {
-        let body = object(r#"{"a":49.95,"b":"0.10","c":1e3,"d":123456789012345678901234567890123,"e":"x"}"#);
+        let body =
+            object(r#"{"a":49.95,"b":"0.10","c":1e3,"d":123456789012345678901234567890123,"e":"x","f":"1_000"}"#);
         assert_eq!(body.decimal("a").unwrap().unwrap().to_string(), "49.95");
         assert_eq!(body.decimal("b").unwrap().unwrap().to_string(), "0.10");
         assert_eq!(body.decimal("c").unwrap().unwrap().to_string(), "1000");
         assert!(body.decimal("d").is_err());
         assert!(body.decimal("e").is_err());
+        assert!(body.decimal("f").is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl SmartGlocalSender {
         Self { key }
     }
 
-    fn sign(&self, body: &[u8]) -> String {
+    fn signature(&self, body: &[u8]) -> String {
         let mut signature = vec![0; self.key.public_modulus_len()];
         // Signing fails only when the system has no randomness; the empty signature then fails verification.
         if self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), body, &mut signature).is_err() {
@@ -35,10 +35,13 @@ impl SmartGlocalSender {
 
 impl Sender for SmartGlocalSender {
     fn sample(&self, event_type: &EventType, now: Timestamp, number: u64) -> SignedWebhook {
-        let body = Bytes::from(body(event_type.topic_part, now, number).to_string());
-        let signature = self.sign(&body);
+        self.sign("", body(event_type.topic_part, now, number).to_string().into(), now, number)
+    }
+
+    fn sign(&self, path_suffix: &str, body: Bytes, _: Timestamp, _: u64) -> SignedWebhook {
+        let signature = self.signature(&body);
         SignedWebhook {
-            path_suffix: String::new(),
+            path_suffix: path_suffix.to_owned(),
             headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, signature)],
             body,
         }

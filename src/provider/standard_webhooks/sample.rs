@@ -19,11 +19,14 @@ impl Sender for StandardWebhooksSender {
     fn sample(&self, _: &EventType, now: Timestamp, number: u64) -> SignedWebhook {
         let body = json!({"type": "invoice.paid", "timestamp": format!("{now:.6}"),
             "data": {"id": format!("in_{number}"), "amount": 4_995, "currency": "EUR"}});
-        let body = Bytes::from(body.to_string());
+        self.sign("", body.to_string().into(), now, number)
+    }
+
+    fn sign(&self, path_suffix: &str, body: Bytes, now: Timestamp, number: u64) -> SignedWebhook {
         let (id, time) = (format!("msg_{number}"), now.as_second().to_string());
         let signature = self.secret.sign(&id, &time, &body);
         SignedWebhook {
-            path_suffix: String::new(),
+            path_suffix: path_suffix.to_owned(),
             headers: vec![
                 ("content-type", "application/json".to_owned()),
                 (ID_HEADER, id),

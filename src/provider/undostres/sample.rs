@@ -1,6 +1,7 @@
 //! Sample webhooks as `UnDosTres` would send them, encrypted with a key of the user's.
 //! Must not know how they are verified.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -27,10 +28,17 @@ pub struct UnDosTresSender {
 
 impl Sender for UnDosTresSender {
     fn sample(&self, event_type: &EventType, now: Timestamp, number: u64) -> SignedWebhook {
-        let plaintext = self.notification(event_type.topic_part, now, number).to_string();
+        self.sign("", self.notification(event_type.topic_part, now, number).to_string().into(), now, number)
+    }
+
+    fn sign(&self, path_suffix: &str, body: Bytes, _: Timestamp, _: u64) -> SignedWebhook {
         // Encrypting fails only when the library is broken; no ciphertext then fails to decrypt.
-        let (content_type, body) = self.wire.body(self.cipher.encrypt(plaintext.as_bytes()).unwrap_or_default());
-        SignedWebhook { path_suffix: String::new(), headers: vec![("content-type", content_type.to_owned())], body }
+        let (content_type, body) = self.wire.body(self.cipher.encrypt(&body).unwrap_or_default());
+        SignedWebhook {
+            path_suffix: path_suffix.to_owned(),
+            headers: vec![("content-type", content_type.to_owned())],
+            body,
+        }
     }
 }
 

@@ -42,7 +42,8 @@ pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
         payment_option_id: body.identifier("paymentOptionId")?,
     };
     let fields = update.encode_to_vec();
-    Ok(Reading { subject: update.id, occurred_at: created_at, fields })
+    // The mandate's creation is not the update's time.
+    Ok(Reading { subject: update.id, occurred_at: None, fields })
 }
 
 #[cfg(test)]

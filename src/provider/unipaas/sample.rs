@@ -25,9 +25,12 @@ impl Sender for UnipaasSender {
         let name = KINDS.iter().find(|kind| kind.event_type == *event_type).map_or("", |kind| kind.name);
         let text: String = template(name).lines().map(str::trim_start).collect();
         let text = text.replace("$NUMBER", &number.to_string()).replace("$NOW", &format!("{now:.3}"));
-        let body = Bytes::from(text);
+        self.sign(name, text.into(), now, number)
+    }
+
+    fn sign(&self, path_suffix: &str, body: Bytes, _: Timestamp, _: u64) -> SignedWebhook {
         SignedWebhook {
-            path_suffix: name.to_owned(),
+            path_suffix: path_suffix.to_owned(),
             headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, self.key.sign(&body))],
             body,
         }
