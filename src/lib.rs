@@ -3,3 +3,4 @@
 pub mod config;
 pub mod message;
 pub mod provider;
+pub mod server;
