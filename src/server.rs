@@ -1,0 +1,180 @@
+//! The HTTP server edge: sockets, TLS, HTTP/1.1 and HTTP/2, their clocks and bounds, and an orderly end.
+//! A handler gets whole heads and streaming bodies of requests whose framing leaves no doubt.
+//! Must not know what the requests mean: no paths, no configuration, no metrics' names.
+
+mod clock;
+mod connection;
+pub mod forwarded;
+mod framing;
+mod head;
+mod protocol;
+mod requests;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What one client, and all of them together, may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections; the next is closed at accept.
+    pub connections_max: usize,
+    /// Bytes of a request's head; at least 8192, the smallest buffer that hyper works with.
+    pub head_bytes_max: u32,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// From accept, TLS and version detection included, to the end of the first request's head;
+    /// on HTTP/1 also from the first byte of a later request's head to its end.
+    pub header_read_timeout: Duration,
+    /// From the end of the last request's handler until the next request; a client that leaves its answer unread is cut by it too.
+    pub keep_alive_timeout: Duration,
+}
+
+/// What a handler may know about the connection that its request came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the TCP connection: a proxy, perhaps.
+    pub address: SocketAddr,
+    /// The peer showed a certificate that the client CA signed.
+    pub client_certificate: bool,
+}
+
+/// What happened to connections, for whoever counts it. `Accepted` minus `Closed` is the number of open ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionEvent {
+    /// A connection was taken.
+    Accepted,
+    /// A connection was closed at accept, because `connections_max` are open. No `Closed` follows.
+    Refused,
+    /// The system gave no connection: out of file descriptors or memory. Comes at most ten times a second.
+    AcceptFailed,
+    /// The TLS handshake failed, a missing or foreign client certificate included.
+    TlsFailed,
+    /// A head (or, before it, the TLS handshake) was not complete within `header_read_timeout`.
+    HeadTimedOut,
+    /// No request came within `keep_alive_timeout`: how most connections end.
+    IdleTimedOut,
+    /// A request was not HTTP, or its end was open to more than one reading. It was answered 400 (or 414, 431).
+    Malformed,
+    /// A handler panicked; its request was answered 500.
+    HandlerPanicked,
+    /// A connection that was `Accepted` is gone, for whatever reason.
+    Closed,
+}
+
+/// What every connection of one listener shares.
+struct Server<H, E> {
+    tls: Option<tls::Acceptor>,
+    limits: Limits,
+    http: auto::Builder<TokioExecutor>,
+    handler: H,
+    events: E,
+    /// Connections and handlers: whom the end waits for.
+    work: TaskTracker,
+    /// Take no more requests.
+    stop: CancellationToken,
+    /// Drop everything.
+    kill: CancellationToken,
+}
+
+/// Serves `listener` until `stop` is cancelled, then closes it, tells every connection to finish, waits for connections and
+/// handlers at most `grace`, drops what is left, and returns. Dropping the future drops everything at once.
+///
+/// `handler` runs in a task of its own: it goes on when its client hangs up. Its panic is a 500. It sets its own deadlines:
+/// while it runs, no clock of the connection does. `events` must not block.
+pub async fn serve<H, F, E>(
+    listener: TcpListener,
+    tls: Option<tls::Acceptor>,
+    limits: Limits,
+    handler: H,
+    events: E,
+    stop: CancellationToken,
+    grace: Duration,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    let kill = CancellationToken::new();
+    let _drops_the_rest = kill.clone().drop_guard();
+    let work = TaskTracker::new();
+    let http = protocol::builder(&limits);
+    let server = Arc::new(Server { tls, limits, http, handler, events, work: work.clone(), stop: stop.clone(), kill });
+
+    // Biased by order: a cancelled `stop` wins over a full backlog.
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = accept_all(&listener, &server) => {}
+    }
+    drop(listener);
+    work.close();
+    match timeout(grace, work.wait()).await {
+        Ok(()) => info!("all connections finished"),
+        Err(_elapsed) => {
+            warn!(unfinished = work.len(), "connections or requests were dropped: the grace period is over");
+        }
+    }
+}
+
+/// Takes connections for ever.
+async fn accept_all<H, F, E>(listener: &TcpListener, server: &Arc<Server<H, E>>)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    let places = Arc::new(Semaphore::new(server.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let mut failing = false;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                (server.events)(ConnectionEvent::AcceptFailed);
+                if !failing {
+                    warn!(%error, "no connections can be accepted for now; the open files limit, perhaps");
+                }
+                failing = true;
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        failing = false;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            (server.events)(ConnectionEvent::Refused);
+            continue;
+        };
+        no_delay(&stream);
+        let connection = connection::run(Arc::clone(server), stream, address, place);
+        // Dropped at its next await when the grace period is over.
+        server.work.spawn(server.kill.clone().run_until_cancelled_owned(connection));
+    }
+}
+
+/// Answers are small and complete: waiting for more to send with them would only delay them.
+fn no_delay(stream: &TcpStream) {
+    // A socket that refuses the option is one that its client has closed already: the first read will tell.
+    let _ = stream.set_nodelay(true);
+}

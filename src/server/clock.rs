@@ -1,0 +1,178 @@
+//! How long a connection may wait: for a head, for the next request, for its end. No clock runs while a request is handled.
+//! Every change wakes the connection's task, which keeps one timer: an idle connection costs nothing until its time is up.
+//! Must not know sockets, hyper, or what the requests mean.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a closing connection's client may go on sending what nobody will read, so that it finds the answer and not a reset.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The end of a head.
+    Head,
+    /// The next request, or the client to read its answer.
+    Idle,
+    /// The client to take note of the end.
+    Closing,
+}
+
+/// One connection's clock, from accept to close.
+#[derive(Debug)]
+pub(super) struct Clock {
+    header_read_timeout: Duration,
+    keep_alive_timeout: Duration,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` while a request is handled.
+    deadline: Option<(Instant, Wait)>,
+    /// Requests being handled; more than one only on HTTP/2.
+    handling: usize,
+    /// A head began while a request was handled: it gets its time afterwards.
+    head_waits: bool,
+}
+
+/// A request is being handled, until this is dropped.
+pub(super) struct Handling(Arc<Clock>);
+
+impl Clock {
+    /// A clock that starts now, at accept.
+    pub(super) fn new(header_read_timeout: Duration, keep_alive_timeout: Duration) -> Arc<Self> {
+        let deadline = deadline_in(header_read_timeout, Wait::Head);
+        let state = Mutex::new(State { deadline, handling: 0, head_waits: false });
+        Arc::new(Self { header_read_timeout, keep_alive_timeout, state, changed: Notify::new() })
+    }
+
+    /// When to give up, and on what.
+    pub(super) fn deadline(&self) -> Option<(Instant, Wait)> {
+        self.state().deadline
+    }
+
+    /// The deadline has passed.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|(at, _)| at <= Instant::now())
+    }
+
+    /// Returns when the deadline may have changed since the last call.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The first byte of a head came. The first head's time has run since accept.
+    pub(super) fn head_begins(&self) {
+        let mut state = self.state();
+        match (state.handling, state.deadline) {
+            (0, Some((_, Wait::Idle))) => state.deadline = deadline_in(self.header_read_timeout, Wait::Head),
+            (0, _) => return,
+            (_, _) => state.head_waits = true,
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A head is complete and its request is handled from now on.
+    pub(super) fn request_begins(self: &Arc<Self>) -> Handling {
+        let mut state = self.state();
+        state.handling = state.handling.saturating_add(1);
+        state.deadline = None;
+        state.head_waits = false;
+        drop(state);
+        self.changed.notify_one();
+        Handling(Arc::clone(self))
+    }
+
+    /// The last byte was written: what is left is the client's to do.
+    pub(super) fn closes(&self) {
+        self.state().deadline = deadline_in(CLOSING_TIMEOUT, Wait::Closing);
+        self.changed.notify_one();
+    }
+
+    fn request_ends(&self) {
+        let mut state = self.state();
+        state.handling = state.handling.saturating_sub(1);
+        state.deadline = match (state.handling, state.head_waits) {
+            (0, true) => deadline_in(self.header_read_timeout, Wait::Head),
+            (0, false) => deadline_in(self.keep_alive_timeout, Wait::Idle),
+            (_, _) => None,
+        };
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// A timeout too long for the system's clock is none.
+fn deadline_in(timeout: Duration, wait: Wait) -> Option<(Instant, Wait)> {
+    Instant::now().checked_add(timeout).map(|at| (at, wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(5);
+    const IDLE: Duration = Duration::from_secs(75);
+
+    fn check(clock: &Clock, expect: Option<(Duration, Wait)>) {
+        let rest = clock.deadline().map(|(at, wait)| (at.duration_since(Instant::now()), wait));
+        assert_eq!(rest, expect);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_from_accept_pauses_for_handlers_and_idles_between_requests() {
+        let clock = Clock::new(HEAD, IDLE);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clock.head_begins();
+        check(&clock, Some((Duration::from_secs(4), Wait::Head)));
+        let handling = clock.request_begins();
+        check(&clock, None);
+        drop(handling);
+        check(&clock, Some((IDLE, Wait::Idle)));
+        tokio::time::advance(Duration::from_secs(70)).await;
+        clock.head_begins();
+        check(&clock, Some((HEAD, Wait::Head)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clock.head_begins();
+        check(&clock, Some((Duration::from_secs(4), Wait::Head)));
+        clock.closes();
+        check(&clock, Some((CLOSING_TIMEOUT, Wait::Closing)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_began_during_a_request_gets_its_time_afterwards() {
+        let clock = Clock::new(HEAD, IDLE);
+        let handling = clock.request_begins();
+        clock.head_begins();
+        check(&clock, None);
+        drop(handling);
+        check(&clock, Some((HEAD, Wait::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idles_only_after_the_last_of_several_requests() {
+        let clock = Clock::new(HEAD, IDLE);
+        let (first, second) = (clock.request_begins(), clock.request_begins());
+        drop(first);
+        check(&clock, None);
+        drop(second);
+        check(&clock, Some((IDLE, Wait::Idle)));
+    }
+}

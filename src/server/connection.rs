@@ -1,0 +1,151 @@
+//! One connection, from accept to close: TLS, then HTTP, on one clock.
+//! Must not know what the requests mean.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+
+use super::clock::{Clock, Wait};
+use super::framing::Framing;
+use super::requests::Requests;
+use super::socket::Socket;
+use super::{ConnectionEvent, Peer, Server, tls};
+
+/// Says that a connection opened and, however it ends, that it closed.
+struct Open<E: Fn(ConnectionEvent)>(E);
+
+/// Serves one accepted connection until it ends. `_place` is its share of `connections_max`.
+pub(super) async fn run<H, F, E>(
+    server: Arc<Server<H, E>>,
+    stream: TcpStream,
+    address: SocketAddr,
+    _place: OwnedSemaphorePermit,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    let _open = Open::new(server.events.clone());
+    let clock = Clock::new(server.limits.header_read_timeout, server.limits.keep_alive_timeout);
+    let Some(acceptor) = &server.tls else {
+        return http(&server, stream, Peer { address, client_certificate: false }, clock).await;
+    };
+    let handshake = handshake(acceptor, stream, &clock, &server.events);
+    let Some(stream) = server.stop.run_until_cancelled(handshake).await.flatten() else { return };
+    let client_certificate = stream.get_ref().1.peer_certificates().is_some();
+    http(&server, stream, Peer { address, client_certificate }, clock).await;
+}
+
+/// Shakes hands while the first head's time runs.
+async fn handshake<E: Fn(ConnectionEvent)>(
+    acceptor: &tls::Acceptor,
+    stream: TcpStream,
+    clock: &Clock,
+    events: &E,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = acceptor.accept(stream);
+    let result = match clock.deadline() {
+        Some((at, _)) => timeout_at(at, handshake).await,
+        None => Ok(handshake.await),
+    };
+    match result {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            events(ConnectionEvent::TlsFailed);
+            debug!(%error, "TLS handshake failed");
+            None
+        }
+        Err(_elapsed) => {
+            events(ConnectionEvent::HeadTimedOut);
+            None
+        }
+    }
+}
+
+/// Speaks HTTP until the client, the clock, or the server's stop ends it.
+async fn http<H, F, E, S>(server: &Arc<Server<H, E>>, stream: S, peer: Peer, clock: Arc<Clock>)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let framing = Arc::new(Mutex::new(Framing::default()));
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock)));
+    let kill = server.kill.child_token();
+    let requests = Requests { server: Arc::clone(server), peer, clock: Arc::clone(&clock), framing, kill };
+    let mut connection = pin!(server.http.serve_connection(socket, service_fn(|request| requests.answer(request))));
+    let mut stop = pin!(server.stop.cancelled());
+    let mut finishing = false;
+    let mut timer = pin!(sleep_until(Instant::now()));
+
+    loop {
+        let deadline = clock.deadline();
+        match deadline {
+            Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
+            Some(_) | None => {}
+        }
+        // Biased by order: what the connection did may have moved the deadline.
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return log_end(ended, &server.events),
+            () = clock.changed() => {}
+            () = timer.as_mut(), if deadline.is_some() => match deadline {
+                Some((_, Wait::Head)) => return (server.events)(ConnectionEvent::HeadTimedOut),
+                Some((_, Wait::Idle)) => {
+                    (server.events)(ConnectionEvent::IdleTimedOut);
+                    // Tells an HTTP/2 client which requests it may send again elsewhere.
+                    connection.as_mut().graceful_shutdown();
+                    clock.closes();
+                }
+                Some((_, Wait::Closing)) | None => {
+                    // Once more: the socket sees the time, too, and lets hyper say how it ended.
+                    return tokio::select! {
+                        biased;
+                        ended = connection.as_mut() => log_end(ended, &server.events),
+                        () = std::future::ready(()) => {}
+                    };
+                }
+            },
+            () = stop.as_mut(), if !finishing => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// A client may end as it likes: worth counting only when what it sent was not HTTP.
+fn log_end<E: Fn(ConnectionEvent)>(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>, events: &E) {
+    let Err(error) = ended else { return };
+    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        events(ConnectionEvent::Malformed);
+    }
+    debug!(%error, "a connection ended with an error");
+}
+
+impl<E: Fn(ConnectionEvent)> Open<E> {
+    fn new(events: E) -> Self {
+        events(ConnectionEvent::Accepted);
+        Self(events)
+    }
+}
+
+impl<E: Fn(ConnectionEvent)> Drop for Open<E> {
+    fn drop(&mut self) {
+        (self.0)(ConnectionEvent::Closed);
+    }
+}

@@ -1,0 +1,135 @@
+//! One connection's requests: refuses those of doubtful framing, runs the handler in a task of its own, answers for one that panics.
+//! Must not know sockets or what the requests mean.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::clock::Clock;
+use super::framing::{Framing, Next};
+use super::head::Refusal;
+use super::{ConnectionEvent, Peer, Server, protocol};
+
+/// What hyper calls with each request of one connection.
+pub(super) struct Requests<H, E> {
+    pub(super) server: Arc<Server<H, E>>,
+    pub(super) peer: Peer,
+    pub(super) clock: Arc<Clock>,
+    pub(super) framing: Arc<Mutex<Framing>>,
+    /// Drops the handlers; of this connection alone, for a shared one would be everybody's lock.
+    pub(super) kill: CancellationToken,
+}
+
+/// A handler at work; nothing when it was dropped at the end of the grace period.
+type Work = JoinHandle<Option<Response<Full<Bytes>>>>;
+
+impl<H, F, E> Requests<H, E>
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    /// Answers one request. All that concerns the connection happens in the call, before the future is polled:
+    /// hyper reads on only afterwards.
+    pub(super) fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H, F, E> {
+        let handling = self.clock.request_begins();
+        let taken = self.take(&request).map(|next| (next, self.spawn(request)));
+        let events = self.server.events.clone();
+        async move {
+            let response = match taken {
+                Ok((Next::Request, work)) => finished(work, &events).await,
+                Ok((Next::Close, work)) => closing(finished(work, &events).await),
+                Err(refusal) => refused(refusal, &events),
+            };
+            drop(handling);
+            Ok(response)
+        }
+    }
+
+    /// Brings the framing in step with hyper, and asks whether it is the only way to read it.
+    fn take(&self, request: &Request<Incoming>) -> Result<Next, Refusal> {
+        if request.version() == Version::HTTP_2 {
+            return Ok(Next::Request);
+        }
+        let head_bytes_max = protocol::head_bytes_max(&self.server.limits);
+        let body_bytes = request.body().size_hint().exact();
+        let next = self.framing.lock().unwrap_or_else(PoisonError::into_inner).request(head_bytes_max, body_bytes)?;
+        only_chunked(request.headers()).map(|()| next)
+    }
+
+    /// The handler's task outlives the connection: what a client sent whole is done, whether it waits for the answer or not.
+    fn spawn(&self, request: Request<Incoming>) -> Work {
+        let (handler, peer) = (self.server.handler.clone(), self.peer);
+        let work = async move { handler(request, peer).await };
+        self.server.work.spawn(self.kill.clone().run_until_cancelled_owned(work))
+    }
+}
+
+async fn finished<E: Fn(ConnectionEvent)>(work: Work, events: &E) -> Response<Full<Bytes>> {
+    match work.await {
+        Ok(Some(response)) => response,
+        Ok(None) => dropped(),
+        Err(failed) => {
+            if failed.is_panic() {
+                events(ConnectionEvent::HandlerPanicked);
+                // Not the panic's text, which may hold a body's.
+                error!("a request's handler panicked; it was answered 500");
+            }
+            status(StatusCode::INTERNAL_SERVER_ERROR, r#"{"status":"internal_error"}"#)
+        }
+    }
+}
+
+/// The grace period ended first. Whoever still hears it may come again.
+fn dropped() -> Response<Full<Bytes>> {
+    let mut response = closing(status(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"shutting_down"}"#));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn refused<E: Fn(ConnectionEvent)>(refusal: Refusal, events: &E) -> Response<Full<Bytes>> {
+    events(ConnectionEvent::Malformed);
+    debug!(reason = %refusal, "a request was refused before its handler");
+    closing(match refusal {
+        Refusal::TooLarge => status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, r#"{"status":"head_too_large"}"#),
+        Refusal::TwoFramings
+        | Refusal::Repeated
+        | Refusal::BareLineFeed
+        | Refusal::UnknownCoding
+        | Refusal::OutOfStep => status(StatusCode::BAD_REQUEST, r#"{"status":"bad_request"}"#),
+    })
+}
+
+/// hyper takes `chunked` behind any other coding, which would hand the handler bytes that it cannot read.
+fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => Err(Refusal::UnknownCoding),
+    }
+}
+
+/// hyper reads no request after an answer with this field.
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn status(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

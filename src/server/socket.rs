@@ -1,0 +1,129 @@
+//! A client's byte stream, as hyper sees it: piece by piece as [`Framing`] admits, with word to the [`Clock`] when a head begins,
+//! and an end that lets the client find its last answer.
+//! Must not know TLS or what the requests mean.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::clock::Clock;
+use super::framing::Framing;
+use super::head::Refusal;
+
+/// Bytes read at a time of what nobody will use.
+const UNREAD_BYTES: usize = 1024;
+
+/// A stream whose reads stop at each head's end.
+pub(super) struct Socket<S> {
+    stream: S,
+    framing: Arc<Mutex<Framing>>,
+    clock: Arc<Clock>,
+    /// Read from the stream, but not admitted yet: at most what one read gave. Empty without allocation on an idle connection.
+    held: Bytes,
+    shut: bool,
+}
+
+impl<S> Socket<S> {
+    /// Wraps a stream of which nothing was read.
+    pub(super) fn new(stream: S, framing: Arc<Mutex<Framing>>, clock: Arc<Clock>) -> Self {
+        Self { stream, framing, clock, held: Bytes::new(), shut: false }
+    }
+
+    /// How many of `bytes` hyper may have now.
+    fn admit(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut framing = self.framing.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_in_head = framing.is_in_head();
+        let began_head = matches!(*framing, Framing::Head(_)) && !was_in_head;
+        let admitted = framing.admit(bytes).map_err(out_of_step)?;
+        drop(framing);
+        if began_head {
+            self.clock.head_begins();
+        }
+        Ok(admitted)
+    }
+
+    fn admit_held(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let offered = self.held.get(..self.held.len().min(buffer.remaining())).unwrap_or_default();
+        let admitted = self.admit(offered)?;
+        buffer.put_slice(&self.held.split_to(admitted));
+        if self.held.is_empty() {
+            self.held = Bytes::new();
+        }
+        Ok(())
+    }
+
+    fn may_leave_unread(&self) -> bool {
+        !self.held.is_empty() || self.framing.lock().unwrap_or_else(PoisonError::into_inner).may_leave_unread()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            return Poll::Ready(self.admit_held(buffer));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        if came.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let admitted = self.admit(came)?;
+        self.held = came.get(admitted..).map(Bytes::copy_from_slice).unwrap_or_default();
+        buffer.set_filled(before.saturating_add(admitted));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// A socket closed with unread bytes is reset by the kernel, and a reset overtakes the answer: the 413 to a body that is
+    /// still being sent would be lost. So what still comes is read and dropped until the client ends, too, or the clock does.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shut = true;
+            if !self.may_leave_unread() {
+                return Poll::Ready(Ok(()));
+            }
+            self.clock.closes();
+        }
+        // A client that is always ahead does not hold the thread: tokio makes a socket's reads pending from time to time.
+        while !self.clock.is_over() {
+            let mut unread = [0; UNREAD_BYTES];
+            let mut buffer = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn out_of_step(refusal: Refusal) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, refusal)
+}

@@ -1,0 +1,100 @@
+//! Bounds, hang-ups, panics, and the end of the server.
+
+use super::*;
+
+#[tokio::test]
+async fn closes_connections_beyond_the_maximum_and_takes_new_ones_when_others_end() {
+    let edge = Edge::start(Limits { connections_max: 2, ..limits() }).await;
+    let (mut first, mut second) = (edge.connect().await, edge.connect().await);
+    first.hello().await;
+    second.hello().await;
+    assert_eq!(edge.connect().await.rest().await, "");
+    assert_eq!(edge.count(ConnectionEvent::Refused), 1);
+    drop(first);
+    edge.until_event(ConnectionEvent::Closed).await;
+    edge.connect().await.hello().await;
+    second.hello().await;
+    assert_eq!(edge.count(ConnectionEvent::Accepted), 3);
+}
+
+#[tokio::test]
+async fn finishes_the_work_of_a_client_that_hung_up() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+    drop(client);
+    edge.until_event(ConnectionEvent::Closed).await;
+    edge.gate.add_permits(1);
+    edge.until_seen("/wait finished").await;
+}
+
+#[tokio::test]
+async fn answers_500_for_a_handler_that_panics_and_serves_on() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.connect().await;
+    client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let answer = client.read_until(r#"{"status":"internal_error"}"#).await;
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    client.hello().await;
+    assert_eq!(edge.count(ConnectionEvent::HandlerPanicked), 1);
+}
+
+#[tokio::test]
+async fn answers_requests_in_flight_before_it_ends() {
+    let edge = Edge::start(limits()).await;
+    let (mut busy, mut idle, mut silent) = (edge.connect().await, edge.connect().await, edge.connect().await);
+    idle.hello().await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+    until(|| edge.count(ConnectionEvent::Accepted) == 3).await;
+
+    edge.stop.cancel();
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(silent.rest().await, "");
+    assert!(TcpStream::connect(edge.address).await.is_err());
+    assert!(!edge.serving.is_finished());
+    edge.gate.add_permits(1);
+    let answer = busy.rest().await.to_ascii_lowercase();
+    assert!(answer.contains("connection: close") && answer.ends_with("get /wait "), "{answer}");
+    edge.ends().await;
+}
+
+#[tokio::test]
+async fn waits_for_the_work_of_a_client_that_hung_up_before_it_ends() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+    drop(client);
+    edge.until_event(ConnectionEvent::Closed).await;
+    edge.stop.cancel();
+    edge.gate.add_permits(1);
+    let seen = Arc::clone(&edge.seen);
+    edge.ends().await;
+    assert!(seen.lock().unwrap().iter().any(|path| path == "/wait finished"));
+}
+
+#[tokio::test]
+async fn drops_what_is_left_at_the_end_of_the_grace_period() {
+    let edge = Edge::start_with(limits(), None, SHORT).await;
+    let mut client = edge.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+    edge.stop.cancel();
+    let answer = client.rest().await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let gate = Arc::clone(&edge.gate);
+    edge.ends().await;
+    // The handler is gone, too, and its share of the gate with it.
+    until(|| Arc::strong_count(&gate) == 1).await;
+}
+
+#[tokio::test]
+async fn drops_everything_when_it_is_dropped_itself() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.connect().await;
+    client.hello().await;
+    edge.serving.abort();
+    assert_eq!(client.rest().await, "");
+}

@@ -1,0 +1,111 @@
+//! HTTP/2 with prior knowledge.
+
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::sleep;
+
+use super::*;
+
+/// A client's connection, and the task that ends when the connection does.
+async fn connect(edge: &Edge) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
+    let stream = TokioIo::new(TcpStream::connect(edge.address).await.unwrap());
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    (sender, tokio::spawn(async { drop(connection.await) }))
+}
+
+async fn post(sender: &mut SendRequest<Full<Bytes>>, path: &str, body: &'static str) -> Response<Incoming> {
+    let request = Request::post(format!("http://a{path}")).body(Full::from(body)).unwrap();
+    timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn serves_streams_side_by_side() {
+    let edge = Edge::start(limits()).await;
+    let (mut sender, _ended) = connect(&edge).await;
+    let (mut other, gate) = (sender.clone(), Arc::clone(&edge.gate));
+    let waiting = tokio::spawn(async move { text(post(&mut other, "/wait", "w").await).await });
+    edge.until_seen("/wait").await;
+    assert_eq!(text(post(&mut sender, "/a", "body").await).await, "POST /a body");
+    gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap(), "POST /wait w");
+    let panicked = post(&mut sender, "/panic", "").await;
+    assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text(post(&mut sender, "/b", "body").await).await, "POST /b body");
+}
+
+#[tokio::test]
+async fn takes_bodies_larger_than_its_windows() {
+    let edge = Edge::start(limits()).await;
+    let (mut sender, _ended) = connect(&edge).await;
+    let body: &'static str = "x".repeat(1 << 20).leak();
+    assert_eq!(text(post(&mut sender, "/a", body).await).await.len(), "POST /a ".len() + body.len());
+}
+
+#[tokio::test]
+async fn cuts_a_client_that_sends_no_request() {
+    let edge = Edge::start(Limits { header_read_timeout: SHORT, ..limits() }).await;
+    let (_sender, ended) = connect(&edge).await;
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+    edge.until_event(ConnectionEvent::HeadTimedOut).await;
+}
+
+#[tokio::test]
+async fn idles_for_the_keep_alive_timeout() {
+    let edge = Edge::start(Limits { header_read_timeout: SHORT, ..limits() }).await;
+    let (mut sender, _ended) = connect(&edge).await;
+    post(&mut sender, "/a", "").await;
+    sleep(3 * SHORT).await;
+    post(&mut sender, "/b", "").await;
+    assert_eq!(edge.count(ConnectionEvent::Accepted), 1);
+
+    let edge = Edge::start(Limits { keep_alive_timeout: SHORT, ..limits() }).await;
+    let (mut sender, ended) = connect(&edge).await;
+    post(&mut sender, "/a", "").await;
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+    edge.until_event(ConnectionEvent::IdleTimedOut).await;
+}
+
+#[tokio::test]
+async fn idles_from_the_reset_of_its_last_stream() {
+    let edge = Edge::start(Limits { keep_alive_timeout: SHORT, ..limits() }).await;
+    let (mut sender, ended) = connect(&edge).await;
+    let mut other = sender.clone();
+    let waiting = tokio::spawn(async move { drop(post(&mut other, "/wait", "").await) });
+    edge.until_seen("/wait").await;
+    waiting.abort();
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+    edge.until_event(ConnectionEvent::IdleTimedOut).await;
+    edge.gate.add_permits(1);
+    edge.until_seen("/wait finished").await;
+    assert!(sender.ready().await.is_err());
+}
+
+#[tokio::test]
+async fn answers_streams_in_flight_before_it_ends() {
+    let edge = Edge::start(limits()).await;
+    let (mut sender, ended) = connect(&edge).await;
+    let waiting = tokio::spawn(async move { text(post(&mut sender, "/wait", "w").await).await });
+    edge.until_seen("/wait").await;
+    edge.stop.cancel();
+    until(|| std::net::TcpStream::connect(edge.address).is_err()).await;
+    edge.gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap(), "POST /wait w");
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+    edge.ends().await;
+}
+
+#[tokio::test]
+async fn refuses_a_head_that_is_too_large() {
+    let edge = Edge::start(limits()).await;
+    let (mut sender, _ended) = connect(&edge).await;
+    let request = Request::get("http://a/large-head").header("x", "x".repeat(20_000)).body(Full::default()).unwrap();
+    let answer = timeout(PATIENCE, sender.send_request(request)).await.unwrap();
+    assert!(
+        answer.is_err() || answer.is_ok_and(|answer| answer.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    );
+    assert!(!edge.saw("/large-head"));
+}
