@@ -11,3 +11,5 @@ mod kafka;
 
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod subscribers;
