@@ -29,7 +29,7 @@ end() {
 }
 
 while read -r order; do
-    answer=done
+    answer='done'
     case $order in
         START)
             "$@" </dev/null >>"$folder/kafka.log" 2>&1 &
