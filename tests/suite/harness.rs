@@ -115,6 +115,12 @@ fn keeps_an_acknowledged_record_when_killed_frozen_and_stopped() {
 }
 
 #[test]
+#[should_panic(expected = "no.such.Authorizer")]
+fn shows_the_log_of_a_node_that_does_not_start() {
+    Kafka::start(&[("authorizer.class.name", "no.such.Authorizer")]);
+}
+
+#[test]
 fn leaves_no_process_behind_when_the_tests_are_gone() {
     let folder = tempfile::tempdir().unwrap().keep();
     let pid_file = folder.with_extension("pid");

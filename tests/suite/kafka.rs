@@ -46,9 +46,11 @@ impl Kafka {
     #[track_caller]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
-        count_this_test();
         match SHARED.get_or_init(|| Self::launch(&[])) {
-            Ok(kafka) => kafka,
+            Ok(kafka) => {
+                count_this_test();
+                kafka
+            }
             Err(error) => panic!("no Kafka to test against: {error}"),
         }
     }
@@ -56,9 +58,11 @@ impl Kafka {
     /// A node of the test's own, with broker properties beside or instead of the usual.
     #[track_caller]
     pub fn start(properties: &[(&str, &str)]) -> Self {
-        count_this_test();
         match Self::launch(properties) {
-            Ok(kafka) => kafka,
+            Ok(kafka) => {
+                count_this_test();
+                kafka
+            }
             Err(error) => panic!("no Kafka to test against: {error}"),
         }
     }
