@@ -1,3 +1,15 @@
-//! Tests of the whole program against a real Kafka.
+//! Tests of the whole program against a real Kafka, and of what other teams copy from us.
+//!
+//! They need Java 17, Maven and Python 3; `tests/run` sees to these and runs everything.
 
-fn main() {}
+#[cfg(test)]
+mod cache;
+#[cfg(test)]
+mod eventually;
+#[cfg(test)]
+mod kafka;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod subscribers;
