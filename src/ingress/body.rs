@@ -32,21 +32,17 @@ pub async fn read(
 
 async fn collect(mut body: Incoming, bytes_max: usize, budget: &Budget) -> Result<(Bytes, Hold), Answer> {
     let mut hold = budget.take(0).map_err(|_| Answer::Overloaded)?;
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > bytes_max {
+        if whole.len() + data.len() > bytes_max {
             return Err(Answer::BodyTooLarge);
         }
         hold.merge(budget.take(data.len()).map_err(|_| Answer::Overloaded)?);
-        if first.is_empty() && body.is_end_stream() {
-            first = data; // the usual case: one piece, not copied
-        } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok((data, hold)); // the usual case: one piece, not copied
         }
+        whole.extend_from_slice(&data);
     }
-    let whole = if rest.is_empty() { first } else { rest.freeze() };
-    Ok((whole, hold))
+    Ok((whole.freeze(), hold))
 }

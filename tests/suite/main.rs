@@ -3,12 +3,16 @@
 //! They need Java 17, Maven and Python 3; `tests/run` sees to these and runs everything.
 
 #[cfg(test)]
+mod bridge;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
 mod eventually;
 #[cfg(test)]
 mod kafka;
 
+#[cfg(test)]
+mod delivery;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
