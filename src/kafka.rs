@@ -3,6 +3,9 @@
 
 pub mod client;
 pub mod cloud_events;
+pub mod cluster;
+pub mod complaints;
+pub mod create;
 pub mod publisher;
 pub mod record;
 pub mod topics;
