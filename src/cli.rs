@@ -2,6 +2,7 @@
 //! Must not hold what a command does beyond talking to its user.
 
 pub mod run;
+pub mod tail;
 pub mod topics;
 
 use std::ffi::OsString;
@@ -36,6 +37,9 @@ enum Command {
     /// List the topics that this configuration needs, or make those that are missing.
     #[command(after_help = topics::EXAMPLE)]
     Topics(topics::Options),
+    /// Print decoded events as they arrive, one JSON object a line.
+    #[command(after_help = tail::EXAMPLE)]
+    Tail(tail::Options),
 }
 
 /// Where the configuration is.
@@ -96,6 +100,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
             Command::Topics(options) => topics::run(&options, environment).await,
+            Command::Tail(options) => tail::run(options, environment).await,
         }
     });
     // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.

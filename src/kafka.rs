@@ -6,6 +6,8 @@ pub mod cloud_events;
 pub mod cluster;
 pub mod complaints;
 pub mod create;
+pub mod decoded;
 pub mod publisher;
+pub mod reader;
 pub mod record;
 pub mod topics;
