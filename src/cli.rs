@@ -1,6 +1,7 @@
 //! The commands: one binary, a file a command. Exit code 0 is good, 1 a problem found or met, 2 wrong usage.
 //! Must not hold what a command does beyond talking to its user.
 
+pub mod check;
 pub mod run;
 pub mod tail;
 pub mod topics;
@@ -34,6 +35,9 @@ enum Command {
     /// Run the daemon. With Kafka away it stays up, not ready, and answers 503.
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
+    /// Test the world, not only the file: configuration, key files, Kafka, its topics, and what the bridge may do there.
+    #[command(after_help = check::EXAMPLE)]
+    Check(check::Options),
     /// List the topics that this configuration needs, or make those that are missing.
     #[command(after_help = topics::EXAMPLE)]
     Topics(topics::Options),
@@ -99,6 +103,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
     let ended = runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
+            Command::Check(options) => check::run(&options, environment).await,
             Command::Topics(options) => topics::run(&options, environment).await,
             Command::Tail(options) => tail::run(options, environment).await,
         }

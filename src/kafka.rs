@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod complaints;
 pub mod create;
 pub mod decoded;
+pub mod inspect;
 pub mod publisher;
 pub mod reader;
 pub mod record;
