@@ -1,19 +1,28 @@
 //! The commands: one binary, a file a command. Exit code 0 is good, 1 a problem found or met, 2 wrong usage.
 //! Must not hold what a command does beyond talking to its user.
 
+pub mod check;
 pub mod run;
 pub mod send;
 pub mod sender;
+pub mod tail;
+pub mod topics;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, ConfigErrors, Log, LogFormat};
+
+/// Exit code for wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
+/// How long the end waits for threads that block.
+const BLOCKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Takes payment providers' webhooks, proves them, and puts them on Kafka as protobuf messages.
 #[derive(Parser)]
@@ -38,6 +47,15 @@ enum Command {
         #[command(flatten)]
         arguments: send::SendArguments,
     },
+    /// Test the world, not only the file: configuration, key files, Kafka, its topics, and what the bridge may do there.
+    #[command(after_help = check::EXAMPLE)]
+    Check(check::Options),
+    /// List the topics that this configuration needs, or make those that are missing.
+    #[command(after_help = topics::EXAMPLE)]
+    Topics(topics::Options),
+    /// Print decoded events as they arrive, one JSON object a line.
+    #[command(after_help = tail::EXAMPLE)]
+    Tail(tail::Options),
 }
 
 /// Where the configuration is.
@@ -57,7 +75,15 @@ impl ConfigFile {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self, environment: &Environment) -> anyhow::Result<Config> {
-        Ok(Config::load(self.config.as_deref(), environment.iter().cloned())?)
+        Ok(self.read(environment)?)
+    }
+
+    /// The same, each problem by itself.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(&self, environment: &Environment) -> Result<Config, ConfigErrors> {
+        Config::load(self.config.as_deref(), environment.iter().cloned())
     }
 }
 
@@ -71,7 +97,7 @@ pub fn main(
         Err(error) => {
             // Help and version are no errors; clap knows which stream and code is right.
             let _printed = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE));
         }
     };
     let environment: Environment = environment.into_iter().collect();
@@ -86,12 +112,35 @@ pub fn main(
 
 fn run_command(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
             Command::Send { file, arguments } => send::send(&file.load(environment)?, &arguments).await,
+            Command::Check(options) => check::run(&options, environment).await,
+            Command::Topics(options) => topics::run(&options, environment).await,
+            Command::Tail(options) => tail::run(options, environment).await,
         }
-    })
+    });
+    // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.
+    runtime.shutdown_timeout(BLOCKED_WITHIN);
+    ended
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) has seen enough: that is no error.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Says something beside the output, on standard error.
+pub fn tell(text: &str) {
+    let _told = writeln!(std::io::stderr(), "paybridge: {text}");
 }
 
 /// Sends log lines to standard error, as the configuration says.

@@ -3,6 +3,12 @@
 
 pub mod client;
 pub mod cloud_events;
+pub mod cluster;
+pub mod complaints;
+pub mod create;
+pub mod decoded;
+pub mod inspect;
 pub mod publisher;
+pub mod reader;
 pub mod record;
 pub mod topics;

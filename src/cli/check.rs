@@ -1,0 +1,142 @@
+//! `paybridge check`: configuration, key files, Kafka, its topics and permissions; every problem with what to do about it.
+
+mod local;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{ConfigFile, Environment, print};
+use crate::config::{ClientSide, Config, ConfigErrors};
+use crate::finding::{Code, Finding, Severity};
+use crate::kafka::complaints::Trouble;
+use crate::kafka::inspect::permissions::Principals;
+use crate::kafka::{client, inspect, topics};
+
+/// Shown below `--help`.
+pub const EXAMPLE: &str = "Examples:\n  paybridge check --config /etc/paybridge/paybridge.toml\n  \
+                           paybridge check --offline --format json | jq '.findings[].code'\n\n\
+                           It leaves no record on any topic. Exit code 1 when a finding is an error.";
+
+/// How long Kafka may take to answer and to tell how its topics stand.
+const KAFKA_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the user wants.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Look at the configuration and its files only, not at Kafka.
+    #[arg(long)]
+    offline: bool,
+    /// How to write the findings.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: errors first.
+    Text,
+    /// `{"ok": …, "findings": [{"severity", "code", "subject", "message", "action"}]}`.
+    Json,
+}
+
+/// What programs read.
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    findings: &'a [Finding],
+}
+
+/// Looks at everything and tells what it found.
+///
+/// # Errors
+/// The output cannot be written.
+pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let mut findings = match options.config.read(environment) {
+        Ok(config) => of_config(&config, options.offline).await,
+        Err(errors) => unreadable(&errors),
+    };
+    findings.sort_by_key(|finding| finding.severity);
+    let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
+    print(&match options.format {
+        Format::Text => text(&findings),
+        Format::Json => serde_json::to_string_pretty(&Report { ok, findings: &findings })? + "\n",
+    })?;
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unreadable(errors: &ConfigErrors) -> Vec<Finding> {
+    let mut findings = local::of_problems(errors.problems());
+    let rest = "key files, certificates and Kafka are not checked, because the configuration cannot be used";
+    findings.push(Finding::new(Code::NotChecked, "configuration", rest).with_action("correct it, and check again"));
+    findings
+}
+
+async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
+    let mut findings = local::of_config(config);
+    let principals = client::base(&config.kafka, ClientSide::Ingress)
+        .and_then(|writes| Ok(Principals { writes, reads: client::base(&config.kafka, ClientSide::Common)? }));
+    match principals {
+        Err(errors) => findings.extend(local::of_property_files(errors.problems())),
+        Ok(Principals { writes, reads }) if offline => {
+            let refused = [writes, reads].iter().find_map(|client| Trouble::of_properties(client).err());
+            findings.extend(refused.map(|trouble| trouble.finding()));
+            let message = "Kafka, its topics and permissions are not checked: --offline";
+            findings.push(Finding::new(Code::NotChecked, "kafka", message).with_action("check without --offline"));
+        }
+        Ok(principals) => {
+            findings.extend(inspect::findings(principals, topics::needed(config), KAFKA_WITHIN).await);
+        }
+    }
+    findings
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { severity, code, subject, message, action } in findings {
+        let (severity, code) = (severity.as_str(), code.as_str());
+        // Writing to a string cannot fail.
+        let _written = writeln!(text, "{severity:7}  {code}  {subject}\n         {message}");
+        if *action != Code::WriteProven.action() {
+            let _written = writeln!(text, "         -> {action}");
+        }
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let verdict = if errors == 0 { "ok" } else { "not ok" };
+    text + &format!("{verdict}: {errors} errors, {warnings} warnings\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_to_do_about_each_finding_and_counts_them() {
+        let findings = [
+            Finding::new(Code::TopicMissing, "payments.a.v1", "does not exist"),
+            Finding::new(Code::ReadProven, "kafka", "1 of 1 topics"),
+        ];
+        assert_eq!(
+            text(&findings),
+            "error    topic-missing  payments.a.v1\n         does not exist\n         \
+             -> make it: `paybridge topics --create`\n\
+             info     read-proven  kafka\n         1 of 1 topics\n\
+             not ok: 1 errors, 0 warnings\n"
+        );
+        assert_eq!(text(&[]), "ok: 0 errors, 0 warnings\n");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_is_told_with_what_was_left_out() {
+        let errors = Config::from_toml("[ingres]", []).unwrap_err();
+        let codes: Vec<Code> = unreadable(&errors).iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::ConfigUnknownKey, Code::NotChecked]);
+    }
+}

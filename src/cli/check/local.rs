@@ -1,0 +1,180 @@
+//! What can be found without Kafka: the configuration's problems, key files, the certificate, and settings that work but
+//! are seldom meant. Must not show a configured value.
+
+use crate::app::keys::{self, CertificateProblem};
+use crate::config::{Config, DedupMode, Problem};
+use crate::finding::{Code, Finding};
+use crate::provider::{ConfigureError, KeyFileError};
+
+/// Fewer replicas do not outlive the loss of a broker without either losing records or taking none.
+const REPLICAS_SAFE: i32 = 3;
+
+/// One finding for each problem of the configuration.
+pub(super) fn of_problems(problems: &[Problem]) -> Vec<Finding> {
+    let of = |problem: &Problem| told(code(problem), problem);
+    problems.iter().map(of).collect()
+}
+
+/// One finding for each file of `[kafka.property_files]` that cannot be used.
+pub(super) fn of_property_files(problems: &[Problem]) -> Vec<Finding> {
+    problems.iter().map(|problem| told(Code::KafkaPropertiesUnusable, problem)).collect()
+}
+
+fn told(code: Code, problem: &Problem) -> Finding {
+    let subject = if problem.key.is_empty() { &problem.origin } else { &problem.key };
+    let message = match problem.origin.as_str() {
+        "" => problem.message.clone(),
+        origin => format!("{origin}: {}", problem.message),
+    };
+    Finding::new(code, subject.as_str(), message).with_action(problem.action.as_str())
+}
+
+fn code(problem: &Problem) -> Code {
+    match &problem.message {
+        _ if problem.key.is_empty() => Code::ConfigUnreadable,
+        message if message.starts_with("unknown key ") => Code::ConfigUnknownKey,
+        message if message.ends_with(" is missing") => Code::ConfigMissingKey,
+        _ => Code::ConfigInvalid,
+    }
+}
+
+/// What a configuration that loads still says, and the files that it names.
+pub(super) fn of_config(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for problem in keys::load(config).err().unwrap_or_default() {
+        findings.extend(of_source(&format!("sources.{}", problem.name), &problem.source));
+    }
+    if let Err(problem) = keys::certificate(config.ingress.tls.as_ref()) {
+        findings.push(of_certificate(&problem));
+    }
+    findings.extend(seldom_meant(config));
+    findings
+}
+
+fn of_source(source: &str, error: &ConfigureError) -> Vec<Finding> {
+    match error {
+        ConfigureError::Section(error) => of_problems(error.problems()),
+        ConfigureError::KeyFile(KeyFileError::Unreadable { path, source: why }) => {
+            let message = format!("{} cannot be read: {why}", path.display());
+            vec![Finding::new(Code::KeyFileUnreadable, source, message)]
+        }
+        ConfigureError::KeyFile(KeyFileError::WrongContent { path, problem }) => {
+            vec![Finding::new(Code::KeyFileUnusable, source, format!("{}: {problem}", path.display()))]
+        }
+        ConfigureError::Value { key, problem } => {
+            vec![Finding::new(Code::ConfigInvalid, format!("{source}.{key}"), problem.as_str())]
+        }
+    }
+}
+
+fn of_certificate(problem: &CertificateProblem) -> Finding {
+    match problem {
+        CertificateProblem::Unreadable { path, source } => {
+            let message = format!("{} cannot be read: {source}", path.display());
+            Finding::new(Code::CertificateUnreadable, "ingress.tls", message)
+        }
+        CertificateProblem::Unusable(error) => {
+            Finding::new(Code::CertificateUnusable, "ingress.tls", error.to_string())
+        }
+    }
+}
+
+fn seldom_meant(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.ingress.enabled && config.sources.is_empty() {
+        findings.push(Finding::new(Code::NoSources, "sources", "no source is configured: no webhook will be taken"));
+    }
+    match config.dedup.mode {
+        DedupMode::Off => {
+            findings.push(Finding::new(Code::DedupOff, "dedup.mode", "redeliveries are published again"));
+        }
+        DedupMode::Local if u64::try_from(config.dedup.entries_max).is_ok_and(|max| max < config.dedup.window_s) => {
+            let message = "the window has room for less than one event a second, so it ends before dedup.window_s";
+            findings.push(Finding::new(Code::DedupEntriesFew, "dedup.entries_max", message));
+        }
+        DedupMode::Local => {}
+    }
+    if config.kafka.replication_factor < REPLICAS_SAFE {
+        let message = "with fewer than three replicas the loss of one broker loses records, or stops the bridge";
+        findings.push(Finding::new(Code::ReplicationLow, "kafka.replication_factor", message));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn codes(findings: &[Finding]) -> Vec<(Code, &str)> {
+        findings.iter().map(|finding| (finding.code, finding.subject.as_str())).collect()
+    }
+
+    #[test]
+    fn tells_each_problem_of_the_configuration_by_its_kind() {
+        for (toml, expected) in [
+            ("[ingres]", (Code::ConfigUnknownKey, "ingres")),
+            ("[ingress.tls]\ncert_file = '/c'", (Code::ConfigMissingKey, "ingress.tls.key_file")),
+            ("[dedup]\nwindow_s = 0", (Code::ConfigInvalid, "dedup.window_s")),
+            ("x = ", (Code::ConfigUnreadable, "configuration:1")),
+        ] {
+            let errors = Config::from_toml(toml, []).unwrap_err();
+            assert_eq!(codes(&of_problems(errors.problems())), [expected], "{toml}");
+        }
+    }
+
+    #[test]
+    fn tells_what_is_wrong_with_each_key_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (private, public) = crate::provider::keys::generate_pem_pair().unwrap();
+        let path = directory.path().join("key.pem");
+        let key = path.display();
+        for (content, expected) in [
+            (Some(public.as_str()), None),
+            (Some(private.as_str()), Some(Code::KeyFileUnusable)),
+            (None, Some(Code::KeyFileUnreadable)),
+        ] {
+            let _removed = fs::remove_file(&path);
+            if let Some(content) = content {
+                fs::write(&path, content).unwrap();
+            }
+            let toml = format!("[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{key}']");
+            let findings = of_config(&Config::from_toml(&toml, []).unwrap());
+            assert_eq!(findings.first().map(|finding| finding.code), expected);
+        }
+    }
+
+    #[test]
+    fn tells_what_a_provider_does_not_take() {
+        for (toml, expected) in
+            [("public_key_filez = []", Code::ConfigUnknownKey), ("public_key_files = []", Code::ConfigInvalid)]
+        {
+            let toml = format!("[sources.sg]\nprovider = 'smart-glocal'\n{toml}");
+            assert_eq!(of_config(&Config::from_toml(&toml, []).unwrap())[0].code, expected);
+        }
+    }
+
+    #[test]
+    fn tells_what_is_seldom_meant() {
+        for (toml, expected) in [
+            ("", vec![(Code::NoSources, "sources")]),
+            ("[ingress]\nenabled = false", vec![]),
+            ("[ingress]\nenabled = false\n[dedup]\nmode = 'off'", vec![(Code::DedupOff, "dedup.mode")]),
+            (
+                "[ingress]\nenabled = false\n[dedup]\nentries_max = 100",
+                vec![(Code::DedupEntriesFew, "dedup.entries_max")],
+            ),
+            (
+                "[ingress]\nenabled = false\n[kafka]\nreplication_factor = 2",
+                vec![(Code::ReplicationLow, "kafka.replication_factor")],
+            ),
+            (
+                "[ingress.tls]\ncert_file = '/no'\nkey_file = '/no'",
+                vec![(Code::CertificateUnreadable, "ingress.tls"), (Code::NoSources, "sources")],
+            ),
+        ] {
+            assert_eq!(codes(&of_config(&Config::from_toml(toml, []).unwrap())), expected, "{toml}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `paybridge topics`: the topics that a configuration needs, for people, programs and Strimzi; and makes the missing ones.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
+use crate::config::ClientSide;
+use crate::kafka::client;
+use crate::kafka::create::{self, Made};
+use crate::kafka::topics::{Topic, needed};
+
+/// Shown below `--help`.
+pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.toml --create\n  \
+                           paybridge topics --format strimzi --cluster my-kafka | kubectl apply -f -";
+
+/// What the user wants.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Make the topics that are missing; those that exist are left as they are.
+    #[arg(long)]
+    create: bool,
+    /// How to write the list.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The name of Strimzi's Kafka resource, for `--format strimzi`.
+    #[arg(long, value_name = "NAME", default_value = "kafka")]
+    cluster: String,
+}
+
+/// How the list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people.
+    Text,
+    /// An array of objects.
+    Json,
+    /// `KafkaTopic` manifests for Strimzi's topic operator.
+    Strimzi,
+}
+
+/// Lists the topics, or makes them.
+///
+/// # Errors
+/// The configuration cannot be used, or the output not written.
+pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let config = options.config.load(environment)?;
+    let topics = needed(&config);
+    if options.create {
+        return make(options.format, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
+    }
+    print(&match options.format {
+        Format::Text => text(&topics),
+        Format::Json => pretty(&Value::Array(topics.iter().map(object).collect())),
+        Format::Strimzi => topics.iter().map(|topic| manifest(topic, &options.cluster)).collect(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn make(format: Format, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
+    if format == Format::Strimzi {
+        tell("--create makes the topics itself, --format strimzi lets Strimzi make them: give one of the two");
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    let made = match create::create(client, topics).await {
+        Ok(made) => made,
+        Err(trouble) => {
+            tell(&format!("{trouble}: {}", trouble.action()));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    print(&match format {
+        Format::Json => pretty(&Value::Array(made.iter().map(|(name, made)| made_object(name, made)).collect())),
+        Format::Text | Format::Strimzi => made.iter().map(|(name, made)| made_line(name, made)).collect(),
+    })?;
+    let failed = made.iter().any(|(_, made)| matches!(made, Made::Failed { .. }));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn made_line(name: &str, made: &Made) -> String {
+    match made {
+        Made::Created => format!("created  {name}\n"),
+        Made::Exists => format!("exists   {name}\n"),
+        Made::Failed { reason, action } => format!("failed   {name}: {reason}\n         {action}\n"),
+    }
+}
+
+fn made_object(name: &str, made: &Made) -> Value {
+    match made {
+        Made::Created => json!({ "name": name, "result": "created" }),
+        Made::Exists => json!({ "name": name, "result": "exists" }),
+        Made::Failed { reason, action } => {
+            json!({ "name": name, "result": "failed", "reason": reason, "action": action })
+        }
+    }
+}
+
+/// One line a topic.
+fn text(topics: &[Topic]) -> String {
+    let widest = |width: fn(&Topic) -> usize| topics.iter().map(width).max().unwrap_or_default();
+    let (names, messages) = (widest(|topic| topic.name.len()), widest(|topic| topic.message.len()));
+    let mut text = format!("{:names$}  PARTITIONS  REPLICAS  {:messages$}  SETTINGS\n", "TOPIC", "MESSAGE");
+    for topic in topics {
+        let settings: Vec<String> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // Writing to a string cannot fail.
+        let _written = writeln!(
+            text,
+            "{:names$}  {:10}  {:8}  {:messages$}  {}",
+            topic.name,
+            topic.partitions,
+            topic.replication_factor,
+            topic.message,
+            settings.join(" ")
+        );
+    }
+    text
+}
+
+fn object(topic: &Topic) -> Value {
+    json!({
+        "name": topic.name,
+        "message": topic.message,
+        "partitions": topic.partitions,
+        "replication_factor": topic.replication_factor,
+        "settings": topic.settings,
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// A manifest. Text stands in JSON's quotes, which YAML reads the same.
+fn manifest(topic: &Topic, cluster: &str) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let name = quoted(&topic.name);
+    let mut manifest = format!(
+        "---\napiVersion: kafka.strimzi.io/v1beta2\nkind: KafkaTopic\nmetadata:\n  name: {name}\n  labels:\n    \
+         strimzi.io/cluster: {cluster}\nspec:\n  topicName: {name}\n  partitions: {partitions}\n  \
+         replicas: {replicas}\n  config:\n",
+        cluster = quoted(cluster),
+        partitions = topic.partitions,
+        replicas = topic.replication_factor,
+    );
+    for (name, value) in &topic.settings {
+        // Writing to a string cannot fail.
+        let _written = writeln!(manifest, "    {name}: {}", quoted(value));
+    }
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn topics() -> Vec<Topic> {
+        let toml = "[kafka]\ntopic_prefix = 'pay'\npartitions = 6\n[sources.sg]\nprovider = 'smart-glocal'";
+        needed(&Config::from_toml(toml, []).unwrap())
+    }
+
+    #[test]
+    fn writes_manifests_that_strimzi_takes() {
+        let expected = "---\n\
+            apiVersion: kafka.strimzi.io/v1beta2\n\
+            kind: KafkaTopic\n\
+            metadata:\n  name: \"pay.quarantine.v1\"\n  labels:\n    strimzi.io/cluster: \"a \\\"b\\\"\"\n\
+            spec:\n  topicName: \"pay.quarantine.v1\"\n  partitions: 6\n  replicas: 3\n  config:\n    \
+            cleanup.policy: \"delete\"\n    max.message.bytes: \"1048576\"\n    min.insync.replicas: \"2\"\n    \
+            retention.ms: \"2592000000\"\n    unclean.leader.election.enable: \"false\"\n";
+        assert_eq!(manifest(&topics()[0], "a \"b\""), expected);
+    }
+
+    #[test]
+    fn writes_a_line_a_topic_with_aligned_columns() {
+        let text = text(&topics());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), topics().len() + 1);
+        let column = lines[0].find("SETTINGS").unwrap();
+        assert!(lines.iter().skip(1).all(|line| line[column..].starts_with("cleanup.policy=delete ")), "{text}");
+    }
+
+    #[test]
+    fn writes_objects_for_programs() {
+        let object = object(&topics()[0]);
+        assert_eq!((&object["name"], &object["partitions"]), (&json!("pay.quarantine.v1"), &json!(6)));
+        assert_eq!(object["settings"]["min.insync.replicas"], "2");
+        assert_eq!(object["message"], "paybridge.event.v1.QuarantinedWebhook");
+    }
+
+    #[test]
+    fn tells_what_became_of_each_topic() {
+        let failed = Made::Failed { reason: "no".to_owned(), action: "do" };
+        for (made, line, result) in [
+            (Made::Created, "created  t\n", "created"),
+            (Made::Exists, "exists   t\n", "exists"),
+            (failed, "failed   t: no\n         do\n", "failed"),
+        ] {
+            assert_eq!(made_line("t", &made), line);
+            assert_eq!(made_object("t", &made)["result"], result);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What librdkafka says went wrong, in words for whoever has to put it right.
+//! Must not hold a property's value: it may be a secret.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaConfRes;
+
+use crate::finding::{Code, Finding};
+
+/// Why Kafka gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// librdkafka refuses the properties, so there is no client.
+    #[error("{0}")]
+    Properties(String),
+    /// The brokers refuse the credentials.
+    #[error("Kafka refuses the credentials: {0}")]
+    Authentication(String),
+    /// No TLS connection comes about.
+    #[error("no TLS connection to Kafka comes about: {0}")]
+    Tls(String),
+    /// No broker can be reached, or none answers in time.
+    #[error("Kafka does not answer: {0}")]
+    Unreachable(String),
+}
+
+impl Trouble {
+    /// What a client's creation failed for, without the value that was refused.
+    pub fn of_creation(error: &KafkaError) -> Self {
+        Self::Properties(match error {
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => {
+                format!("librdkafka knows no property `{key}`")
+            }
+            KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take the value of `{key}`"),
+            other => format!("librdkafka makes no client of the properties: {other}"),
+        })
+    }
+
+    /// Whether librdkafka takes the properties; makes no client and connects to nothing.
+    ///
+    /// # Errors
+    /// Which property it refuses.
+    pub fn of_properties(client: &ClientConfig) -> Result<(), Self> {
+        client.create_native_config().map(drop).map_err(|error| Self::of_creation(&error))
+    }
+
+    /// As a finding.
+    pub fn finding(&self) -> Finding {
+        let code = match self {
+            Self::Properties(_) => Code::KafkaPropertiesUnusable,
+            Self::Authentication(_) => Code::KafkaAuthenticationFailed,
+            Self::Tls(_) => Code::KafkaTlsFailed,
+            Self::Unreachable(_) => Code::KafkaUnreachable,
+        };
+        Finding::new(code, "kafka", self.to_string())
+    }
+
+    /// What to do about it.
+    pub fn action(&self) -> String {
+        self.finding().action
+    }
+
+    /// A refusal is told at once; waiting on does not help.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Properties(_) | Self::Authentication(_))
+    }
+
+    /// How much it explains: a later complaint does not hide one that explains more.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unreachable(_) => 0,
+            Self::Tls(_) => 1,
+            Self::Authentication(_) | Self::Properties(_) => 2,
+        }
+    }
+}
+
+/// Listens to one client, and remembers the complaint that explains most.
+#[derive(Clone, Default)]
+pub struct Complaints {
+    heard: Arc<Mutex<Option<Trouble>>>,
+}
+
+impl Complaints {
+    /// The complaint that explains most; the last one of its kind.
+    pub fn heard(&self) -> Option<Trouble> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the complaint out, so that the next one counts anew.
+    pub fn take(&self) -> Option<Trouble> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What was heard, else what the failed call itself says.
+    pub fn explain(&self, error: &KafkaError) -> Trouble {
+        self.heard().unwrap_or_else(|| Trouble::Unreachable(error.to_string()))
+    }
+
+    fn hear(&self, trouble: Trouble) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.as_ref().is_none_or(|earlier| earlier.weight() <= trouble.weight()) {
+            *heard = Some(trouble);
+        }
+    }
+}
+
+impl ClientContext for Complaints {
+    /// Connections that a broker closes without a word, as it does to clients of the wrong protocol, are logged only.
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.hear(Trouble::Unreachable(without_thread(message).to_owned()));
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        let reason = reason.to_owned();
+        match error.rdkafka_error_code() {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => self.hear(Trouble::Authentication(reason)),
+            Some(Code::SSL) => self.hear(Trouble::Tls(reason)),
+            Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
+                self.hear(Trouble::Unreachable(reason));
+            }
+            // "All brokers are down" and the like explain nothing.
+            _ => {}
+        }
+    }
+}
+
+impl ConsumerContext for Complaints {}
+
+/// Log lines begin with the thread's name in brackets, which helps nobody.
+fn without_thread(message: &str) -> &str {
+    match message.split_once("]: ") {
+        Some((thread, rest)) if thread.starts_with('[') => rest,
+        _ => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_complaint_that_explains_most() {
+        let complaints = Complaints::default();
+        for (code, reason) in [
+            (RDKafkaErrorCode::BrokerTransportFailure, "refused"),
+            (RDKafkaErrorCode::Authentication, "wrong password"),
+            (RDKafkaErrorCode::BrokerTransportFailure, "disconnected"),
+            (RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down"),
+        ] {
+            complaints.error(KafkaError::Global(code), reason);
+        }
+        assert_eq!(complaints.take(), Some(Trouble::Authentication("wrong password".to_owned())));
+        assert_eq!(complaints.heard(), None);
+    }
+
+    #[test]
+    fn hears_connections_that_are_closed_without_a_word() {
+        let complaints = Complaints::default();
+        complaints.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected");
+        complaints.log(RDKafkaLogLevel::Warning, "CONFWARN", "[thrd:app]: some property is ignored");
+        assert_eq!(complaints.heard(), Some(Trouble::Unreachable("a:1/bootstrap: Disconnected".to_owned())));
+    }
+
+    #[test]
+    fn never_tells_the_refused_value() {
+        let description = "Invalid value \"hunter2\" for configuration property".to_owned();
+        for result in [RDKafkaConfRes::RD_KAFKA_CONF_INVALID, RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN] {
+            let refused =
+                KafkaError::ClientConfig(result, description.clone(), "sasl.x".to_owned(), "hunter2".to_owned());
+            let told = Trouble::of_creation(&refused).finding();
+            assert!(told.message.contains("sasl.x") && !told.message.contains("hunter2"), "{told:?}");
+        }
+    }
+}

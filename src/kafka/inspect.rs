@@ -1,0 +1,50 @@
+//! Looks at Kafka as the bridge needs it: whether it answers, how its topics stand and are set, what the principal may do.
+//! Changes nothing and leaves no record. Must not know where findings are shown.
+
+pub mod judge;
+pub mod permissions;
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+
+use super::cluster::{self, Seen, Standing};
+use super::topics::Topic;
+use crate::finding::Finding;
+use permissions::Principals;
+
+/// How long the trials of permissions may take, after the look at topics.
+const PERMISSIONS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What is to be said of the cluster and of the topics in `needed`, within about `within`; empty when all is well.
+pub async fn topic_findings(client: &ClientConfig, needed: &[Topic], within: Duration) -> Vec<Finding> {
+    match look(client, needed, within).await {
+        Ok(seen) => judge::all(needed, &seen),
+        Err(finding) => vec![finding],
+    }
+}
+
+/// The same, and what the principals may do with the topics that are there.
+pub async fn findings(principals: Principals, needed: Vec<Topic>, within: Duration) -> Vec<Finding> {
+    let seen = match look(&principals.reads, &needed, within).await {
+        Ok(seen) => seen,
+        Err(finding) => return vec![finding],
+    };
+    let mut findings = judge::all(&needed, &seen);
+    let there: Vec<_> = needed
+        .into_iter()
+        .filter_map(|topic| match seen.topics.get(&topic.name) {
+            Some(Standing::There(found)) => Some((topic.name, found.settings.clone())),
+            _ => None,
+        })
+        .collect();
+    let deadline = Instant::now() + PERMISSIONS_WITHIN;
+    let tried = tokio::task::spawn_blocking(move || permissions::findings(&principals, &there, deadline)).await;
+    findings.extend(tried.unwrap_or_default());
+    findings
+}
+
+async fn look(client: &ClientConfig, needed: &[Topic], within: Duration) -> Result<Seen, Finding> {
+    let names = needed.iter().map(|topic| topic.name.clone()).collect();
+    cluster::look(client, names, Instant::now() + within).await.map_err(|trouble| trouble.finding())
+}

@@ -1,0 +1,282 @@
+//! Compares what Kafka has with what is needed. Pure: what Kafka says comes in, findings go out.
+//! Must not ask Kafka anything.
+
+use std::collections::BTreeMap;
+
+use crate::finding::{Code, Finding};
+use crate::kafka::cluster::{Found, Seen, Standing, TopicSettings};
+use crate::kafka::topics::Topic;
+
+/// Everything that is to be said, topics in the order of `needed`.
+pub fn all(needed: &[Topic], seen: &Seen) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = brokers(needed, seen.brokers).into_iter().collect();
+    for needed in needed {
+        findings.extend(topic(needed, seen.topics.get(&needed.name).unwrap_or(&Standing::Missing)));
+    }
+    findings
+}
+
+fn brokers(needed: &[Topic], brokers: usize) -> Option<Finding> {
+    let wanted = needed.iter().map(|topic| topic.replication_factor).max()?;
+    (count(brokers) < i64::from(wanted)).then(|| {
+        let message = format!("the cluster shows {brokers} brokers, and topics are to have {wanted} replicas");
+        Finding::new(Code::BrokersFew, "kafka", message)
+    })
+}
+
+/// What is to be said of one topic.
+pub fn topic(needed: &Topic, standing: &Standing) -> Vec<Finding> {
+    let found = match standing {
+        Standing::There(found) => found,
+        Standing::Missing => return vec![of(needed, Code::TopicMissing, "does not exist")],
+        Standing::Hidden => return vec![of(needed, Code::TopicHidden, "cannot be seen by this principal")],
+        Standing::Unavailable(error) => {
+            return vec![of(needed, Code::TopicUnavailable, format!("cannot be described: {error}"))];
+        }
+    };
+    let mut findings: Vec<Finding> = partitions(needed, found).into_iter().collect();
+    findings.extend(replicas(needed, found));
+    match &found.settings {
+        TopicSettings::Told(settings) => findings.extend(Settings { needed, found, told: settings }.findings()),
+        TopicSettings::NotTold(reason) => {
+            let message = format!("its settings are not checked: {reason}");
+            let action = "allow the principal DescribeConfigs on the topic, and check again";
+            findings.push(of(needed, Code::NotChecked, message).with_action(action));
+        }
+    }
+    findings
+}
+
+/// A partition is the hash of the key modulo the count that the topic has, so every count works that never changes;
+/// fewer than configured limits subscribers, and unequal counts keep topics from being read side by side.
+fn partitions(needed: &Topic, found: &Found) -> Option<Finding> {
+    let (has, wanted) = (count(found.partitions.len()), i64::from(needed.partitions));
+    let message = format!("has {has} partitions instead of {wanted}");
+    match has.cmp(&wanted) {
+        std::cmp::Ordering::Less => Some(of(needed, Code::TopicPartitionsFew, message)),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(of(needed, Code::TopicPartitionsMany, message)),
+    }
+}
+
+fn replicas(needed: &Topic, found: &Found) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (least, wanted) = (least_replicas(found), i64::from(needed.replication_factor));
+    if least < wanted {
+        let message = format!("has {least} replicas instead of {wanted}");
+        findings.push(of(needed, Code::TopicReplicasFew, message));
+    }
+    let leaderless = found.partitions.iter().filter(|partition| !partition.has_leader).count();
+    if leaderless > 0 {
+        findings.push(of(needed, Code::TopicLeaderless, format!("has no leader in {leaderless} partitions")));
+    }
+    let behind = found.partitions.iter().filter(|partition| partition.in_sync < partition.replicas).count();
+    if behind > 0 {
+        let message = format!("has replicas that are not in sync, in {behind} partitions");
+        findings.push(of(needed, Code::TopicUnderReplicated, message));
+    }
+    findings
+}
+
+fn least_replicas(found: &Found) -> i64 {
+    found.partitions.iter().map(|partition| count(partition.replicas)).min().unwrap_or_default()
+}
+
+/// A topic's settings beside those it should have.
+struct Settings<'a> {
+    needed: &'a Topic,
+    found: &'a Found,
+    told: &'a BTreeMap<String, String>,
+}
+
+impl Settings<'_> {
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.min_insync();
+        findings.extend(self.max_message_bytes());
+        findings.extend(self.cleanup());
+        findings.extend(self.retention());
+        if self.text("unclean.leader.election.enable") == Some("true") {
+            let message = "lets a replica that missed records become leader (unclean.leader.election.enable)";
+            findings.push(of(self.needed, Code::UncleanElection, message));
+        }
+        findings
+    }
+
+    fn min_insync(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some(min) = self.number("min.insync.replicas") else { return findings };
+        let replicas = least_replicas(self.found);
+        let told = format!("has min.insync.replicas {min} with {replicas} replicas");
+        if min < 2 && replicas >= 3 {
+            findings.push(of(self.needed, Code::MinInsyncLow, told));
+        } else if min > replicas {
+            findings.push(of(self.needed, Code::MinInsyncHigh, told));
+        } else if min == replicas && replicas > 1 {
+            findings.push(of(self.needed, Code::MinInsyncNoReserve, told));
+        }
+        let short = self.found.partitions.iter().filter(|partition| count(partition.in_sync) < min).count();
+        if short > 0 && min <= replicas {
+            let message = format!("takes no records in {short} partitions: fewer than {min} replicas are in sync");
+            findings.push(of(self.needed, Code::TopicInSyncFew, message));
+        }
+        findings
+    }
+
+    fn max_message_bytes(&self) -> Option<Finding> {
+        let (has, wanted) = (self.number("max.message.bytes")?, self.wanted("max.message.bytes")?);
+        (has < wanted).then(|| {
+            let message = format!("takes records of {has} bytes, and the bridge makes such of {wanted}");
+            of(self.needed, Code::MaxMessageBytesLow, message)
+        })
+    }
+
+    fn cleanup(&self) -> Option<Finding> {
+        let sorted = |policy: &str| {
+            let mut parts: Vec<String> = policy.split(',').map(|part| part.trim().to_owned()).collect();
+            parts.sort_unstable();
+            parts.join(",")
+        };
+        let (has, wanted) = (self.text("cleanup.policy")?, self.needed.settings.get("cleanup.policy")?);
+        (sorted(has) != sorted(wanted)).then(|| {
+            let message = format!("has cleanup.policy {has} instead of {wanted}");
+            of(self.needed, Code::CleanupPolicyWrong, message)
+        })
+    }
+
+    fn retention(&self) -> Vec<Finding> {
+        // -1 is for ever.
+        let endless = |ms: i64| if ms < 0 { i64::MAX } else { ms };
+        let mut findings = Vec::new();
+        let (has, wanted) = (self.number("retention.ms").map(endless), self.wanted("retention.ms").map(endless));
+        if let (Some(has), Some(wanted)) = (has, wanted)
+            && has < wanted
+        {
+            let message = format!("keeps records for {}, and {} are expected", hours(has), hours(wanted));
+            findings.push(of(self.needed, Code::RetentionShort, message));
+        }
+        if wanted.is_some() && self.number("retention.bytes").is_some_and(|bytes| bytes >= 0) {
+            let message = "removes records when a partition grows (retention.bytes), whatever their age";
+            findings.push(of(self.needed, Code::RetentionBySize, message));
+        }
+        findings
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.told.get(name).map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+
+    fn wanted(&self, name: &str) -> Option<i64> {
+        self.needed.settings.get(name)?.parse().ok()
+    }
+}
+
+fn hours(ms: i64) -> String {
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    if ms == i64::MAX {
+        return "ever".to_owned();
+    }
+    if ms < HOUR_MS { format!("{ms} ms") } else { format!("{} h", ms / HOUR_MS) }
+}
+
+fn of(needed: &Topic, code: Code, message: impl Into<String>) -> Finding {
+    Finding::new(code, needed.name.as_str(), message)
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::kafka::cluster::Partition;
+    use crate::kafka::topics;
+
+    const WELL: Partition = Partition { has_leader: true, replicas: 3, in_sync: 3 };
+
+    fn needed() -> Topic {
+        let config = Config::from_toml("[kafka]\npartitions = 2\nreplication_factor = 3", []).unwrap();
+        topics::needed(&config).remove(0)
+    }
+
+    /// The needed topic as it should be, with other partitions and some settings changed.
+    fn there(partitions: &[Partition], changed: &[(&str, &str)]) -> Standing {
+        let mut settings: BTreeMap<String, String> =
+            needed().settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        settings.insert("retention.bytes".to_owned(), "-1".to_owned());
+        settings.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Standing::There(Found { partitions: partitions.to_vec(), settings: TopicSettings::Told(settings) })
+    }
+
+    fn check(standing: &Standing, expected: &[Code]) {
+        let findings = topic(&needed(), standing);
+        let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, expected, "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.subject == needed().name), "{findings:?}");
+    }
+
+    #[test]
+    fn a_topic_made_as_listed_gives_no_finding() {
+        check(&there(&[WELL, WELL], &[]), &[]);
+        check(&there(&[WELL, WELL], &[("retention.ms", "-1"), ("max.message.bytes", "9999999")]), &[]);
+    }
+
+    #[test]
+    fn a_topic_that_is_not_there_says_why() {
+        check(&Standing::Missing, &[Code::TopicMissing]);
+        check(&Standing::Hidden, &[Code::TopicHidden]);
+        check(&Standing::Unavailable("odd".to_owned()), &[Code::TopicUnavailable]);
+    }
+
+    #[test]
+    fn judges_partitions_and_replicas() {
+        let with = |has_leader, replicas, in_sync| Partition { has_leader, replicas, in_sync };
+        for (partitions, expected) in [
+            (&[WELL][..], &[Code::TopicPartitionsFew][..]),
+            (&[WELL, WELL, WELL], &[Code::TopicPartitionsMany]),
+            (&[WELL, with(true, 2, 2)], &[Code::TopicReplicasFew, Code::MinInsyncNoReserve]),
+            (&[WELL, with(true, 1, 1)], &[Code::TopicReplicasFew, Code::MinInsyncHigh]),
+            (&[WELL, with(true, 3, 2)], &[Code::TopicUnderReplicated]),
+            (&[WELL, with(true, 3, 1)], &[Code::TopicUnderReplicated, Code::TopicInSyncFew]),
+            (&[WELL, with(false, 3, 0)], &[Code::TopicLeaderless, Code::TopicUnderReplicated, Code::TopicInSyncFew]),
+        ] {
+            check(&there(partitions, &[]), expected);
+        }
+    }
+
+    #[test]
+    fn judges_settings() {
+        for (name, value, expected) in [
+            ("min.insync.replicas", "1", Some(Code::MinInsyncLow)),
+            ("min.insync.replicas", "3", Some(Code::MinInsyncNoReserve)),
+            ("min.insync.replicas", "4", Some(Code::MinInsyncHigh)),
+            ("max.message.bytes", "1048575", Some(Code::MaxMessageBytesLow)),
+            ("max.message.bytes", "1048576", None),
+            ("unclean.leader.election.enable", "true", Some(Code::UncleanElection)),
+            ("cleanup.policy", "compact", Some(Code::CleanupPolicyWrong)),
+            ("cleanup.policy", "compact,delete", Some(Code::CleanupPolicyWrong)),
+            ("retention.ms", "3600000", Some(Code::RetentionShort)),
+            ("retention.bytes", "1000000", Some(Code::RetentionBySize)),
+        ] {
+            check(&there(&[WELL, WELL], &[(name, value)]), &Vec::from_iter(expected));
+        }
+    }
+
+    #[test]
+    fn settings_that_kafka_does_not_tell_are_said_to_be_unchecked() {
+        let settings = TopicSettings::NotTold("not authorized".to_owned());
+        check(&Standing::There(Found { partitions: vec![WELL, WELL], settings }), &[Code::NotChecked]);
+    }
+
+    #[test]
+    fn fewer_brokers_than_replicas_are_told_once() {
+        let topics = BTreeMap::from([(needed().name, there(&[WELL, WELL], &[]))]);
+        let found = all(&[needed()], &Seen { brokers: 2, topics });
+        assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::BrokersFew]);
+    }
+}

@@ -1,0 +1,358 @@
+//! Proves what the principals may do with topics, by trying it without leaving a record.
+//!
+//! Writing: a record larger than the topic takes. Kafka looks at the principal's permission first and at the size after,
+//! so "too large" proves the permission, and nothing is kept. Where the topic's limit is not known: a record with an
+//! `acks` that does not exist, which is never kept; a refused permission shows, a granted one on Apache Kafka only
+//! (Redpanda looks at `acks` first). Reading: a fetch at the end of a partition. Idempotence: a producer id.
+//! Must not join a group or commit an offset. Blocks.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::finding::{Code, Finding};
+use crate::kafka::cluster::{Cluster, TopicSettings};
+use crate::kafka::complaints::{Complaints, Trouble};
+use crate::kafka::reader;
+
+/// The partition that is tried: permissions are the topic's.
+const PARTITION: i32 = 0;
+/// How long one answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Topics that take larger records are not tried: brokers end connections at requests above socket.request.max.bytes.
+const TRIAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The trial where the topic's limit is not known: twice Kafka's own default, so that size too speaks against it.
+const UNKNOWN_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// What a record needs around its value, and more.
+const OVERHEAD_BYTES: usize = 4096;
+
+/// How the bridge's clients connect; they may do so as different principals.
+pub struct Principals {
+    /// Publishes events.
+    pub writes: ClientConfig,
+    /// Looks at topics and reads them.
+    pub reads: ClientConfig,
+}
+
+/// What the principals may do with these topics. What the deadline leaves untried is said to be not checked.
+pub fn findings(principals: &Principals, topics: &[(String, TopicSettings)], deadline: Instant) -> Vec<Finding> {
+    if topics.is_empty() {
+        return Vec::new();
+    }
+    let mut findings = idempotence(&principals.writes, deadline).err().into_iter().collect::<Vec<_>>();
+    findings.extend(writes(principals, topics, deadline).unwrap_or_else(|trouble| vec![trouble.finding()]));
+    findings.extend(reads(&principals.reads, topics, deadline).unwrap_or_else(|trouble| vec![trouble.finding()]));
+    findings
+}
+
+/// Whether a topic may be used, and if not, or if it is not known, why.
+type Verdict = Result<(), Finding>;
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).min(ANSWER_WITHIN)
+}
+
+fn not_checked(topic: &str, what: &str, reason: impl std::fmt::Display) -> Finding {
+    Finding::new(Code::NotChecked, topic, format!("whether the principal may {what} is not checked: {reason}"))
+}
+
+/// Tells the proven together and the rest one by one.
+fn summary(code: Code, verdicts: Vec<Verdict>, proof: &str) -> Vec<Finding> {
+    let all = verdicts.len();
+    let mut findings: Vec<Finding> = verdicts.into_iter().filter_map(Result::err).collect();
+    let proven = all.saturating_sub(findings.len());
+    if proven > 0 {
+        findings.push(Finding::new(code, "kafka", format!("{proven} of {all} topics: {proof}")));
+    }
+    findings
+}
+
+/// Waits for a producer id, without which the bridge publishes nothing.
+fn idempotence(client: &ClientConfig, deadline: Instant) -> Verdict {
+    let (tell, told) = channel();
+    let mut config = client.clone();
+    config.set("enable.idempotence", "true").set("acks", "all").set("statistics.interval.ms", "100");
+    let producer: ThreadedProducer<Identity> =
+        config.create_with_context(Identity { tell }).map_err(|error| Trouble::of_creation(&error).finding())?;
+    let outcome = told.recv_timeout(left(deadline));
+    drop(producer);
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(Finding::new(Code::IdempotenceNotAuthorized, "kafka", reason)),
+        Err(_) => Err(Finding::new(Code::IdempotenceUnavailable, "kafka", "Kafka gave no producer id in time")),
+    }
+}
+
+/// Tells once whether the producer has its id.
+struct Identity {
+    tell: Sender<Result<(), String>>,
+}
+
+impl ClientContext for Identity {
+    fn stats(&self, statistics: Statistics) {
+        if statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
+            // Nobody listens any more when the first answer was enough.
+            let _told = self.tell.send(Ok(()));
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Kind;
+        if matches!(error.rdkafka_error_code(), Some(Kind::Fatal | Kind::ClusterAuthorizationFailed)) {
+            let _told = self.tell.send(Err(format!("the principal gets no producer id: {reason}")));
+        }
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Identity {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+fn writes(
+    principals: &Principals,
+    topics: &[(String, TopicSettings)],
+    deadline: Instant,
+) -> Result<Vec<Finding>, Trouble> {
+    let cluster = Cluster::connect(&principals.reads)?;
+    let trial = Trial::new(&principals.writes)?;
+    let mut moved: Vec<&str> = Vec::new();
+    let mut verdicts = Vec::new();
+    for (topic, settings) in topics {
+        let before = cluster.watermarks(topic, PARTITION, left(deadline)).ok();
+        let verdict = trial.write(topic, settings, deadline);
+        if verdict.is_ok() && before != cluster.watermarks(topic, PARTITION, left(deadline)).ok() {
+            moved.push(topic);
+        }
+        verdicts.push(verdict);
+    }
+    let left_behind = match moved.as_slice() {
+        [] => "and nothing was left behind: the ends of the partitions are where they were".to_owned(),
+        moved => format!("and others wrote meanwhile to {}", moved.join(", ")),
+    };
+    let proof = format!("Kafka refused a record for its size alone, so the principal may write, {left_behind}");
+    Ok(summary(Code::WriteProven, verdicts, &proof))
+}
+
+/// Producers of records that no topic takes.
+struct Trial {
+    too_large: ThreadedProducer<Reports>,
+    odd_acks: ThreadedProducer<Reports>,
+    payload: Vec<u8>,
+}
+
+impl Trial {
+    fn new(client: &ClientConfig) -> Result<Self, Trouble> {
+        let producer = |acks: &str| {
+            let mut config = client.clone();
+            config
+                .set("message.max.bytes", (TRIAL_BYTES_MAX + 2 * OVERHEAD_BYTES).to_string()) // the topic's limit decides
+                .set("compression.type", "none") // the size that counts is the compressed one
+                .set("enable.idempotence", "false")
+                .set("acks", acks)
+                .set("retries", "0")
+                .set("linger.ms", "0")
+                .set("message.timeout.ms", ANSWER_WITHIN.as_millis().to_string());
+            config.create_with_context(Reports).map_err(|error| Trouble::of_creation(&error))
+        };
+        Ok(Self {
+            too_large: producer("1")?, // with all, too few replicas in sync would answer before the size does
+            odd_acks: producer("2")?,  // only -1, 0 and 1 exist
+            payload: vec![0; TRIAL_BYTES_MAX + OVERHEAD_BYTES],
+        })
+    }
+
+    fn write(&self, topic: &str, settings: &TopicSettings, deadline: Instant) -> Verdict {
+        let (producer, bytes, unproven) = match trial_bytes(settings) {
+            Ok(bytes) => (&self.too_large, bytes, None),
+            Err(reason) => (&self.odd_acks, UNKNOWN_LIMIT_BYTES, Some(reason)),
+        };
+        let (report, reported) = channel();
+        let record = BaseRecord::<'_, (), [u8], _>::with_opaque_to(topic, Box::new(report))
+            .partition(PARTITION)
+            .payload(self.payload.get(..bytes).unwrap_or_default());
+        if let Err((error, _)) = producer.send(record) {
+            // The client refused it, so Kafka was not asked.
+            return Err(not_checked(topic, "write", error));
+        }
+        let answer = wait(&reported, deadline);
+        if answer.is_none() {
+            producer.purge(PurgeConfig::default().queue().inflight());
+        }
+        judge_write(topic, answer, unproven)
+    }
+}
+
+/// How large a record the topic refuses for its size.
+fn trial_bytes(settings: &TopicSettings) -> Result<usize, String> {
+    let limit: Option<usize> = match settings {
+        TopicSettings::Told(settings) => settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()),
+        TopicSettings::NotTold(_) => None,
+    };
+    match limit {
+        None => Err("the topic's max.message.bytes is not known".to_owned()),
+        Some(limit) if limit > TRIAL_BYTES_MAX => {
+            Err(format!("the topic takes records of {limit} bytes, too many to exceed"))
+        }
+        Some(limit) => Ok(limit.saturating_add(OVERHEAD_BYTES)),
+    }
+}
+
+/// What Kafka answered to a record that is too large.
+type Answer = Result<i64, KafkaError>;
+
+fn wait(reported: &Receiver<Answer>, deadline: Instant) -> Option<Answer> {
+    reported.recv_timeout(left(deadline)).ok()
+}
+
+/// `unproven` is why the record was not too large, if it was not.
+fn judge_write(topic: &str, answer: Option<Answer>, unproven: Option<String>) -> Verdict {
+    use RDKafkaErrorCode as Kind;
+    let error = match answer {
+        None => return Err(not_checked(topic, "write", "Kafka did not answer in time")),
+        Some(Ok(offset)) => {
+            let message =
+                format!("the principal may write, and a record was left in partition {PARTITION} at {offset}");
+            return Err(Finding::new(Code::ProbeRecordLeft, topic, message));
+        }
+        Some(Err(error)) => error,
+    };
+    match (error.rdkafka_error_code(), unproven) {
+        (Some(Kind::MessageSizeTooLarge), _) => Ok(()),
+        (Some(Kind::TopicAuthorizationFailed | Kind::ClusterAuthorizationFailed), _) => {
+            Err(Finding::new(Code::WriteNotAuthorized, topic, "the principal may not write to it"))
+        }
+        (Some(Kind::InvalidRequiredAcks), Some(reason)) => {
+            let likely = "a trial with an odd `acks` was not refused for the principal: on Apache Kafka it may write";
+            let action =
+                "with Apache Kafka, nothing; else allow the principal DescribeConfigs on the topic, and check again";
+            Err(not_checked(topic, "write", format!("{reason}; {likely}")).with_action(action))
+        }
+        _ => Err(not_checked(topic, "write", error)),
+    }
+}
+
+/// Passes each delivery report to who waits for it.
+struct Reports;
+
+impl ClientContext for Reports {
+    fn error(&self, _: KafkaError, _: &str) {} // the delivery reports tell
+}
+
+impl ProducerContext<NoCustomPartitioner> for Reports {
+    type DeliveryOpaque = Box<Sender<Answer>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
+        // Nobody waits any more after the deadline.
+        let _told = report.send(match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        });
+    }
+}
+
+fn reads(
+    client: &ClientConfig,
+    topics: &[(String, TopicSettings)],
+    deadline: Instant,
+) -> Result<Vec<Finding>, Trouble> {
+    let mut config = reader::without_group(client);
+    // So that a fetch that finds nothing is told, and told soon.
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+    let consumer: BaseConsumer<Complaints> =
+        config.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
+    let consumer = Arc::new(consumer);
+    let mut assignment = TopicPartitionList::with_capacity(topics.len());
+    let added = topics
+        .iter()
+        .try_for_each(|(topic, _)| assignment.add_partition_offset(topic, PARTITION, Offset::End))
+        .and_then(|()| consumer.assign(&assignment));
+    if let Err(error) = added {
+        return Ok(vec![not_checked("kafka", "read", error)]);
+    }
+    // Answers on one queue for all would not tell their topics; partitions one after the other take a second each.
+    let queues: Vec<_> =
+        topics.iter().map(|(topic, _)| (topic, consumer.split_partition_queue(topic, PARTITION))).collect();
+    let verdict = |topic: &str, queue: Option<_>| match queue {
+        Some(queue) => read(topic, &queue, deadline),
+        None => Err(not_checked(topic, "read", "the client has no such partition")),
+    };
+    let verdicts = queues.into_iter().map(|(topic, queue)| verdict(topic, queue)).collect();
+    let proof = "a fetch at the end of a partition was answered, so the principal may read";
+    Ok(summary(Code::ReadProven, verdicts, proof))
+}
+
+fn read(topic: &str, queue: &PartitionQueue<Complaints>, deadline: Instant) -> Verdict {
+    use RDKafkaErrorCode as Kind;
+    let until = Instant::now() + left(deadline);
+    while Instant::now() < until {
+        let error = match queue.poll(until.saturating_duration_since(Instant::now())) {
+            None => continue,
+            // Nothing is there, or somebody wrote just now.
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+            Some(Err(error)) => error,
+        };
+        if error.rdkafka_error_code() == Some(Kind::TopicAuthorizationFailed) {
+            return Err(Finding::new(Code::ReadNotAuthorized, topic, "the principal may not read it"));
+        }
+    }
+    Err(not_checked(topic, "read", "Kafka did not answer in time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn told(limit: &str) -> TopicSettings {
+        TopicSettings::Told(BTreeMap::from([("max.message.bytes".to_owned(), limit.to_owned())]))
+    }
+
+    #[test]
+    fn a_trial_is_larger_than_the_topics_limit_or_is_not_made() {
+        assert_eq!(trial_bytes(&told("1048576")), Ok(1_052_672));
+        for unsure in [told("2147483647"), told("16777217"), told("?"), TopicSettings::NotTold("no".to_owned())] {
+            assert!(trial_bytes(&unsure).is_err(), "{unsure:?}");
+        }
+    }
+
+    #[test]
+    fn only_kafkas_refusal_for_size_proves_the_permission_to_write() {
+        let production = |code| Some(Err(KafkaError::MessageProduction(code)));
+        for (answer, expected) in [
+            (production(RDKafkaErrorCode::MessageSizeTooLarge), None),
+            (production(RDKafkaErrorCode::TopicAuthorizationFailed), Some(Code::WriteNotAuthorized)),
+            (production(RDKafkaErrorCode::MessageTimedOut), Some(Code::NotChecked)),
+            (production(RDKafkaErrorCode::NotLeaderForPartition), Some(Code::NotChecked)),
+            (Some(Ok(7)), Some(Code::ProbeRecordLeft)),
+            (None, Some(Code::NotChecked)),
+        ] {
+            let verdict = judge_write("t", answer.clone(), None);
+            assert_eq!(verdict.err().map(|finding| finding.code), expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_odd_acks_proves_only_that_the_principal_may_not_write() {
+        for (code, expected) in [
+            (RDKafkaErrorCode::InvalidRequiredAcks, Code::NotChecked),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, Code::WriteNotAuthorized),
+        ] {
+            let answer = Some(Err(KafkaError::MessageProduction(code)));
+            let verdict = judge_write("t", answer, Some("its limit is not known".to_owned()));
+            assert_eq!(verdict.map_err(|finding| finding.code), Err(expected));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Reads topics from their beginning or their end on, committed records only, alone: it joins no group and commits nothing.
+//! Must not know what a record means. Every call blocks: not for a tokio worker.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::cluster::{Cluster, Standing};
+use super::complaints::{Complaints, Trouble};
+use super::decoded::ReadRecord;
+
+/// librdkafka assigns partitions only to a client with a group's name; the group itself is never joined.
+const GROUP_NEVER_JOINED: &str = "paybridge-reader";
+/// What waits in memory for the reader at most, in KiB.
+const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
+
+/// Where reading starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record there is.
+    Beginning,
+    /// With the first record that is committed after the reader was opened.
+    End,
+}
+
+/// Why topics cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Kafka gives no answer.
+    #[error("{0}: {action}", action = .0.action())]
+    Kafka(Trouble),
+    /// Topics that do not exist.
+    #[error("topics do not exist: {}: make them with `paybridge topics --create`", .0.join(", "))]
+    Missing(Vec<String>),
+    /// Topics that the principal may not see or read.
+    #[error("the principal may not read {}: allow it Describe and Read on them", .0.join(", "))]
+    NotAuthorized(Vec<String>),
+    /// A topic or offset that Kafka does not tell.
+    #[error("Kafka cannot tell where {topic} begins or ends: {reason}")]
+    Unavailable {
+        /// The topic.
+        topic: String,
+        /// What Kafka says.
+        reason: String,
+    },
+    /// Reading ended by itself.
+    #[error("Kafka ends the reading")]
+    Ended(#[source] KafkaError),
+}
+
+/// What one look brought.
+#[derive(Debug)]
+pub enum Step {
+    /// The next record of some partition.
+    Record(Box<ReadRecord>),
+    /// Nothing came in time.
+    Idle,
+    /// Kafka cannot be reached at the moment; reading goes on when it can.
+    Interrupted(Trouble),
+}
+
+/// Reads some topics.
+pub struct Reader {
+    consumer: BaseConsumer<Complaints>,
+    complaints: Complaints,
+}
+
+/// A client's configuration for reading without a group.
+pub(super) fn without_group(client: &ClientConfig) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("group.id", GROUP_NEVER_JOINED)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest") // records removed while it reads: go on with what is left
+        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string());
+    config
+}
+
+impl Reader {
+    /// Finds where to start in every partition of `topics`; what is committed after it returned will be read.
+    ///
+    /// # Errors
+    /// A topic is missing or may not be read, or Kafka does not answer `within` the time.
+    pub fn open(client: &ClientConfig, topics: &[String], from: Start, within: Duration) -> Result<Self, ReadError> {
+        let deadline = Instant::now() + within;
+        let partitions = partitions(client, topics, deadline)?;
+        let complaints = Complaints::default();
+        let consumer: BaseConsumer<Complaints> = without_group(client)
+            .create_with_context(complaints.clone())
+            .map_err(|error| ReadError::Kafka(Trouble::of_creation(&error)))?;
+        let starts = starts(&consumer, &complaints, &partitions, from, deadline)?;
+        consumer.assign(&starts).map_err(ReadError::Ended)?;
+        Ok(Self { consumer, complaints })
+    }
+
+    /// The next record, waited for `within` the time.
+    ///
+    /// # Errors
+    /// Reading cannot go on: a topic is gone, or may not be read any more.
+    pub fn next(&self, within: Duration) -> Result<Step, ReadError> {
+        let error = match self.consumer.poll(within) {
+            Some(Ok(record)) => return Ok(Step::Record(Box::new(owned(&record)))),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        match error {
+            Some(error) if ends(&error) => Err(ReadError::Ended(error)),
+            _ => Ok(self.complaints.take().map_or(Step::Idle, Step::Interrupted)),
+        }
+    }
+}
+
+/// What no waiting mends; outages do mend, and librdkafka goes on by itself.
+fn ends(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::UnknownTopicOrPartition
+                    | Code::UnknownTopic
+                    | Code::UnknownPartition
+                    | Code::TopicAuthorizationFailed
+            )
+        )
+}
+
+fn partitions(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Vec<(String, i32)>, ReadError> {
+    let seen = Cluster::connect(client).and_then(|cluster| cluster.look(topics, deadline)).map_err(ReadError::Kafka)?;
+    let (mut partitions, mut missing, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+    for (topic, standing) in seen.topics {
+        match standing {
+            Standing::Missing => missing.push(topic),
+            Standing::Hidden => hidden.push(topic),
+            Standing::Unavailable(reason) => return Err(ReadError::Unavailable { topic, reason }),
+            Standing::There(found) => {
+                let count = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
+                partitions.extend((0..count).map(|partition| (topic.clone(), partition)));
+            }
+        }
+    }
+    match (missing.as_slice(), hidden.as_slice()) {
+        ([], []) => Ok(partitions),
+        ([], _) => Err(ReadError::NotAuthorized(hidden)),
+        _ => Err(ReadError::Missing(missing)),
+    }
+}
+
+/// The first offset to read in each partition. The end is asked for all at once, and as a number: "the end" as such would
+/// be looked up whenever Kafka gets to it.
+fn starts(
+    consumer: &BaseConsumer<Complaints>,
+    complaints: &Complaints,
+    partitions: &[(String, i32)],
+    from: Start,
+    deadline: Instant,
+) -> Result<TopicPartitionList, ReadError> {
+    let offset = match from {
+        Start::Beginning => Offset::Beginning,
+        Start::End => Offset::End,
+    };
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        list.add_partition_offset(topic, *partition, offset).map_err(ReadError::Ended)?;
+    }
+    if from == Start::Beginning {
+        return Ok(list);
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let ends = consumer.offsets_for_times(list, left).map_err(|error| ReadError::Kafka(complaints.explain(&error)))?;
+    for end in ends.elements() {
+        let unavailable = |reason| ReadError::Unavailable { topic: end.topic().to_owned(), reason };
+        match end.error() {
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                return Err(ReadError::NotAuthorized(vec![end.topic().to_owned()]));
+            }
+            Err(error) => return Err(unavailable(error.to_string())),
+            Ok(()) if !matches!(end.offset(), Offset::Offset(_)) => {
+                return Err(unavailable(format!("no offset for partition {}", end.partition())));
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(ends)
+}
+
+fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {
+    let headers = record.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(ToOwned::to_owned))).collect()
+    });
+    ReadRecord {
+        topic: record.topic().to_owned(),
+        partition: record.partition(),
+        offset: record.offset(),
+        timestamp_ms: record.timestamp().to_millis(),
+        key: record.key().map(ToOwned::to_owned),
+        headers: headers.unwrap_or_default(),
+        value: record.payload().map(ToOwned::to_owned),
+    }
+}
