@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use http::Request;
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use rdkafka::ClientConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -18,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::config::{ClientSide, Config, DedupMode};
+use crate::finding::{Finding, Severity};
 use crate::ingress::answer::OUTCOMES;
 use crate::ingress::budget::Budget;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Ingress};
+use crate::kafka::inspect::topic_findings;
 use crate::kafka::publisher::{Publisher, Settings};
+use crate::kafka::topics::Topic;
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
 use crate::server::{self, ConnectionEvent, Limits, Peer, forwarded};
@@ -35,6 +39,8 @@ const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often Kafka is asked for its topics until all are there, and how long one look may take.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
+/// How long the one look at the topics' settings may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(15);
 /// How long admin requests may take to finish.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// What the grace period leaves at its end for the last delivery reports.
@@ -92,8 +98,8 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
     tasks.spawn(named("key watch", watch.with_certificate(certificate).run()));
     tasks.spawn(named("metrics upkeep", upkeep(Arc::clone(&ingress))));
     tasks.spawn(named("Kafka producer", keep_producer(Arc::clone(&publisher))));
-    let needed = topics::needed(&config).into_iter().map(|topic| topic.name).collect();
-    tasks.spawn(named("readiness", become_ready(needed, publisher, readiness.clone())));
+    let look = client::base(&config.kafka, ClientSide::Common)?;
+    tasks.spawn(named("readiness", become_ready(topics::needed(&config), publisher, look, readiness.clone())));
 
     tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");
     tokio::select! {
@@ -284,14 +290,21 @@ async fn keep_producer(publisher: Arc<Publisher>) {
     }
 }
 
-/// Sets the latches of readiness, and then only waits.
-async fn become_ready(needed: Vec<String>, publisher: Arc<Publisher>, readiness: Readiness) {
-    wait_for_topics(needed, &publisher).await;
+/// Sets the latches of readiness, tells once what `check` would say of the topics, and then only waits.
+async fn become_ready(needed: Vec<Topic>, publisher: Arc<Publisher>, look: ClientConfig, readiness: Readiness) {
+    wait_for_topics(needed.iter().map(|topic| topic.name.clone()).collect(), &publisher).await;
     readiness.topics.cancel();
     publisher.has_producer_id().await;
     readiness.producer_id.cancel();
     tracing::info!("ready: every topic is there and the producer has its id");
-    std::future::pending().await
+    for Finding { severity, code, subject, message, action } in topic_findings(&look, &needed, LOOK_WITHIN).await {
+        match severity {
+            Severity::Error => tracing::error!(code = code.as_str(), subject, action, "{message}"),
+            Severity::Warning => tracing::warn!(code = code.as_str(), subject, action, "{message}"),
+            Severity::Info => tracing::debug!(code = code.as_str(), subject, action, "{message}"),
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn wait_for_topics(needed: Vec<String>, publisher: &Arc<Publisher>) {

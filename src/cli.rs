@@ -2,6 +2,7 @@
 //! Must not hold what a command does beyond talking to its user.
 
 pub mod check;
+pub mod demo;
 pub mod run;
 pub mod send;
 pub mod sender;
@@ -9,7 +10,7 @@ pub mod tail;
 pub mod topics;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +38,9 @@ enum Command {
     /// Run the daemon. With Kafka away it stays up, not ready, and answers 503.
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
+    /// Show the whole system in one process: an in-memory Kafka, the bridge, and simulated providers.
+    #[command(after_help = "Example:\n  paybridge demo --duration 20s")]
+    Demo(demo::DemoArguments),
     /// Send a correctly signed sample webhook to a running bridge.
     #[command(
         after_help = "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml"
@@ -115,6 +119,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
     let ended = runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
+            Command::Demo(arguments) => demo::demo(arguments).await,
             Command::Send { file, arguments } => send::send(&file.load(environment)?, &arguments).await,
             Command::Check(options) => check::run(&options, environment).await,
             Command::Topics(options) => topics::run(&options, environment).await,
@@ -147,7 +152,8 @@ pub fn tell(text: &str) {
 pub fn start_logging(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(format!("{level},rdkafka=warn,librdkafka=error", level = log.level.as_str()))
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second start in one process keeps the first.
     let _started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

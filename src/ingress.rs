@@ -159,11 +159,11 @@ impl Ingress {
             Content::Undecodable(why) => {
                 let record = source.encoder.quarantined(webhook, event, why);
                 tracing::debug!(source = source.name, event_id = %id, why.detail, "authentic webhook that cannot be decoded");
-                return self.quarantine(source, record, why.reason, Answer::Quarantined(id), arrival).await;
+                return self.quarantine(source, &record, why.reason, Answer::Quarantined(id), arrival).await;
             }
         };
         self.metrics.encode.record(encoding.elapsed());
-        match self.send_once(event.ids, record, arrival).await {
+        match self.send_once(event.ids, &record, arrival).await {
             Sent::InKafka => {
                 if done == Answer::Unrecognized(id) {
                     source.metrics.unrecognized.increment(1);
@@ -188,7 +188,7 @@ impl Ingress {
         let id = event.ids.id;
         if let (Content::Event(message), Some(_)) = (&event.content, webhook.plaintext()) {
             let record = source.encoder.event(webhook, event, message, Carry::WithoutPlaintext);
-            match self.send_once(event.ids, record, arrival).await {
+            match self.send_once(event.ids, &record, arrival).await {
                 Sent::InKafka => return Answer::Accepted(id),
                 Sent::Before(id) => return Self::duplicate(source, id),
                 Sent::Not(answer) => return answer,
@@ -196,7 +196,7 @@ impl Ingress {
             }
         }
         let record = source.encoder.too_large(webhook, event);
-        self.quarantine(source, record, QuarantineReason::TooLarge, Answer::Quarantined(id), arrival).await
+        self.quarantine(source, &record, QuarantineReason::TooLarge, Answer::Quarantined(id), arrival).await
     }
 
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
@@ -210,13 +210,13 @@ impl Ingress {
         match source.on_unverified {
             OnUnverified::Keep => {
                 let record = keep(QuarantineReason::UnverifiedKept);
-                self.quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
+                self.quarantine(source, &record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
             }
             OnUnverified::Reject => {
                 if source.keeps_sample(rejected.raw.body.len(), std::time::Instant::now()) {
                     let record = keep(QuarantineReason::Unauthentic);
                     // A sample: nobody waits for it, and its loss is counted by the publisher.
-                    if self.send(record, arrival, |_| {}).is_ok() {
+                    if self.send(&record, arrival, |_| {}).is_ok() {
                         source.metrics.quarantined(QuarantineReason::Unauthentic);
                     }
                 }
@@ -234,7 +234,7 @@ impl Ingress {
     async fn quarantine(
         &self,
         source: &RunningSource,
-        record: Record,
+        record: &Record,
         reason: QuarantineReason,
         done: Answer,
         arrival: &Arrival,
@@ -250,7 +250,7 @@ impl Ingress {
     }
 
     /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement.
-    async fn send_once(&self, ids: EventIds, record: Record, arrival: &Arrival) -> Sent {
+    async fn send_once(&self, ids: EventIds, record: &Record, arrival: &Arrival) -> Sent {
         let Some(window) = &self.window else { return self.send_and_wait(record, arrival).await };
         // Taken before the window is entered: whoever enters it as new must send.
         let Ok(hold) = self.budget.take(record.size()) else { return Sent::Not(Answer::Overloaded) };
@@ -264,13 +264,13 @@ impl Ingress {
             Entry::New(fate) => {
                 let window = Arc::clone(window);
                 let settle = move |delivery| window.settle(ids.id, delivery, std::time::Instant::now());
-                self.send_held(&record, hold, arrival, settle);
+                self.send_held(record, hold, arrival, settle);
                 self.wait(fate, arrival.deadline).await
             }
         }
     }
 
-    async fn send_and_wait(&self, record: Record, arrival: &Arrival) -> Sent {
+    async fn send_and_wait(&self, record: &Record, arrival: &Arrival) -> Sent {
         let (sender, fate) = oneshot::channel();
         let settle = move |delivery| {
             // Whoever waited may have answered 503 and gone.
@@ -284,12 +284,12 @@ impl Ingress {
 
     fn send(
         &self,
-        record: Record,
+        record: &Record,
         arrival: &Arrival,
         settle: impl FnOnce(Delivery) + Send + Sync + 'static,
     ) -> Result<(), Answer> {
         let hold = self.budget.take(record.size()).map_err(|_| Answer::Overloaded)?;
-        self.send_held(&record, hold, arrival, settle);
+        self.send_held(record, hold, arrival, settle);
         Ok(())
     }
 

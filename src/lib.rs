@@ -1,4 +1,26 @@
 //! paybridge: payment providers' webhooks in, typed, ordered, replayable events on Kafka out.
+//!
+//! # The way of a webhook
+//!
+//! ```text
+//! server ──▶ ingress::take ──▶ body ──▶ provider::AuthenticWebhook ──▶ Source::normalize ──▶ encode ──▶ window ──▶ publisher
+//! (sockets,   (which source,   (bounded  (the only proof that it        (one event, one       (protobuf,  (known    (Kafka's
+//!  HTTP, TLS)  may it send)     bytes)    is the provider's)             unknown, one odd)     headers)    before?)  acks=all)
+//! ```
+//!
+//! [`ingress::Ingress`] holds all branches of it; what it calls is small and mostly pure. Read it first, then one provider,
+//! [`provider::smart_glocal`] say.
+//!
+//! # What each part does not do
+//!
+//! - [`provider`] does no input or output and reads no clock, so it cannot fail but by its input: any bytes are classified.
+//!   Only authentication makes an [`provider::AuthenticWebhook`], and only that can be normalized.
+//! - [`ingress`] knows no provider, and the confirmation engine to come will not know it, nor it the engine.
+//! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers.
+//! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
+//! - [`config`] alone reads files and the environment; [`metrics`] alone names metrics.
+//! - [`app`] alone starts long-lived tasks, and the first of them to end ends the process.
+//! - [`cli`] talks to people; what a command does stands elsewhere.
 
 pub mod admin;
 pub mod app;

@@ -55,13 +55,21 @@ impl Poster {
     /// # Errors
     /// Nobody answers.
     pub async fn post(&self, webhook: &SignedWebhook) -> anyhow::Result<Answered> {
-        let url = address(&self.url, &webhook.path_suffix);
+        let url = self.address(webhook);
         let mut request = Request::builder().method(Method::POST).uri(&url);
         for (name, value) in &webhook.headers {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(webhook.body.clone())).with_context(|| format!("{url} is not a URL"))?;
         timeout(ANSWER_TIMEOUT, self.exchange(request, &url)).await.with_context(|| format!("{url} does not answer"))?
+    }
+
+    /// Where a webhook goes.
+    pub fn address(&self, webhook: &SignedWebhook) -> String {
+        match webhook.path_suffix.as_str() {
+            "" => self.url.clone(),
+            suffix => format!("{}/{suffix}", self.url),
+        }
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, url: &str) -> anyhow::Result<Answered> {
@@ -73,10 +81,9 @@ impl Poster {
     }
 }
 
-/// The URL of one webhook of a source.
-pub fn address(source_url: &str, path_suffix: &str) -> String {
-    match path_suffix {
-        "" => source_url.to_owned(),
-        suffix => format!("{source_url}/{suffix}"),
-    }
+/// Whether a plain GET is answered 200.
+pub async fn is_ok(url: &str) -> bool {
+    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let Ok(uri) = url.parse() else { return false };
+    matches!(timeout(ANSWER_TIMEOUT, client.get(uri)).await, Ok(Ok(response)) if response.status() == StatusCode::OK)
 }

@@ -110,11 +110,16 @@ pub struct Publisher {
 /// What the producer's threads and the publisher both see; outlives a rebuilt producer.
 struct Shared {
     metrics: Arc<Metrics>,
-    topics: BTreeMap<String, TopicMetrics>,
+    topics: BTreeMap<String, Topic>,
     has_producer_id: watch::Sender<bool>,
     fatal: Notify,
-    failing: AtomicBool,
     last_fatal: Mutex<String>,
+}
+
+/// One topic: its metrics, and whether its last record failed.
+struct Topic {
+    metrics: TopicMetrics,
+    failing: AtomicBool,
 }
 
 impl Publisher {
@@ -123,13 +128,14 @@ impl Publisher {
     /// # Errors
     /// librdkafka refuses a property.
     pub fn start(settings: Settings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
-        let by_topic = topics.iter().map(|topic| (topic.clone(), metrics.topic(topic, &FAILURE_REASONS))).collect();
+        let watched =
+            |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
+        let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let shared = Arc::new(Shared {
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
             fatal: Notify::new(),
-            failing: AtomicBool::new(false),
             last_fatal: Mutex::new(String::new()),
         });
         let producer = producer(&settings, &shared)?;
@@ -241,26 +247,32 @@ impl Shared {
             Ok(()) => Delivery::Acknowledged,
             Err(error) => Delivery::of(error),
         };
-        if let Some(metrics) = self.topics.get(topic) {
+        if let Some(state) = self.topics.get(topic) {
             match delivery.reason() {
-                None => metrics.published.increment(1),
-                Some(reason) => metrics.failed(reason),
+                None => state.metrics.published.increment(1),
+                Some(reason) => state.metrics.failed(reason),
+            }
+            // A record that is too large says nothing about the topic.
+            if delivery != Delivery::TooLarge {
+                state.log_change(topic, outcome);
             }
         }
-        self.log_change(topic, outcome);
         (pending.report)(delivery);
     }
+}
 
-    /// One line when sends begin to fail, one when they work again: nothing per record.
+impl Topic {
+    /// One line when a topic's records begin to fail, one when they work again: nothing per record.
     fn log_change(&self, topic: &str, outcome: &Result<(), KafkaError>) {
         let fails = outcome.is_err();
+        // Read first: the usual case must not fight for the cache line.
         if self.failing.load(Ordering::Relaxed) == fails || self.failing.swap(fails, Ordering::Relaxed) == fails {
             return;
         }
         match outcome {
             Ok(()) => tracing::info!(topic, "Kafka acknowledges records again"),
             Err(error) => {
-                tracing::error!(topic, %error, "Kafka does not acknowledge records; webhooks are answered 503")
+                tracing::error!(topic, %error, "Kafka does not acknowledge records; their webhooks are answered 503");
             }
         }
     }

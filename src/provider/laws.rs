@@ -73,7 +73,7 @@ fn a_redelivery_has_the_same_id_and_another_event_another() {
     });
 }
 
-/// Where there is no signature (`UnDosTres`) this is chance, not proof. A changed byte makes noise of a block of 16 bytes, and
+/// Where there is no signature (UnDosTres) this is chance, not proof. A changed byte makes noise of a block of 16 bytes, and
 /// noise that is UTF-8 and JSON is rarer than one in a million: none was in 3.6 million changed bits. The samples here are
 /// always the same, so the outcome is too. What ECB cannot show, a doubled block, has its own test there.
 #[test]

@@ -16,6 +16,7 @@ use super::{
     AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, KeyFiles, KeyId, Normalized, Payload,
     Proof, Provider, RawWebhook, Sender, Source, Unverified,
 };
+use crate::config::list::list;
 use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
 use crate::message::standard_webhooks::v1::WebhookReceived;
@@ -48,6 +49,7 @@ pub struct StandardWebhooks;
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// Files with the shared secrets: `whsec_` and base64, or base64 alone.
+    #[serde(deserialize_with = "list")]
     secret_files: Vec<PathBuf>,
     /// How far the signed time may be from now, in seconds, either way.
     #[serde(default = "default_tolerance_s")]

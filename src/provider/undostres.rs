@@ -1,4 +1,4 @@
-//! `UnDosTres`: webhooks encrypted with AES-128-ECB under a shared key, seven families, each with its own codes.
+//! UnDosTres: webhooks encrypted with AES-128-ECB under a shared key, seven families, each with its own codes.
 //! ECB hides but proves little: what decrypts to one JSON object of a listed account is believed, and the evidence says so.
 //! Must not know HTTP servers, Kafka, or other providers.
 
@@ -23,20 +23,22 @@ use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
 };
+use crate::config::list::list;
 use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
 
 /// The provider.
 pub static PROVIDER: UnDosTres = UnDosTres;
 
-/// `UnDosTres`, as a provider.
+/// UnDosTres, as a provider.
 pub struct UnDosTres;
 
-/// The keys of `[sources.NAME]` that are `UnDosTres`' own. What the provider's reference leaves open is a setting.
+/// The keys of `[sources.NAME]` that are UnDosTres' own. What the provider's reference leaves open is a setting.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// Files with the shared AES keys, each written as `ascii:…`, `hex:…` or `base64:…`.
+    #[serde(deserialize_with = "list")]
     key_files: Vec<PathBuf>,
     /// How the ciphertext is written.
     #[serde(default)]
@@ -50,7 +52,7 @@ struct Settings {
     #[serde(default = "default_time_zone")]
     time_zone: String,
     /// The accounts whose webhooks are believed; empty: all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     account_ids: Vec<i64>,
     /// ISO 4217 code of the amounts, which come without one.
     currency: Option<String>,

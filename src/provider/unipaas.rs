@@ -1,4 +1,4 @@
-//! `UNIPaaS`: webhooks signed with an HMAC over the exact body in `X-Hmac-SHA256`, fifteen kinds told apart by their path.
+//! UNIPaaS: webhooks signed with an HMAC over the exact body in `X-Hmac-SHA256`, fifteen kinds told apart by their path.
 //! Must not know HTTP servers, Kafka, or other providers.
 
 mod amounts;
@@ -22,20 +22,22 @@ use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
 };
+use crate::config::list::list;
 use crate::config::section::Section;
 use signature::{SIGNATURE_HEADER, SigningKey};
 
 /// The provider.
 pub static PROVIDER: Unipaas = Unipaas;
 
-/// `UNIPaaS`, as a provider.
+/// UNIPaaS, as a provider.
 pub struct Unipaas;
 
-/// The keys of `[sources.NAME]` that are `UNIPaaS`'s own.
+/// The keys of `[sources.NAME]` that are UNIPaaS's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// Text files with the platform's secrets, one each; several while the secret is being changed.
+    #[serde(deserialize_with = "list")]
     secret_files: Vec<PathBuf>,
 }
 

@@ -16,4 +16,6 @@ mod delivery;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod subscribers;

@@ -51,24 +51,25 @@ impl Sender for SmartGlocalSender {
 fn body(topic_part: &str, now: Timestamp, number: u64) -> Value {
     let at = format!("{now:.6}");
     let (status, next_action, operation_status, more) = match topic_part {
-        "action-required" => ("in_progress", None, "pending", ("customer_interaction", interaction())),
-        "ready-to-capture" => ("in_progress", Some("capture"), "pending", ("recurrent", Value::Null)),
-        "payment-finished" => ("accepted", None, "succeeded", ("transaction_info", transaction_info())),
-        "payment-refunded" => ("accepted", None, "succeeded", ("refunds", refunds(&at, number))),
-        _ => ("in_progress", Some("confirm"), "pending", ("recurrent", Value::Null)),
+        "action-required" => ("in_progress", None, "pending", json!({"customer_interaction": interaction()})),
+        "ready-to-capture" => ("in_progress", Some("capture"), "pending", json!({})),
+        "payment-finished" => ("accepted", None, "succeeded", json!({"transaction_info": transaction_info()})),
+        "payment-refunded" => ("accepted", None, "succeeded", json!({"refunds": refunds(&at, number)})),
+        _ => ("in_progress", Some("confirm"), "pending", json!({})),
     };
-    let (field, value) = more;
+    let mut operation = json!({
+        "id": format!("pm_{number}"), "status": operation_status, "created_at": at,
+        "customer": {"reference": format!("user-{number}"), "contacts": [{"email": "payer@example.com"}]},
+        "payment_details": {"type": "card", "card": {"last4": "4242", "brand": "visa"}},
+        "amount_details": {"amount": 10_000, "currency": "usd"},
+        "metadata": "sample",
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut operation, more) {
+        fields.extend(more);
+    }
     json!({"type": topic_part.replace('-', "_"), "session": {
         "id": format!("ps_{number}"), "status": status, "created_at": at, "updated_at": at,
-        "next_action": next_action,
-        "payment_list": [{
-            "id": format!("pm_{number}"), "status": operation_status, "created_at": at,
-            "customer": {"reference": format!("user-{number}"), "contacts": [{"email": "payer@example.com"}]},
-            "payment_details": {"type": "card", "card": {"last4": "4242", "brand": "visa"}},
-            "amount_details": {"amount": 10_000, "currency": "usd"},
-            "metadata": "sample",
-            field: value,
-        }],
+        "next_action": next_action, "payment_list": [operation],
     }})
 }
 

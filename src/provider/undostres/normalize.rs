@@ -1,4 +1,4 @@
-//! What a decrypted `UnDosTres` notification says.
+//! What a decrypted UnDosTres notification says.
 //! Must not know keys or ciphertext. Fields that the contract does not name are tolerated.
 
 use jiff::Timestamp;

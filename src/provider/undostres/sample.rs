@@ -1,4 +1,4 @@
-//! Sample webhooks as `UnDosTres` would send them, encrypted with a key of the user's.
+//! Sample webhooks as UnDosTres would send them, encrypted with a key of the user's.
 //! Must not know how they are verified.
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::provider::{EventType, Sender, SignedWebhook};
 /// The account of the samples where the source lists none.
 pub const ACCOUNT_ID: i64 = 321;
 
-/// Sends as `UnDosTres` does, in the source's encoding and zone.
+/// Sends as UnDosTres does, in the source's encoding and zone.
 pub struct UnDosTresSender {
     /// Where and how the ciphertext stands in the body.
     pub wire: Wire,

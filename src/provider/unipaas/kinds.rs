@@ -1,4 +1,4 @@
-//! The kinds of `UNIPaaS`'s webhooks: their names, topics and messages, and how one is known by its path or its shape.
+//! The kinds of UNIPaaS's webhooks: their names, topics and messages, and how one is known by its path or its shape.
 //! Must not know signatures, or what the fields of a body mean.
 
 use std::sync::LazyLock;

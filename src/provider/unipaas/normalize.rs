@@ -1,4 +1,4 @@
-//! What a `UNIPaaS` webhook says: its kind by its path or else its shape, and then its fields, key and ids.
+//! What a UNIPaaS webhook says: its kind by its path or else its shape, and then its fields, key and ids.
 //! Must not know keys or signatures, or the fields of any kind.
 
 use bytes::Bytes;

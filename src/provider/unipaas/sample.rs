@@ -1,4 +1,4 @@
-//! Sample webhooks as `UNIPaaS` would send them, signed with the platform's secret in the documented form.
+//! Sample webhooks as UNIPaaS would send them, signed with the platform's secret in the documented form.
 //! Must not know how they are verified or read.
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use super::kinds::KINDS;
 use super::signature::{SIGNATURE_HEADER, SigningKey};
 use crate::provider::{EventType, Sender, SignedWebhook};
 
-/// Sends as `UNIPaaS` does.
+/// Sends as UNIPaaS does.
 pub struct UnipaasSender {
     key: SigningKey,
 }

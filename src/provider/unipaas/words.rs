@@ -1,4 +1,4 @@
-//! `UNIPaaS`'s words, whose case, spaces, `_` and `-` drift: `PARTIALLY_REFUNDED`, `Partially Refunded`.
+//! UNIPaaS's words, whose case, spaces, `_` and `-` drift: `PARTIALLY_REFUNDED`, `Partially Refunded`.
 //! Must not know which words there are.
 
 /// What `text` means by `words`, a list of spellings and meanings; the default when it is absent or not among them.

@@ -14,10 +14,10 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
-import paybridge.event.v1.MoneyOuterClass.Money;
-import paybridge.smart_glocal.v1.OperationOuterClass.Operation;
-import paybridge.smart_glocal.v1.SessionEvents.ReadyToConfirm;
-import paybridge.smart_glocal.v1.SessionOuterClass.Session;
+import paybridge.event.v1.Money;
+import paybridge.smart_glocal.v1.Operation;
+import paybridge.smart_glocal.v1.ReadyToConfirm;
+import paybridge.smart_glocal.v1.Session;
 
 /**
  * Subscribes to Smart Glocal's sessions that wait for a confirmation, and prints each as one line.
