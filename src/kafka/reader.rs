@@ -47,9 +47,15 @@ pub enum ReadError {
         /// What Kafka says.
         reason: String,
     },
-    /// Reading ended by itself.
-    #[error("Kafka ends the reading")]
-    Ended(#[source] KafkaError),
+    /// A topic was deleted while it was read.
+    #[error("a topic that was read does not exist any more: see `paybridge topics`")]
+    Gone,
+    /// The permission to read was taken away, or was never there.
+    #[error("the principal may not read one of the topics: `paybridge check` tells which")]
+    Refused,
+    /// The client cannot read on.
+    #[error("the client cannot read: {0}")]
+    Ended(KafkaError),
 }
 
 /// What one look brought.
@@ -104,31 +110,24 @@ impl Reader {
     /// # Errors
     /// Reading cannot go on: a topic is gone, or may not be read any more.
     pub fn next(&self, within: Duration) -> Result<Step, ReadError> {
-        let error = match self.consumer.poll(within) {
+        match self.consumer.poll(within) {
             Some(Ok(record)) => return Ok(Step::Record(Box::new(owned(&record)))),
-            Some(Err(error)) => Some(error),
-            None => None,
-        };
-        match error {
-            Some(error) if ends(&error) => Err(ReadError::Ended(error)),
-            _ => Ok(self.complaints.take().map_or(Step::Idle, Step::Interrupted)),
+            Some(Err(error)) => end(error).map_or(Ok(()), Err)?,
+            None => {}
         }
+        Ok(self.complaints.take().map_or(Step::Idle, Step::Interrupted))
     }
 }
 
 /// What no waiting mends; outages do mend, and librdkafka goes on by itself.
-fn ends(error: &KafkaError) -> bool {
+fn end(error: KafkaError) -> Option<ReadError> {
     use RDKafkaErrorCode as Code;
-    matches!(error, KafkaError::MessageConsumptionFatal(_))
-        || matches!(
-            error.rdkafka_error_code(),
-            Some(
-                Code::UnknownTopicOrPartition
-                    | Code::UnknownTopic
-                    | Code::UnknownPartition
-                    | Code::TopicAuthorizationFailed
-            )
-        )
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => Some(ReadError::Gone),
+        Some(Code::TopicAuthorizationFailed) => Some(ReadError::Refused),
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Some(ReadError::Ended(error)),
+        _ => None,
+    }
 }
 
 fn partitions(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Vec<(String, i32)>, ReadError> {
@@ -202,5 +201,25 @@ fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {
         key: record.key().map(ToOwned::to_owned),
         headers: headers.unwrap_or_default(),
         value: record.payload().map(ToOwned::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_waiting_mends_ends_the_reading() {
+        for (code, expected) in [
+            (RDKafkaErrorCode::UnknownPartition, Some("a topic that was read does not exist any more")),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, Some("the principal may not read")),
+            (RDKafkaErrorCode::AllBrokersDown, None),
+            (RDKafkaErrorCode::BrokerTransportFailure, None),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, None), // no group is joined
+        ] {
+            let told = end(KafkaError::MessageConsumption(code)).map(|error| error.to_string());
+            assert_eq!(told.is_some(), expected.is_some(), "{code:?}");
+            assert!(told.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{code:?}");
+        }
     }
 }
