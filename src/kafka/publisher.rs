@@ -16,6 +16,7 @@ use rdkafka::statistics::Statistics;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::complaints::Trouble;
 use super::record::Record;
 use crate::metrics::{Metrics, TopicMetrics};
 
@@ -127,7 +128,7 @@ impl Publisher {
     ///
     /// # Errors
     /// librdkafka refuses a property.
-    pub fn start(settings: Settings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
+    pub fn start(settings: Settings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, Trouble> {
         let watched =
             |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
@@ -154,7 +155,7 @@ impl Publisher {
             .payload(&record.value)
             .headers(headers);
         if let Err((error, refused)) = self.producer.load().send(base) {
-            self.shared.settle(&record.topic, refused.delivery_opaque, &Err(error));
+            self.shared.settle(&record.topic, *refused.delivery_opaque, &Err(error));
         }
     }
 
@@ -179,7 +180,7 @@ impl Publisher {
     ///
     /// # Errors
     /// librdkafka refuses to make another producer.
-    pub async fn keep_alive(self: Arc<Self>) -> Result<(), KafkaError> {
+    pub async fn keep_alive(self: Arc<Self>) -> Result<(), Trouble> {
         loop {
             self.shared.fatal.notified().await;
             let reason = self.shared.last_fatal.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -211,7 +212,7 @@ impl Publisher {
     }
 }
 
-fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProducer<Context>, KafkaError> {
+fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProducer<Context>, Trouble> {
     let mut config = settings.client.clone();
     // Defaults that a user may change.
     let defaults = [
@@ -233,7 +234,8 @@ fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProduce
         .set("queue.buffering.max.messages", "0") // bounded by bytes alone
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
     let context = Context { shared: Arc::clone(shared) };
-    config.create_with_context::<_, ThreadedProducer<_>>(context)
+    // librdkafka's own error would show the refused value, which may be a secret.
+    config.create_with_context::<_, ThreadedProducer<_>>(context).map_err(|error| Trouble::of_creation(&error))
 }
 
 /// A record on its way.
@@ -242,7 +244,7 @@ struct Pending {
 }
 
 impl Shared {
-    fn settle(&self, topic: &str, pending: Box<Pending>, outcome: &Result<(), KafkaError>) {
+    fn settle(&self, topic: &str, pending: Pending, outcome: &Result<(), KafkaError>) {
         let delivery = match outcome {
             Ok(()) => Delivery::Acknowledged,
             Err(error) => Delivery::of(error),
@@ -307,8 +309,8 @@ impl ProducerContext<NoCustomPartitioner> for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         use rdkafka::Message;
         match result {
-            Ok(message) => self.shared.settle(message.topic(), pending, &Ok(())),
-            Err((error, message)) => self.shared.settle(message.topic(), pending, &Err(error.clone())),
+            Ok(message) => self.shared.settle(message.topic(), *pending, &Ok(())),
+            Err((error, message)) => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
         }
     }
 }

@@ -18,6 +18,9 @@ const GROUP_NEVER_JOINED: &str = "paybridge-reader";
 /// What waits in memory for the reader at most, in KiB.
 const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
 
+/// How long to wait before Kafka is asked again for what it could not tell yet.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// Where reading starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -171,8 +174,7 @@ fn starts(
     if from == Start::Beginning {
         return Ok(list);
     }
-    let left = deadline.saturating_duration_since(Instant::now());
-    let ends = consumer.offsets_for_times(list, left).map_err(|error| ReadError::Kafka(complaints.explain(&error)))?;
+    let ends = ends(consumer, &list, deadline).map_err(|error| ReadError::Kafka(complaints.explain(&error)))?;
     for end in ends.elements() {
         let unavailable = |reason| ReadError::Unavailable { topic: end.topic().to_owned(), reason };
         match end.error() {
@@ -187,6 +189,30 @@ fn starts(
         }
     }
     Ok(ends)
+}
+
+/// Asked again while leaders change, which they do just after a topic was made.
+fn ends(
+    consumer: &BaseConsumer<Complaints>,
+    list: &TopicPartitionList,
+    deadline: Instant,
+) -> Result<TopicPartitionList, KafkaError> {
+    use RDKafkaErrorCode as Code;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match consumer.offsets_for_times(list.clone(), left) {
+            Err(error)
+                if left > ASK_AGAIN_AFTER
+                    && matches!(
+                        error.rdkafka_error_code(),
+                        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable)
+                    ) =>
+            {
+                std::thread::sleep(ASK_AGAIN_AFTER);
+            }
+            told => return told,
+        }
+    }
 }
 
 fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {

@@ -12,6 +12,8 @@ mod eventually;
 mod kafka;
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod harness;
