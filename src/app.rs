@@ -291,7 +291,7 @@ async fn become_ready(needed: Vec<String>, publisher: Arc<Publisher>, readiness:
     publisher.has_producer_id().await;
     readiness.producer_id.cancel();
     tracing::info!("ready: every topic is there and the producer has its id");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn wait_for_topics(needed: Vec<String>, publisher: &Arc<Publisher>) {

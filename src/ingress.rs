@@ -216,7 +216,7 @@ impl Ingress {
                 if source.keeps_sample(rejected.raw.body.len(), std::time::Instant::now()) {
                     let record = keep(QuarantineReason::Unauthentic);
                     // A sample: nobody waits for it, and its loss is counted by the publisher.
-                    if self.send(record, arrival, |_| {}).is_ok() {
+                    if self.send(&record, arrival, |_| {}).is_ok() {
                         source.metrics.quarantined(QuarantineReason::Unauthentic);
                     }
                 }
@@ -276,7 +276,7 @@ impl Ingress {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
-        match self.send(record, arrival, settle) {
+        match self.send(&record, arrival, settle) {
             Ok(()) => self.wait(fate, arrival.deadline).await,
             Err(answer) => Sent::Not(answer),
         }
@@ -284,12 +284,12 @@ impl Ingress {
 
     fn send(
         &self,
-        record: Record,
+        record: &Record,
         arrival: &Arrival,
         settle: impl FnOnce(Delivery) + Send + Sync + 'static,
     ) -> Result<(), Answer> {
         let hold = self.budget.take(record.size()).map_err(|_| Answer::Overloaded)?;
-        self.send_held(&record, hold, arrival, settle);
+        self.send_held(record, hold, arrival, settle);
         Ok(())
     }
 

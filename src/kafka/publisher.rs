@@ -148,7 +148,7 @@ impl Publisher {
             .payload(&record.value)
             .headers(headers);
         if let Err((error, refused)) = self.producer.load().send(base) {
-            self.shared.settle(&record.topic, refused.delivery_opaque, &Err(error));
+            self.shared.settle(&record.topic, *refused.delivery_opaque, &Err(error));
         }
     }
 
@@ -236,7 +236,7 @@ struct Pending {
 }
 
 impl Shared {
-    fn settle(&self, topic: &str, pending: Box<Pending>, outcome: &Result<(), KafkaError>) {
+    fn settle(&self, topic: &str, pending: Pending, outcome: &Result<(), KafkaError>) {
         let delivery = match outcome {
             Ok(()) => Delivery::Acknowledged,
             Err(error) => Delivery::of(error),
@@ -260,7 +260,7 @@ impl Shared {
         match outcome {
             Ok(()) => tracing::info!(topic, "Kafka acknowledges records again"),
             Err(error) => {
-                tracing::error!(topic, %error, "Kafka does not acknowledge records; webhooks are answered 503")
+                tracing::error!(topic, %error, "Kafka does not acknowledge records; webhooks are answered 503");
             }
         }
     }
@@ -295,8 +295,8 @@ impl ProducerContext<NoCustomPartitioner> for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         use rdkafka::Message;
         match result {
-            Ok(message) => self.shared.settle(message.topic(), pending, &Ok(())),
-            Err((error, message)) => self.shared.settle(message.topic(), pending, &Err(error.clone())),
+            Ok(message) => self.shared.settle(message.topic(), *pending, &Ok(())),
+            Err((error, message)) => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
         }
     }
 }
