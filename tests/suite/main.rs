@@ -10,10 +10,14 @@ mod cache;
 mod eventually;
 #[cfg(test)]
 mod kafka;
+#[cfg(test)]
+mod wire;
 
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod subscribers;
