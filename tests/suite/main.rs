@@ -16,8 +16,12 @@ mod wire;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod quarantine;
 #[cfg(test)]
 mod subscribers;
