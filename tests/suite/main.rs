@@ -20,8 +20,12 @@ mod evidence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
 mod subscribers;
+#[cfg(test)]
+mod tls;
