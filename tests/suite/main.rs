@@ -14,6 +14,8 @@ mod kafka;
 mod wire;
 
 #[cfg(test)]
+mod dedup;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod evidence;
@@ -23,6 +25,8 @@ mod harness;
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod ordering;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
