@@ -9,6 +9,8 @@ mod cache;
 #[cfg(test)]
 mod eventually;
 #[cfg(test)]
+mod exposition;
+#[cfg(test)]
 mod kafka;
 #[cfg(test)]
 mod wire;
@@ -25,6 +27,8 @@ mod harness;
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod ordering;
 #[cfg(test)]
