@@ -22,6 +22,8 @@ mod delivery;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod keys;
