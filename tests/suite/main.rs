@@ -38,4 +38,6 @@ mod quarantine;
 #[cfg(test)]
 mod subscribers;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod tls;
