@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use tokio::sync::{Notify, watch};
@@ -102,13 +102,25 @@ pub struct Settings {
 
 /// Sends records. Cheap to share.
 pub struct Publisher {
-    settings: Settings,
     shared: Arc<Shared>,
     producer: ArcSwap<ThreadedProducer<Context>>,
 }
 
+/// With how much company a producer sends a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batches {
+    /// As many records at a time as there are.
+    Full,
+    /// One record at a time.
+    OfOne,
+}
+
 /// What the producer's threads and the publisher both see; outlives a rebuilt producer.
 struct Shared {
+    settings: Settings,
+    /// Sends those records once more that the broker refused as too large in a batch, where a topic takes less than the
+    /// configuration says: the batch may have been too large, and each record not. Made when first needed.
+    singly: Mutex<Option<ThreadedProducer<Context>>>,
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, TopicMetrics>,
     has_producer_id: watch::Sender<bool>,
@@ -125,6 +137,8 @@ impl Publisher {
     pub fn start(settings: Settings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let by_topic = topics.iter().map(|topic| (topic.clone(), metrics.topic(topic, &FAILURE_REASONS))).collect();
         let shared = Arc::new(Shared {
+            settings,
+            singly: Mutex::new(None),
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
@@ -132,8 +146,8 @@ impl Publisher {
             failing: AtomicBool::new(false),
             last_fatal: Mutex::new(String::new()),
         });
-        let producer = producer(&settings, &shared)?;
-        Ok(Self { settings, shared, producer: ArcSwap::from_pointee(producer) })
+        let producer = producer(&shared, Batches::Full)?;
+        Ok(Self { shared, producer: ArcSwap::from_pointee(producer) })
     }
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
@@ -181,12 +195,16 @@ impl Publisher {
                 reason,
                 "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
             );
-            let old = self.producer.swap(Arc::new(producer(&self.settings, &self.shared)?));
+            let old = self.producer.swap(Arc::new(producer(&self.shared, Batches::Full)?));
+            // It may be the one with the error.
+            let old_singly = self.shared.singly().take();
             self.shared.metrics.producer_restarts.increment(1);
             // Purging tells each record's fate; dropping blocks, so not on this thread.
             let stopped = tokio::task::spawn_blocking(move || {
-                old.purge(PurgeConfig::default().queue().inflight());
-                drop(old);
+                for old in old_singly.iter().chain([&*old]) {
+                    old.purge(PurgeConfig::default().queue().inflight());
+                }
+                drop((old, old_singly));
             });
             if stopped.await.is_err() {
                 tracing::error!("the old producer did not stop cleanly");
@@ -194,10 +212,15 @@ impl Publisher {
         }
     }
 
+    fn in_flight_count(&self) -> i32 {
+        let singly = self.shared.singly().as_ref().map_or(0, Producer::in_flight_count);
+        self.producer.load().in_flight_count().saturating_add(singly)
+    }
+
     /// Waits for every delivery report, at most until `deadline`; whether all came.
     pub async fn drain(&self, deadline: Instant) -> bool {
         let all_reported = async {
-            while self.producer.load().in_flight_count() > 0 {
+            while self.in_flight_count() > 0 {
                 sleep(DRAIN_POLL).await;
             }
         };
@@ -205,7 +228,16 @@ impl Publisher {
     }
 }
 
-fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProducer<Context>, KafkaError> {
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // The producer's context has `shared`, which has the producer.
+        let singly = self.shared.singly().take();
+        drop(singly);
+    }
+}
+
+fn producer(shared: &Arc<Shared>, batches: Batches) -> Result<ThreadedProducer<Context>, KafkaError> {
+    let settings = &shared.settings;
     let mut config = settings.client.clone();
     // Defaults that a user may change.
     let defaults = [
@@ -226,7 +258,10 @@ fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProduce
         .set("queue.buffering.max.kbytes", queue_kbytes.to_string())
         .set("queue.buffering.max.messages", "0") // bounded by bytes alone
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
-    let context = Context { shared: Arc::clone(shared) };
+    if batches == Batches::OfOne {
+        config.set("batch.num.messages", "1");
+    }
+    let context = Context { shared: Arc::clone(shared), batches };
     config.create_with_context::<_, ThreadedProducer<_>>(context)
 }
 
@@ -236,6 +271,27 @@ struct Pending {
 }
 
 impl Shared {
+    fn singly(&self) -> MutexGuard<'_, Option<ThreadedProducer<Context>>> {
+        self.singly.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a refused record once more, in a batch of its own: what is refused then is too large itself.
+    fn send_singly(self: &Arc<Self>, message: &BorrowedMessage<'_>, pending: Box<Pending>) {
+        use rdkafka::Message;
+        let mut singly = self.singly();
+        let producer = match singly.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
+            Ok(producer) => singly.insert(producer),
+            Err(error) => return self.settle(message.topic(), *pending, &Err(error)),
+        };
+        let base = BaseRecord::with_opaque_to(message.topic(), pending)
+            .key(message.key().unwrap_or_default())
+            .payload(message.payload().unwrap_or_default())
+            .headers(message.headers().map(BorrowedHeaders::detach).unwrap_or_default());
+        if let Err((error, refused)) = producer.send(base) {
+            self.settle(message.topic(), *refused.delivery_opaque, &Err(error));
+        }
+    }
+
     fn settle(&self, topic: &str, pending: Pending, outcome: &Result<(), KafkaError>) {
         let delivery = match outcome {
             Ok(()) => Delivery::Acknowledged,
@@ -269,10 +325,14 @@ impl Shared {
 /// What librdkafka's threads call.
 struct Context {
     shared: Arc<Shared>,
+    batches: Batches,
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
+        if self.batches == Batches::OfOne {
+            return; // comes and goes: what is shown is the other's state
+        }
         let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
         self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
@@ -296,7 +356,10 @@ impl ProducerContext<NoCustomPartitioner> for Context {
         use rdkafka::Message;
         match result {
             Ok(message) => self.shared.settle(message.topic(), *pending, &Ok(())),
-            Err((error, message)) => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
+            Err((error, message)) => match (Delivery::of(error), self.batches) {
+                (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
+                _ => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
+            },
         }
     }
 }
