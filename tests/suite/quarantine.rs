@@ -35,6 +35,7 @@ fn check_unproven(record: &Record, reason: &str, signature: &str) {
     assert_eq!(metadata["source"], "sg-main");
     assert_eq!(metadata["evidence"]["headers"]["x-partner-sign"], signature);
     assert_eq!(metadata["evidence"].get("key_id"), None, "no key verified it");
+    assert_eq!((metadata["evidence"].get("scheme"), metadata["evidence"].get("signature")), (None, None));
     assert!(field_bytes(&metadata["evidence"]["raw_body"]).unwrap().starts_with(b"unproven "));
     assert_eq!(record.key.as_deref(), Some(&b"sg-main"[..]));
     assert_eq!(record.header("ce_type"), Some("paybridge.event.v1.QuarantinedWebhook"));
