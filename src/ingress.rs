@@ -276,7 +276,7 @@ impl Ingress {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
-        match self.send(record, arrival, settle) {
+        match self.send(&record, arrival, settle) {
             Ok(()) => self.wait(fate, arrival.deadline).await,
             Err(answer) => Sent::Not(answer),
         }

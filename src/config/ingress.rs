@@ -12,6 +12,11 @@ use super::address::{address, networks};
 use super::list::within;
 use super::problem::Problem;
 
+/// A webhook takes its body and a record of up to four times that; with less room it would be answered 503 for ever.
+const BODIES_IN_FLIGHT: usize = 5;
+/// Beside its body: its head of up to 16 KiB, as much of that in the record, and what its task takes.
+const HEAD_BYTES_IN_FLIGHT: usize = 36_864;
+
 /// The HTTP server for webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -32,8 +37,9 @@ pub struct Ingress {
     /// Connections at once, 1 to 1000000.
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub connections_max: usize,
-    /// Bytes of bodies and records until their delivery report, 2048 to 4294967295, and two bodies at least.
-    #[serde(deserialize_with = "within::<2_048, 4_294_967_295, _, _>")]
+    /// Bytes of bodies and records until their delivery report, 41984 to 4294967295, and at least what one webhook may
+    /// take: five times the largest body and 36864.
+    #[serde(deserialize_with = "within::<41_984, 4_294_967_295, _, _>")]
     pub in_flight_bytes_max: u32,
     /// For a request's head, from accept, in milliseconds, 100 to 60000.
     #[serde(deserialize_with = "within::<100, 60_000, _, _>")]
@@ -109,11 +115,10 @@ impl Ingress {
     }
 
     pub(super) fn check(&self) -> Option<Problem> {
-        // Two bodies: one as received, one inside its record.
-        let least = self.body_bytes_max.saturating_mul(2);
+        let least = self.body_bytes_max.saturating_mul(BODIES_IN_FLIGHT).saturating_add(HEAD_BYTES_IN_FLIGHT);
         let enough = usize::try_from(self.in_flight_bytes_max).is_ok_and(|bytes| bytes >= least);
         (!enough).then(|| {
-            let message = "must be at least twice `ingress.body_bytes_max`";
+            let message = "must have room for one webhook: five times `ingress.body_bytes_max` and 36864";
             Problem::with_key("ingress.in_flight_bytes_max", message, format!("set it to {least} or more"))
         })
     }

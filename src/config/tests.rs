@@ -87,10 +87,12 @@ fn refuses_what_is_not_in_this_version() {
 #[test]
 fn refuses_keys_that_contradict_each_other() {
     check(
-        "[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 3999999",
-        &["`ingress.in_flight_bytes_max` must be at least twice `ingress.body_bytes_max`: set it to 4000000 or more"],
+        "[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 10036863",
+        &[
+            "`ingress.in_flight_bytes_max` must have room for one webhook: five times `ingress.body_bytes_max` and 36864: set it to 10036864 or more",
+        ],
     );
-    check("[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 4000000", &[]);
+    check("[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 10036864", &[]);
     check(
         "[admin]\nlisten = '127.0.0.1:8080'",
         &["`admin.listen` is the address of `ingress.listen`: give each a port of its own"],

@@ -1,20 +1,24 @@
 //! Puts records on Kafka, idempotent and acknowledged by all in-sync replicas, and tells what became of each exactly once.
 //! Must not know what a record means. Never blocks: a full queue is a failure that is told at once.
 
+mod delivery;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
+
+pub use delivery::{Delivery, FAILURE_REASONS, Failure};
 
 use super::complaints::Trouble;
 use super::record::Record;
@@ -24,67 +28,6 @@ use crate::metrics::{Metrics, TopicMetrics};
 const STATISTICS_INTERVAL_MS: u64 = 500;
 /// How often a draining publisher looks whether all delivery reports are in.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Every in-sync replica has it.
-    Acknowledged,
-    /// It is larger than its topic or the producer allows: sending it again cannot help.
-    TooLarge,
-    /// It was not acknowledged, and will not be unless it is sent again.
-    Failed(Failure),
-}
-
-/// Why a record was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// No acknowledgement within `message.timeout.ms`.
-    TimedOut,
-    /// The producer's queue is full.
-    QueueFull,
-    /// The topic does not exist.
-    UnknownTopic,
-    /// The principal may not write.
-    NotAuthorized,
-    /// Purged while the producer was rebuilt, or stopped.
-    Purged,
-    /// Anything else that Kafka or the client says.
-    Other,
-}
-
-/// Every `reason` of a failed send.
-pub const FAILURE_REASONS: [&str; 7] =
-    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "too_large", "other"];
-
-impl Delivery {
-    fn of(error: &KafkaError) -> Self {
-        use RDKafkaErrorCode as Code;
-        let failure = match error.rdkafka_error_code() {
-            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => return Self::TooLarge,
-            Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => Failure::TimedOut,
-            Some(Code::QueueFull) => Failure::QueueFull,
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => Failure::UnknownTopic,
-            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => Failure::NotAuthorized,
-            Some(Code::PurgeQueue | Code::PurgeInflight) => Failure::Purged,
-            _ => Failure::Other,
-        };
-        Self::Failed(failure)
-    }
-
-    fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Acknowledged => None,
-            Self::TooLarge => Some("too_large"),
-            Self::Failed(Failure::TimedOut) => Some("timed_out"),
-            Self::Failed(Failure::QueueFull) => Some("queue_full"),
-            Self::Failed(Failure::UnknownTopic) => Some("unknown_topic"),
-            Self::Failed(Failure::NotAuthorized) => Some("not_authorized"),
-            Self::Failed(Failure::Purged) => Some("purged"),
-            Self::Failed(Failure::Other) => Some("other"),
-        }
-    }
-}
 
 /// Called once for each record, from Kafka's thread or, when the record is refused at once, from the sender's: keep it short.
 pub type Report = Box<dyn FnOnce(Delivery) + Send + Sync>;
@@ -103,13 +46,25 @@ pub struct Settings {
 
 /// Sends records. Cheap to share.
 pub struct Publisher {
-    settings: Settings,
     shared: Arc<Shared>,
     producer: ArcSwap<ThreadedProducer<Context>>,
 }
 
+/// With how much company a producer sends a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batches {
+    /// As many records at a time as there are.
+    Full,
+    /// One record at a time.
+    OfOne,
+}
+
 /// What the producer's threads and the publisher both see; outlives a rebuilt producer.
 struct Shared {
+    settings: Settings,
+    /// Sends those records once more that the broker refused as too large in a batch, where a topic takes less than the
+    /// configuration says: the batch may have been too large, and each record not. Made when first needed.
+    singly: Mutex<Option<ThreadedProducer<Context>>>,
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, Topic>,
     has_producer_id: watch::Sender<bool>,
@@ -133,14 +88,16 @@ impl Publisher {
             |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let shared = Arc::new(Shared {
+            settings,
+            singly: Mutex::new(None),
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
             fatal: Notify::new(),
             last_fatal: Mutex::new(String::new()),
         });
-        let producer = producer(&settings, &shared)?;
-        Ok(Self { settings, shared, producer: ArcSwap::from_pointee(producer) })
+        let producer = producer(&shared, Batches::Full)?;
+        Ok(Self { shared, producer: ArcSwap::from_pointee(producer) })
     }
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
@@ -188,12 +145,16 @@ impl Publisher {
                 reason,
                 "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
             );
-            let old = self.producer.swap(Arc::new(producer(&self.settings, &self.shared)?));
+            let old = self.producer.swap(Arc::new(producer(&self.shared, Batches::Full)?));
+            // It may be the one with the error.
+            let old_singly = self.shared.singly().take();
             self.shared.metrics.producer_restarts.increment(1);
             // Purging tells each record's fate; dropping blocks, so not on this thread.
             let stopped = tokio::task::spawn_blocking(move || {
-                old.purge(PurgeConfig::default().queue().inflight());
-                drop(old);
+                for old in old_singly.iter().chain([&*old]) {
+                    old.purge(PurgeConfig::default().queue().inflight());
+                }
+                drop((old, old_singly));
             });
             if stopped.await.is_err() {
                 tracing::error!("the old producer did not stop cleanly");
@@ -201,10 +162,15 @@ impl Publisher {
         }
     }
 
+    fn in_flight_count(&self) -> i32 {
+        let singly = self.shared.singly().as_ref().map_or(0, Producer::in_flight_count);
+        self.producer.load().in_flight_count().saturating_add(singly)
+    }
+
     /// Waits for every delivery report, at most until `deadline`; whether all came.
     pub async fn drain(&self, deadline: Instant) -> bool {
         let all_reported = async {
-            while self.producer.load().in_flight_count() > 0 {
+            while self.in_flight_count() > 0 {
                 sleep(DRAIN_POLL).await;
             }
         };
@@ -212,7 +178,16 @@ impl Publisher {
     }
 }
 
-fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProducer<Context>, Trouble> {
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // The producer's context has `shared`, which has the producer.
+        let singly = self.shared.singly().take();
+        drop(singly);
+    }
+}
+
+fn producer(shared: &Arc<Shared>, batches: Batches) -> Result<ThreadedProducer<Context>, Trouble> {
+    let settings = &shared.settings;
     let mut config = settings.client.clone();
     // Defaults that a user may change.
     let defaults = [
@@ -233,7 +208,10 @@ fn producer(settings: &Settings, shared: &Arc<Shared>) -> Result<ThreadedProduce
         .set("queue.buffering.max.kbytes", queue_kbytes.to_string())
         .set("queue.buffering.max.messages", "0") // bounded by bytes alone
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
-    let context = Context { shared: Arc::clone(shared) };
+    if batches == Batches::OfOne {
+        config.set("batch.num.messages", "1");
+    }
+    let context = Context { shared: Arc::clone(shared), batches };
     // librdkafka's own error would show the refused value, which may be a secret.
     config.create_with_context::<_, ThreadedProducer<_>>(context).map_err(|error| Trouble::of_creation(&error))
 }
@@ -244,6 +222,30 @@ struct Pending {
 }
 
 impl Shared {
+    fn singly(&self) -> MutexGuard<'_, Option<ThreadedProducer<Context>>> {
+        self.singly.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a refused record once more, in a batch of its own: what is refused then is too large itself.
+    fn send_singly(self: &Arc<Self>, message: &BorrowedMessage<'_>, pending: Box<Pending>) {
+        use rdkafka::Message;
+        let mut singly = self.singly();
+        let producer = match singly.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
+            Ok(producer) => singly.insert(producer),
+            Err(trouble) => {
+                tracing::error!(%trouble, "no producer can be made to send records singly");
+                return self.settle(message.topic(), *pending, &Err(KafkaError::Canceled));
+            }
+        };
+        let base = BaseRecord::with_opaque_to(message.topic(), pending)
+            .key(message.key().unwrap_or_default())
+            .payload(message.payload().unwrap_or_default())
+            .headers(message.headers().map(BorrowedHeaders::detach).unwrap_or_default());
+        if let Err((error, refused)) = producer.send(base) {
+            self.settle(message.topic(), *refused.delivery_opaque, &Err(error));
+        }
+    }
+
     fn settle(&self, topic: &str, pending: Pending, outcome: &Result<(), KafkaError>) {
         let delivery = match outcome {
             Ok(()) => Delivery::Acknowledged,
@@ -283,10 +285,14 @@ impl Topic {
 /// What librdkafka's threads call.
 struct Context {
     shared: Arc<Shared>,
+    batches: Batches,
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
+        if self.batches == Batches::OfOne {
+            return; // comes and goes: what is shown is the other's state
+        }
         let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
         self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
@@ -310,7 +316,10 @@ impl ProducerContext<NoCustomPartitioner> for Context {
         use rdkafka::Message;
         match result {
             Ok(message) => self.shared.settle(message.topic(), *pending, &Ok(())),
-            Err((error, message)) => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
+            Err((error, message)) => match (Delivery::of(error), self.batches) {
+                (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
+                _ => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
+            },
         }
     }
 }

@@ -352,9 +352,7 @@ mod tests {
         assert_eq!(body.decimal("a").unwrap().unwrap().to_string(), "49.95");
         assert_eq!(body.decimal("b").unwrap().unwrap().to_string(), "0.10");
         assert_eq!(body.decimal("c").unwrap().unwrap().to_string(), "1000");
-        assert!(body.decimal("d").is_err());
-        assert!(body.decimal("e").is_err());
-        assert!(body.decimal("f").is_err());
+        assert!(["d", "e", "f"].iter().all(|name| body.decimal(name).is_err()));
     }
 
     #[test]

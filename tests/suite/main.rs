@@ -9,15 +9,39 @@ mod cache;
 #[cfg(test)]
 mod eventually;
 #[cfg(test)]
+mod exposition;
+#[cfg(test)]
 mod kafka;
+#[cfg(test)]
+mod wire;
 
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod dedup;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod ordering;
+#[cfg(test)]
+mod quarantine;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod subscribers;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod tls;

@@ -1,0 +1,65 @@
+//! What became of a record, and why not: librdkafka's codes put into a closed set.
+//! Must not know what is done about it.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every in-sync replica has it.
+    Acknowledged,
+    /// It is larger than its topic or the producer allows: sending it again cannot help.
+    TooLarge,
+    /// It was not acknowledged, and will not be unless it is sent again.
+    Failed(Failure),
+}
+
+/// Why a record was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No acknowledgement within `message.timeout.ms`.
+    TimedOut,
+    /// The producer's queue is full.
+    QueueFull,
+    /// The topic does not exist.
+    UnknownTopic,
+    /// The principal may not write.
+    NotAuthorized,
+    /// Purged while the producer was rebuilt, or stopped.
+    Purged,
+    /// Anything else that Kafka or the client says.
+    Other,
+}
+
+/// Every `reason` of a failed send.
+pub const FAILURE_REASONS: [&str; 7] =
+    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "too_large", "other"];
+
+impl Delivery {
+    pub(super) fn of(error: &KafkaError) -> Self {
+        use RDKafkaErrorCode as Code;
+        let failure = match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => return Self::TooLarge,
+            Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => Failure::TimedOut,
+            Some(Code::QueueFull) => Failure::QueueFull,
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => Failure::UnknownTopic,
+            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => Failure::NotAuthorized,
+            Some(Code::PurgeQueue | Code::PurgeInflight) => Failure::Purged,
+            _ => Failure::Other,
+        };
+        Self::Failed(failure)
+    }
+
+    pub(super) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Acknowledged => None,
+            Self::TooLarge => Some("too_large"),
+            Self::Failed(Failure::TimedOut) => Some("timed_out"),
+            Self::Failed(Failure::QueueFull) => Some("queue_full"),
+            Self::Failed(Failure::UnknownTopic) => Some("unknown_topic"),
+            Self::Failed(Failure::NotAuthorized) => Some("not_authorized"),
+            Self::Failed(Failure::Purged) => Some("purged"),
+            Self::Failed(Failure::Other) => Some("other"),
+        }
+    }
+}

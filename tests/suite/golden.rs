@@ -1,0 +1,193 @@
+//! One record value of every message type that goes to a topic, as some version wrote it: every later version reads them.
+//!
+//! `PAYBRIDGE_BLESS=1 cargo test --test suite golden` adds those that are missing, made from the fixtures. It never writes
+//! an existing one anew: what is on other teams' topics stays there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs};
+
+use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use paybridge::config::EvidenceKeep;
+use paybridge::config::files::FileReader;
+use paybridge::ingress::encode::{Bridge, Carry, Encoder};
+use paybridge::kafka::record::Record;
+use paybridge::kafka::topics::{QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
+use paybridge::message::DESCRIPTORS;
+use paybridge::provider::{self, AuthenticWebhook, Content, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source};
+use prost::{Message as _, Name};
+use prost_reflect::{DynamicMessage, SerializeOptions};
+use serde_json::Value;
+
+use crate::bridge::{SOURCES, config, sender};
+use crate::cache::CHECKOUT;
+
+/// Decodes bytes as a generated type and encodes them again.
+type Recode = fn(&[u8]) -> Vec<u8>;
+
+/// The generated types by their full names.
+macro_rules! generated {
+    ($($package:ident: $($message:ident)*;)*) => {
+        [$($((
+            <paybridge::message::$package::v1::$message as Name>::full_name(),
+            (|bytes| paybridge::message::$package::v1::$message::decode(bytes).unwrap().encode_to_vec()) as Recode,
+        ),)*)*]
+    };
+}
+
+#[expect(clippy::as_conversions, reason = "a closure becomes a function pointer")]
+fn generated_types() -> BTreeMap<String, Recode> {
+    BTreeMap::from(generated! {
+        event: UnrecognizedWebhook QuarantinedWebhook;
+        smart_glocal: ReadyToConfirm ActionRequired ReadyToCapture PaymentFinished PaymentRefunded;
+        standard_webhooks: WebhookReceived;
+        undostres: PaymentRequestCard PaymentRequestDmcl PaymentRequestCashin PaymentMethodCard PaymentMethodDmcl Customer
+            Account;
+        unipaas: AuthorizationUpdate PayoutUpdate EwalletCreate EwalletTransactionCreate OnboardingUpdate
+            NotificationCreate MandateUpdate TransferUpdate PaymentOptionUpdate PlanCreate PlanUpdate SubscriptionCreate
+            SubscriptionUpdate SubscriptionChargeSuccess SubscriptionChargeFailure;
+    })
+}
+
+/// The full name of every message type that goes to a topic.
+fn message_types() -> Vec<&'static str> {
+    let events = PROVIDERS.iter().flat_map(|provider| provider.event_types()).map(|event_type| event_type.message);
+    events.chain([UNRECOGNIZED_MESSAGE, QUARANTINED_MESSAGE]).collect()
+}
+
+fn golden(message: &str, extension: &str) -> PathBuf {
+    Path::new(CHECKOUT).join("tests/fixtures/golden").join(format!("{message}.{extension}"))
+}
+
+#[test]
+fn what_any_version_wrote_is_read_whole() {
+    if env::var_os("PAYBRIDGE_BLESS").is_some() {
+        add_missing();
+    }
+    let generated = generated_types();
+    for message in message_types() {
+        let bytes = fs::read(golden(message, "bin"));
+        let bytes = bytes.unwrap_or_else(|error| panic!("{message}.bin: {error}; add it with PAYBRIDGE_BLESS=1"));
+        let expected: Value = serde_json::from_slice(&fs::read(golden(message, "json")).unwrap()).unwrap();
+        let decoded = decoded(message, &bytes);
+        assert_eq!(decoded.unknown_fields().count(), 0, "{message}: a field is gone");
+        assert_eq!(json(&decoded), expected, "{message}: a field has another name, number, type or meaning");
+        let recode = generated.get(message).unwrap_or_else(|| panic!("{message}: name it in `generated_types`"));
+        // Fields unknown to the generated type, nested ones too, would be missing here.
+        assert_eq!(recode(&bytes), bytes, "{message}: written otherwise than it was");
+        assert!(expected["metadata"]["evidence"]["raw_body"].is_string(), "{message}: it is a whole record");
+    }
+}
+
+#[test]
+fn there_is_no_golden_message_of_a_type_that_is_gone() {
+    let known = message_types();
+    for entry in fs::read_dir(Path::new(CHECKOUT).join("tests/fixtures/golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let message = path.file_stem().unwrap().to_str().unwrap();
+        assert!(known.contains(&message), "{message}: a type that was on topics must stay; bring it back");
+    }
+}
+
+fn decoded(message: &str, bytes: &[u8]) -> DynamicMessage {
+    DynamicMessage::decode(DESCRIPTORS.get_message_by_name(message).unwrap(), bytes).unwrap()
+}
+
+fn json(message: &DynamicMessage) -> Value {
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
+}
+
+/// Of all that the fixtures make of a type, the one that fills the most fields.
+fn add_missing() {
+    let mut richest: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
+    for (message, value) in records_of_fixtures() {
+        let fields = filled(&json(&decoded(&message, &value)));
+        let best = richest.entry(message).or_default();
+        if fields > best.0 {
+            *best = (fields, value);
+        }
+    }
+    for message in message_types().into_iter().filter(|message| !golden(message, "bin").exists()) {
+        let (_, value) = richest.get(message).unwrap_or_else(|| panic!("no fixture makes {message}"));
+        fs::create_dir_all(golden(message, "bin").parent().unwrap()).unwrap();
+        fs::write(golden(message, "bin"), value).unwrap();
+        fs::write(golden(message, "json"), format!("{:#}\n", json(&decoded(message, value)))).unwrap();
+    }
+}
+
+/// How many fields are filled, at any depth.
+fn filled(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => fields.values().map(filled).sum(),
+        Value::Array(elements) => elements.iter().map(filled).max().unwrap_or_default(),
+        _ => 1,
+    }
+}
+
+/// When all of them were received.
+fn now() -> Timestamp {
+    "2026-02-03T04:05:06.789Z".parse().unwrap()
+}
+
+/// The message type and value of the record of every fixture that its source believes.
+fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
+    let config = config("127.0.0.1:1", SOURCES, &[("SOURCES__UDT__CURRENCY", "MXN")]);
+    let bridge = Arc::new(Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline });
+    let mut records = Vec::new();
+    for (name, settings) in &config.sources {
+        let provider = provider::find(&settings.provider).unwrap();
+        let source = provider.configure(&settings.section, &FileReader::new()).unwrap();
+        let encoder = Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, "payments");
+        let sender = sender(&config, name.as_ref());
+        for fixture in fixtures(provider.name()) {
+            let webhook = received(&*sender, &fixture);
+            let Ok(webhook) = AuthenticWebhook::authenticate(&*source, webhook) else { continue };
+            let record = record(&*source, &encoder, &webhook);
+            let message = record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1.clone();
+            records.push((message, record.value));
+        }
+    }
+    records
+}
+
+fn record(source: &dyn Source, encoder: &Encoder, webhook: &AuthenticWebhook) -> Record {
+    let event = source.normalize("golden", webhook);
+    match &event.content {
+        Content::Event(message) => encoder.event(webhook, &event, message, Carry::AsConfigured),
+        Content::Unrecognized => encoder.unrecognized(webhook, &event),
+        Content::Undecodable(why) => encoder.quarantined(webhook, &event, why),
+    }
+}
+
+/// The bodies of a provider's fixtures, in the order of their names.
+fn fixtures(provider: &str) -> Vec<PathBuf> {
+    let folder = Path::new(CHECKOUT).join("tests/fixtures").join(provider);
+    let expected = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut bodies: Vec<PathBuf> = expected
+        .filter_map(|path| Some(path.to_str()?.strip_suffix(".expected.json")?.to_owned()))
+        .map(|stem| PathBuf::from(format!("{stem}.json")))
+        .collect();
+    bodies.sort();
+    bodies
+}
+
+/// A fixture's body as its provider would have sent it, to the path that the fixture gives.
+fn received(sender: &dyn Sender, fixture: &Path) -> RawWebhook {
+    let expected = fs::read(fixture.with_extension("expected.json")).unwrap();
+    let given = serde_json::from_slice::<Value>(&expected).unwrap()["given"].take();
+    let path_suffix = given["path_suffix"].as_str().unwrap_or_default();
+    let SignedWebhook { path_suffix, headers, body } =
+        sender.sign(path_suffix, fs::read(fixture).unwrap().into(), now(), 7);
+    let headers =
+        headers.iter().map(|(name, value)| ((*name).try_into().unwrap(), HeaderValue::from_str(value).unwrap()));
+    RawWebhook {
+        path_suffix,
+        headers: headers.collect::<HeaderMap>(),
+        body,
+        remote_address: [192, 0, 2, 1].into(),
+        received_at: now(),
+    }
+}

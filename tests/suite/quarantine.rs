@@ -1,0 +1,220 @@
+//! What goes to quarantine beside the undecodable: samples of the unproven, everything while a key is wrong, and records
+//! that their topic is too small for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use paybridge::config::Config;
+use paybridge::kafka::topics;
+use paybridge::provider::SignedWebhook;
+use serde_json::Value;
+
+use crate::bridge::{Bridge, config, decoded, sender, signed_fixture};
+use crate::eventually::eventually;
+use crate::kafka::{Kafka, Record};
+use crate::wire::{SMART_GLOCAL, UNDOSTRES, field_bytes, told};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A webhook with somebody else's signature; another number, another body.
+fn unproven(config: &Config, number: u64) -> SignedWebhook {
+    let body = format!("unproven {number}").into();
+    SignedWebhook { body, ..signed_fixture(config, "ready-to-confirm-v2-payout.json") }
+}
+
+fn signature(webhook: &SignedWebhook) -> &str {
+    &webhook.headers.iter().find(|(name, _)| *name == "x-partner-sign").unwrap().1
+}
+
+fn check_unproven(record: &Record, reason: &str, signature: &str) {
+    let message = decoded(record);
+    let metadata = &message["metadata"];
+    assert_eq!(message["reason"], reason);
+    assert_eq!(metadata.get("event_id"), None, "an unproven webhook is no event");
+    assert_eq!(metadata["source"], "sg-main");
+    assert_eq!(metadata["evidence"]["headers"]["x-partner-sign"], signature);
+    assert_eq!(metadata["evidence"].get("key_id"), None, "no key verified it");
+    assert_eq!((metadata["evidence"].get("scheme"), metadata["evidence"].get("signature")), (None, None));
+    assert!(field_bytes(&metadata["evidence"]["raw_body"]).unwrap().starts_with(b"unproven "));
+    assert_eq!(record.key.as_deref(), Some(&b"sg-main"[..]));
+    assert_eq!(record.header("ce_type"), Some("paybridge.event.v1.QuarantinedWebhook"));
+    assert_eq!(record.header("ce_id").map(str::len), Some(32));
+}
+
+/// Each `ce_id` is there once: they are random, for there is no event to name.
+fn check_ids_differ(records: &[Record]) {
+    let mut ids: Vec<_> = records.iter().map(|record| record.header("ce_id").unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), records.len());
+}
+
+#[test]
+fn of_unproven_webhooks_no_more_than_the_allowed_samples_are_kept() {
+    let kafka = Kafka::shared();
+    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &[("QUARANTINE__UNAUTHENTIC_PER_SECOND", "1")]);
+    let webhooks: Vec<_> = (0..40).map(|number| unproven(&bridge.config, number)).collect();
+    let begun = std::time::Instant::now();
+    for answered in bridge.post_all("sg-main", &webhooks) {
+        assert_eq!(told(&answered), (401, "unauthentic".to_owned()));
+    }
+    // One at the start, and one for each second that has passed, however long the machine took.
+    let allowed = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    let counter = r#"paybridge_quarantined_total{source="sg-main",reason="unauthentic"}"#;
+    let records = eventually(LIMIT, || {
+        let records = kafka.read_all(&bridge.topic("quarantine.v1"));
+        let shown = bridge.metric(counter).to_string();
+        if records.is_empty() || shown != records.len().to_string() {
+            return Err(format!("{} records, and the counter says {shown}", records.len()));
+        }
+        Ok(records)
+    });
+    assert!(records.len() <= allowed, "{} of {allowed}", records.len());
+    for record in &records {
+        check_unproven(record, "QUARANTINE_REASON_UNAUTHENTIC", signature(&webhooks[0]));
+    }
+    check_ids_differ(&records);
+    assert_eq!(kafka.read_all(&bridge.topic("smart-glocal.ready-to-confirm.v1")), []);
+}
+
+#[test]
+fn a_sample_larger_than_the_bytes_allowed_is_not_kept() {
+    let kafka = Kafka::shared();
+    let settings = [("QUARANTINE__UNAUTHENTIC_BYTES_PER_SECOND", "100")];
+    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &settings);
+    let large = SignedWebhook { body: vec![b'x'; 101].into(), ..unproven(&bridge.config, 0) };
+    assert_eq!(bridge.post("sg-main", &large).status, 401);
+    assert_eq!(bridge.post("sg-main", &unproven(&bridge.config, 1)).status, 401);
+    let records = eventually(LIMIT, || match kafka.read_all(&bridge.topic("quarantine.v1")) {
+        records if records.is_empty() => Err("no sample is there".to_owned()),
+        records => Ok(records),
+    });
+    assert_eq!(records.len(), 1);
+    assert_eq!(field_bytes(&decoded(&records[0])["metadata"]["evidence"]["raw_body"]).unwrap(), b"unproven 1");
+}
+
+/// That none are kept when the number is 0 is shown where all of them are refused, in `limits`.
+#[test]
+fn while_a_key_is_wrong_a_source_may_keep_everything() {
+    let kafka = Kafka::shared();
+    let sources = format!("{SMART_GLOCAL}on_unverified = \"keep\"\npath = \"/webhooks/s3cret/sg-main\"");
+    let bridge = Bridge::start_with(kafka, &sources, &[("QUARANTINE__UNAUTHENTIC_PER_SECOND", "0")]);
+    let proven = signed_fixture(&bridge.config, "ready-to-confirm-v2-payout.json");
+    let webhooks: Vec<_> = (0..30).map(|number| unproven(&bridge.config, number)).collect();
+    for answered in bridge.post_all("sg-main", &webhooks) {
+        assert_eq!((answered.status.as_u16(), answered.text.as_str()), (200, r#"{"status":"quarantined"}"#));
+    }
+    let records = kafka.read_all(&bridge.topic("quarantine.v1"));
+    assert_eq!(records.len(), webhooks.len());
+    for record in &records {
+        check_unproven(record, "QUARANTINE_REASON_UNVERIFIED_KEPT", signature(&proven));
+    }
+    check_ids_differ(&records);
+    assert_eq!(kafka.read_all(&bridge.topic("smart-glocal.ready-to-confirm.v1")), []);
+    assert_eq!(kafka.read_all(&bridge.topic("unrecognized.v1")), []);
+    let counted = |series: &str| format!("{}", bridge.metric(series));
+    assert_eq!(counted(r#"paybridge_ingress_requests_total{source="sg-main",outcome="kept"}"#), "30");
+    assert_eq!(counted(r#"paybridge_quarantined_total{source="sg-main",reason="unverified_kept"}"#), "30");
+    assert_eq!(bridge.post("sg-main", &proven).json("status"), "accepted", "what is proven is still an event");
+}
+
+/// The topic of one event type, smaller than what its records may have.
+const SMALL_TOPIC: &str = "undostres.customer.v1";
+
+/// A daemon whose [`SMALL_TOPIC`] takes batches of at most 40,000 bytes.
+fn with_a_small_topic(kafka: &Kafka, settings: &[(&str, &str)]) -> Bridge {
+    let config = config(kafka.bootstrap(), UNDOSTRES, settings);
+    for topic in topics::needed(&config) {
+        let mut settings: BTreeMap<&str, &str> =
+            topic.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if topic.name.ends_with(SMALL_TOPIC) {
+            settings.insert("max.message.bytes", "40000");
+        }
+        kafka.create_topics(&[(topic.name.as_str(), topic.partitions, &settings.into_iter().collect::<Vec<_>>())]);
+    }
+    let bridge = Bridge::launch(config);
+    bridge.await_ready();
+    bridge
+}
+
+/// A customer's webhook of so many bytes that no compression makes fewer.
+fn customer(config: &Config, number: u64, noise_bytes: usize) -> SignedWebhook {
+    use base64::Engine as _;
+    let mut noise = vec![0; noise_bytes];
+    aws_lc_rs::rand::fill(&mut noise).unwrap();
+    let noise = base64::engine::general_purpose::STANDARD.encode(noise);
+    let body = format!(
+        r#"{{"event_type":"CUSTOMER","event_type_description":"CUSTOMER_CREATED","webhook_notification_code":2000,"created_at":"2026-01-02 03:04:05","account_id":321,"customer_id":{number},"noise":"{noise}"}}"#
+    );
+    sender(config, "udt").sign("", body.into(), Timestamp::now(), number)
+}
+
+#[test]
+fn an_event_too_large_for_its_topic_goes_without_plaintext_or_else_its_body_alone_to_quarantine() {
+    let kafka = Kafka::shared();
+    let bridge = with_a_small_topic(kafka, &[]);
+    let whole = customer(&bridge.config, 1, 6_000);
+    let without_plaintext = customer(&bridge.config, 2, 16_000);
+    let body_alone = customer(&bridge.config, 3, 60_000);
+    assert_eq!(told(&bridge.post("udt", &whole)), (200, "accepted".to_owned()));
+    assert_eq!(told(&bridge.post("udt", &without_plaintext)), (200, "accepted".to_owned()));
+    let quarantined = bridge.post("udt", &body_alone);
+    assert_eq!(told(&quarantined), (200, "quarantined".to_owned()));
+    // What is in Kafka is known; what is in quarantine may come again, and is kept again.
+    assert_eq!(bridge.post("udt", &without_plaintext).json("status"), "duplicate");
+    assert_eq!(told(&bridge.post("udt", &body_alone)), (200, "quarantined".to_owned()));
+
+    let evidence = |record: &Record| decoded(record)["metadata"]["evidence"].clone();
+    let records = kafka.read_all(&bridge.topic(SMALL_TOPIC));
+    let by_key =
+        |key: &str| evidence(records.iter().find(|record| record.key.as_deref() == Some(key.as_bytes())).unwrap());
+    assert_eq!(records.len(), 2);
+    assert!(by_key("1")["plaintext"].is_string());
+    assert_eq!(by_key("2").get("plaintext"), None);
+    assert_eq!(field_bytes(&by_key("2")["raw_body"]).unwrap(), without_plaintext.body);
+    let kept = kafka.read_all(&bridge.topic("quarantine.v1"));
+    assert_eq!(kept.len(), 2);
+    for record in &kept {
+        let message = decoded(record);
+        assert_eq!(message["reason"], "QUARANTINE_REASON_TOO_LARGE");
+        assert_eq!(message["metadata"]["event_id"], Value::String(quarantined.json("event_id")));
+        assert_eq!(evidence(record).get("plaintext"), None);
+        assert_eq!(field_bytes(&evidence(record)["raw_body"]).unwrap(), body_alone.body);
+    }
+    let failures = format!(
+        r#"paybridge_kafka_publish_failures_total{{topic="{}",reason="too_large"}}"#,
+        bridge.topic(SMALL_TOPIC)
+    );
+    assert_eq!(format!("{}", bridge.metric(&failures)), "5");
+}
+
+/// Records that share a batch with too large ones, or are together more than their topic takes at a time.
+#[test]
+fn an_event_that_fits_its_topic_by_itself_gets_there_in_any_company() {
+    let kafka = Kafka::shared();
+    // Waiting a little longer for company makes batches that are too large together.
+    let bridge = with_a_small_topic(kafka, &[("KAFKA__PROPERTIES__LINGER__MS", "50")]);
+    let sizes = [6_000, 60_000, 100, 16_000];
+    let webhooks: Vec<_> =
+        (0..40).zip(sizes.into_iter().cycle()).map(|(number, bytes)| customer(&bridge.config, number, bytes)).collect();
+    let answers = bridge.post_all("udt", &webhooks);
+    let (mut events, mut kept) =
+        (kafka.read_all(&bridge.topic(SMALL_TOPIC)), kafka.read_all(&bridge.topic("quarantine.v1")));
+    for ((answered, webhook), size) in answers.iter().zip(&webhooks).zip(sizes.into_iter().cycle()) {
+        let id = answered.json("event_id");
+        let topic = match told(answered) {
+            (200, status) if status == "accepted" => &mut events,
+            (200, status) if status == "quarantined" => &mut kept,
+            other => panic!("{other:?}"),
+        };
+        let fits = size != 60_000;
+        assert_eq!(answered.json("status"), if fits { "accepted" } else { "quarantined" }, "{size} bytes of noise");
+        let place = topic.iter().position(|record| record.header("ce_id") == Some(&id)).unwrap();
+        let record = topic.remove(place);
+        let evidence = decoded(&record)["metadata"]["evidence"].clone();
+        assert_eq!(field_bytes(&evidence["raw_body"]).unwrap(), webhook.body);
+        assert_eq!(evidence["plaintext"].is_string(), size < 16_000, "{size} bytes of noise");
+    }
+    assert!(events.is_empty() && kept.is_empty(), "nothing is there twice: {} and {}", events.len(), kept.len());
+}

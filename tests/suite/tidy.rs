@@ -1,0 +1,311 @@
+//! The rules of the code that a machine can check and that are not lints: each with what to do instead.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use paybridge::provider::PROVIDERS;
+
+use crate::cache::CHECKOUT;
+
+/// A file at most: one step of one flow, with its tests.
+const LINES_MAX: usize = 400;
+
+/// One text file of the tree.
+struct File {
+    /// Its path from the root of the checkout.
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn is_rust(&self) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
+    }
+
+    fn is_source(&self) -> bool {
+        self.is_rust() && self.path.starts_with("src/")
+    }
+
+    /// Whether it is the module of this path (`src/ingress`) or below it.
+    fn is_of(&self, module: &str) -> bool {
+        self.path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    }
+
+    /// Its lines of code with their numbers, up to its tests, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let code = self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let lines = (1..).zip(code.lines());
+        lines.map(|(number, line)| (number, without_comment(line))).filter(|(_, line)| !line.is_empty())
+    }
+
+    /// What is said of it at a line.
+    fn at(&self, line: usize, complaint: &str) -> String {
+        format!("{}:{line}: {complaint}", self.path)
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    if line.trim_start().starts_with("//") {
+        return "";
+    }
+    line.split(" // ").next().unwrap_or_default()
+}
+
+/// Every text file that is tracked, or would be.
+fn tree() -> Vec<File> {
+    let mut git = Command::new("git");
+    git.current_dir(CHECKOUT).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let paths: BTreeSet<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .split('\0')
+        .filter(|path| !path.is_empty())
+        .map(str::to_owned)
+        .collect();
+    // What is not text has no lines; what is deleted and not yet committed is not there.
+    let read = |path: String| Some(File { text: fs::read_to_string(Path::new(CHECKOUT).join(&path)).ok()?, path });
+    paths.into_iter().filter_map(read).collect()
+}
+
+/// The sources without the modules that are only there for tests.
+fn sources() -> Vec<File> {
+    let all: Vec<File> = tree().into_iter().filter(File::is_source).collect();
+    let tests: Vec<String> = all.iter().flat_map(test_modules).collect();
+    all.into_iter().filter(|file| !tests.iter().any(|module| file.is_of(module))).collect()
+}
+
+/// The paths of the modules in files of their own that a file declares for tests only.
+fn test_modules(file: &File) -> Vec<String> {
+    let folder = file.path.trim_end_matches("/lib.rs").trim_end_matches(".rs");
+    let declared = file.text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| {
+        let line = rest.lines().next()?.trim();
+        line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')
+    });
+    declared.map(|name| format!("{folder}/{name}")).collect()
+}
+
+#[track_caller]
+fn check(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// No line of code in `files` has one of `words`.
+#[track_caller]
+fn check_words<'a>(files: impl IntoIterator<Item = &'a File>, words: &[&str], instead: &str) {
+    let mut complaints = Vec::new();
+    for file in files {
+        for (number, line) in file.code() {
+            let found = words.iter().filter(|word| has_word(line, word));
+            complaints.extend(found.map(|word| file.at(number, &format!("`{word}`: {instead}"))));
+        }
+    }
+    check(&complaints);
+}
+
+/// Whether `word` stands in `line` and is not the end of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    let begins = |place: usize| !line[..place].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+    line.match_indices(word).any(|(place, _)| begins(place))
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_small() {
+    let mut complaints = Vec::new();
+    for file in tree().iter().filter(|file| file.is_rust()) {
+        if !file.text.starts_with("//! ") {
+            complaints.push(file.at(1, "open it with `//!` and a sentence: what it does, and what it must not know"));
+        }
+        let lines = file.text.lines().count();
+        if lines > LINES_MAX {
+            complaints.push(file.at(lines, "longer than 400 lines: give one of its steps a file of its own"));
+        }
+        if file.path.ends_with("/mod.rs") {
+            complaints.push(file.at(1, "name it after its module, beside the module's folder"));
+        }
+    }
+    check(&complaints);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Written apart, or this file would have them.
+    let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["todo", "!("], ["unimple", "mented!("], ["#[ig", "nore"]];
+    let words = words.map(|parts| parts.concat());
+    let mut complaints = Vec::new();
+    for file in tree().iter().filter(|file| file.path != "Cargo.lock") {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let found = words.iter().filter(|word| has_word(line, word));
+            complaints.extend(found.map(|word| file.at(number, &format!("`{word}`: do it, or say what is not done"))));
+        }
+    }
+    check(&complaints);
+}
+
+/// What a file that does no input or output and reads no clock cannot have.
+const IMPURE: [&str; 12] = [
+    "tokio::",
+    "hyper::",
+    "rdkafka::",
+    "metrics::",
+    "tracing::",
+    "std::fs",
+    "std::env",
+    "std::net::Tcp",
+    "std::thread",
+    "SystemTime::now",
+    "Instant::now",
+    "Timestamp::now",
+];
+
+#[test]
+fn what_is_pure_stays_pure() {
+    let files = ["src/ingress/encode.rs", "src/ingress/answer.rs", "src/kafka/topics.rs", "src/kafka/cloud_events.rs"];
+    let more = ["src/kafka/record.rs", "src/server/forwarded.rs", "src/server/framing.rs", "src/server/head.rs"];
+    let sources = sources();
+    let named = files.iter().chain(&more).map(|path| {
+        sources
+            .iter()
+            .find(|file| file.path == **path)
+            .unwrap_or_else(|| panic!("{path} is gone: name its successor here"))
+    });
+    let pure = sources.iter().filter(|file| file.is_of("src/provider")).chain(named);
+    check_words(pure, &IMPURE, "this file is pure: take the value as an argument, and let the caller do this");
+}
+
+#[test]
+fn imports_go_in_one_direction() {
+    let sources = sources();
+    let check_module = |module: &str, forbidden: &[&str], instead: &str| {
+        check_words(sources.iter().filter(|file| file.is_of(module)), forbidden, instead);
+    };
+    // `crate::{a, b}` would hide what is imported.
+    check_words(&sources, &["crate::{"], "import each module of the crate in a line of its own");
+    let no_parts =
+        ["crate::config", "crate::ingress", "crate::kafka", "crate::provider", "crate::metrics", "crate::app"];
+    check_module("src/server", &no_parts, "the server knows HTTP alone: take what it needs as an argument");
+    check_module(
+        "src/kafka",
+        &["crate::ingress", "crate::app"],
+        "the Kafka edge does not know webhooks' way: give it a record",
+    );
+    check_module(
+        "src/provider",
+        &["crate::ingress", "crate::kafka", "crate::app"],
+        "a provider says what a webhook means, no more",
+    );
+    check_module(
+        "src/ingress",
+        &["crate::confirmation", "crate::app"],
+        "ingress and confirmation meet on topics alone",
+    );
+    check_module(
+        "src/confirmation",
+        &["crate::ingress", "crate::app"],
+        "ingress and confirmation meet on topics alone",
+    );
+    check_module("src/message", &["crate::"], "messages know nothing of the program");
+    let metrics = ["crate::ingress", "crate::kafka", "crate::app", "crate::config"];
+    check_module("src/metrics", &metrics, "metrics know names and labels alone");
+}
+
+#[test]
+fn only_config_reads_files_and_the_environment() {
+    let sources = sources();
+    // `main` hands the arguments and the environment over.
+    let others = sources.iter().filter(|file| !file.is_of("src/config") && file.path != "src/main.rs");
+    let words = ["std::fs", "std::env", "tokio::fs", "env::var", "fs::read", "File::open"];
+    check_words(others, &words, "let `config` read it and give the value, or take a `KeyFiles`");
+}
+
+#[test]
+fn only_metrics_names_metrics() {
+    let sources = sources();
+    let others = sources.iter().filter(|file| !file.is_of("src/metrics"));
+    let words =
+        ["counter!(", "gauge!(", "histogram!(", "describe_counter!(", "describe_gauge!(", "describe_histogram!("];
+    check_words(others, &words, "give it a line in metrics/catalogue.rs and a handle in metrics.rs");
+}
+
+/// Who starts tasks beside `app`, and why that is not a long-lived task of the daemon.
+const SPAWNING: [(&str, &str); 3] = [
+    ("src/cli.rs", "the one that waits for SIGTERM, before there is an app"),
+    ("src/server.rs", "one a connection, tracked, and ended with the server"),
+    ("src/server/requests.rs", "one a request, tracked, and ended with the server"),
+];
+
+#[test]
+fn only_app_starts_tasks() {
+    let sources = sources();
+    let named = |file: &&File| file.is_of("src/app") || SPAWNING.iter().any(|(path, _)| *path == file.path);
+    let spawns = [".spawn(", "::spawn("];
+    let mut complaints = Vec::new();
+    for file in sources.iter().filter(|file| !named(file)) {
+        for (number, line) in file.code().filter(|(_, line)| spawns.iter().any(|word| line.contains(word))) {
+            complaints
+                .push(file.at(number, &format!("`{}`: give `app` the future, or name the exception", line.trim())));
+        }
+    }
+    for (path, _) in SPAWNING {
+        let file = sources.iter().find(|file| file.path == path);
+        let spawns =
+            file.is_some_and(|file| file.code().any(|(_, line)| spawns.iter().any(|word| line.contains(word))));
+        if !spawns {
+            complaints.push(format!("{path} starts no task any more: take it from the exceptions"));
+        }
+    }
+    check(&complaints);
+}
+
+#[test]
+fn each_provider_is_one_module_of_its_name_in_a_sorted_list() {
+    let sources = sources();
+    let modules: Vec<String> = PROVIDERS.iter().map(|provider| provider.name().replace('-', "_")).collect();
+    assert!(modules.is_sorted(), "sort the list of providers by name");
+    let has_provider = |file: &&File| file.code().any(|(_, line)| line.starts_with("pub static PROVIDER:"));
+    let defined: Vec<&str> = sources.iter().filter(has_provider).map(|file| file.path.as_str()).collect();
+    let expected: Vec<String> = modules.iter().map(|module| format!("src/provider/{module}.rs")).collect();
+    assert_eq!(defined, expected, "one provider a file, named after it, and in the list");
+    for module in &modules {
+        let others = modules.iter().filter(|other| *other != module);
+        let words: Vec<String> = others
+            .flat_map(|other| [format!("super::{other}"), format!("provider::{other}"), format!("message::{other}")])
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let files = sources.iter().filter(|file| file.is_of(&format!("src/provider/{module}")));
+        check_words(files, &words, "providers do not know each other: what they share stands beside them");
+    }
+    let known: Vec<String> = modules.iter().map(|module| format!("provider::{module}")).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let others = sources.iter().filter(|file| !file.is_of("src/provider"));
+    check_words(others, &known, "find the provider by its name: a fifth one must change nothing here");
+}
+
+/// What a checkout must not say: where its dependencies come from beside the lock files, and whose machine it was on.
+#[test]
+fn no_line_leans_on_a_registry_or_a_machine() {
+    let hosts =
+        ["crates.io", "registry.npmjs.org", "pypi.org", "pythonhosted.org", "repo.maven.apache.org", "repo1.maven.org"];
+    let folders = ["root", "work", "home", "tmp/wt"].map(|folder| format!("/{folder}/"));
+    let mut complaints = Vec::new();
+    for file in tree().iter().filter(|file| file.path != "Cargo.lock" && !file.path.ends_with("package-lock.json")) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            if line.contains("://") && hosts.iter().any(|host| line.contains(host)) {
+                complaints.push(file.at(number, "a registry's address: its client knows where it is"));
+            }
+            if folders.iter().any(|folder| has_path(line, folder)) {
+                complaints
+                    .push(file.at(number, "a folder of one machine: take it from the environment or the checkout"));
+            }
+        }
+    }
+    check(&complaints);
+}
+
+/// Whether an absolute path that begins with `folder` stands in `line`.
+fn has_path(line: &str, folder: &str) -> bool {
+    let is_inside = |before: char| before.is_alphanumeric() || "_-.}~*".contains(before);
+    line.match_indices(folder).any(|(place, _)| !line[..place].ends_with(is_inside))
+}

@@ -1,0 +1,142 @@
+//! The webhook port with TLS: client certificates that are required, and a certificate renewed without a restart.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tempfile::TempDir;
+
+use crate::bridge::{Bridge, ready_to_confirm};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::wire::{SMART_GLOCAL, head};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, as PEM text.
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn sign(&self) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        Pair { certificate: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+    }
+}
+
+/// The files of `[ingress.tls]`.
+struct Files(TempDir);
+
+impl Files {
+    fn new(pair: &Pair, clients: Option<&Authority>) -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        files.write(pair);
+        if let Some(clients) = clients {
+            fs::write(files.path("client-ca.pem"), clients.0.pem()).unwrap();
+        }
+        files
+    }
+
+    fn write(&self, pair: &Pair) {
+        fs::write(self.path("cert.pem"), &pair.certificate).unwrap();
+        fs::write(self.path("key.pem"), &pair.key).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn start(&self) -> Bridge {
+        let (certificate, key, clients) = (self.path("cert.pem"), self.path("key.pem"), self.path("client-ca.pem"));
+        let mut settings =
+            vec![("INGRESS__TLS__CERT_FILE", certificate.as_str()), ("INGRESS__TLS__KEY_FILE", key.as_str())];
+        if Path::new(&clients).exists() {
+            settings.push(("INGRESS__TLS__CLIENT_CA_FILE", &clients));
+        }
+        Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &settings)
+    }
+}
+
+/// Sends a webhook over TLS, and gives the answer's first line.
+fn post(bridge: &Bridge, trusts: &Authority, shows: Option<&Pair>, number: u64) -> io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(trusts.0.pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let config = match shows {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap()).unwrap()
+        }
+    };
+    let name = ServerName::IpAddress(IpAddr::from([127, 0, 0, 1]).into());
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let socket = TcpStream::connect(bridge.url.trim_start_matches("http://"))?;
+    socket.set_read_timeout(Some(LIMIT))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    let webhook = ready_to_confirm(&bridge.config, number);
+    let framing = format!("Connection: close\r\nContent-Length: {}", webhook.body.len());
+    stream.write_all(head(&bridge.path("sg-main"), &webhook, &framing).as_bytes())?;
+    stream.write_all(&webhook.body)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_client_without_a_certificate_of_the_client_authority_does_not_get_through_the_handshake() {
+    let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
+    let bridge = Files::new(&authority.sign(), Some(&clients)).start();
+    assert!(post(&bridge, &authority, None, 1).is_err());
+    assert!(post(&bridge, &authority, Some(&strangers.sign()), 2).is_err());
+    assert_eq!(post(&bridge, &authority, Some(&clients.sign()), 3).unwrap(), "HTTP/1.1 200 OK");
+    let failed = r#"paybridge_ingress_connection_events_total{event="tls_failed"}"#;
+    eventually(LIMIT, || match format!("{}", bridge.metric(failed)).as_str() {
+        "2" => Ok(()),
+        other => Err(format!("{other} handshakes failed")),
+    });
+}
+
+#[test]
+fn a_renewed_certificate_is_in_force_without_a_restart_and_an_unusable_one_is_not() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let files = Files::new(&before.sign(), None);
+    let bridge = files.start();
+    assert_eq!(post(&bridge, &before, None, 1).unwrap(), "HTTP/1.1 200 OK");
+    fs::write(files.path("cert.pem"), "damaged").unwrap();
+    await_reloads(&bridge, "unusable");
+    assert_eq!(post(&bridge, &before, None, 2).unwrap(), "HTTP/1.1 200 OK");
+    files.write(&after.sign());
+    await_reloads(&bridge, "used");
+    assert_eq!(post(&bridge, &after, None, 3).unwrap(), "HTTP/1.1 200 OK");
+    assert!(post(&bridge, &before, None, 4).is_err(), "the old certificate is gone");
+}
+
+#[track_caller]
+fn await_reloads(bridge: &Bridge, result: &str) {
+    let series = format!(r#"paybridge_key_reloads_total{{source="_tls",result="{result}"}}"#);
+    eventually(LIMIT, || match bridge.metric(&series) {
+        none if none < 1.0 => Err(format!("no reload is {result}")),
+        _ => Ok(()),
+    });
+}
