@@ -22,6 +22,7 @@ use crate::config::{ClientSide, Config, DedupMode};
 use crate::finding::{Finding, Severity};
 use crate::ingress::answer::OUTCOMES;
 use crate::ingress::budget::Budget;
+use crate::ingress::sending::Sending;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Ingress};
@@ -138,7 +139,7 @@ async fn drain(
             break;
         }
     }
-    if ingress.publisher.drain(deadline).await {
+    if ingress.sending.publisher.drain(deadline).await {
         tracing::info!("every record is acknowledged or given up");
     } else {
         tracing::warn!(
@@ -153,7 +154,7 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Publishe
     let in_flight_bytes_max = usize::try_from(config.ingress.in_flight_bytes_max)?;
     let settings = Settings {
         client: client::base(&config.kafka, ClientSide::Ingress)?,
-        record_bytes_max: topics::record_bytes_max(config),
+        record_bytes_max: config.ingress.record_bytes_max(),
         // The budget stops webhooks first; the queue's own bound is the second line.
         queue_bytes_max: in_flight_bytes_max.saturating_mul(2),
         message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
@@ -167,12 +168,15 @@ fn ingress(config: &Config, sources: Sources, publisher: Arc<Publisher>, metrics
     let window = || Window::new(config.dedup.window(), config.dedup.entries_max, std::time::Instant::now());
     Ingress {
         sources,
-        publisher,
-        window: match config.dedup.mode {
-            DedupMode::Local => Some(Arc::new(window())),
-            DedupMode::Off => None,
+        sending: Sending {
+            publisher,
+            window: match config.dedup.mode {
+                DedupMode::Local => Some(Arc::new(window())),
+                DedupMode::Off => None,
+            },
+            budget: Budget::new(config.ingress.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
+            duration: metrics.publish.clone(),
         },
-        budget: Budget::new(config.ingress.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
         bounds: Bounds {
             body_bytes_max: config.ingress.body_bytes_max,
             body_read_timeout: config.ingress.body_read_timeout(),

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod budget;
 pub mod encode;
 pub mod sampling;
+pub mod sending;
 pub mod source;
 pub mod window;
 
@@ -17,21 +18,18 @@ use std::time::Duration;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OnUnverified;
-use crate::kafka::publisher::{Delivery, Publisher};
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, Content, EventId, EventIds, Normalized, RawWebhook, Rejected, Undecodable};
+use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Undecodable};
 use answer::Answer;
-use budget::{Budget, Hold};
 use encode::Carry;
+use sending::{Arrival, Sending, Sent};
 use source::{RunningSource, Sources};
-use window::{Entry, Window};
 
 /// A request's task, buffers and bookkeeping, roughly: so that very many tiny requests are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 1024;
@@ -51,12 +49,8 @@ pub struct Bounds {
 pub struct Ingress {
     /// The sources.
     pub sources: Sources,
-    /// Sends records.
-    pub publisher: Arc<Publisher>,
-    /// Which events are known; none when dedup is off.
-    pub window: Option<Arc<Window>>,
-    /// Bytes in flight.
-    pub budget: Budget,
+    /// Sends their records.
+    pub sending: Sending,
     /// The bounds of one request.
     pub bounds: Bounds,
     /// The daemon's metrics.
@@ -82,7 +76,7 @@ impl Ingress {
 
     /// Shows how much the dedup window holds and covers.
     pub fn show_window(&self) {
-        if let Some(window) = &self.window {
+        if let Some(window) = &self.sending.window {
             let coverage = window.coverage(std::time::Instant::now());
             self.metrics.dedup_entries.set(f64::from(u32::try_from(coverage.entries).unwrap_or(u32::MAX)));
             self.metrics.dedup_window.set(coverage.covers.as_secs_f64());
@@ -107,11 +101,12 @@ impl Ingress {
         if self.stopping.is_cancelled() {
             return Answer::ShuttingDown;
         }
-        let Ok(mut hold) = self.budget.take(head_size(&request)) else { return Answer::Overloaded };
+        let Ok(mut hold) = self.sending.budget.take(head_size(&request)) else { return Answer::Overloaded };
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
-        let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &self.budget, body_deadline).await;
+        let read =
+            body::read(body, &head.headers, self.bounds.body_bytes_max, &self.sending.budget, body_deadline).await;
         let body = match read {
             Ok((body, bytes)) => {
                 hold.merge(bytes);
@@ -141,7 +136,8 @@ impl Ingress {
         }
     }
 
-    /// Puts an authentic webhook where it belongs: nothing authentic is dropped.
+    /// Puts an authentic webhook where it belongs. What is too large for its topic goes without its plaintext, else as
+    /// the body alone into quarantine: nothing authentic is dropped.
     async fn publish(
         &self,
         source: &RunningSource,
@@ -149,54 +145,29 @@ impl Ingress {
         event: &Normalized,
         arrival: &Arrival,
     ) -> Answer {
-        let id = event.ids.id;
-        let encoding = Instant::now();
-        let (record, done) = match &event.content {
-            Content::Event(message) => {
-                (source.encoder.event(webhook, event, message, Carry::AsConfigured), Answer::Accepted(id))
-            }
-            Content::Unrecognized => (source.encoder.unrecognized(webhook, event), Answer::Unrecognized(id)),
-            Content::Undecodable(why) => {
-                let record = source.encoder.quarantined(webhook, event, why);
-                tracing::debug!(source = source.name, event_id = %id, why.detail, "authentic webhook that cannot be decoded");
-                return self.quarantine(source, &record, why.reason, Answer::Quarantined(id), arrival).await;
-            }
+        let forms: &[Carry] = match webhook.plaintext() {
+            Some(_) => &[Carry::AsConfigured, Carry::WithoutPlaintext],
+            None => &[Carry::AsConfigured],
         };
-        self.metrics.encode.record(encoding.elapsed());
-        match self.send_once(event.ids, &record, arrival).await {
-            Sent::InKafka => {
-                if done == Answer::Unrecognized(id) {
-                    source.metrics.unrecognized.increment(1);
-                    tracing::debug!(source = source.name, event_id = %id, "authentic webhook of unknown type");
-                }
-                done
-            }
-            Sent::TooLarge => self.send_smaller(source, webhook, event, arrival).await,
-            Sent::Before(id) => Self::duplicate(source, id),
-            Sent::Not(answer) => answer,
-        }
-    }
-
-    /// An event that is too large for its topic goes without its plaintext, else as the body alone into quarantine.
-    async fn send_smaller(
-        &self,
-        source: &RunningSource,
-        webhook: &AuthenticWebhook,
-        event: &Normalized,
-        arrival: &Arrival,
-    ) -> Answer {
-        let id = event.ids.id;
-        if let (Content::Event(message), Some(_)) = (&event.content, webhook.plaintext()) {
-            let record = source.encoder.event(webhook, event, message, Carry::WithoutPlaintext);
-            match self.send_once(event.ids, &record, arrival).await {
-                Sent::InKafka => return Answer::Accepted(id),
-                Sent::Before(id) => return Self::duplicate(source, id),
+        for carry in forms {
+            let encoding = Instant::now();
+            let record = source.encoder.authentic(webhook, event, *carry);
+            self.metrics.encode.record(encoding.elapsed());
+            let sent = match event.content {
+                Content::Event(_) | Content::Unrecognized => self.sending.once(event.ids, &record, arrival).await,
+                // Quarantine has no dedup: a redelivery after a fix must get through.
+                Content::Undecodable(_) => self.sending.and_wait(&record, arrival).await,
+            };
+            match sent {
+                Sent::InKafka => return published(source, event),
+                Sent::Before(id) => return duplicate(source, id),
                 Sent::Not(answer) => return answer,
                 Sent::TooLarge => {}
             }
         }
         let record = source.encoder.too_large(webhook, event);
-        self.quarantine(source, &record, QuarantineReason::TooLarge, Answer::Quarantined(id), arrival).await
+        let done = Answer::Quarantined(event.ids.id);
+        self.quarantine(source, &record, QuarantineReason::TooLarge, done, arrival).await
     }
 
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
@@ -213,24 +184,17 @@ impl Ingress {
                 self.quarantine(source, &record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
             }
             OnUnverified::Reject => {
-                if source.keeps_sample(rejected.raw.body.len(), std::time::Instant::now()) {
-                    let record = keep(QuarantineReason::Unauthentic);
-                    // A sample: nobody waits for it, and its loss is counted by the publisher.
-                    if self.send(&record, arrival, |_| {}).is_ok() {
-                        source.metrics.quarantined(QuarantineReason::Unauthentic);
-                    }
+                let sampled = source.keeps_sample(rejected.raw.body.len(), std::time::Instant::now());
+                // Nobody waits for a sample, and its loss is counted by the publisher.
+                if sampled && self.sending.and_forget(&keep(QuarantineReason::Unauthentic), arrival) {
+                    source.metrics.quarantined(QuarantineReason::Unauthentic);
                 }
                 Answer::Unauthentic
             }
         }
     }
 
-    fn duplicate(source: &RunningSource, id: EventId) -> Answer {
-        source.metrics.dedup_hits.increment(1);
-        Answer::Duplicate(id)
-    }
-
-    /// Sends a record to quarantine, which has no dedup, and waits for its acknowledgement.
+    /// Sends a record to quarantine and waits for its acknowledgement.
     async fn quarantine(
         &self,
         source: &RunningSource,
@@ -239,7 +203,7 @@ impl Ingress {
         done: Answer,
         arrival: &Arrival,
     ) -> Answer {
-        match self.send_and_wait(record, arrival).await {
+        match self.sending.and_wait(record, arrival).await {
             Sent::InKafka | Sent::Before(_) => {
                 source.metrics.quarantined(reason);
                 done
@@ -248,91 +212,29 @@ impl Ingress {
             Sent::Not(answer) => answer,
         }
     }
+}
 
-    /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement.
-    async fn send_once(&self, ids: EventIds, record: &Record, arrival: &Arrival) -> Sent {
-        let Some(window) = &self.window else { return self.send_and_wait(record, arrival).await };
-        // Taken before the window is entered: whoever enters it as new must send.
-        let Ok(hold) = self.budget.take(record.size()) else { return Sent::Not(Answer::Overloaded) };
-        match window.enter(ids, std::time::Instant::now()) {
-            Entry::InKafka(id) => Sent::Before(id),
-            Entry::InFlight(fate) => match self.wait(fate, arrival.deadline).await {
-                Sent::InKafka => Sent::Before(ids.id),
-                Sent::TooLarge => Sent::Not(Answer::NotAcknowledged),
-                other => other,
-            },
-            Entry::New(fate) => {
-                let window = Arc::clone(window);
-                let settle = move |delivery| window.settle(ids.id, delivery, std::time::Instant::now());
-                self.send_held(record, hold, arrival, settle);
-                self.wait(fate, arrival.deadline).await
-            }
+/// An authentic webhook is in Kafka.
+fn published(source: &RunningSource, event: &Normalized) -> Answer {
+    let id = event.ids.id;
+    match &event.content {
+        Content::Event(_) => Answer::Accepted(id),
+        Content::Unrecognized => {
+            source.metrics.unrecognized.increment(1);
+            tracing::debug!(source = source.name, event_id = %id, "authentic webhook of unknown type");
+            Answer::Unrecognized(id)
         }
-    }
-
-    async fn send_and_wait(&self, record: &Record, arrival: &Arrival) -> Sent {
-        let (sender, fate) = oneshot::channel();
-        let settle = move |delivery| {
-            // Whoever waited may have answered 503 and gone.
-            let _gone = sender.send(delivery);
-        };
-        match self.send(&record, arrival, settle) {
-            Ok(()) => self.wait(fate, arrival.deadline).await,
-            Err(answer) => Sent::Not(answer),
-        }
-    }
-
-    fn send(
-        &self,
-        record: &Record,
-        arrival: &Arrival,
-        settle: impl FnOnce(Delivery) + Send + Sync + 'static,
-    ) -> Result<(), Answer> {
-        let hold = self.budget.take(record.size()).map_err(|_| Answer::Overloaded)?;
-        self.send_held(record, hold, arrival, settle);
-        Ok(())
-    }
-
-    /// Sends a record; its bytes and its body's are given back by the delivery report, past the answer too.
-    fn send_held(
-        &self,
-        record: &Record,
-        hold: Hold,
-        arrival: &Arrival,
-        settle: impl FnOnce(Delivery) + Send + Sync + 'static,
-    ) {
-        let body_hold = Arc::clone(&arrival.hold);
-        let report = move |delivery| {
-            drop((hold, body_hold));
-            settle(delivery);
-        };
-        self.publisher.publish(record, Box::new(report));
-    }
-
-    async fn wait(&self, fate: oneshot::Receiver<Delivery>, deadline: Instant) -> Sent {
-        let sent = Instant::now();
-        let delivery = timeout_at(deadline, fate).await;
-        self.metrics.publish.record(sent.elapsed());
-        match delivery {
-            Ok(Ok(Delivery::Acknowledged)) => Sent::InKafka,
-            Ok(Ok(Delivery::TooLarge)) => Sent::TooLarge,
-            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Sent::Not(Answer::NotAcknowledged),
+        Content::Undecodable(why) => {
+            source.metrics.quarantined(why.reason);
+            tracing::debug!(source = source.name, event_id = %id, why.detail, "authentic webhook that cannot be decoded");
+            Answer::Quarantined(id)
         }
     }
 }
 
-/// A webhook whose body is read: what it holds, and until when it must be answered.
-struct Arrival {
-    hold: Arc<Hold>,
-    deadline: Instant,
-}
-
-/// What became of a record, as its sender sees it.
-enum Sent {
-    InKafka,
-    Before(EventId),
-    TooLarge,
-    Not(Answer),
+fn duplicate(source: &RunningSource, id: EventId) -> Answer {
+    source.metrics.dedup_hits.increment(1);
+    Answer::Duplicate(id)
 }
 
 /// What a request takes besides its body: its head as received, and about what its task and buffers take.

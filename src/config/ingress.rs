@@ -12,8 +12,8 @@ use super::address::{address, networks};
 use super::list::within;
 use super::problem::Problem;
 
-/// A webhook takes its body and a record of up to four times that; with less room it would be answered 503 for ever.
-const BODIES_IN_FLIGHT: usize = 5;
+/// Even the record of an empty body holds parts of its request's head, some of them twice.
+const RECORD_BYTES_LEAST: usize = 65_536;
 /// Beside its body: its head of up to 16 KiB, as much of that in the record, and what its task takes.
 const HEAD_BYTES_IN_FLIGHT: usize = 36_864;
 
@@ -37,9 +37,9 @@ pub struct Ingress {
     /// Connections at once, 1 to 1000000.
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub connections_max: usize,
-    /// Bytes of bodies and records until their delivery report, 41984 to 4294967295, and at least what one webhook may
-    /// take: five times the largest body and 36864.
-    #[serde(deserialize_with = "within::<41_984, 4_294_967_295, _, _>")]
+    /// Bytes of bodies and records until their delivery report, 103424 to 4294967295, and at least what one webhook may
+    /// take: its head, its body and its record, which is five times the largest body and 36864 from 16 KiB on.
+    #[serde(deserialize_with = "within::<103_424, 4_294_967_295, _, _>")]
     pub in_flight_bytes_max: u32,
     /// For a request's head, from accept, in milliseconds, 100 to 60000.
     #[serde(deserialize_with = "within::<100, 60_000, _, _>")]
@@ -109,16 +109,25 @@ impl Ingress {
         Duration::from_millis(self.keep_alive_timeout_ms)
     }
 
+    /// The largest record: four times the largest body, for body, plaintext and decoded fields travel together; at
+    /// least 64 KiB.
+    pub fn record_bytes_max(&self) -> usize {
+        self.body_bytes_max.saturating_mul(4).max(RECORD_BYTES_LEAST)
+    }
+
     /// Whether every client has to show a certificate.
     pub fn requires_client_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     }
 
     pub(super) fn check(&self) -> Option<Problem> {
-        let least = self.body_bytes_max.saturating_mul(BODIES_IN_FLIGHT).saturating_add(HEAD_BYTES_IN_FLIGHT);
+        // With less room than one webhook takes it would be answered 503 for ever.
+        let parts = [self.body_bytes_max, self.record_bytes_max(), HEAD_BYTES_IN_FLIGHT];
+        let least = parts.into_iter().fold(0, usize::saturating_add);
         let enough = usize::try_from(self.in_flight_bytes_max).is_ok_and(|bytes| bytes >= least);
         (!enough).then(|| {
-            let message = "must have room for one webhook: five times `ingress.body_bytes_max` and 36864";
+            let message =
+                "must have room for one webhook with its record: five times `ingress.body_bytes_max` and more";
             Problem::with_key("ingress.in_flight_bytes_max", message, format!("set it to {least} or more"))
         })
     }

@@ -89,7 +89,7 @@ fn refuses_keys_that_contradict_each_other() {
     check(
         "[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 10036863",
         &[
-            "`ingress.in_flight_bytes_max` must have room for one webhook: five times `ingress.body_bytes_max` and 36864: set it to 10036864 or more",
+            "`ingress.in_flight_bytes_max` must have room for one webhook with its record: five times `ingress.body_bytes_max` and more: set it to 10036864 or more",
         ],
     );
     check("[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 10036864", &[]);

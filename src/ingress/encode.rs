@@ -14,7 +14,7 @@ use crate::kafka::record::Record;
 use crate::kafka::topics::{self, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
 use crate::message::event::v1::{EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook, UnrecognizedWebhook};
 use crate::message::timestamp;
-use crate::provider::{AuthenticWebhook, Encoded, Normalized, Payload, Provider, RawWebhook, Undecodable};
+use crate::provider::{AuthenticWebhook, Content, Encoded, Normalized, Payload, Provider, RawWebhook, Undecodable};
 
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
 const METADATA_FIELD: u8 = 0x0a;
@@ -60,39 +60,42 @@ impl Encoder {
         }
     }
 
-    /// The record of an event of a known type.
-    pub fn event(&self, webhook: &AuthenticWebhook, event: &Normalized, message: &Encoded, carry: Carry) -> Record {
+    /// The record of an authentic webhook: its event, or what is known of it, on the topic where that belongs.
+    pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, carry: Carry) -> Record {
         let mut evidence = self.evidence(webhook);
+        if carry == Carry::WithoutPlaintext {
+            evidence.plaintext = None;
+        }
+        match &event.content {
+            Content::Event(message) => self.event(webhook.raw(), event, message, evidence),
+            Content::Unrecognized => self.unrecognized(webhook.raw(), event, evidence),
+            Content::Undecodable(why) => self.quarantine(webhook.raw(), event, evidence, why),
+        }
+    }
+
+    fn event(&self, webhook: &RawWebhook, event: &Normalized, message: &Encoded, evidence: Evidence) -> Record {
+        let mut evidence = evidence;
         if self.bridge.keep == EvidenceKeep::HashOnly && message.event_type.payload == Payload::Typed {
             evidence.raw_body = None;
             evidence.plaintext = None;
         }
-        if carry == Carry::WithoutPlaintext {
-            evidence.plaintext = None;
-        }
-        let metadata = self.metadata(webhook.raw(), event, evidence);
+        let metadata = self.metadata(webhook, event, evidence);
         let mut value = Vec::with_capacity(metadata.encoded_len() + message.fields.len() + 8);
         value.push(METADATA_FIELD);
         value.extend(metadata.encode_length_delimited_to_vec());
         value.extend_from_slice(&message.fields);
         let topic = self.topics.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
         let key = event.key.clone().unwrap_or_else(|| event.ids.id.to_string());
-        self.record(topic, key, value, message.event_type.message, webhook.raw(), event)
+        self.record(topic, key, value, message.event_type.message, webhook, event)
     }
 
-    /// The record of an authentic webhook of a type that this version does not know.
-    pub fn unrecognized(&self, webhook: &AuthenticWebhook, event: &Normalized) -> Record {
+    fn unrecognized(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence) -> Record {
         let message = UnrecognizedWebhook {
-            metadata: Some(self.metadata(webhook.raw(), event, self.evidence(webhook))),
-            path_suffix: webhook.raw().path_suffix.clone(),
+            metadata: Some(self.metadata(webhook, event, evidence)),
+            path_suffix: webhook.path_suffix.clone(),
         };
         let value = message.encode_to_vec();
-        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook.raw(), event)
-    }
-
-    /// The record of an authentic webhook that cannot be decoded.
-    pub fn quarantined(&self, webhook: &AuthenticWebhook, event: &Normalized, why: &Undecodable) -> Record {
-        self.quarantine(webhook.raw(), event, self.evidence(webhook), why)
+        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook, event)
     }
 
     /// The record of an authentic webhook whose event does not fit its topic: the body alone.

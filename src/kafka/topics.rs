@@ -72,17 +72,12 @@ fn topic(config: &Config, name: String, message: &'static str, retention_days: u
     let in_sync = if replication_factor >= 3 { "2" } else { "1" };
     let settings = BTreeMap::from([
         ("cleanup.policy", "delete".to_owned()),
-        ("max.message.bytes", record_bytes_max(config).to_string()),
+        ("max.message.bytes", config.ingress.record_bytes_max().to_string()),
         ("min.insync.replicas", in_sync.to_owned()),
         ("retention.ms", (retention_days * DAY_MS).to_string()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ]);
     Topic { name, message, partitions: config.kafka.partitions, replication_factor, settings }
-}
-
-/// The largest record: four times the largest body, for body, plaintext and decoded fields travel together.
-pub fn record_bytes_max(config: &Config) -> usize {
-    config.ingress.body_bytes_max.saturating_mul(4)
 }
 
 #[cfg(test)]

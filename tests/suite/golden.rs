@@ -16,7 +16,7 @@ use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
 use paybridge::message::DESCRIPTORS;
-use paybridge::provider::{self, AuthenticWebhook, Content, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source};
+use paybridge::provider::{self, AuthenticWebhook, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source};
 use prost::{Message as _, Name};
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
@@ -154,12 +154,7 @@ fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
 }
 
 fn record(source: &dyn Source, encoder: &Encoder, webhook: &AuthenticWebhook) -> Record {
-    let event = source.normalize("golden", webhook);
-    match &event.content {
-        Content::Event(message) => encoder.event(webhook, &event, message, Carry::AsConfigured),
-        Content::Unrecognized => encoder.unrecognized(webhook, &event),
-        Content::Undecodable(why) => encoder.quarantined(webhook, &event, why),
-    }
+    encoder.authentic(webhook, &source.normalize("golden", webhook), Carry::AsConfigured)
 }
 
 /// The bodies of a provider's fixtures, in the order of their names.

@@ -159,7 +159,7 @@ fn an_unproven_webhook_gets_401_without_detail_and_is_no_event() {
 
 #[test]
 fn a_body_of_the_largest_size_is_taken_even_with_the_least_room_and_one_byte_more_is_not() {
-    let settings = [("INGRESS__BODY_BYTES_MAX", "1024"), ("INGRESS__IN_FLIGHT_BYTES_MAX", "41984")];
+    let settings = [("INGRESS__BODY_BYTES_MAX", "1024"), ("INGRESS__IN_FLIGHT_BYTES_MAX", "103424")];
     let bridge = Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &settings);
     let sender = sender(&bridge.config, "sg-main");
     let padded = |bytes: usize| {

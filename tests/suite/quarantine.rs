@@ -122,13 +122,13 @@ fn while_a_key_is_wrong_a_source_may_keep_everything() {
 /// The topic of one event type, smaller than what its records may have.
 const SMALL_TOPIC: &str = "undostres.customer.v1";
 
-/// A daemon whose [`SMALL_TOPIC`] takes batches of at most 40,000 bytes.
-fn with_a_small_topic(kafka: &Kafka, settings: &[(&str, &str)]) -> Bridge {
+/// A daemon one of whose topics takes batches of at most 40,000 bytes.
+fn with_a_small_topic(kafka: &Kafka, small: &str, settings: &[(&str, &str)]) -> Bridge {
     let config = config(kafka.bootstrap(), UNDOSTRES, settings);
     for topic in topics::needed(&config) {
         let mut settings: BTreeMap<&str, &str> =
             topic.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if topic.name.ends_with(SMALL_TOPIC) {
+        if topic.name.ends_with(small) {
             settings.insert("max.message.bytes", "40000");
         }
         kafka.create_topics(&[(topic.name.as_str(), topic.partitions, &settings.into_iter().collect::<Vec<_>>())]);
@@ -140,10 +140,7 @@ fn with_a_small_topic(kafka: &Kafka, settings: &[(&str, &str)]) -> Bridge {
 
 /// A customer's webhook of so many bytes that no compression makes fewer.
 fn customer(config: &Config, number: u64, noise_bytes: usize) -> SignedWebhook {
-    use base64::Engine as _;
-    let mut noise = vec![0; noise_bytes];
-    aws_lc_rs::rand::fill(&mut noise).unwrap();
-    let noise = base64::engine::general_purpose::STANDARD.encode(noise);
+    let noise = noise(noise_bytes);
     let body = format!(
         r#"{{"event_type":"CUSTOMER","event_type_description":"CUSTOMER_CREATED","webhook_notification_code":2000,"created_at":"2026-01-02 03:04:05","account_id":321,"customer_id":{number},"noise":"{noise}"}}"#
     );
@@ -153,7 +150,7 @@ fn customer(config: &Config, number: u64, noise_bytes: usize) -> SignedWebhook {
 #[test]
 fn an_event_too_large_for_its_topic_goes_without_plaintext_or_else_its_body_alone_to_quarantine() {
     let kafka = Kafka::shared();
-    let bridge = with_a_small_topic(kafka, &[]);
+    let bridge = with_a_small_topic(kafka, SMALL_TOPIC, &[]);
     let whole = customer(&bridge.config, 1, 6_000);
     let without_plaintext = customer(&bridge.config, 2, 16_000);
     let body_alone = customer(&bridge.config, 3, 60_000);
@@ -189,12 +186,36 @@ fn an_event_too_large_for_its_topic_goes_without_plaintext_or_else_its_body_alon
     assert_eq!(format!("{}", bridge.metric(&failures)), "5");
 }
 
+#[test]
+fn what_cannot_be_decoded_goes_to_a_small_quarantine_without_its_plaintext() {
+    let kafka = Kafka::shared();
+    let bridge = with_a_small_topic(kafka, "quarantine.v1", &[]);
+    let body = format!(r#"{{"account_id":321,"noise":"{}"}}"#, noise(16_000));
+    let webhook = sender(&bridge.config, "udt").sign("", body.into(), Timestamp::now(), 1);
+    assert_eq!(told(&bridge.post("udt", &webhook)), (200, "quarantined".to_owned()));
+    let records = kafka.read_all(&bridge.topic("quarantine.v1"));
+    let [record] = records.as_slice() else { panic!("{} records", records.len()) };
+    let message = decoded(record);
+    assert_eq!(message["reason"], "QUARANTINE_REASON_WRONG_SHAPE");
+    let evidence = &message["metadata"]["evidence"];
+    assert_eq!(evidence.get("plaintext"), None);
+    assert_eq!(field_bytes(&evidence["raw_body"]).unwrap(), webhook.body);
+}
+
+/// Text of so many random bytes, which no compression makes fewer.
+fn noise(bytes: usize) -> String {
+    use base64::Engine as _;
+    let mut noise = vec![0; bytes];
+    aws_lc_rs::rand::fill(&mut noise).unwrap();
+    base64::engine::general_purpose::STANDARD.encode(noise)
+}
+
 /// Records that share a batch with too large ones, or are together more than their topic takes at a time.
 #[test]
 fn an_event_that_fits_its_topic_by_itself_gets_there_in_any_company() {
     let kafka = Kafka::shared();
     // Waiting a little longer for company makes batches that are too large together.
-    let bridge = with_a_small_topic(kafka, &[("KAFKA__PROPERTIES__LINGER__MS", "50")]);
+    let bridge = with_a_small_topic(kafka, SMALL_TOPIC, &[("KAFKA__PROPERTIES__LINGER__MS", "50")]);
     let sizes = [6_000, 60_000, 100, 16_000];
     let webhooks: Vec<_> =
         (0..40).zip(sizes.into_iter().cycle()).map(|(number, bytes)| customer(&bridge.config, number, bytes)).collect();
