@@ -44,8 +44,10 @@ const TOPICS_EVERY: Duration = Duration::from_secs(2);
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 /// How long admin requests may take to finish.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
-/// What the grace period leaves at its end for the last delivery reports.
+/// What the grace period leaves at its end for the last delivery reports, and for ending the producer.
 const FLUSH_RESERVE: Duration = Duration::from_secs(2);
+/// What it leaves of these for ending the producer: half a second where records are left.
+const PRODUCER_END_RESERVE: Duration = Duration::from_secs(1);
 
 /// The sockets that the daemon serves; bound by the caller, so that tests can use port 0.
 pub struct Listeners {
@@ -131,7 +133,7 @@ async fn drain(
     readiness.draining.cancel();
     tracing::info!(delay_ms = config.shutdown.drain_delay_ms, "stopping: not ready any more, serving on for a while");
     sleep(config.shutdown.drain_delay()).await;
-    let deadline = Instant::now() + config.shutdown.grace();
+    let deadline = Instant::now() + config.shutdown.grace().saturating_sub(PRODUCER_END_RESERVE);
     ingress.stopping.cancel();
     ends.webhooks.cancel();
     while let Some(ended) = tasks.join_next().await {

@@ -26,6 +26,8 @@ use crate::metrics::{Metrics, TopicMetrics};
 
 /// How often librdkafka tells its state, which carries readiness and the brokers' count.
 const STATISTICS_INTERVAL_MS: u64 = 500;
+/// Between two rebuilds: a producer that may not write at all dies at once, each time.
+const REBUILD_GAP: Duration = Duration::from_secs(5);
 /// How often a draining publisher looks whether all delivery reports are in.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
@@ -68,8 +70,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, Topic>,
     has_producer_id: watch::Sender<bool>,
-    fatal: Notify,
-    last_fatal: Mutex<String>,
+    /// librdkafka reported something: it may be fatal.
+    trouble: Notify,
 }
 
 /// One topic: its metrics, and whether its last record failed.
@@ -93,8 +95,7 @@ impl Publisher {
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
-            fatal: Notify::new(),
-            last_fatal: Mutex::new(String::new()),
+            trouble: Notify::new(),
         });
         let producer = producer(&shared, Batches::Full)?;
         Ok(Self { shared, producer: ArcSwap::from_pointee(producer) })
@@ -139,9 +140,11 @@ impl Publisher {
     /// librdkafka refuses to make another producer.
     pub async fn keep_alive(self: Arc<Self>) -> Result<(), Trouble> {
         loop {
-            self.shared.fatal.notified().await;
-            let reason = self.shared.last_fatal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.shared.trouble.notified().await;
+            // Asked for, because the report has the code of the cause and does not say that it is fatal.
+            let Some((code, reason)) = self.fatal_error() else { continue };
             tracing::error!(
+                %code,
                 reason,
                 "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
             );
@@ -159,7 +162,13 @@ impl Publisher {
             if stopped.await.is_err() {
                 tracing::error!("the old producer did not stop cleanly");
             }
+            sleep(REBUILD_GAP).await;
         }
+    }
+
+    fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        let singly = || self.shared.singly().as_ref()?.client().fatal_error();
+        self.producer.load().client().fatal_error().or_else(singly)
     }
 
     fn in_flight_count(&self) -> i32 {
@@ -300,12 +309,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            reason.clone_into(&mut self.shared.last_fatal.lock().unwrap_or_else(PoisonError::into_inner));
-            self.shared.fatal.notify_one();
-        } else {
-            tracing::debug!(%error, reason, "librdkafka reports a problem and goes on");
-        }
+        tracing::debug!(%error, reason, "librdkafka reports a problem");
+        self.shared.trouble.notify_one();
     }
 }
 

@@ -13,6 +13,8 @@ mod exposition;
 #[cfg(test)]
 mod kafka;
 #[cfg(test)]
+mod stream;
+#[cfg(test)]
 mod wire;
 
 #[cfg(test)]
@@ -35,6 +37,10 @@ mod limits;
 mod metrics;
 #[cfg(test)]
 mod ordering;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
