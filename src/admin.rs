@@ -14,8 +14,8 @@ use crate::metrics::Metrics;
 /// What readiness waits for; each is set once and never taken back, so that a Kafka outage does not take all replicas away.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    /// Kafka has told its metadata, and every needed topic is there.
-    pub topics: CancellationToken,
+    /// Kafka has told its metadata.
+    pub metadata: CancellationToken,
     /// The idempotent producer has its id.
     pub producer_id: CancellationToken,
     /// The daemon is about to stop.
@@ -29,8 +29,8 @@ impl Readiness {
         if self.draining.is_cancelled() {
             missing.push("draining");
         }
-        if !self.topics.is_cancelled() {
-            missing.push("kafka topics");
+        if !self.metadata.is_cancelled() {
+            missing.push("kafka metadata");
         }
         if !self.producer_id.is_cancelled() {
             missing.push("producer id");
@@ -82,7 +82,7 @@ mod tests {
     fn is_ready_when_all_latches_are_set_and_until_it_drains() {
         let readiness = Readiness::default();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);
-        readiness.topics.cancel();
+        readiness.metadata.cancel();
         assert_eq!(readiness.missing(), ["producer id"]);
         readiness.producer_id.cancel();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 200);

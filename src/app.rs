@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use rdkafka::ClientConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
@@ -102,7 +102,7 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
     tasks.spawn(named("metrics upkeep", upkeep(Arc::clone(&ingress))));
     tasks.spawn(named("Kafka producer", keep_producer(Arc::clone(&publisher))));
     let look = client::base(&config.kafka, ClientSide::Common)?;
-    tasks.spawn(named("readiness", become_ready(topics::needed(&config), publisher, look, readiness.clone())));
+    tasks.spawn(named("readiness", become_ready(topics::needed(&config), publisher, look, readiness.clone(), metrics)));
 
     tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");
     tokio::select! {
@@ -133,14 +133,11 @@ async fn drain(
     readiness.draining.cancel();
     tracing::info!(delay_ms = config.shutdown.drain_delay_ms, "stopping: not ready any more, serving on for a while");
     sleep(config.shutdown.drain_delay()).await;
-    let deadline = Instant::now() + config.shutdown.grace().saturating_sub(PRODUCER_END_RESERVE);
+    let deadline = Instant::now() + grace_without(config, PRODUCER_END_RESERVE);
     ingress.stopping.cancel();
     ends.webhooks.cancel();
-    while let Some(ended) = tasks.join_next().await {
-        if matches!(ended, Ok("webhook server")) {
-            break;
-        }
-    }
+    // Only the webhook server was asked to end; whatever else ends now has failed, and there is no waiting for it.
+    let _ended = timeout_at(deadline, tasks.join_next()).await;
     if ingress.sending.publisher.drain(deadline).await {
         tracing::info!("every record is acknowledged or given up");
     } else {
@@ -190,6 +187,12 @@ fn ingress(config: &Config, sources: Sources, publisher: Arc<Publisher>, metrics
     }
 }
 
+/// The grace period without what is kept for its end: at most a quarter, so that a short one is a grace still.
+fn grace_without(config: &Config, reserve: Duration) -> Duration {
+    let grace = config.shutdown.grace();
+    grace.saturating_sub(reserve.min(grace / 4))
+}
+
 /// Serves webhooks.
 struct Webhooks {
     ingress: Arc<Ingress>,
@@ -208,7 +211,7 @@ impl Webhooks {
             header_read_timeout: config.ingress.header_read_timeout(),
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };
-        let grace = config.shutdown.grace().saturating_sub(FLUSH_RESERVE);
+        let grace = grace_without(config, FLUSH_RESERVE);
         Self { ingress, limits, trusted_proxies: config.ingress.trusted_proxies.clone().into(), grace }
     }
 
@@ -296,13 +299,23 @@ async fn keep_producer(publisher: Arc<Publisher>) {
     }
 }
 
-/// Sets the latches of readiness, tells once what `check` would say of the topics, and then only waits.
-async fn become_ready(needed: Vec<Topic>, publisher: Arc<Publisher>, look: ClientConfig, readiness: Readiness) {
-    wait_for_topics(needed.iter().map(|topic| topic.name.clone()).collect(), &publisher).await;
-    readiness.topics.cancel();
-    publisher.has_producer_id().await;
-    readiness.producer_id.cancel();
-    tracing::info!("ready: every topic is there and the producer has its id");
+/// Sets the latches of readiness, tells which topics are missing until none is, tells once what `check` would say of
+/// them, and then only waits. Missing topics do not keep the daemon from being ready: their webhooks are answered 503,
+/// and all others would be lost to their providers if it were not.
+async fn become_ready(
+    needed: Vec<Topic>,
+    publisher: Arc<Publisher>,
+    look: ClientConfig,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+) {
+    let topics = find_topics(&needed, &publisher, &readiness, &metrics);
+    let producer_id = async {
+        publisher.has_producer_id().await;
+        readiness.producer_id.cancel();
+        tracing::info!("the producer has its id");
+    };
+    tokio::join!(topics, producer_id);
     for Finding { severity, code, subject, message, action } in topic_findings(&look, &needed, LOOK_WITHIN).await {
         match severity {
             Severity::Error => tracing::error!(code = code.as_str(), subject, action, "{message}"),
@@ -313,21 +326,27 @@ async fn become_ready(needed: Vec<Topic>, publisher: Arc<Publisher>, look: Clien
     std::future::pending::<()>().await;
 }
 
-async fn wait_for_topics(needed: Vec<String>, publisher: &Arc<Publisher>) {
+/// Asks Kafka for its topics until none is missing; its first answer is the latch.
+async fn find_topics(needed: &[Topic], publisher: &Arc<Publisher>, readiness: &Readiness, metrics: &Metrics) {
+    let names: Vec<String> = needed.iter().map(|topic| topic.name.clone()).collect();
     let mut told = String::new();
     loop {
-        let (asking, topics) = (Arc::clone(publisher), needed.clone());
-        let asked = tokio::task::spawn_blocking(move || asking.missing_topics(&topics, TOPICS_EVERY)).await;
+        let (asking, names) = (Arc::clone(publisher), names.clone());
+        let asked = tokio::task::spawn_blocking(move || asking.missing_topics(&names, TOPICS_EVERY)).await;
         let finding = match asked {
-            Ok(Ok(missing)) if missing.is_empty() => return,
             Ok(Ok(missing)) => {
+                readiness.metadata.cancel();
+                metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
+                if missing.is_empty() {
+                    return tracing::info!("every topic is there");
+                }
                 format!("topics are missing, make them with `paybridge topics --create`: {}", missing.join(", "))
             }
             Ok(Err(error)) => format!("Kafka does not tell its topics: {error}"),
             Err(error) => format!("the look for topics failed: {error}"),
         };
         if finding != told {
-            tracing::warn!("not ready: {finding}");
+            tracing::error!("{finding}");
             told = finding;
         }
         sleep(TOPICS_EVERY).await;

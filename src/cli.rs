@@ -94,7 +94,7 @@ impl ConfigFile {
 /// Runs the command that the arguments name.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -104,14 +104,29 @@ pub fn main(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE));
         }
     };
-    let environment: Environment = environment.into_iter().collect();
-    match run_command(arguments.command, &environment) {
+    let ended = readable(environment).and_then(|environment| run_command(arguments.command, &environment));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             let _told = writeln!(std::io::stderr(), "paybridge: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The variables that are text. One of ours that is not stops the command; others are not ours to judge.
+fn readable(variables: impl IntoIterator<Item = (OsString, OsString)>) -> anyhow::Result<Environment> {
+    let mut environment = Environment::new();
+    for (name, value) in variables {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => environment.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("PAYBRIDGE_") => {
+                anyhow::bail!("the value of the environment variable {name} is not UTF-8")
+            }
+            _ => {}
+        }
+    }
+    Ok(environment)
 }
 
 fn run_command(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {

@@ -86,7 +86,7 @@ impl Ingress {
     /// Takes one webhook of a source from its bytes to Kafka's acknowledgement.
     async fn accept(
         &self,
-        source: &RunningSource,
+        source: &Arc<RunningSource>,
         path_suffix: String,
         request: Request<Incoming>,
         remote_address: IpAddr,
@@ -125,9 +125,10 @@ impl Ingress {
         match authenticated {
             Ok(webhook) => {
                 keyed.count_verified(&webhook, &source.metrics);
+                let normalizing = Instant::now();
                 let event = keyed.source.normalize(&source.name, &webhook);
                 drop(keyed);
-                self.publish(source, &webhook, &event, &arrival).await
+                self.publish(source, &webhook, &event, normalizing, &arrival).await
             }
             Err(rejected) => {
                 drop(keyed);
@@ -143,6 +144,7 @@ impl Ingress {
         source: &RunningSource,
         webhook: &AuthenticWebhook,
         event: &Normalized,
+        normalizing: Instant,
         arrival: &Arrival,
     ) -> Answer {
         let forms: &[Carry] = match webhook.plaintext() {
@@ -150,13 +152,14 @@ impl Ingress {
             None => &[Carry::AsConfigured],
         };
         for carry in forms {
-            let encoding = Instant::now();
             let record = source.encoder.authentic(webhook, event, *carry);
-            self.metrics.encode.record(encoding.elapsed());
+            if *carry == Carry::AsConfigured {
+                self.metrics.encode.record(normalizing.elapsed());
+            }
             let sent = match event.content {
-                Content::Event(_) | Content::Unrecognized => self.sending.once(event.ids, &record, arrival).await,
+                Content::Event(_) | Content::Unrecognized => self.sending.once(event.ids, record, arrival).await,
                 // Quarantine has no dedup: a redelivery after a fix must get through.
-                Content::Undecodable(_) => self.sending.and_wait(&record, arrival).await,
+                Content::Undecodable(_) => self.sending.and_wait(record, arrival).await,
             };
             match sent {
                 Sent::InKafka => return published(source, event),
@@ -167,11 +170,11 @@ impl Ingress {
         }
         let record = source.encoder.too_large(webhook, event);
         let done = Answer::Quarantined(event.ids.id);
-        self.quarantine(source, &record, QuarantineReason::TooLarge, done, arrival).await
+        self.quarantine(source, record, QuarantineReason::TooLarge, done, arrival).await
     }
 
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
-    async fn refuse(&self, source: &RunningSource, rejected: &Rejected, arrival: &Arrival) -> Answer {
+    async fn refuse(&self, source: &Arc<RunningSource>, rejected: &Rejected, arrival: &Arrival) -> Answer {
         source.metrics.unverified(rejected.reason);
         tracing::debug!(source = source.name, reason = %rejected.reason, "webhook that failed authentication");
         let keep = |reason| {
@@ -179,15 +182,16 @@ impl Ingress {
             source.encoder.unverified(&rejected.raw, &why, &random_id())
         };
         match source.on_unverified {
-            OnUnverified::Keep => {
+            OnUnverified::Keep if source.may_keep(rejected.raw.body.len(), std::time::Instant::now()) => {
                 let record = keep(QuarantineReason::UnverifiedKept);
-                self.quarantine(source, &record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
+                self.quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
             }
+            OnUnverified::Keep => Answer::Overloaded,
             OnUnverified::Reject => {
-                let sampled = source.keeps_sample(rejected.raw.body.len(), std::time::Instant::now());
-                // Nobody waits for a sample, and its loss is counted by the publisher.
-                if sampled && self.sending.and_forget(&keep(QuarantineReason::Unauthentic), arrival) {
-                    source.metrics.quarantined(QuarantineReason::Unauthentic);
+                if source.may_keep(rejected.raw.body.len(), std::time::Instant::now()) {
+                    let kept = Arc::clone(source);
+                    let count = move || kept.metrics.quarantined(QuarantineReason::Unauthentic);
+                    self.sending.and_forget(keep(QuarantineReason::Unauthentic), arrival, count);
                 }
                 Answer::Unauthentic
             }
@@ -198,7 +202,7 @@ impl Ingress {
     async fn quarantine(
         &self,
         source: &RunningSource,
-        record: &Record,
+        record: Record,
         reason: QuarantineReason,
         done: Answer,
         arrival: &Arrival,

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    paybridge::cli::main(std::env::args_os(), std::env::vars())
+    paybridge::cli::main(std::env::args_os(), std::env::vars_os())
 }

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub publish: Histogram,
     /// Brokers connected.
     pub brokers_up: Gauge,
+    /// Needed topics that Kafka does not have.
+    pub topics_missing: Gauge,
     /// Producers rebuilt.
     pub producer_restarts: Counter,
     /// Events in the dedup window.
@@ -69,6 +71,7 @@ impl Metrics {
                 encode: stage("encode"),
                 publish: stage("publish"),
                 brokers_up: gauge!(catalogue::BROKERS_UP),
+                topics_missing: gauge!(catalogue::TOPICS_MISSING),
                 producer_restarts: counter!(catalogue::PRODUCER_RESTARTS),
                 dedup_entries: gauge!(catalogue::DEDUP_ENTRIES),
                 dedup_window: gauge!(catalogue::DEDUP_WINDOW),

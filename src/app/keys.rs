@@ -147,7 +147,8 @@ impl Watched {
             }
             Some(Err(error)) => {
                 self.reloads.unusable.increment(1);
-                tracing::error!(source = name, %error, "a changed key file is unusable; the old keys stay in use");
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::error!(source = name, error, "a changed key file is unusable; the old keys stay in use");
             }
             None => {}
         }
@@ -232,8 +233,8 @@ impl WatchedCertificate {
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "the renewed certificate is unusable; the old one stays in use");
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::error!(error, "the renewed certificate is unusable; the old one stays in use");
             }
         }
         self.files = files;

@@ -96,11 +96,14 @@ pub struct Quarantine {
     /// Their bodies' bytes a second and source, 0 (none) to 16777216.
     #[serde(deserialize_with = "within::<0, 16_777_216, _, _>")]
     pub unauthentic_bytes_per_second: u32,
+    /// Bytes of bodies a second that a source with `on_unverified = "keep"` keeps, 65536 to 268435456; beyond it 503.
+    #[serde(deserialize_with = "within::<65_536, 268_435_456, _, _>")]
+    pub kept_bytes_per_second: u32,
 }
 
 impl Default for Quarantine {
     fn default() -> Self {
-        Self { unauthentic_per_second: 5, unauthentic_bytes_per_second: 65_536 }
+        Self { unauthentic_per_second: 5, unauthentic_bytes_per_second: 65_536, kept_bytes_per_second: 4_194_304 }
     }
 }
 

@@ -26,7 +26,7 @@ fn host_name(path: &Path) -> Option<String> {
     is_valid(name).then(|| name.to_owned())
 }
 
-/// Printable ASCII without spaces: it stands in messages, headers and Kafka's client id.
+/// Printable ASCII without spaces: it stands in every message's metadata.
 pub(super) fn is_valid(name: &str) -> bool {
     (1..=INSTANCE_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

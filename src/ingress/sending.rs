@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::answer::Answer;
 use super::budget::{Budget, Hold};
 use super::window::{Entry, Window};
-use crate::kafka::publisher::{Delivery, Publisher};
+use crate::kafka::publisher::{Delivery, Failure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::{EventId, EventIds};
 
@@ -49,58 +49,72 @@ pub enum Sent {
 
 impl Sending {
     /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement.
-    pub async fn once(&self, ids: EventIds, record: &Record, arrival: &Arrival) -> Sent {
+    pub async fn once(&self, ids: EventIds, record: Record, arrival: &Arrival) -> Sent {
         let Some(window) = &self.window else { return self.and_wait(record, arrival).await };
-        // Taken before the window is entered: whoever enters it as new must send.
-        let Ok(hold) = self.budget.take(record.size()) else { return Sent::Not(Answer::Overloaded) };
         match window.enter(ids, Instant::now()) {
             Entry::InKafka(id) => Sent::Before(id),
-            Entry::InFlight(fate) => match self.wait(fate, arrival).await {
-                Sent::InKafka => Sent::Before(ids.id),
+            Entry::InFlight(id, fate) => match self.wait(fate, arrival).await {
+                Sent::InKafka => Sent::Before(id),
                 Sent::TooLarge => Sent::Not(Answer::NotAcknowledged),
                 other => other,
             },
             Entry::New(fate) => {
                 let window = Arc::clone(window);
                 let settle = move |delivery| window.settle(ids.id, delivery, Instant::now());
-                self.send(record, hold, arrival, settle);
-                self.wait(fate, arrival).await
+                match self.send(record, arrival, settle) {
+                    Ok(()) => self.wait(fate, arrival).await,
+                    Err(settle) => {
+                        // Whoever enters the window as new settles it.
+                        settle(Delivery::Failed(Failure::QueueFull));
+                        Sent::Not(Answer::Overloaded)
+                    }
+                }
             }
         }
     }
 
     /// Sends a record that no window knows, and waits for its acknowledgement.
-    pub async fn and_wait(&self, record: &Record, arrival: &Arrival) -> Sent {
-        let Ok(hold) = self.budget.take(record.size()) else { return Sent::Not(Answer::Overloaded) };
+    pub async fn and_wait(&self, record: Record, arrival: &Arrival) -> Sent {
         let (sender, fate) = oneshot::channel();
         let settle = move |delivery| {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
-        self.send(record, hold, arrival, settle);
-        self.wait(fate, arrival).await
+        match self.send(record, arrival, settle) {
+            Ok(()) => self.wait(fate, arrival).await,
+            Err(_settle) => Sent::Not(Answer::Overloaded),
+        }
     }
 
-    /// Sends a record that nobody waits for; whether there was room for it.
-    pub fn and_forget(&self, record: &Record, arrival: &Arrival) -> bool {
-        let hold = self.budget.take(record.size());
-        hold.map(|hold| self.send(record, hold, arrival, |_| {})).is_ok()
+    /// Sends a record that nobody waits for, and calls `acknowledged` when Kafka has it.
+    pub fn and_forget(&self, record: Record, arrival: &Arrival, acknowledged: impl FnOnce() + Send + Sync + 'static) {
+        let settle = move |delivery| {
+            if delivery == Delivery::Acknowledged {
+                acknowledged();
+            }
+        };
+        // Where there is no room, there is one sample less.
+        let _sent = self.send(record, arrival, settle).is_ok();
     }
 
-    /// The record's bytes and its body's are given back by the delivery report, past the answer too.
-    fn send(
+    /// Hands a record over; its bytes and its body's are given back by the delivery report, past the answer too.
+    /// Gives `settle` back when the budget has no room.
+    fn send<S: FnOnce(Delivery) + Send + Sync + 'static>(
         &self,
-        record: &Record,
-        hold: Hold,
+        record: Record,
         arrival: &Arrival,
-        settle: impl FnOnce(Delivery) + Send + Sync + 'static,
-    ) {
+        settle: S,
+    ) -> Result<(), S> {
+        let Ok(hold) = self.budget.take(record.size()) else { return Err(settle) };
         let body_hold = Arc::clone(&arrival.hold);
         let report = move |delivery| {
             drop((hold, body_hold));
             settle(delivery);
         };
-        self.publisher.publish(record, Box::new(report));
+        self.publisher.publish(&record, Box::new(report));
+        // The producer has its own copy: this one must not wait with the webhook.
+        drop(record);
+        Ok(())
     }
 
     async fn wait(&self, fate: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Sent {

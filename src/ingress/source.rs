@@ -55,8 +55,8 @@ impl RunningSource {
         self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// Whether another unauthentic webhook of so many bytes may be kept as a sample.
-    pub fn keeps_sample(&self, bytes: usize, now: Instant) -> bool {
+    /// Whether another unauthentic webhook of so many bytes may be kept: as a sample, or with all others within a bound.
+    pub fn may_keep(&self, bytes: usize, now: Instant) -> bool {
         self.sampling.lock().unwrap_or_else(PoisonError::into_inner).allows(bytes, now)
     }
 }
@@ -100,19 +100,23 @@ impl Sources {
     pub fn new(config: &Config, configured: BTreeMap<SourceName, Configured>, metrics: &Metrics) -> Self {
         let bridge = Arc::new(Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep });
         let limits = &config.quarantine;
+        let largest_body = u32::try_from(config.ingress.body_bytes_max).unwrap_or(u32::MAX);
         let mut by_path = HashMap::new();
         for (name, Configured { provider, source }) in configured {
             let Some(settings) = config.sources.get(&name) else { continue };
             let prefix = config.kafka.topic_prefix.as_ref();
-            let sampling =
-                Sampling::new(limits.unauthentic_per_second, limits.unauthentic_bytes_per_second, Instant::now());
+            let (records, bytes) = match settings.on_unverified {
+                OnUnverified::Reject => (limits.unauthentic_per_second, limits.unauthentic_bytes_per_second),
+                // One body of any size must pass, or it would be refused for ever.
+                OnUnverified::Keep => (u32::MAX, limits.kept_bytes_per_second.max(largest_body)),
+            };
             let running = RunningSource {
                 on_unverified: settings.on_unverified,
                 encoder: Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, prefix),
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
                 keyed: ArcSwap::from_pointee(Keyed::new(name.as_ref(), source, metrics)),
-                sampling: Mutex::new(sampling),
+                sampling: Mutex::new(Sampling::new(records, bytes, Instant::now())),
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));

@@ -15,8 +15,8 @@ use crate::provider::{EventId, EventIds};
 pub enum Entry {
     /// Nothing: it is on its way from now on, and whoever got this must [`Window::settle`] it.
     New(oneshot::Receiver<Delivery>),
-    /// Somebody is sending it: its fate comes here too.
-    InFlight(oneshot::Receiver<Delivery>),
+    /// Somebody is sending it under this id: its fate comes here too.
+    InFlight(EventId, oneshot::Receiver<Delivery>),
     /// It is in Kafka, under this id.
     InKafka(EventId),
 }
@@ -68,7 +68,7 @@ impl Window {
             if let Some(waiting) = state.in_flight.get_mut(&id) {
                 let (sender, receiver) = oneshot::channel();
                 waiting.push(sender);
-                return Entry::InFlight(receiver);
+                return Entry::InFlight(id, receiver);
             }
         }
         let (sender, receiver) = oneshot::channel();
@@ -153,7 +153,7 @@ mod tests {
     fn new(entry: Entry) -> oneshot::Receiver<Delivery> {
         match entry {
             Entry::New(receiver) => receiver,
-            Entry::InFlight(_) => panic!("in flight"),
+            Entry::InFlight(..) => panic!("in flight"),
             Entry::InKafka(_) => panic!("in Kafka"),
         }
     }
@@ -180,7 +180,7 @@ mod tests {
         let now = Instant::now();
         let window = Window::new(SPAN, 10, now);
         let mut first = new(window.enter(ids(1), now));
-        let Entry::InFlight(mut second) = window.enter(ids(1), now) else { panic!("not in flight") };
+        let Entry::InFlight(_, mut second) = window.enter(ids(1), now) else { panic!("not in flight") };
         let failed = Delivery::Failed(Failure::TimedOut);
         window.settle(ids(1).id, failed, now);
         assert_eq!((first.try_recv(), second.try_recv()), (Ok(failed), Ok(failed)));
@@ -215,8 +215,9 @@ mod tests {
         let now = Instant::now();
         let window = Window::new(SPAN, 10, now);
         new(window.enter(ids(1), now));
-        window.settle(ids(1).id, Delivery::Acknowledged, now);
         let later = EventIds { id: ids(2).id, hour_before: Some(ids(1).id) };
+        assert!(matches!(window.enter(later, now), Entry::InFlight(id, _) if id == ids(1).id));
+        window.settle(ids(1).id, Delivery::Acknowledged, now);
         assert!(matches!(window.enter(later, now), Entry::InKafka(id) if id == ids(1).id));
     }
 }

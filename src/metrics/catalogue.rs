@@ -66,6 +66,8 @@ catalogue! {
         "Records that Kafka did not acknowledge, by why";
     BROKERS_UP = Gauge "paybridge_kafka_brokers_up" [""]
         "Brokers that the producer is connected to";
+    TOPICS_MISSING = Gauge "paybridge_kafka_topics_missing" [""]
+        "Topics that the configuration needs and Kafka does not have, as last looked at; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
         "Times that the producer was rebuilt after a fatal error";
     DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source"]

@@ -178,17 +178,19 @@ impl<'a> Object<'a> {
             return self.list(name, |_| Err(Wrong::new(name, "not an object"))).map(|_: Vec<()>| BTreeMap::new());
         }
         let texts = self.object(name, |object| {
-            let texts = object.fields().map(|(field, value)| {
-                let text = if value.get().starts_with('"') {
-                    object.text(field)?.unwrap_or_default()
-                } else {
-                    value.get().to_owned()
-                };
-                Ok((field.to_owned(), text))
-            });
-            texts.collect()
+            let text = |value: &RawValue| match serde_json::from_str(value.get()) {
+                Ok(text) if value.get().starts_with('"') => text,
+                _ => value.get().to_owned(),
+            };
+            Ok(object.fields().map(|(field, value)| (field.to_owned(), text(value))).collect())
         })?;
         Ok(texts.unwrap_or_default())
+    }
+
+    /// The fields that are none of `known`, as JSON: what a contract does not name and a subscriber may need.
+    pub fn others(&self, known: &[&str]) -> BTreeMap<String, String> {
+        let others = self.fields().filter(|(name, _)| !known.contains(name));
+        others.map(|(name, value)| (name.to_owned(), value.get().to_owned())).collect()
     }
 
     /// The fields in their order.

@@ -116,7 +116,7 @@ fn check_api(api: &ApiSettings, files: &dyn KeyFiles) -> Result<(), ConfigureErr
     if !(api.base_url.starts_with("https://") || api.base_url.starts_with("http://")) {
         return Err(ConfigureError::Value {
             key: "api.base_url",
-            problem: "must begin with https:// (or http:// on loopback)".to_owned(),
+            problem: "must begin with https:// (or http://, for trying)".to_owned(),
         });
     }
     keys::private_key(files, &api.private_key_file)?;

@@ -1,6 +1,8 @@
 //! What a Smart Glocal body says: both API versions become one `Session`.
 //! Must not know keys or signatures. Fields that the contract does not name are tolerated.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{ACTION_REQUIRED, PAYMENT_FINISHED, PAYMENT_REFUNDED, READY_TO_CAPTURE, READY_TO_CONFIRM};
@@ -141,9 +143,10 @@ fn operations(session: &Object<'_>) -> Result<Vec<Operation>, Wrong> {
         ("acquiring_payments", OperationKind::Payment, "payment_details"),
     ];
     let mut all: Vec<Operation> = Vec::new();
+    let mut known = HashSet::new();
     for (list, kind, instrument_field) in lists {
         for operation in session.list(list, |object| operation(object, kind, instrument_field))? {
-            if !all.iter().any(|known| known.id == operation.id) {
+            if known.insert(operation.id.clone()) {
                 all.push(operation);
             }
         }
@@ -194,16 +197,19 @@ fn customer(object: &Object<'_>) -> Result<Customer, Wrong> {
 }
 
 fn contact(object: &Object<'_>) -> Result<Contact, Wrong> {
-    let others = object.fields().filter(|(name, _)| !matches!(*name, "email" | "phone"));
     Ok(Contact {
         email: object.text("email")?,
         phone: object.text("phone")?,
-        other_json: others.map(|(name, value)| (name.to_owned(), value.get().to_owned())).collect(),
+        other_json: object.others(&["email", "phone"]),
     })
 }
 
 fn instrument(object: &Object<'_>) -> Result<Instrument, Wrong> {
-    Ok(Instrument { r#type: object.text("type")?, card: object.object("card", card)? })
+    Ok(Instrument {
+        r#type: object.text("type")?,
+        card: object.object("card", card)?,
+        other_json: object.others(&["type", "card"]),
+    })
 }
 
 fn card(object: &Object<'_>) -> Result<Card, Wrong> {

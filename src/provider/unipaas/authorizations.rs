@@ -78,7 +78,8 @@ pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
 fn payment_option(option: &Object<'_>) -> Result<PaymentOption, Wrong> {
     let card = option.object("cardAccount", card_account)?.map(Account::CardAccount);
     let bank = option.object("bankAccount", bank_account)?.map(Account::BankAccount);
-    Ok(PaymentOption { account: card.or(bank) })
+    let other_json = option.others(&["cardAccount", "bankAccount"]);
+    Ok(PaymentOption { account: card.or(bank), other_json })
 }
 
 fn card_account(card: &Object<'_>) -> Result<CardAccount, Wrong> {

@@ -126,12 +126,12 @@ fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, pause: Duration) -> Str
 
 #[test]
 fn more_than_fits_in_flight_is_refused_at_once_and_the_rest_goes_on() {
-    const BYTES_MAX: usize = 16_384;
+    const BYTES_MAX: usize = 103_424;
     let kafka = broker();
     let settings = [
         ("INGRESS__ACK_TIMEOUT_MS", "30000"),
-        ("INGRESS__BODY_BYTES_MAX", "8192"),
-        ("INGRESS__IN_FLIGHT_BYTES_MAX", "16384"),
+        ("INGRESS__BODY_BYTES_MAX", "1024"),
+        ("INGRESS__IN_FLIGHT_BYTES_MAX", "103424"),
     ];
     let bridge = warm_bridge(&kafka, &settings);
     let webhooks: Vec<_> = (0..100).map(|number| ready_to_confirm(&bridge.config, number)).collect();
