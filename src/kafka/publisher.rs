@@ -2,8 +2,9 @@
 //! Must not know what a record means. Never blocks: a full queue is a failure that is told at once.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,8 @@ use crate::metrics::{Metrics, TopicMetrics};
 
 /// How often librdkafka tells its state, which carries readiness and the brokers' count.
 const STATISTICS_INTERVAL_MS: u64 = 500;
+/// Between two rebuilds: a producer that may not write at all dies at once, each time.
+const REBUILD_GAP: Duration = Duration::from_secs(5);
 /// How often a draining publisher looks whether all delivery reports are in.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
@@ -48,13 +51,15 @@ pub enum Failure {
     NotAuthorized,
     /// Purged while the producer was rebuilt, or stopped.
     Purged,
+    /// The client says that it is there, and cannot say where.
+    NoOffset,
     /// Anything else that Kafka or the client says.
     Other,
 }
 
 /// Every `reason` of a failed send.
-pub const FAILURE_REASONS: [&str; 7] =
-    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "too_large", "other"];
+pub const FAILURE_REASONS: [&str; 8] =
+    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "no_offset", "too_large", "other"];
 
 impl Delivery {
     fn of(error: &KafkaError) -> Self {
@@ -80,6 +85,7 @@ impl Delivery {
             Self::Failed(Failure::UnknownTopic) => Some("unknown_topic"),
             Self::Failed(Failure::NotAuthorized) => Some("not_authorized"),
             Self::Failed(Failure::Purged) => Some("purged"),
+            Self::Failed(Failure::NoOffset) => Some("no_offset"),
             Self::Failed(Failure::Other) => Some("other"),
         }
     }
@@ -112,9 +118,9 @@ struct Shared {
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, TopicMetrics>,
     has_producer_id: watch::Sender<bool>,
-    fatal: Notify,
+    /// librdkafka reported something: it may be fatal.
+    trouble: Notify,
     failing: AtomicBool,
-    last_fatal: Mutex<String>,
 }
 
 impl Publisher {
@@ -128,9 +134,8 @@ impl Publisher {
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
-            fatal: Notify::new(),
+            trouble: Notify::new(),
             failing: AtomicBool::new(false),
-            last_fatal: Mutex::new(String::new()),
         });
         let producer = producer(&settings, &shared)?;
         Ok(Self { settings, shared, producer: ArcSwap::from_pointee(producer) })
@@ -148,7 +153,7 @@ impl Publisher {
             .payload(&record.value)
             .headers(headers);
         if let Err((error, refused)) = self.producer.load().send(base) {
-            self.shared.settle(&record.topic, refused.delivery_opaque, &Err(error));
+            self.shared.settle(&record.topic, *refused.delivery_opaque, Delivery::of(&error), &error);
         }
     }
 
@@ -175,9 +180,11 @@ impl Publisher {
     /// librdkafka refuses to make another producer.
     pub async fn keep_alive(self: Arc<Self>) -> Result<(), KafkaError> {
         loop {
-            self.shared.fatal.notified().await;
-            let reason = self.shared.last_fatal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.shared.trouble.notified().await;
+            // Asked for, because the report has the code of the cause and does not say that it is fatal.
+            let Some((code, reason)) = self.producer.load().client().fatal_error() else { continue };
             tracing::error!(
+                %code,
                 reason,
                 "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
             );
@@ -191,6 +198,7 @@ impl Publisher {
             if stopped.await.is_err() {
                 tracing::error!("the old producer did not stop cleanly");
             }
+            sleep(REBUILD_GAP).await;
         }
     }
 
@@ -236,31 +244,28 @@ struct Pending {
 }
 
 impl Shared {
-    fn settle(&self, topic: &str, pending: Box<Pending>, outcome: &Result<(), KafkaError>) {
-        let delivery = match outcome {
-            Ok(()) => Delivery::Acknowledged,
-            Err(error) => Delivery::of(error),
-        };
+    /// Tells a record's fate; `why` is shown when it is not good.
+    fn settle(&self, topic: &str, pending: Pending, delivery: Delivery, why: &dyn fmt::Display) {
         if let Some(metrics) = self.topics.get(topic) {
             match delivery.reason() {
                 None => metrics.published.increment(1),
                 Some(reason) => metrics.failed(reason),
             }
         }
-        self.log_change(topic, outcome);
+        self.log_change(topic, delivery, why);
         (pending.report)(delivery);
     }
 
     /// One line when sends begin to fail, one when they work again: nothing per record.
-    fn log_change(&self, topic: &str, outcome: &Result<(), KafkaError>) {
-        let fails = outcome.is_err();
+    fn log_change(&self, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
+        let fails = delivery != Delivery::Acknowledged;
         if self.failing.load(Ordering::Relaxed) == fails || self.failing.swap(fails, Ordering::Relaxed) == fails {
             return;
         }
-        match outcome {
-            Ok(()) => tracing::info!(topic, "Kafka acknowledges records again"),
-            Err(error) => {
-                tracing::error!(topic, %error, "Kafka does not acknowledge records; webhooks are answered 503")
+        match delivery {
+            Delivery::Acknowledged => tracing::info!(topic, "Kafka acknowledges records again"),
+            Delivery::TooLarge | Delivery::Failed(_) => {
+                tracing::error!(topic, error = %why, "Kafka does not acknowledge records; webhooks are answered 503");
             }
         }
     }
@@ -280,23 +285,24 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            reason.clone_into(&mut self.shared.last_fatal.lock().unwrap_or_else(PoisonError::into_inner));
-            self.shared.fatal.notify_one();
-        } else {
-            tracing::debug!(%error, reason, "librdkafka reports a problem and goes on");
-        }
+        tracing::debug!(%error, reason, "librdkafka reports a problem");
+        self.shared.trouble.notify_one();
     }
 }
 
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = Box<Pending>;
 
+    /// Only an offset proves that the broker took this very record. librdkafka also reports success when it took a later
+    /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
+    /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         use rdkafka::Message;
-        match result {
-            Ok(message) => self.shared.settle(message.topic(), pending, &Ok(())),
-            Err((error, message)) => self.shared.settle(message.topic(), pending, &Err(error.clone())),
-        }
+        let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
+            Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
+            Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),
+            Err((error, message)) => (message, Delivery::of(error), error),
+        };
+        self.shared.settle(message.topic(), *pending, delivery, why);
     }
 }
