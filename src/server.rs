@@ -34,6 +34,11 @@ use tracing::{info, warn};
 /// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What clients get to take the last answers, after `grace`: they are some hundred bytes each.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
+/// Connections that are taken after the stop: what the kernel holds at most in its backlog.
+const BACKLOG_MAX: usize = 1024;
+
 /// What one client, and all of them together, may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -88,6 +93,8 @@ pub enum ConnectionEvent {
 struct Server<H, E> {
     tls: Option<tls::Acceptor>,
     limits: Limits,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
     http: auto::Builder<TokioExecutor>,
     handler: H,
     events: E,
@@ -95,12 +102,14 @@ struct Server<H, E> {
     work: TaskTracker,
     /// Take no more requests.
     stop: CancellationToken,
+    /// Drop the handlers; their requests are answered 503.
+    hurry: CancellationToken,
     /// Drop everything.
     kill: CancellationToken,
 }
 
 /// Serves `listener` until `stop` is cancelled, then closes it, tells every connection to finish, waits for connections and
-/// handlers at most `grace`, drops what is left, and returns. Dropping the future drops everything at once.
+/// handlers at most `grace`, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the future drops everything at once.
 ///
 /// `handler` runs in a task of its own: it goes on when its client hangs up. Its panic is a 500. It sets its own deadlines:
 /// while it runs, no clock of the connection does. `events` must not block.
@@ -117,11 +126,24 @@ pub async fn serve<H, F, E>(
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
 {
-    let kill = CancellationToken::new();
+    let (hurry, kill) = (CancellationToken::new(), CancellationToken::new());
+    let _drops_handlers = hurry.clone().drop_guard();
     let _drops_the_rest = kill.clone().drop_guard();
     let work = TaskTracker::new();
     let http = protocol::builder(&limits);
-    let server = Arc::new(Server { tls, limits, http, handler, events, work: work.clone(), stop: stop.clone(), kill });
+    let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let server = Arc::new(Server {
+        tls,
+        limits,
+        places,
+        http,
+        handler,
+        events,
+        work: work.clone(),
+        stop: stop.clone(),
+        hurry,
+        kill,
+    });
 
     // Biased by order: a cancelled `stop` wins over a full backlog.
     tokio::select! {
@@ -129,12 +151,16 @@ pub async fn serve<H, F, E>(
         () = stop.cancelled() => {}
         () = accept_all(&listener, &server) => {}
     }
+    take_backlog(&listener, &server).await;
     drop(listener);
     work.close();
     match timeout(grace, work.wait()).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
-            warn!(unfinished = work.len(), "connections or requests were dropped: the grace period is over");
+            warn!(unfinished = work.len(), "connections or requests are dropped: the grace period is over");
+            server.hurry.cancel();
+            // In time or not: whoever does not take its answer now is dropped with it.
+            let _all_answered = timeout(LAST_ANSWERS, work.wait()).await;
         }
     }
 }
@@ -146,7 +172,6 @@ where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(server.limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
@@ -162,15 +187,42 @@ where
             }
         };
         failing = false;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            (server.events)(ConnectionEvent::Refused);
-            continue;
-        };
-        no_delay(&stream);
-        let connection = connection::run(Arc::clone(server), stream, address, place);
-        // Dropped at its next await when the grace period is over.
-        server.work.spawn(server.kill.clone().run_until_cancelled_owned(connection));
+        take(server, stream, address);
     }
+}
+
+/// Takes what the kernel has connected already: closing the listener would reset it, request and all.
+async fn take_backlog<H, F, E>(listener: &TcpListener, server: &Arc<Server<H, E>>)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    for _ in 0..BACKLOG_MAX {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => take(server, stream, address),
+                Err(_) => return,
+            },
+            () = std::future::ready(()) => return,
+        }
+    }
+}
+
+fn take<H, F, E>(server: &Arc<Server<H, E>>, stream: TcpStream, address: SocketAddr)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    let Ok(place) = Arc::clone(&server.places).try_acquire_owned() else {
+        return (server.events)(ConnectionEvent::Refused);
+    };
+    no_delay(&stream);
+    let connection = connection::run(Arc::clone(server), stream, address, place);
+    // Dropped at its next await when the grace period is over.
+    server.work.spawn(server.kill.clone().run_until_cancelled_owned(connection));
 }
 
 /// Answers are small and complete: waiting for more to send with them would only delay them.

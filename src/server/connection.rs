@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::clock::{Clock, Wait};
@@ -23,6 +25,9 @@ use super::framing::Framing;
 use super::requests::Requests;
 use super::socket::Socket;
 use super::{ConnectionEvent, Peer, Server, tls};
+
+/// How old a connection must be at the stop to be closed when it has no request.
+const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
 
 /// Says that a connection opened and, however it ends, that it closed.
 struct Open<E: Fn(ConnectionEvent)>(E);
@@ -83,12 +88,13 @@ where
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let opened = Instant::now();
     let framing = Arc::new(Mutex::new(Framing::default()));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock)));
-    let kill = server.kill.child_token();
-    let requests = Requests { server: Arc::clone(server), peer, clock: Arc::clone(&clock), framing, kill };
+    let hurry = server.hurry.child_token();
+    let requests = Requests { server: Arc::clone(server), peer, clock: Arc::clone(&clock), framing, hurry };
     let mut connection = pin!(server.http.serve_connection(socket, service_fn(|request| requests.answer(request))));
-    let mut stop = pin!(server.stop.cancelled());
+    let mut stop = pin!(stops(&server.stop, opened));
     let mut finishing = false;
     let mut timer = pin!(sleep_until(Instant::now()));
 
@@ -126,6 +132,13 @@ where
             }
         }
     }
+}
+
+/// A connection that is new at the stop gets a moment for its first request, which may be in the socket already:
+/// hyper closes a connection that has none, and the kernel then resets what was not read.
+async fn stops(stop: &CancellationToken, opened: Instant) {
+    stop.cancelled().await;
+    sleep_until(opened + FIRST_REQUEST_AT_STOP).await;
 }
 
 /// A client may end as it likes: worth counting only when what it sent was not HTTP.

@@ -25,7 +25,7 @@ pub(super) struct Requests<H, E> {
     pub(super) clock: Arc<Clock>,
     pub(super) framing: Arc<Mutex<Framing>>,
     /// Drops the handlers; of this connection alone, for a shared one would be everybody's lock.
-    pub(super) kill: CancellationToken,
+    pub(super) hurry: CancellationToken,
 }
 
 /// A handler at work; nothing when it was dropped at the end of the grace period.
@@ -72,7 +72,7 @@ where
     fn spawn(&self, request: Request<Incoming>) -> Work {
         let (handler, peer) = (self.server.handler.clone(), self.peer);
         let work = async move { handler(request, peer).await };
-        self.server.work.spawn(self.kill.clone().run_until_cancelled_owned(work))
+        self.server.work.spawn(self.hurry.clone().run_until_cancelled_owned(work))
     }
 }
 
