@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use http::Request;
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use rdkafka::error::KafkaError;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -37,8 +38,10 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How long admin requests may take to finish.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
-/// What the grace period leaves at its end for the last delivery reports.
+/// What the grace period leaves at its end for the last delivery reports, and for ending the producer.
 const FLUSH_RESERVE: Duration = Duration::from_secs(2);
+/// What it leaves of these for ending the producer: half a second where records are left.
+const PRODUCER_END_RESERVE: Duration = Duration::from_secs(1);
 
 /// The sockets that the daemon serves; bound by the caller, so that tests can use port 0.
 pub struct Listeners {
@@ -124,7 +127,7 @@ async fn drain(
     readiness.draining.cancel();
     tracing::info!(delay_ms = config.shutdown.drain_delay_ms, "stopping: not ready any more, serving on for a while");
     sleep(config.shutdown.drain_delay()).await;
-    let deadline = Instant::now() + config.shutdown.grace();
+    let deadline = Instant::now() + config.shutdown.grace().saturating_sub(PRODUCER_END_RESERVE);
     ingress.stopping.cancel();
     ends.webhooks.cancel();
     while let Some(ended) = tasks.join_next().await {
@@ -153,8 +156,17 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Publishe
         message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
     };
     let names: Vec<String> = topics::needed(config).into_iter().map(|topic| topic.name).collect();
-    Publisher::start(settings, &names, Arc::clone(metrics))
-        .context("the Kafka producer cannot be made: see [kafka.properties]")
+    Publisher::start(settings, &names, Arc::clone(metrics)).map_err(refused_property)
+}
+
+/// librdkafka tells the value that it refuses, which may be a secret.
+fn refused_property(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, _, name, _) => {
+            anyhow!("kafka.properties: `{name}` is not a property of librdkafka, or cannot have this value")
+        }
+        other => anyhow::Error::new(other).context("the Kafka producer cannot be made: see [kafka.properties]"),
+    }
 }
 
 fn ingress(config: &Config, sources: Sources, publisher: Arc<Publisher>, metrics: Arc<Metrics>) -> Ingress {

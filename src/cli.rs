@@ -86,12 +86,15 @@ pub fn main(
 
 fn run_command(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
             Command::Send { file, arguments } => send::send(&file.load(environment)?, &arguments).await,
         }
-    })
+    });
+    // Dropping it would wait for whatever still asks Kafka, for seconds.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Sends log lines to standard error, as the configuration says.

@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(4);
 
 /// A source that cannot be made, by its name.
 #[derive(Debug, thiserror::Error)]
-#[error("sources.{name}: {source}")]
+#[error("sources.{name}")]
 pub struct SourceProblem {
     /// The source's name.
     pub name: SourceName,
