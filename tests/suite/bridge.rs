@@ -179,15 +179,8 @@ impl Bridge {
     }
 
     fn posting(&self, source: &str, webhook: &SignedWebhook) -> impl Future<Output = Answered> + Send + 'static {
-        let path = match webhook.path_suffix.as_str() {
-            "" => self.path(source),
-            suffix => format!("{}/{suffix}", self.path(source)),
-        };
-        let mut request = Request::builder().method(Method::POST).uri(format!("{}{path}", self.url));
-        for (name, value) in &webhook.headers {
-            request = request.header(*name, value);
-        }
-        exchange(self.client.clone(), request.body(Full::new(webhook.body.clone())).unwrap())
+        let url = format!("{}{}", self.url, self.path(source));
+        exchange(self.client.clone(), webhook_request(&url, webhook))
     }
 
     /// The path of a source.
@@ -212,6 +205,11 @@ impl Bridge {
         let metrics = self.admin("/metrics").text;
         let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The same for a whole number: a counter, or a gauge that counts.
+    pub fn count(&self, series: &str) -> u64 {
+        format!("{}", self.metric(series)).parse().unwrap()
     }
 
     /// The name of a topic: its part after the prefix.
@@ -240,12 +238,33 @@ impl Drop for Bridge {
 }
 
 async fn exchange(client: Client<HttpConnector, Full<Bytes>>, request: Request<Full<Bytes>>) -> Answered {
+    try_exchange(client, request).await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Sends a request; the error is of a connection that was refused, or of one that broke before its answer.
+pub async fn try_exchange(
+    client: Client<HttpConnector, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answered, hyper_util::client::legacy::Error> {
     let begun = Instant::now();
-    let response = client.request(request).await.unwrap();
+    let response = client.request(request).await?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();
-    Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() }
+    Ok(Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() })
+}
+
+/// A webhook as a request to the source at `url`.
+pub fn webhook_request(url: &str, webhook: &SignedWebhook) -> Request<Full<Bytes>> {
+    let url = match webhook.path_suffix.as_str() {
+        "" => url.to_owned(),
+        suffix => format!("{url}/{suffix}"),
+    };
+    let mut request = Request::builder().method(Method::POST).uri(url);
+    for (name, value) in &webhook.headers {
+        request = request.header(*name, value);
+    }
+    request.body(Full::new(webhook.body.clone())).unwrap()
 }
 
 /// Makes every topic that a configuration needs.

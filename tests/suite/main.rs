@@ -10,10 +10,16 @@ mod cache;
 mod eventually;
 #[cfg(test)]
 mod kafka;
+#[cfg(test)]
+mod stream;
 
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod subscribers;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use super::Kafka;
 use crate::eventually::eventually;
@@ -64,37 +64,42 @@ impl Kafka {
 
     /// Every committed record of a topic up to its present end: by partition, then by offset.
     pub fn read_all(&self, topic: &str) -> Vec<Record> {
-        let consumer: BaseConsumer = self
-            .client()
-            .set("group.id", "read-all") // asked for, and not used: partitions are assigned, no offset is stored
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
-            // the broker's wait for more at the end of a partition
-            .set("fetch.wait.max.ms", "10")
-            .create()
-            .unwrap();
-        let mut unread = led_partitions(&consumer, topic);
-        assert!(!unread.is_empty(), "there is no topic {topic}");
-        let mut assignment = TopicPartitionList::new();
-        for partition in &unread {
-            assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
-        }
-        consumer.assign(&assignment).unwrap();
-        let mut records = Vec::new();
-        let deadline = Instant::now() + LIMIT;
-        while !unread.is_empty() {
-            assert!(Instant::now() < deadline, "{topic}: the end of partitions {unread:?} is not reached");
-            match consumer.poll(CALL_LIMIT) {
-                Some(Ok(message)) => records.push(Record::new(&message)),
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
-                Some(Err(error)) => panic!("reading {topic}: {error}"),
-                None => {}
-            }
-        }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        read_all(self.client(), topic)
     }
+}
+
+/// Every committed record of a topic up to its present end, as a client with these settings reads them: by partition, then by offset.
+pub fn read_all(mut client: ClientConfig, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer = client
+        .set("group.id", "read-all") // asked for, and not used: partitions are assigned, no offset is stored
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        // the broker's wait for more at the end of a partition
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .unwrap();
+    let mut unread = eventually(LIMIT, || all_partitions(&consumer, topic));
+    let mut assignment = TopicPartitionList::new();
+    for partition in &unread {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let mut records = Vec::new();
+    let deadline = Instant::now() + LIMIT;
+    while !unread.is_empty() {
+        assert!(Instant::now() < deadline, "{topic}: the end of partitions {unread:?} is not reached");
+        match consumer.poll(CALL_LIMIT) {
+            Some(Ok(message)) => records.push(Record::new(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
+            // A broker that just came back may hang up once more: the client connects again.
+            Some(Err(error)) if is_passing(&error) => {}
+            Some(Err(error)) => panic!("reading {topic}: {error}"),
+            None => {}
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
 }
 
 impl Record {
@@ -114,6 +119,21 @@ impl Record {
             headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
         }
     }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure))
+}
+
+/// The topic's partitions, once each has a leader: a broker that just came back has none for a moment.
+fn all_partitions(client: &BaseConsumer, topic: &str) -> Result<BTreeSet<i32>, String> {
+    let metadata = client.fetch_metadata(Some(topic), CALL_LIMIT).map_err(|error| format!("{topic}: {error}"))?;
+    let partitions: Vec<_> = metadata.topics().iter().flat_map(MetadataTopic::partitions).collect();
+    if partitions.is_empty() || partitions.iter().any(|partition| partition.leader() < 0) {
+        return Err(format!("there is no topic {topic}, or no leader of a partition"));
+    }
+    Ok(partitions.into_iter().map(MetadataPartition::id).collect())
 }
 
 /// The topic's partitions that have a leader; none where there is no such topic.

@@ -1,0 +1,177 @@
+//! A broker that is frozen: connections stay, and nobody answers. What waits, what is refused, and what comes of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use paybridge::provider::SignedWebhook;
+
+use super::hangup::http1_head;
+use super::{LIMIT, await_nothing_in_flight, in_flight_bytes};
+use crate::bridge::{Bridge, count_by_id, ready_to_confirm};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::stream::check_answer;
+
+const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
+/// Redeliveries at once.
+const DELIVERIES: usize = 5;
+
+/// The broker that the tests here freeze, one after the other.
+fn broker() -> MutexGuard<'static, Kafka> {
+    static BROKER: OnceLock<Mutex<Kafka>> = OnceLock::new();
+    BROKER.get_or_init(|| Mutex::new(Kafka::start(&[]))).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A frozen broker; thawed when dropped, a failed test's too.
+struct Frost<'k>(&'k Kafka);
+
+impl<'k> Frost<'k> {
+    fn new(kafka: &'k Kafka) -> Self {
+        kafka.freeze();
+        Self(kafka)
+    }
+}
+
+impl Drop for Frost<'_> {
+    fn drop(&mut self) {
+        self.0.thaw();
+    }
+}
+
+/// A daemon whose producer has sent to the topic once, so that it knows all about it.
+fn warm_bridge(kafka: &Kafka, settings: &[(&str, &str)]) -> Bridge {
+    let bridge = Bridge::start(kafka, settings);
+    assert_eq!(bridge.post("sg-main", &ready_to_confirm(&bridge.config, 1_000_000)).status, 200);
+    bridge
+}
+
+#[test]
+fn redeliveries_of_an_event_on_its_way_wait_for_the_same_acknowledgement() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "20000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let frost = Frost::new(&kafka);
+    let posts: Vec<_> = (0..DELIVERIES).map(|_| bridge.post_later("sg-main", &webhook)).collect();
+    await_encoded(&bridge, 1 + DELIVERIES);
+    assert!(posts.iter().all(|post| !post.is_finished()), "answered before the acknowledgement");
+    drop(frost);
+    let mut statuses: Vec<String> = posts.into_iter().map(|post| bridge.wait(post).json("status")).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["accepted", "duplicate", "duplicate", "duplicate", "duplicate"]);
+    assert_eq!(kafka.read_all(&bridge.topic(TOPIC)).len(), 2);
+    await_nothing_in_flight(&bridge);
+}
+
+#[test]
+fn an_event_without_acknowledgement_in_time_is_refused_to_all_and_taken_when_it_comes_again() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "2000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let frost = Frost::new(&kafka);
+    for answered in bridge.post_all("sg-main", &vec![webhook.clone(); DELIVERIES]) {
+        assert_eq!(answered.status, 503, "{answered:?}");
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+    }
+    drop(frost);
+    let mut deliveries = DELIVERIES;
+    let answered = eventually(LIMIT, || {
+        deliveries += 1;
+        let answered = bridge.post("sg-main", &webhook);
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+        if answered.status == 200 { Ok(answered) } else { Err(format!("{answered:?}")) }
+    });
+    let counts = count_by_id(&kafka.read_all(&bridge.topic(TOPIC)));
+    let count = counts.get(&answered.json("event_id")).copied().unwrap_or_default();
+    assert!((1..=deliveries).contains(&count), "{count} records of {deliveries} deliveries");
+    assert_eq!(bridge.post("sg-main", &webhook).json("status"), "duplicate");
+    await_nothing_in_flight(&bridge);
+}
+
+/// The body comes late, so the answer is due while librdkafka still tries; the broker thaws between the two.
+#[test]
+fn an_acknowledgement_after_the_503_makes_the_redelivery_a_duplicate() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "6000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let published = format!(r#"paybridge_kafka_records_published_total{{topic="{}"}}"#, bridge.topic(TOPIC));
+    let frost = Frost::new(&kafka);
+    let answer = post_slowly(&bridge, &webhook, Duration::from_millis(4500));
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    drop(frost);
+    eventually(LIMIT, || match bridge.count(&published) {
+        2 => Ok(()),
+        count => Err(format!("{count} records are acknowledged")),
+    });
+    let answered = bridge.post("sg-main", &webhook);
+    assert_eq!(answered.json("status"), "duplicate");
+    let counts = count_by_id(&kafka.read_all(&bridge.topic(TOPIC)));
+    assert_eq!(counts.get(&answered.json("event_id")), Some(&1));
+    await_nothing_in_flight(&bridge);
+}
+
+/// Sends the head, and the body so much later; gives the answer.
+fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, pause: Duration) -> String {
+    let mut stream = TcpStream::connect(bridge.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.write_all(&http1_head(&bridge.path("sg-main"), webhook)).unwrap();
+    let begun = Instant::now();
+    eventually(LIMIT, || if begun.elapsed() >= pause { Ok(()) } else { Err("the body's time is to come".to_owned()) });
+    stream.write_all(&webhook.body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn more_than_fits_in_flight_is_refused_at_once_and_the_rest_goes_on() {
+    const BYTES_MAX: usize = 16_384;
+    let kafka = broker();
+    let settings = [
+        ("INGRESS__ACK_TIMEOUT_MS", "30000"),
+        ("INGRESS__BODY_BYTES_MAX", "8192"),
+        ("INGRESS__IN_FLIGHT_BYTES_MAX", "16384"),
+    ];
+    let bridge = warm_bridge(&kafka, &settings);
+    let webhooks: Vec<_> = (0..100).map(|number| ready_to_confirm(&bridge.config, number)).collect();
+    // Each that waits holds its body as received and inside its record.
+    let fit = BYTES_MAX / (2 * webhooks[0].body.len());
+    let frost = Frost::new(&kafka);
+    let mut waiting: Vec<_> = webhooks.iter().map(|webhook| bridge.post_later("sg-main", webhook)).collect();
+    eventually(LIMIT, || {
+        let bytes = in_flight_bytes(&bridge);
+        assert!(bytes <= u64::try_from(BYTES_MAX).unwrap(), "{bytes} bytes are in flight");
+        match waiting.iter().filter(|post| !post.is_finished()).count() {
+            wait if wait <= fit => Ok(()),
+            wait => Err(format!("{wait} wait where {fit} fit")),
+        }
+    });
+    let refused: Vec<_> = waiting.extract_if(.., |post| post.is_finished()).collect();
+    assert!(!waiting.is_empty(), "nobody waits for Kafka");
+    for post in refused {
+        let answered = bridge.wait(post);
+        assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (503, "overloaded"));
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+    }
+    drop(frost);
+    for post in waiting {
+        // Kafka may be slow to take its broker back: the promise is an answer in time.
+        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+    }
+    await_nothing_in_flight(&bridge);
+    for webhook in &webhooks {
+        let answered = bridge.post("sg-main", webhook);
+        assert_eq!(answered.status, 200, "{answered:?}");
+    }
+    assert_eq!(count_by_id(&kafka.read_all(&bridge.topic(TOPIC))).len(), 1 + webhooks.len());
+}
+
+/// Waits until so many events in all are about to be sent: the step after encoding does not wait.
+fn await_encoded(bridge: &Bridge, count: usize) {
+    let series = r#"paybridge_ingress_stage_duration_seconds_count{stage="encode"}"#;
+    eventually(LIMIT, || match bridge.count(series) {
+        encoded if encoded >= u64::try_from(count).unwrap() => Ok(()),
+        encoded => Err(format!("{encoded} of {count} are encoded")),
+    });
+}
