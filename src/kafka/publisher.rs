@@ -4,6 +4,7 @@
 mod delivery;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl Publisher {
             .payload(&record.value)
             .headers(headers);
         if let Err((error, refused)) = self.producer.load().send(base) {
-            self.shared.settle(&record.topic, *refused.delivery_opaque, &Err(error));
+            self.shared.settle(&record.topic, *refused.delivery_opaque, Delivery::of(&error), &error);
         }
     }
 
@@ -242,8 +243,7 @@ impl Shared {
         let producer = match singly.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
             Ok(producer) => singly.insert(producer),
             Err(trouble) => {
-                tracing::error!(%trouble, "no producer can be made to send records singly");
-                return self.settle(message.topic(), *pending, &Err(KafkaError::Canceled));
+                return self.settle(message.topic(), *pending, Delivery::Failed(Failure::Other), &trouble);
             }
         };
         let base = BaseRecord::with_opaque_to(message.topic(), pending)
@@ -251,15 +251,12 @@ impl Shared {
             .payload(message.payload().unwrap_or_default())
             .headers(message.headers().map(BorrowedHeaders::detach).unwrap_or_default());
         if let Err((error, refused)) = producer.send(base) {
-            self.settle(message.topic(), *refused.delivery_opaque, &Err(error));
+            self.settle(message.topic(), *refused.delivery_opaque, Delivery::of(&error), &error);
         }
     }
 
-    fn settle(&self, topic: &str, pending: Pending, outcome: &Result<(), KafkaError>) {
-        let delivery = match outcome {
-            Ok(()) => Delivery::Acknowledged,
-            Err(error) => Delivery::of(error),
-        };
+    /// Tells a record's fate; `why` is shown when it is not good.
+    fn settle(&self, topic: &str, pending: Pending, delivery: Delivery, why: &dyn fmt::Display) {
         if let Some(state) = self.topics.get(topic) {
             match delivery.reason() {
                 None => state.metrics.published.increment(1),
@@ -267,7 +264,7 @@ impl Shared {
             }
             // A record that is too large says nothing about the topic.
             if delivery != Delivery::TooLarge {
-                state.log_change(topic, outcome);
+                state.log_change(topic, delivery, why);
             }
         }
         (pending.report)(delivery);
@@ -276,16 +273,16 @@ impl Shared {
 
 impl Topic {
     /// One line when a topic's records begin to fail, one when they work again: nothing per record.
-    fn log_change(&self, topic: &str, outcome: &Result<(), KafkaError>) {
-        let fails = outcome.is_err();
+    fn log_change(&self, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
+        let fails = delivery != Delivery::Acknowledged;
         // Read first: the usual case must not fight for the cache line.
         if self.failing.load(Ordering::Relaxed) == fails || self.failing.swap(fails, Ordering::Relaxed) == fails {
             return;
         }
-        match outcome {
-            Ok(()) => tracing::info!(topic, "Kafka acknowledges records again"),
-            Err(error) => {
-                tracing::error!(topic, %error, "Kafka does not acknowledge records; their webhooks are answered 503");
+        match delivery {
+            Delivery::Acknowledged => tracing::info!(topic, "Kafka acknowledges records again"),
+            Delivery::TooLarge | Delivery::Failed(_) => {
+                tracing::error!(topic, error = %why, "Kafka does not acknowledge records; their webhooks are answered 503");
             }
         }
     }
@@ -317,14 +314,19 @@ impl ClientContext for Context {
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = Box<Pending>;
 
+    /// Only an offset proves that the broker took this very record. librdkafka also reports success when it took a later
+    /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
+    /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         use rdkafka::Message;
-        match result {
-            Ok(message) => self.shared.settle(message.topic(), *pending, &Ok(())),
-            Err((error, message)) => match (Delivery::of(error), self.batches) {
-                (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
-                _ => self.shared.settle(message.topic(), *pending, &Err(error.clone())),
-            },
+        let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
+            Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
+            Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),
+            Err((error, message)) => (message, Delivery::of(error), error),
+        };
+        match (delivery, self.batches) {
+            (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
+            _ => self.shared.settle(message.topic(), *pending, delivery, why),
         }
     }
 }

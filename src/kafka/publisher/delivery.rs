@@ -27,13 +27,15 @@ pub enum Failure {
     NotAuthorized,
     /// Purged while the producer was rebuilt, or stopped.
     Purged,
+    /// The client says that it is there, and cannot say where.
+    NoOffset,
     /// Anything else that Kafka or the client says.
     Other,
 }
 
 /// Every `reason` of a failed send.
-pub const FAILURE_REASONS: [&str; 7] =
-    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "too_large", "other"];
+pub const FAILURE_REASONS: [&str; 8] =
+    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "no_offset", "too_large", "other"];
 
 impl Delivery {
     pub(super) fn of(error: &KafkaError) -> Self {
@@ -59,6 +61,7 @@ impl Delivery {
             Self::Failed(Failure::UnknownTopic) => Some("unknown_topic"),
             Self::Failed(Failure::NotAuthorized) => Some("not_authorized"),
             Self::Failed(Failure::Purged) => Some("purged"),
+            Self::Failed(Failure::NoOffset) => Some("no_offset"),
             Self::Failed(Failure::Other) => Some("other"),
         }
     }

@@ -1,5 +1,8 @@
 //! Errors that a broker tells, from a cluster in this process that tells them on order.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use paybridge::kafka::topics;
 use paybridge::provider::SignedWebhook;
 use rdkafka::ClientConfig;
@@ -47,8 +50,12 @@ impl Faulty {
     }
 
     fn launch() -> Self {
+        Self::launch_with(&[])
+    }
+
+    fn launch_with(more: &[(&str, &str)]) -> Self {
         let cluster = MockCluster::new(1).unwrap();
-        let settings = [("INGRESS__ACK_TIMEOUT_MS", "3000"), ("KAFKA__PARTITIONS", "1")];
+        let settings = [&[("INGRESS__ACK_TIMEOUT_MS", "3000"), ("KAFKA__PARTITIONS", "1")], more].concat();
         let config = config(&cluster.bootstrap_servers(), SOURCES, &settings);
         for topic in topics::needed(&config) {
             cluster.create_topic(&topic.name, topic.partitions, 1).unwrap();
@@ -75,9 +82,13 @@ impl Faulty {
 
     /// How often each event is on the topic.
     fn counts(&self, topic: &str) -> Vec<usize> {
+        self.ids(topic).into_values().collect()
+    }
+
+    fn ids(&self, topic: &str) -> BTreeMap<String, usize> {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", self.cluster.bootstrap_servers()).set("allow.auto.create.topics", "false");
-        count_by_id(&read_all(client, &self.bridge.topic(topic))).into_values().collect()
+        count_by_id(&read_all(client, &self.bridge.topic(topic)))
     }
 
     fn failures(&self, reason: &str) -> u64 {
@@ -197,4 +208,37 @@ fn webhooks_are_taken_again_when_a_broker_that_was_down_is_up() {
     assert_eq!(faulty.post_until_taken(2), "accepted");
     assert_eq!(faulty.counts(TOPIC), [1, 1]);
     await_nothing_in_flight(&faulty.bridge);
+}
+
+/// A new leader refuses a request and takes the one behind it, which was on its way: it knows nothing of the producer yet
+/// and so misses nothing. librdkafka takes the second acknowledgement for one of both.
+#[test]
+fn an_event_is_not_acknowledged_by_the_acknowledgement_of_a_later_one() {
+    const ROUNDS_MAX: usize = 20;
+    let faulty = Faulty::launch_with(&[("KAFKA__INGRESS__PROPERTIES__LINGER__MS", "0")]);
+    faulty.bridge.await_ready();
+    // Several requests are on their way before the first is answered.
+    faulty.cluster.broker_round_trip_time(1, Duration::from_millis(100)).unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let webhooks: Vec<_> = (0..20).map(|number| ready_to_confirm(&faulty.bridge.config, number)).collect();
+        faulty.fail(Request::Produce, NOT_LEADER, 1);
+        let posts: Vec<_> = webhooks
+            .iter()
+            .map(|webhook| {
+                let post = faulty.bridge.post_later("sg-main", webhook);
+                faulty.bridge.admin("/livez"); // the time of a request, so that each gets one of its own
+                post
+            })
+            .collect();
+        let answers = posts.into_iter().map(|post| faulty.bridge.wait(post));
+        taken.extend(answers.filter(|answered| answered.status == 200).map(|answered| answered.json("event_id")));
+        let ids = faulty.ids(TOPIC);
+        let lost: Vec<_> = taken.iter().filter(|id| !ids.contains_key(*id)).collect();
+        assert!(lost.is_empty(), "answered 200 and not there: {lost:?}");
+        if faulty.failures("no_offset") > 0 {
+            return;
+        }
+    }
+    panic!("the leader refused {ROUNDS_MAX} times, never with a request behind");
 }

@@ -155,10 +155,10 @@ fn more_than_fits_in_flight_is_refused_at_once_and_the_rest_goes_on() {
         check_answer(&answered, bridge.config.ingress.ack_timeout());
     }
     drop(frost);
-    // The last of those that did not fit may have been refused a moment later.
-    let rest: Vec<_> = waiting.into_iter().map(|post| bridge.wait(post).json("status")).collect();
-    assert!(rest.iter().all(|status| status == "accepted" || status == "overloaded"), "{rest:?}");
-    assert!(rest.iter().any(|status| status == "accepted"), "{rest:?}");
+    for post in waiting {
+        // Kafka may be slow to take its broker back: the promise is an answer in time.
+        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+    }
     await_nothing_in_flight(&bridge);
     for webhook in &webhooks {
         let answered = bridge.post("sg-main", webhook);
