@@ -104,6 +104,27 @@ impl Answer {
         }
     }
 
+    /// One of each, in the order of [`OUTCOMES`].
+    pub const fn each(id: EventId) -> [Self; OUTCOMES.len()] {
+        [
+            Self::Accepted(id),
+            Self::Duplicate(id),
+            Self::Unrecognized(id),
+            Self::Quarantined(id),
+            Self::Kept,
+            Self::Unauthentic,
+            Self::Forbidden,
+            Self::UnknownSource,
+            Self::MethodNotAllowed,
+            Self::BodyTooLarge,
+            Self::BodyTooSlow,
+            Self::BodyBroken,
+            Self::NotAcknowledged,
+            Self::Overloaded,
+            Self::ShuttingDown,
+        ]
+    }
+
     /// The `outcome` label.
     pub fn outcome(self) -> &'static str {
         self.row().outcome
@@ -136,32 +157,14 @@ mod tests {
 
     const ID: EventId = EventId::from_bytes([0xab; 16]);
 
-    const ALL: [Answer; 15] = [
-        Answer::Accepted(ID),
-        Answer::Duplicate(ID),
-        Answer::Unrecognized(ID),
-        Answer::Quarantined(ID),
-        Answer::Kept,
-        Answer::Unauthentic,
-        Answer::Forbidden,
-        Answer::UnknownSource,
-        Answer::MethodNotAllowed,
-        Answer::BodyTooLarge,
-        Answer::BodyTooSlow,
-        Answer::BodyBroken,
-        Answer::NotAcknowledged,
-        Answer::Overloaded,
-        Answer::ShuttingDown,
-    ];
-
     #[test]
     fn every_outcome_is_a_label_and_every_label_an_outcome() {
-        assert_eq!(ALL.map(Answer::outcome), OUTCOMES);
+        assert_eq!(Answer::each(ID).map(Answer::outcome), OUTCOMES);
     }
 
     #[test]
     fn our_own_trouble_is_503_with_whole_seconds_from_1_to_5() {
-        for answer in ALL {
+        for answer in Answer::each(ID) {
             let response = answer.response();
             let after =
                 response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().parse::<u64>().unwrap());

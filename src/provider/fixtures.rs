@@ -32,6 +32,17 @@ impl KeyFiles for FixtureKeys {
     }
 }
 
+/// Key files by name, with what they hold.
+pub struct Files(pub &'static [(&'static str, &'static str)]);
+
+impl KeyFiles for Files {
+    fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let file = self.0.iter().find(|(name, _)| Path::new(name) == path);
+        let (_, text) = file.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+}
+
 /// A section of these TOML lines.
 pub fn section(toml: &str) -> Section {
     Section::new("sources.test", Figment::from(Toml::string(toml)).extract().unwrap())

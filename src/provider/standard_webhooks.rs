@@ -180,26 +180,16 @@ fn attempted_at(header: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use http::{HeaderName, HeaderValue};
-    use zeroize::Zeroizing;
 
     use super::*;
-    use crate::provider::fixtures::{raw, section};
+    use crate::provider::fixtures::{Files, raw, section};
 
     /// The secret of the specification's own example, and another.
-    struct TwoSecrets;
-
-    impl KeyFiles for TwoSecrets {
-        fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-            let secret = match path.to_str() {
-                Some("specification.key") => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
-                _ => "dGhpcnR5LXR3byBieXRlcyBvZiB0ZXN0IHNlY3JldCE=",
-            };
-            Ok(Zeroizing::new(secret.as_bytes().to_vec()))
-        }
-    }
+    const TWO_SECRETS: Files = Files(&[
+        ("specification.key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
+        ("other.key", "dGhpcnR5LXR3byBieXRlcyBvZiB0ZXN0IHNlY3JldCE="),
+    ]);
 
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const AT: &str = "1614265330";
@@ -221,7 +211,7 @@ mod tests {
     }
 
     fn authenticate(settings: &str, webhook: &RawWebhook) -> Result<Proof, Unverified> {
-        PROVIDER.configure(&section(settings), &TwoSecrets).unwrap().authenticate(webhook)
+        PROVIDER.configure(&section(settings), &TWO_SECRETS).unwrap().authenticate(webhook)
     }
 
     fn check(webhook: &RawWebhook, expect: Result<&str, Unverified>) {
@@ -337,7 +327,7 @@ mod tests {
 
     #[test]
     fn has_one_id_for_every_attempt_whatever_the_body() {
-        let source = PROVIDER.configure(&section("secret_files = ['other.key']"), &TwoSecrets).unwrap();
+        let source = PROVIDER.configure(&section("secret_files = ['other.key']"), &TWO_SECRETS).unwrap();
         let id = |source_name, webhook: RawWebhook| {
             source.normalize(source_name, &AuthenticWebhook::assumed(webhook)).ids.id.to_string()
         };
@@ -359,7 +349,7 @@ mod tests {
             ("secret_files = ['other.key']\ntolerance = 5", "tolerance"),
             ("tolerance_s = 5", "secret_files"),
         ] {
-            let error = PROVIDER.configure(&section(settings), &TwoSecrets).err().map(|error| error.to_string());
+            let error = PROVIDER.configure(&section(settings), &TWO_SECRETS).err().map(|error| error.to_string());
             assert!(error.as_ref().is_some_and(|error| error.contains(named)), "{settings}: {error:?}");
         }
     }

@@ -187,28 +187,16 @@ impl Source for UnDosTresSource {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use jiff::Timestamp;
-    use zeroize::Zeroizing;
 
     use super::*;
-    use crate::provider::fixtures::{raw, section};
+    use crate::provider::fixtures::{Files, raw, section};
 
-    struct TwoKeys;
-
-    impl KeyFiles for TwoKeys {
-        fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-            let key = match path.to_str() {
-                Some("first.key") => "ascii:0123456789abcdef",
-                _ => "hex:2b7e151628aed2a6abf7158809cf4f3c",
-            };
-            Ok(Zeroizing::new(key.as_bytes().to_vec()))
-        }
-    }
+    const TWO_KEYS: Files =
+        Files(&[("first.key", "ascii:0123456789abcdef"), ("second.key", "hex:2b7e151628aed2a6abf7158809cf4f3c")]);
 
     fn source(settings: &str) -> Box<dyn Source> {
-        PROVIDER.configure(&section(settings), &TwoKeys).unwrap()
+        PROVIDER.configure(&section(settings), &TWO_KEYS).unwrap()
     }
 
     fn check(settings: &str, body: &str, expect: Result<&str, Unverified>) {
@@ -272,7 +260,7 @@ mod tests {
     /// Why the evidence says `AES_128_ECB`, and why a source may list addresses or have a secret path.
     #[test]
     fn cannot_show_that_a_block_was_doubled() {
-        let cipher = Cipher::from_file(&TwoKeys, Path::new("first.key"), Padding::Pkcs7).unwrap();
+        let cipher = Cipher::from_file(&TWO_KEYS, Path::new("first.key"), Padding::Pkcs7).unwrap();
         let mut blocks = cipher.encrypt(br#"{"a":          "0123456789abcdef"}"#).unwrap();
         blocks.splice(16..16, blocks[16..32].to_vec());
         let wire = Wire { encoding: Encoding::Base64, field: None };
@@ -309,7 +297,7 @@ mod tests {
             ("key_files = ['first.key']\naccount_ids = ['a']", "account_ids"),
             ("key_file = 'first.key'", "key_file"),
         ] {
-            let error = PROVIDER.configure(&section(settings), &TwoKeys).err().map(|error| error.to_string()).unwrap();
+            let error = PROVIDER.configure(&section(settings), &TWO_KEYS).err().map(|error| error.to_string()).unwrap();
             assert!(error.contains(named), "{settings}: {error}");
         }
     }
@@ -319,7 +307,7 @@ mod tests {
         let now: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
         for more in ["ciphertext = 'hex'", "ciphertext = 'raw'", "ciphertext_field = 'a'", "padding = 'zero'"] {
             let settings = format!("key_files = ['second.key', 'first.key']\naccount_ids = [9]\n{more}");
-            let sender = PROVIDER.sender(&section(&settings), &TwoKeys, None).unwrap();
+            let sender = PROVIDER.sender(&section(&settings), &TWO_KEYS, None).unwrap();
             for event_type in PROVIDER.event_types() {
                 let proof = source(&settings).authenticate(&raw("", sender.sample(event_type, now, 1).body));
                 assert_eq!(proof.map(|proof| proof.key_id.as_str().to_owned()), Ok(SECOND_ID.to_owned()), "{more}");
