@@ -133,7 +133,7 @@ async fn drain(
     readiness.draining.cancel();
     tracing::info!(delay_ms = config.shutdown.drain_delay_ms, "stopping: not ready any more, serving on for a while");
     sleep(config.shutdown.drain_delay()).await;
-    let deadline = Instant::now() + grace_without(config, PRODUCER_END_RESERVE);
+    let deadline = Instant::now() + grace_without(config, PRODUCER_END_RESERVE, 8);
     ingress.stopping.cancel();
     ends.webhooks.cancel();
     // Only the webhook server was asked to end; whatever else ends now has failed, and there is no waiting for it.
@@ -187,10 +187,10 @@ fn ingress(config: &Config, sources: Sources, publisher: Arc<Publisher>, metrics
     }
 }
 
-/// The grace period without what is kept for its end: at most a quarter, so that a short one is a grace still.
-fn grace_without(config: &Config, reserve: Duration) -> Duration {
+/// The grace period without what is kept for its end: at most that part of it, so that a short one is a grace still.
+fn grace_without(config: &Config, reserve: Duration, part: u32) -> Duration {
     let grace = config.shutdown.grace();
-    grace.saturating_sub(reserve.min(grace / 4))
+    grace.saturating_sub(reserve.min(grace / part))
 }
 
 /// Serves webhooks.
@@ -211,7 +211,7 @@ impl Webhooks {
             header_read_timeout: config.ingress.header_read_timeout(),
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };
-        let grace = grace_without(config, FLUSH_RESERVE);
+        let grace = grace_without(config, FLUSH_RESERVE, 2);
         Self { ingress, limits, trusted_proxies: config.ingress.trusted_proxies.clone().into(), grace }
     }
 

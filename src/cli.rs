@@ -168,7 +168,9 @@ pub fn start_logging(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(format!("{level},rdkafka=warn,librdkafka=error", level = log.level.as_str()))
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // Told on standard error itself, whose failure would then be a panic, on librdkafka's thread for one.
+        .log_internal_errors(false);
     // A second start in one process keeps the first.
     let _started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

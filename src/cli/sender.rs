@@ -1,6 +1,7 @@
 //! Sends signed sample webhooks to a bridge over HTTP: for `send` and `demo`.
 //! Must not know how a webhook is signed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::provider::SignedWebhook;
@@ -41,13 +43,18 @@ impl Poster {
     /// # Errors
     /// The system has no root certificates.
     pub fn new(url: impl Into<String>) -> anyhow::Result<Self> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-            .context("the system's root certificates cannot be read")?
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), url: url.into() })
+        let url = url.into();
+        let builder = hyper_rustls::HttpsConnectorBuilder::new();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        // Where there is no TLS there need be no root certificates.
+        let builder = if url.starts_with("https:") {
+            builder.with_provider_and_native_roots(provider).context("the system's root certificates cannot be read")?
+        } else {
+            let tls = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
+            builder.with_tls_config(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+        };
+        let connector = builder.https_or_http().enable_http1().build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), url })
     }
 
     /// Posts one webhook.

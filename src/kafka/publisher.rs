@@ -67,12 +67,20 @@ struct Shared {
     settings: Settings,
     /// Sends those records once more that the broker refused as too large in a batch, where a topic takes less than the
     /// configuration says: the batch may have been too large, and each record not. Made when first needed.
-    singly: Mutex<Option<ThreadedProducer<Context>>>,
+    singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, Topic>,
     has_producer_id: watch::Sender<bool>,
     /// librdkafka reported something: it may be fatal.
     trouble: Notify,
+}
+
+/// The producer that sends one record at a time.
+#[derive(Default)]
+struct Singly {
+    producer: Option<ThreadedProducer<Context>>,
+    /// The publisher is gone: no other is made.
+    closed: bool,
 }
 
 /// One topic: its metrics, and whether its last record failed.
@@ -92,7 +100,7 @@ impl Publisher {
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let shared = Arc::new(Shared {
             settings,
-            singly: Mutex::new(None),
+            singly: Mutex::new(Singly::default()),
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
@@ -151,7 +159,7 @@ impl Publisher {
             );
             let old = self.producer.swap(Arc::new(producer(&self.shared, Batches::Full)?));
             // It may be the one with the error.
-            let old_singly = self.shared.singly().take();
+            let old_singly = self.shared.singly().producer.take();
             self.shared.metrics.producer_restarts.increment(1);
             // Purging tells each record's fate; dropping blocks, so not on this thread.
             let stopped = tokio::task::spawn_blocking(move || {
@@ -168,13 +176,14 @@ impl Publisher {
     }
 
     fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        let singly = || self.shared.singly().as_ref()?.client().fatal_error();
+        let singly = || self.shared.singly().producer.as_ref()?.client().fatal_error();
         self.producer.load().client().fatal_error().or_else(singly)
     }
 
     fn in_flight_count(&self) -> i32 {
-        let singly = self.shared.singly().as_ref().map_or(0, Producer::in_flight_count);
-        self.producer.load().in_flight_count().saturating_add(singly)
+        // In this order: records move from the first to the second, never back.
+        let full = self.producer.load().in_flight_count();
+        full.saturating_add(self.shared.singly().producer.as_ref().map_or(0, Producer::in_flight_count))
     }
 
     /// Waits for every delivery report, at most until `deadline`; whether all came.
@@ -191,7 +200,11 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         // The producer's context has `shared`, which has the producer.
-        let singly = self.shared.singly().take();
+        let singly = {
+            let mut singly = self.shared.singly();
+            singly.closed = true;
+            singly.producer.take()
+        };
         drop(singly);
     }
 }
@@ -232,7 +245,7 @@ struct Pending {
 }
 
 impl Shared {
-    fn singly(&self) -> MutexGuard<'_, Option<ThreadedProducer<Context>>> {
+    fn singly(&self) -> MutexGuard<'_, Singly> {
         self.singly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -240,8 +253,12 @@ impl Shared {
     fn send_singly(self: &Arc<Self>, message: &BorrowedMessage<'_>, pending: Box<Pending>) {
         use rdkafka::Message;
         let mut singly = self.singly();
-        let producer = match singly.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
-            Ok(producer) => singly.insert(producer),
+        if singly.closed {
+            let purged = Delivery::Failed(Failure::Purged);
+            return self.settle(message.topic(), *pending, purged, &"the producer is at its end");
+        }
+        let producer = match singly.producer.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
+            Ok(producer) => singly.producer.insert(producer),
             Err(trouble) => {
                 return self.settle(message.topic(), *pending, Delivery::Failed(Failure::Other), &trouble);
             }
@@ -257,17 +274,19 @@ impl Shared {
 
     /// Tells a record's fate; `why` is shown when it is not good.
     fn settle(&self, topic: &str, pending: Pending, delivery: Delivery, why: &dyn fmt::Display) {
-        if let Some(state) = self.topics.get(topic) {
+        let state = self.topics.get(topic);
+        if let Some(state) = state {
             match delivery.reason() {
                 None => state.metrics.published.increment(1),
                 Some(reason) => state.metrics.failed(reason),
             }
-            // A record that is too large says nothing about the topic.
-            if delivery != Delivery::TooLarge {
-                state.log_change(topic, delivery, why);
-            }
         }
+        // Before any log line: whoever waits must not wait for that.
         (pending.report)(delivery);
+        // A record that is too large says nothing about the topic.
+        if let Some(state) = state.filter(|_| delivery != Delivery::TooLarge) {
+            state.log_change(topic, delivery, why);
+        }
     }
 }
 

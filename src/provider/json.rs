@@ -135,8 +135,11 @@ impl<'a> Object<'a> {
         if text.contains('_') {
             return Err(Wrong::new(name, NOT_DECIMAL));
         }
-        let parsed =
-            if text.contains(['e', 'E']) { Decimal::from_scientific(&text) } else { Decimal::from_str_exact(&text) };
+        let parsed = match text.split_once(['e', 'E']) {
+            // The second alone would round.
+            Some((base, _)) => Decimal::from_str_exact(base).and_then(|_| Decimal::from_scientific(&text)),
+            None => Decimal::from_str_exact(&text),
+        };
         parsed.map(Some).map_err(|_| Wrong::new(name, NOT_DECIMAL))
     }
 
@@ -263,12 +266,13 @@ mod tests {
 
     #[test]
     fn reads_decimals_exactly() {
-        let body =
-            object(r#"{"a":49.95,"b":"0.10","c":1e3,"d":123456789012345678901234567890123,"e":"x","f":"1_000"}"#);
+        let body = object(
+            r#"{"a":49.95,"b":"0.10","c":1e3,"d":123456789012345678901234567890123,"e":"x","f":"1_000","g":1234567890.12345678901234567890123e0}"#,
+        );
         assert_eq!(body.decimal("a").unwrap().unwrap().to_string(), "49.95");
         assert_eq!(body.decimal("b").unwrap().unwrap().to_string(), "0.10");
         assert_eq!(body.decimal("c").unwrap().unwrap().to_string(), "1000");
-        assert!(["d", "e", "f"].iter().all(|name| body.decimal(name).is_err()));
+        assert!(["d", "e", "f", "g"].iter().all(|name| body.decimal(name).is_err()));
     }
 
     #[test]

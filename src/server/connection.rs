@@ -48,8 +48,12 @@ pub(super) async fn run<H, F, E>(
     let Some(acceptor) = &server.tls else {
         return http(&server, stream, Peer { address, client_certificate: false }, clock).await;
     };
-    let handshake = handshake(acceptor, stream, &clock, &server.events);
-    let Some(stream) = server.stop.run_until_cancelled(handshake).await.flatten() else { return };
+    let opened = Instant::now();
+    let shaken = tokio::select! {
+        shaken = handshake(acceptor, stream, &clock, &server.events) => shaken,
+        () = stops(&server.stop, opened) => None,
+    };
+    let Some(stream) = shaken else { return };
     let client_certificate = stream.get_ref().1.peer_certificates().is_some();
     http(&server, stream, Peer { address, client_certificate }, clock).await;
 }

@@ -93,7 +93,7 @@ async fn finished<E: Fn(ConnectionEvent)>(work: Work, events: &E) -> Response<Fu
 
 /// The grace period ended first. Whoever still hears it may come again.
 fn dropped() -> Response<Full<Bytes>> {
-    let mut response = closing(status(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"shutting_down"}"#));
+    let mut response = closing(status(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable"}"#));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

@@ -6,7 +6,7 @@ mod secrets;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Answered, ready_to_confirm};
+use crate::bridge::{Answered, free_port, ready_to_confirm};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::stream::{self, Event, Events, Random, Stream, check_answer, check_nothing_is_lost};
@@ -29,6 +29,29 @@ fn stream_of(daemon: &Daemon, random: &mut Random) -> (Events, Vec<Event>) {
 
 fn answered(account: &[(Event, Option<Answered>)]) -> impl Iterator<Item = (&Event, &Answered)> {
     account.iter().filter_map(|(event, answered)| Some((event, answered.as_ref()?)))
+}
+
+/// A log that nobody takes, on a full disk say, must not cost the thread that tells what became of records.
+#[test]
+fn goes_on_when_its_log_cannot_be_written() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let settings = Settings { ack_timeout: Duration::from_secs(2), ..Settings::default() };
+    let mut daemon = Daemon::launch_unheard(&nobody, settings);
+    let client = daemon.client();
+    for number in 0..3 {
+        let webhook = ready_to_confirm(&daemon.config, number);
+        eventually(LIMIT, || match client.post("sg-main", &webhook) {
+            Exchange::Answered(answered) if answered.status == 503 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+    // Each record's fate was told: nothing is held any more.
+    eventually(LIMIT, || match client.admin("/metrics") {
+        Exchange::Answered(answered) if answered.text.contains("\npaybridge_ingress_in_flight_bytes 0\n") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0));
 }
 
 #[test]

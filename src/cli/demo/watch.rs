@@ -54,7 +54,9 @@ impl Watch {
                     let message = messages.get(&record.topic).copied();
                     let decoded = decode(*record, message, &DESCRIPTORS);
                     show::record(&decoded);
-                    tally.seen(&decoded.topic, decoded.event_id.as_deref().unwrap_or_default());
+                    if decoded.message.is_some() {
+                        tally.seen(&decoded.topic, decoded.event_id.as_deref().unwrap_or_default());
+                    }
                 }
             }
             Ok(())

@@ -134,7 +134,8 @@ fn next_action(text: Option<&str>) -> NextAction {
     }
 }
 
-/// The operations of all four lists, payouts first; one id stands once, as version 2 has it where both versions are given.
+/// The operations of all four lists, payouts first; one id of a kind stands once, as version 2 has it where both versions
+/// are given.
 fn operations(session: &Object<'_>) -> Result<Vec<Operation>, Wrong> {
     let lists = [
         ("payout_list", OperationKind::Payout, "payout_details"),
@@ -146,7 +147,7 @@ fn operations(session: &Object<'_>) -> Result<Vec<Operation>, Wrong> {
     let mut known = HashSet::new();
     for (list, kind, instrument_field) in lists {
         for operation in session.list(list, |object| operation(object, kind, instrument_field))? {
-            if known.insert(operation.id.clone()) {
+            if known.insert((operation.kind, operation.id.clone())) {
                 all.push(operation);
             }
         }

@@ -86,6 +86,16 @@ impl Daemon {
         Self::run(&configuration(bootstrap, settings))
     }
 
+    /// A daemon that may never become ready, and whose log cannot be written.
+    pub fn launch_unheard(bootstrap: &str, settings: Settings) -> Self {
+        let mut daemon = Self::run(&configuration(bootstrap, settings));
+        daemon.process.kill().unwrap();
+        daemon.process.wait().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        daemon.process = spawn_with(&daemon.folder, full);
+        daemon
+    }
+
     /// A daemon with this configuration file.
     pub fn run(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -212,7 +222,10 @@ pub fn program() -> Command {
 }
 
 fn spawn(folder: &TempDir) -> Child {
-    let log = File::options().create(true).append(true).open(log_file(folder)).unwrap();
+    spawn_with(folder, File::options().create(true).append(true).open(log_file(folder)).unwrap())
+}
+
+fn spawn_with(folder: &TempDir, log: File) -> Child {
     program()
         .args(["run", "--config"])
         .arg(folder.path().join("paybridge.toml"))
