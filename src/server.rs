@@ -151,8 +151,7 @@ pub async fn serve<H, F, E>(
         () = stop.cancelled() => {}
         () = accept_all(&listener, &server) => {}
     }
-    take_backlog(&listener, &server).await;
-    drop(listener);
+    take_backlog(listener, &server);
     work.close();
     match timeout(grace, work.wait()).await {
         Ok(()) => info!("all connections finished"),
@@ -191,21 +190,20 @@ where
     }
 }
 
-/// Takes what the kernel has connected already: closing the listener would reset it, request and all.
-async fn take_backlog<H, F, E>(listener: &TcpListener, server: &Arc<Server<H, E>>)
+/// Takes what the kernel has connected already, and closes the listener, which would reset it, request and all. The kernel
+/// itself is asked: the runtime may not have heard of the last ones yet. What connects between its last answer and the
+/// close, within microseconds, is reset all the same.
+fn take_backlog<H, F, E>(listener: TcpListener, server: &Arc<Server<H, E>>)
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
 {
+    let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG_MAX {
-        tokio::select! {
-            biased;
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => take(server, stream, address),
-                Err(_) => return,
-            },
-            () = std::future::ready(()) => return,
+        let Ok((stream, address)) = listener.accept() else { return };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            take(server, stream, address);
         }
     }
 }

@@ -4,6 +4,7 @@ mod daemon;
 mod misuse;
 mod secrets;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bridge::{Answered, free_port, ready_to_confirm};
@@ -14,6 +15,8 @@ use daemon::{Daemon, Exchange, Settings};
 
 /// How long the daemon may take to do something that has no promised time.
 const LIMIT: Duration = Duration::from_mins(1);
+/// Connections that are made just while the listener is closed, of all that are made then.
+const RESETS_MAX: usize = 1;
 /// Webhooks at once.
 const AT_ONCE: usize = 8;
 
@@ -63,9 +66,15 @@ fn sigterm_during_a_stream_ends_the_daemon_in_order_and_in_time() {
     let mut daemon = Daemon::start(kafka, settings);
     let (events, stream) = stream_of(&daemon, &mut random);
     let client = daemon.client();
+    let resets = AtomicUsize::new(0);
     let post = |event: &Event| match client.post(&event.source, &event.webhook) {
         Exchange::Answered(answered) => Some(answered),
         Exchange::Refused => None,
+        // The kernel connects on its own; what it connects in the microseconds in which the listener is closed, it resets.
+        Exchange::Broken(error) if resets.fetch_add(1, Ordering::Relaxed) < RESETS_MAX => {
+            eprintln!("reset: {error}");
+            None
+        }
         Exchange::Broken(error) => panic!("neither answered nor refused: {error}"),
     };
     let strike_at = 50 + random.below(100);
