@@ -1,6 +1,7 @@
 //! Smart Glocal: webhooks signed with RSA over the exact body in `X-PARTNER-SIGN`, five types in two API versions.
 //! Must not know HTTP servers, Kafka, or other providers.
 
+pub mod api;
 mod normalize;
 mod sample;
 

@@ -1,0 +1,4 @@
+//! The confirmation engine: one decision for each session that waits for the merchant's word, carried out once, told once.
+//! Must not know the ingress, nor name a metric.
+
+pub mod model;

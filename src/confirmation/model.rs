@@ -1,0 +1,163 @@
+//! What the engine knows of a session, between its `ready_to_confirm` and its end.
+//! Pure: no clock, no input or output; must not know how it is stored or what happens next.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::message::confirmation::v1;
+
+/// One session of one source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    /// The configured source's name.
+    pub source: Arc<str>,
+    /// The provider's id of the session.
+    pub session_id: Arc<str>,
+}
+
+/// As the ledger's key has it: a source's name holds no slash.
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.source, self.session_id)
+    }
+}
+
+/// What is done with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Its operations go on.
+    Confirm,
+    /// It ends without them.
+    Cancel,
+}
+
+/// What the ledger remembers of a session that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Decisions that wait for their session; at least one.
+    Early(Vec<EarlyDecision>),
+    /// Opened, not decided.
+    Awaiting(Box<Opening>),
+    /// Decided, not ended.
+    Decided(Box<Decided>),
+}
+
+/// A decision of another team, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be done.
+    pub action: Action,
+    /// Who decided.
+    pub decided_by: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Its identity; empty: none.
+    pub decision_id: String,
+    /// Offset of its record in its partition.
+    pub offset: i64,
+}
+
+/// A decision that came before its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlyDecision {
+    /// The decision.
+    pub decision: Decision,
+    /// When it was read.
+    pub read_at: Timestamp,
+}
+
+/// What the `ready_to_confirm` said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Its event id.
+    pub ready_event_id: String,
+    /// When the bridge received it.
+    pub received_at: Timestamp,
+    /// When the window began: the earlier of that and the session's `updated_at`.
+    pub window_began_at: Timestamp,
+    /// The session's operations.
+    pub operations: Vec<v1::Operation>,
+    /// Whether nobody is called.
+    pub dry_run: bool,
+}
+
+/// What decided, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decider {
+    /// Which kind.
+    pub kind: v1::DeciderKind,
+    /// The rule's name, or who decided; else empty.
+    pub name: String,
+    /// The decision's identity; else empty.
+    pub decision_id: String,
+    /// The decision's reason; else empty.
+    pub reason: String,
+}
+
+/// A session that is decided and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What opened it.
+    pub opening: Opening,
+    /// What is done; never changes.
+    pub action: Action,
+    /// What decided.
+    pub decider: Decider,
+    /// When.
+    pub decided_at: Timestamp,
+    /// Number of the idempotency key used last, or about to be; 0: none.
+    pub key_number: u32,
+    /// Calls of the action that were made or are about to be.
+    pub attempts: u32,
+    /// Answers with an unknown code: how many, and since when.
+    pub unknown_codes: Option<(u32, Timestamp)>,
+    /// Whether the action was tried after the window's end.
+    pub tried_after_window: bool,
+}
+
+/// What the ledger remembers of a session that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// When it ended.
+    pub done_at: Timestamp,
+    /// How.
+    pub result: v1::Result,
+    /// Event id of the `ready_to_confirm`.
+    pub ready_event_id: String,
+    /// Identity of the decision that counted; else empty.
+    pub decision_id: String,
+}
+
+/// How a session ended, for the outcome event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What opened it.
+    pub opening: Opening,
+    /// What was decided, by what, and when; nothing where it ended before.
+    pub decided: Option<(Action, Decider, Timestamp)>,
+    /// What came of it.
+    pub result: v1::Result,
+    /// The provider's code and description of a refusal.
+    pub refusal: Option<Refusal>,
+    /// Calls of the action that were made or were about to be.
+    pub attempts: u32,
+    /// When the provider's answer or last word came in.
+    pub answered_at: Option<Timestamp>,
+    /// When the outcome was known.
+    pub known_at: Timestamp,
+    /// Seconds left of the window then; negative after its end.
+    pub remaining_seconds: i64,
+    /// Whether the provider itself told how it ended.
+    pub verified: bool,
+}
+
+/// A refusal in the provider's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: String,
+    /// The description.
+    pub description: String,
+}
