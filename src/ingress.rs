@@ -48,7 +48,7 @@ pub struct Bounds {
 /// Everything that a webhook needs on its way.
 pub struct Ingress {
     /// The sources.
-    pub sources: Sources,
+    pub sources: Arc<Sources>,
     /// Sends their records.
     pub sending: Sending,
     /// The bounds of one request.

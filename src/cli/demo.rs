@@ -66,7 +66,7 @@ pub async fn demo(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     show::cluster(&cluster);
     let stage = Stage::prepare(&cluster, ingress.local_addr()?, admin.local_addr()?)?;
     cluster.make_topics(&stage.config).await?;
-    let bridge = Bridge::start(&stage.config, Listeners { ingress, admin });
+    let bridge = Bridge::start(&stage.config, Listeners { ingress: Some(ingress), admin });
     bridge.await_ready().await?;
 
     let tally = Arc::new(Tally::default());

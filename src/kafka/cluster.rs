@@ -117,6 +117,16 @@ impl Cluster {
         Ok(seen)
     }
 
+    /// Which of `topics` Kafka does not have, or does not show to this principal. Blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub fn missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, Trouble> {
+        let metadata = self.metadata(None, deadline)?;
+        let has = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name && topic.error().is_none());
+        Ok(topics.iter().filter(|name| !has(name)).cloned().collect())
+    }
+
     /// The first offset and the end of a partition, as the client's isolation level sees them. Blocks.
     ///
     /// # Errors

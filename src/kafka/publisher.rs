@@ -133,16 +133,6 @@ impl Publisher {
         let _open = has_producer_id.wait_for(|has| *has).await.is_ok();
     }
 
-    /// Which of `topics` Kafka does not have. Blocks at most `within`.
-    ///
-    /// # Errors
-    /// Kafka does not answer.
-    pub fn missing_topics(&self, topics: &[String], within: Duration) -> Result<Vec<String>, KafkaError> {
-        let metadata = self.producer.load().client().fetch_metadata(None, within)?;
-        let has = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name && topic.error().is_none());
-        Ok(topics.iter().filter(|name| !has(name)).cloned().collect())
-    }
-
     /// Rebuilds the producer after each fatal error; never ends by itself.
     ///
     /// # Errors

@@ -1,0 +1,214 @@
+//! The ingress as a part of the daemon: its sources, its producer and its server, and how they end.
+//! Must not know the other parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::Request;
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
+use crate::admin::Readiness;
+use crate::config::{ClientSide, Config, DedupMode};
+use crate::ingress::answer::OUTCOMES;
+use crate::ingress::budget::Budget;
+use crate::ingress::sending::Sending;
+use crate::ingress::source::Sources;
+use crate::ingress::window::Window;
+use crate::ingress::{Bounds, Ingress};
+use crate::kafka::publisher::{Publisher, Settings};
+use crate::kafka::{client, topics};
+use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
+use crate::server::{self, ConnectionEvent, Limits, Peer, forwarded};
+
+/// How long before the ack timeout librdkafka gives a record up, so that its fate is mostly known when the answer is due.
+const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
+/// What the grace period leaves at its end for the last delivery reports, and for ending the producer.
+const FLUSH_RESERVE: Duration = Duration::from_secs(2);
+
+/// The part that takes webhooks.
+pub struct Webhooks {
+    ingress: Arc<Ingress>,
+    limits: Limits,
+    trusted_proxies: Arc<[IpNet]>,
+    grace: Duration,
+}
+
+impl Webhooks {
+    /// Makes its parts; nothing runs yet but the producer, which connects. Once `stop` is cancelled, requests are answered
+    /// 503 and no more connections are taken.
+    ///
+    /// # Errors
+    /// librdkafka refuses a property.
+    pub fn new(
+        config: &Config,
+        sources: Arc<Sources>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let limits = Limits {
+            connections_max: config.ingress.connections_max,
+            head_bytes_max: 16 * 1024, // signatures and proxies' headers take a tenth of it
+            headers_max: 100,
+            streams_max: 128,
+            header_read_timeout: config.ingress.header_read_timeout(),
+            keep_alive_timeout: config.ingress.keep_alive_timeout(),
+        };
+        let publisher = Arc::new(publisher(config, &metrics)?);
+        let ingress = Arc::new(ingress(config, sources, publisher, metrics, stop));
+        let trusted_proxies = config.ingress.trusted_proxies.clone().into();
+        Ok(Self { ingress, limits, trusted_proxies, grace: grace_without(config, FLUSH_RESERVE, 2) })
+    }
+
+    /// Starts its tasks.
+    pub fn start(
+        &self,
+        tasks: &mut JoinSet<&'static str>,
+        listener: TcpListener,
+        tls: Option<server::tls::Acceptor>,
+        readiness: &Readiness,
+    ) {
+        let publisher = || Arc::clone(&self.ingress.sending.publisher);
+        tasks.spawn(named(WEBHOOK_SERVER, self.serve(listener, tls)));
+        tasks.spawn(named("dedup window", show_window(Arc::clone(&self.ingress))));
+        tasks.spawn(named("Kafka producer", keep_producer(publisher())));
+        tasks.spawn(named("producer id", await_producer_id(publisher(), readiness.clone())));
+    }
+
+    /// Waits for the last delivery reports, until the deadline.
+    pub async fn flush(&self, deadline: Instant) {
+        if self.ingress.sending.publisher.drain(deadline).await {
+            tracing::info!("every record is acknowledged or given up");
+        } else {
+            tracing::warn!(
+                "records were still in flight at the end of the grace period; their webhooks were not answered 200"
+            );
+        }
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<server::tls::Acceptor>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (ingress, trusted_proxies) = (Arc::clone(&self.ingress), Arc::clone(&self.trusted_proxies));
+        let (limits, grace, stop) = (self.limits.clone(), self.grace, self.ingress.stopping.clone());
+        let connections = ingress.metrics.connections.clone();
+        let counters = Arc::new(ingress.metrics.connection_events(&CONNECTION_EVENTS));
+        let events = move |event| match event {
+            ConnectionEvent::Closed => connections.decrement(1.0),
+            other => {
+                if other == ConnectionEvent::Accepted {
+                    connections.increment(1.0);
+                }
+                metrics::count(&counters, event_label(other));
+            }
+        };
+        let handler = move |request: Request<Incoming>, peer: Peer| {
+            let (ingress, trusted) = (Arc::clone(&ingress), Arc::clone(&trusted_proxies));
+            async move {
+                let client = forwarded::client_address(peer.address.ip(), request.headers(), &trusted);
+                ingress.take(request, client).await.response()
+            }
+        };
+        server::serve(listener, tls, limits, handler, events, stop, grace)
+    }
+}
+
+async fn keep_producer(publisher: Arc<Publisher>) {
+    if let Err(error) = publisher.keep_alive().await {
+        tracing::error!(%error, "the producer cannot be rebuilt");
+    }
+}
+
+/// Sets its latch, and then only waits.
+async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
+    publisher.has_producer_id().await;
+    readiness.producer_id.cancel();
+    tracing::info!("the producer has its id");
+    std::future::pending::<()>().await;
+}
+
+async fn show_window(ingress: Arc<Ingress>) {
+    let mut ticks = upkeep_ticks();
+    loop {
+        ticks.tick().await;
+        ingress.show_window();
+    }
+}
+
+fn publisher(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Publisher> {
+    let in_flight_bytes_max = usize::try_from(config.ingress.in_flight_bytes_max)?;
+    let settings = Settings {
+        client: client::base(&config.kafka, ClientSide::Ingress)?,
+        record_bytes_max: config.ingress.record_bytes_max(),
+        // The budget stops webhooks first; the queue's own bound is the second line.
+        queue_bytes_max: in_flight_bytes_max.saturating_mul(2),
+        message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
+    };
+    let names: Vec<String> = topics::needed(config).into_iter().map(|topic| topic.name).collect();
+    Publisher::start(settings, &names, Arc::clone(metrics))
+        .context("the Kafka producer cannot be made: see [kafka.properties]")
+}
+
+fn ingress(
+    config: &Config,
+    sources: Arc<Sources>,
+    publisher: Arc<Publisher>,
+    metrics: Arc<Metrics>,
+    stopping: CancellationToken,
+) -> Ingress {
+    let window = || Window::new(config.dedup.window(), config.dedup.entries_max, std::time::Instant::now());
+    Ingress {
+        sources,
+        sending: Sending {
+            publisher,
+            window: match config.dedup.mode {
+                DedupMode::Local => Some(Arc::new(window())),
+                DedupMode::Off => None,
+            },
+            budget: Budget::new(config.ingress.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
+            duration: metrics.publish.clone(),
+        },
+        bounds: Bounds {
+            body_bytes_max: config.ingress.body_bytes_max,
+            body_read_timeout: config.ingress.body_read_timeout(),
+            ack_timeout: config.ingress.ack_timeout(),
+        },
+        unknown: metrics.source(UNKNOWN_SOURCE, &OUTCOMES),
+        metrics,
+        stopping,
+    }
+}
+
+/// Every `event` of a connection that is counted.
+const CONNECTION_EVENTS: [&str; 8] = [
+    "accepted",
+    "refused",
+    "accept_failed",
+    "tls_failed",
+    "head_timed_out",
+    "idle_timed_out",
+    "malformed",
+    "handler_panicked",
+];
+
+fn event_label(event: ConnectionEvent) -> &'static str {
+    match event {
+        ConnectionEvent::Accepted => "accepted",
+        ConnectionEvent::Refused => "refused",
+        ConnectionEvent::AcceptFailed => "accept_failed",
+        ConnectionEvent::TlsFailed => "tls_failed",
+        ConnectionEvent::HeadTimedOut => "head_timed_out",
+        ConnectionEvent::IdleTimedOut => "idle_timed_out",
+        ConnectionEvent::Malformed => "malformed",
+        ConnectionEvent::HandlerPanicked => "handler_panicked",
+        ConnectionEvent::Closed => "closed",
+    }
+}
