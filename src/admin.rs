@@ -18,6 +18,8 @@ pub struct Readiness {
     pub metadata: CancellationToken,
     /// The idempotent producer has its id.
     pub producer_id: CancellationToken,
+    /// The confirmation engine's producer can begin transactions.
+    pub transactions: CancellationToken,
     /// The daemon is about to stop.
     pub draining: CancellationToken,
 }
@@ -34,6 +36,9 @@ impl Readiness {
         }
         if !self.producer_id.is_cancelled() {
             missing.push("producer id");
+        }
+        if !self.transactions.is_cancelled() {
+            missing.push("transactions");
         }
         missing
     }
@@ -83,8 +88,10 @@ mod tests {
         let readiness = Readiness::default();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);
         readiness.metadata.cancel();
-        assert_eq!(readiness.missing(), ["producer id"]);
+        assert_eq!(readiness.missing(), ["producer id", "transactions"]);
         readiness.producer_id.cancel();
+        assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);
+        readiness.transactions.cancel();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 200);
         readiness.draining.cancel();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);

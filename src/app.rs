@@ -25,16 +25,19 @@ use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
 use crate::server::{self, Limits, Peer};
 use keys::Watch;
+use readiness::Needed;
 use webhooks::Webhooks;
 
 /// How often histograms are tidied and gauges of the dedup window are set.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long admin requests may take to finish.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
-/// What the grace period leaves at its end for ending the producer: half a second where records are left.
+/// What the grace period leaves at its end for the last delivery reports, and for ending the producer.
+const FLUSH_RESERVE: Duration = Duration::from_secs(2);
+/// What it leaves for ending the producer: half a second where records are left.
 const PRODUCER_END_RESERVE: Duration = Duration::from_secs(1);
 
-/// What each part's task is called.
+/// What the parts' tasks are called that end in order.
 const WEBHOOK_SERVER: &str = "webhook server";
 
 /// The sockets that the daemon serves; bound by the caller, so that tests can use port 0.
@@ -65,15 +68,19 @@ impl Listeners {
 /// # Errors
 /// A part cannot be made, or one ended by itself.
 pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
-    if !config.ingress.enabled && !config.confirmation.enabled {
-        bail!("ingress.enabled and confirmation.enabled are both false: nothing to run");
+    if config.confirmation.enabled {
+        bail!("confirmation.enabled = true is not in this version: set it to false");
+    }
+    if !config.ingress.enabled {
+        bail!("ingress.enabled is false and there is no other part in this version: nothing to run");
     }
     let metrics = Metrics::new().context("metrics")?;
     let loaded = keys::load(&config).map_err(|problems| anyhow!(joined(problems)))?;
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
     let sources = Arc::new(Sources::new(&config, loaded.sources, &metrics));
-    let watch = Watch::new(&config, &sources, loaded.files, Arc::clone(&metrics)).with_certificate(certificate);
+    let watch = Watch::new(&config, &sources, &loaded.apis, loaded.files, Arc::clone(&metrics));
+    let watch = watch.with_certificate(certificate);
     let readiness = Readiness::default();
     let ends = Ends::default();
 
@@ -87,12 +94,14 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
         readiness.producer_id.cancel();
         None
     };
+    readiness.transactions.cancel();
     let admin = serve_admin(listeners.admin, readiness.clone(), Arc::clone(&metrics), ends.admin.clone());
     tasks.spawn(named("admin server", admin));
     tasks.spawn(named("key watch", watch.run()));
     tasks.spawn(named("metrics upkeep", upkeep(Arc::clone(&metrics))));
     let look = client::base(&config.kafka, ClientSide::Common)?;
-    let topics = readiness::find_topics(topics::needed(&config), look, readiness.clone(), Arc::clone(&metrics));
+    let needed = Needed { topics: topics::needed(&config), equal: topics::equal_counts(&config) };
+    let topics = readiness::find_topics(needed, look, readiness.clone(), Arc::clone(&metrics));
     tasks.spawn(named("topics", topics));
 
     tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");

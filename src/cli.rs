@@ -2,6 +2,7 @@
 //! Must not hold what a command does beyond talking to its user.
 
 pub mod check;
+pub mod decide;
 pub mod demo;
 pub mod run;
 pub mod send;
@@ -60,6 +61,9 @@ enum Command {
     /// Print decoded events as they arrive, one JSON object a line.
     #[command(after_help = tail::EXAMPLE)]
     Tail(tail::Options),
+    /// Put a decision on a session that waits on the decision topic, and wait for what becomes of it.
+    #[command(after_help = decide::EXAMPLE)]
+    Decide(decide::Options),
 }
 
 /// Where the configuration is.
@@ -139,6 +143,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
             Command::Check(options) => check::run(&options, environment).await,
             Command::Topics(options) => topics::run(&options, environment).await,
             Command::Tail(options) => tail::run(options, environment).await,
+            Command::Decide(options) => decide::run(options, environment).await,
         }
     });
     // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.

@@ -2,6 +2,7 @@
 //! The only place that reads files and the environment. Must not know any provider's keys.
 
 mod address;
+mod confirmation;
 mod daemon;
 mod events;
 pub mod files;
@@ -25,13 +26,14 @@ use std::sync::Arc;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+pub use confirmation::{AtDeadline, Confirmation, LAST_WORD_S, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
-pub use events::{Confirmation, Dedup, DedupMode, Evidence, EvidenceKeep, Quarantine, Spool};
+pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, Quarantine, Spool};
 pub use ingress::{Ingress, IngressTls};
 pub use kafka::properties::Properties;
 pub use kafka::{ClientSide, Kafka, KafkaSide};
 pub use names::{SourceName, TopicPrefix};
-pub use problem::{ConfigErrors, Problem};
+pub use problem::{ConfigErrors, Problem, suggestion};
 pub use source::{OnUnverified, SourceConfig};
 
 use layers::Layers;
@@ -132,7 +134,7 @@ impl Config {
             evidence: reader.section("evidence"),
             shutdown: reader.section("shutdown"),
             log: reader.section("log"),
-            confirmation: reader.section_of_a_later_version("confirmation"),
+            confirmation: reader.section("confirmation"),
         };
         reader.refuse_the_rest();
         reader.check(&config);
@@ -230,6 +232,12 @@ impl Reader {
             problems.extend(config.admin.check(config.ingress.listen));
         }
         problems.extend(config.kafka.check());
+        if sound("confirmation") {
+            problems.extend(config.confirmation.check());
+        }
+        if sound("confirmation") && sound("sources") {
+            problems.extend(config.confirmation.check_sources(&config.sources));
+        }
         problems.extend(shared_paths(&config.sources));
         let problems = problems.into_iter().map(|problem| self.with_origin(problem)).collect::<Vec<_>>();
         self.layers.problems.extend(problems);

@@ -1,4 +1,13 @@
 //! The confirmation engine: one decision for each session that waits for the merchant's word, carried out once, told once.
 //! Must not know the ingress, nor name a metric.
 
+pub mod calls;
+pub mod clock;
+pub mod done;
+pub mod inputs;
+pub mod ledger;
 pub mod model;
+pub mod records;
+pub mod rules;
+#[cfg(test)]
+pub mod strategies;

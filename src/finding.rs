@@ -84,12 +84,26 @@ codes! {
     KafkaPropertiesUnusable = "kafka-properties-unusable", Error, "correct [kafka.properties]; librdkafka's CONFIGURATION.md tells what it takes";
     /// No source of webhooks is configured.
     NoSources = "no-sources", Warning, "add a [sources.NAME] table for each provider's webhooks";
+    /// Calls to a provider go unencrypted to another machine.
+    ApiUnencrypted = "api-unencrypted", Warning, "begin api.base_url with https://";
     /// Redeliveries are published again.
     DedupOff = "dedup-off", Warning, "set dedup.mode to \"local\", unless every subscriber drops duplicates by event_id itself";
     /// The dedup window holds less than an event a second.
     DedupEntriesFew = "dedup-entries-few", Warning, "raise dedup.entries_max to the number of events that come in dedup.window_s";
     /// Topics with fewer than three replicas do not outlive a broker, or do not take records without it.
     ReplicationLow = "replication-low", Warning, "set kafka.replication_factor to 3 wherever an event must not be lost";
+    /// A rule of `[[confirmation.rules]]` does not compile, or names what is not there.
+    RuleUnusable = "rule-unusable", Error, "correct the rule";
+    /// A rule fails on a session with every field: it would hold such sessions.
+    RuleFails = "rule-fails", Warning, "test with has() what may be absent, and compare what is of one kind";
+    /// A confirm rule stands before a cancel rule.
+    RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can be right for both";
+    /// What the rules say of a sample session.
+    RulesTried = "rules-tried", Info, "nothing, if that is what you want";
+    /// Calls that move money go over a network without TLS.
+    ApiWithoutTls = "api-without-tls", Warning, "use https://, unless this is a trial";
+    /// The engine decides and tells, and calls nobody.
+    DryRun = "dry-run", Warning, "give it a kafka.topic_prefix of its own, so that nobody takes its outcomes for real ones";
 
     /// No broker answers.
     KafkaUnreachable = "kafka-unreachable", Error, "correct kafka.bootstrap_servers, and see that the network lets this host through to every broker";
@@ -112,6 +126,8 @@ codes! {
     TopicPartitionsFew = "topic-partitions-few", Error, "set kafka.partitions to what the topics have, or make them anew: adding partitions moves keys";
     /// More partitions than configured.
     TopicPartitionsMany = "topic-partitions-many", Warning, "set kafka.partitions to what the topics have; if the topic was grown while in use, keys have moved and order across that moment is lost";
+    /// Topics that the confirmation engine reads side by side differ in their number of partitions.
+    TopicPartitionsUnequal = "topic-partitions-unequal", Error, "make them anew with the same number, or leave confirmation.enabled at false: a session's records would be in different partitions";
     /// Fewer replicas than configured.
     TopicReplicasFew = "topic-replicas-few", Error, "add replicas with kafka-reassign-partitions, or lower kafka.replication_factor";
     /// Replicas have fallen behind or are down.
@@ -134,6 +150,10 @@ codes! {
     RetentionShort = "retention-short", Warning, "raise the topic's retention.ms, unless every subscriber is sure to have read by then";
     /// Records are removed when a partition grows, however young they are.
     RetentionBySize = "retention-by-size", Warning, "set the topic's retention.bytes to -1, or be sure that it holds the days you count on";
+    /// A compacted topic keeps entries that newer ones have replaced for long: all of them are read at every take-over.
+    CompactionLate = "compaction-late", Warning, "set the topic's segment.ms and max.compaction.lag.ms as `paybridge topics` lists them";
+    /// A compacted topic removes tombstones soon: a slow reader may miss one, and remember what is forgotten.
+    TombstonesShort = "tombstones-short", Warning, "raise the topic's delete.retention.ms to a day";
 
     /// The principal may not write to a topic.
     WriteNotAuthorized = "write-not-authorized", Error, "allow the principal Write on the topic";

@@ -18,8 +18,10 @@
 //! - [`ingress`] knows no provider, and the confirmation engine to come will not know it, nor it the engine.
 //! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers.
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
+//! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.
 //! - [`config`] alone reads files and the environment; [`metrics`] alone names metrics.
 //! - [`app`] alone starts long-lived tasks, and the first of them to end ends the process.
+//! - [`simulator`] plays a provider's session API, for the demonstration and the tests: nothing else may lean on it.
 //! - [`cli`] talks to people; what a command does stands elsewhere.
 
 pub mod admin;
@@ -28,9 +30,11 @@ pub mod cli;
 pub mod config;
 pub mod confirmation;
 pub mod finding;
+pub mod https;
 pub mod ingress;
 pub mod kafka;
 pub mod message;
 pub mod metrics;
 pub mod provider;
 pub mod server;
+pub mod simulator;

@@ -18,6 +18,16 @@ pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(bytes).unwrap_or_default()
 });
 
+/// The first second that protobuf's timestamps have: the beginning of year 1.
+const FIRST_SECOND: i64 = -62_135_596_800;
+
+/// The instant that a timestamp of protobuf means; none where protobuf has no such timestamp, or it is out of range here
+/// (after 9999-12-30T22:00:00Z).
+pub fn instant(timestamp: &prost_types::Timestamp) -> Option<jiff::Timestamp> {
+    let sound = timestamp.seconds >= FIRST_SECOND && (0..1_000_000_000).contains(&timestamp.nanos);
+    if sound { jiff::Timestamp::new(timestamp.seconds, timestamp.nanos).ok() } else { None }
+}
+
 /// A wall-clock instant as protobuf has it.
 pub fn timestamp(instant: jiff::Timestamp) -> prost_types::Timestamp {
     let nanos = instant.subsec_nanosecond();
@@ -27,4 +37,35 @@ pub fn timestamp(instant: jiff::Timestamp) -> prost_types::Timestamp {
         _ => (instant.as_second() - 1, nanos + 1_000_000_000),
     };
     prost_types::Timestamp { seconds, nanos }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_those_that_protobuf_and_we_both_have() {
+        let of =
+            |seconds, nanos| instant(&prost_types::Timestamp { seconds, nanos }).map(|instant| instant.to_string());
+        for (seconds, nanos, expected) in [
+            (0, -1, None),
+            (0, 1_000_000_000, None),
+            (FIRST_SECOND - 1, 0, None),
+            (i64::MIN, 0, None),
+            (i64::MAX, 0, None),
+            (0, 1_000, Some("1970-01-01T00:00:00.000001Z")),
+            (-1, 500_000_000, Some("1969-12-31T23:59:59.5Z")),
+            (FIRST_SECOND, 0, Some("0001-01-01T00:00:00Z")),
+        ] {
+            assert_eq!(of(seconds, nanos).as_deref(), expected, "{seconds} {nanos}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_means_the_instant_it_was_made_of() {
+        for text in ["1969-12-31T23:59:59.25Z", "1970-01-01T00:00:00Z", "2026-02-03T04:05:06.789Z"] {
+            let whole: jiff::Timestamp = text.parse().unwrap();
+            assert_eq!(instant(&timestamp(whole)), Some(whole));
+        }
+    }
 }

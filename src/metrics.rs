@@ -1,7 +1,9 @@
 //! The daemon's metrics: the only place that names them. Handles are made once, so recording is an atomic operation.
 //! Must not know what is measured beyond its labels, which come from closed sets.
 
+mod calls;
 pub mod catalogue;
+mod confirmation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +14,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::message::event::v1::QuarantineReason;
 use crate::provider::{KeyId, Unverified};
+pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, Kind, METRICS};
+
+pub use confirmation::{Alert, ConfirmationMetrics, Held, TransactionEnd};
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";
@@ -124,6 +129,11 @@ impl Metrics {
         metrics::with_local_recorder(&*self.recorder, || {
             labelled(events, |event| counter!(catalogue::CONNECTION_EVENTS, "event" => event))
         })
+    }
+
+    /// The metrics of the confirmation engine, zeroed; `rules` are the names of all its rules.
+    pub fn confirmation(&self, rules: &[String]) -> ConfirmationMetrics {
+        metrics::with_local_recorder(&*self.recorder, || ConfirmationMetrics::new(rules))
     }
 
     /// Counters of key files taken into use, and of unusable ones.
@@ -252,6 +262,9 @@ fn quarantine_label(reason: QuarantineReason) -> &'static str {
         QuarantineReason::TooLarge => "too_large",
         QuarantineReason::Unauthentic => "unauthentic",
         QuarantineReason::UnverifiedKept => "unverified_kept",
+        // The confirmation engine's, which counts them itself.
+        QuarantineReason::UndecodableRecord => "undecodable_record",
+        QuarantineReason::MisroutedDecision => "misrouted_decision",
     }
 }
 

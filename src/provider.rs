@@ -22,6 +22,7 @@ use jiff::Timestamp;
 pub use event::{Content, Encoded, EventIds, EventType, Normalized, Payload, Undecodable};
 pub use event_id::EventId;
 pub use keys::{KeyFileError, KeyFiles};
+pub use smart_glocal::api::SessionApi;
 pub use webhook::{AuthenticWebhook, KeyId, Proof, RawWebhook, Rejected, Unverified};
 
 use crate::config::section::{Section, SectionError};
@@ -60,6 +61,14 @@ pub trait Provider: Sync {
     /// Which setting or key file cannot be used, and why.
     fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError>;
 
+    /// How sessions of such a source are confirmed or cancelled, where its settings say so; most providers have none to.
+    ///
+    /// # Errors
+    /// Which setting or key file cannot be used, and why.
+    fn session_api(&self, _section: &Section, _files: &dyn KeyFiles) -> Result<Option<SessionApi>, ConfigureError> {
+        Ok(None)
+    }
+
     /// Makes a sender of sample webhooks for such a source: for trying, staging and demonstration.
     /// `signing_key` is needed where the settings hold only the public half.
     ///
@@ -71,6 +80,22 @@ pub trait Provider: Sync {
         files: &dyn KeyFiles,
         signing_key: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError>;
+
+    /// Where the sessions of a source with these settings are confirmed or cancelled.
+    fn api_address(&self, _section: &Section) -> ApiAddress {
+        ApiAddress::None
+    }
+}
+
+/// Where sessions that wait for the merchant's word are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiAddress {
+    /// Nowhere: the provider never asks.
+    None,
+    /// The provider asks, and the settings do not say where to answer.
+    NotConfigured,
+    /// At this address; empty when the settings are wrong, of which [`Provider::configure`] tells more.
+    At(String),
 }
 
 /// One configured source of webhooks: a provider's rules with this user's keys.

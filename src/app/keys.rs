@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::files::FileReader;
 use crate::config::{Config, IngressTls, SourceConfig, SourceName};
 use crate::ingress::source::{Configured, RunningSource, Sources};
 use crate::metrics::{KeyReloads, Metrics};
-use crate::provider::{self, ConfigureError, KeyFiles, Source};
+use crate::provider::{self, ConfigureError, KeyFiles, Provider, SessionApi, Source};
 use crate::server::tls::{self, Acceptor, TlsError};
 
 /// A changed key file is in force within 10 s, the time to read and parse it included.
@@ -31,8 +32,20 @@ pub struct SourceProblem {
 pub struct Loaded {
     /// The sources.
     pub sources: BTreeMap<SourceName, Configured>,
+    /// How sessions are confirmed or cancelled, for the sources that say so, by their names. The watch exchanges what is in
+    /// here when a key file changes.
+    pub apis: Apis,
     /// Watches each source's files.
     pub files: BTreeMap<SourceName, FileReader>,
+}
+
+/// The session API of each source that has one, by the source's name, with the key of the moment.
+pub type Apis = BTreeMap<Arc<str>, Arc<ArcSwap<SessionApi>>>;
+
+/// What is made of one source's settings and key files.
+struct Made {
+    source: Box<dyn Source>,
+    api: Option<SessionApi>,
 }
 
 /// Makes every source of the configuration.
@@ -40,14 +53,17 @@ pub struct Loaded {
 /// # Errors
 /// Every source that cannot be made, and why.
 pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
-    let mut loaded = Loaded { sources: BTreeMap::new(), files: BTreeMap::new() };
+    let mut loaded = Loaded { sources: BTreeMap::new(), apis: Apis::new(), files: BTreeMap::new() };
     let mut problems = Vec::new();
     for (name, settings) in &config.sources {
         // The configuration has checked that the provider exists.
         let Some(provider) = provider::find(&settings.provider) else { continue };
         let files = FileReader::new();
-        match provider.configure(&settings.section, &files) {
-            Ok(source) => {
+        match make(provider, settings, &files) {
+            Ok(Made { source, api }) => {
+                if let Some(api) = api {
+                    loaded.apis.insert(name.as_ref().into(), Arc::new(ArcSwap::from_pointee(api)));
+                }
                 loaded.sources.insert(name.clone(), Configured { provider, source });
                 loaded.files.insert(name.clone(), files);
             }
@@ -55,6 +71,11 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
         }
     }
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+fn make(provider: &dyn Provider, settings: &SourceConfig, files: &FileReader) -> Result<Made, ConfigureError> {
+    let source = provider.configure(&settings.section, files)?;
+    Ok(Made { source, api: provider.session_api(&settings.section, files)? })
 }
 
 /// Takes changed key files into use while the daemon runs; an unusable new one keeps the old. Never ends by itself.
@@ -66,6 +87,7 @@ pub struct Watch {
 
 struct Watched {
     running: Arc<RunningSource>,
+    api: Option<Arc<ArcSwap<SessionApi>>>,
     settings: SourceConfig,
     files: FileReader,
     reloads: KeyReloads,
@@ -79,17 +101,20 @@ struct WatchedCertificate {
 }
 
 impl Watch {
-    /// Watches the files of every source.
+    /// Watches the files of every source, those of its session API too.
     pub fn new(
         config: &Config,
         sources: &Sources,
+        apis: &Apis,
         files: BTreeMap<SourceName, FileReader>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let watched = files.into_iter().filter_map(|(name, files)| {
             let running = sources.iter().find(|source| source.name == name.as_ref())?;
             let settings = config.sources.get(&name)?.clone();
-            Some(Watched { running: Arc::clone(running), settings, files, reloads: metrics.key_reloads(name.as_ref()) })
+            let api = apis.get(name.as_ref()).map(Arc::clone);
+            let reloads = metrics.key_reloads(name.as_ref());
+            Some(Watched { running: Arc::clone(running), api, settings, files, reloads })
         });
         Self { sources: watched.collect(), certificate: None, metrics }
     }
@@ -139,26 +164,26 @@ impl Watched {
     fn reload(&mut self, metrics: &Metrics) {
         let name = &self.running.name;
         let files = FileReader::new();
-        match configure(&self.settings, &files) {
-            Some(Ok(source)) => {
+        // The configuration has checked that the provider exists.
+        let Some(provider) = provider::find(&self.settings.provider) else { return };
+        match make(provider, &self.settings, &files) {
+            Ok(Made { source, api }) => {
                 self.running.replace(source, metrics);
+                if let (Some(old), Some(new)) = (&self.api, api) {
+                    old.store(Arc::new(new));
+                }
                 self.reloads.used.increment(1);
                 tracing::info!(source = name, "changed key files are in use");
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 self.reloads.unusable.increment(1);
                 let error = format!("{:#}", anyhow::Error::new(error));
                 tracing::error!(source = name, error, "a changed key file is unusable; the old keys stay in use");
             }
-            None => {}
         }
         // What was read now is what the next look compares with, usable or not.
         self.files = files;
     }
-}
-
-fn configure(settings: &SourceConfig, files: &FileReader) -> Option<Result<Box<dyn Source>, ConfigureError>> {
-    Some(provider::find(&settings.provider)?.configure(&settings.section, files))
 }
 
 /// The ingress's certificate, and the files that it was made of.
@@ -238,5 +263,75 @@ impl WatchedCertificate {
             }
         }
         self.files = files;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::provider::keys::{PublicKey, generate_pem_pair, public_keys};
+    use crate::provider::smart_glocal::api::{Operation, SIGNATURE_HEADER};
+
+    /// Whether the source's calls are signed with the private half of a key.
+    fn signs_with(apis: &Apis, key: &PublicKey) -> bool {
+        use base64::Engine;
+        let request = apis["sg"].load().request(Operation::Confirm, "ps_1", None);
+        let signature = base64::engine::general_purpose::STANDARD.decode(&request.headers()[SIGNATURE_HEADER]).unwrap();
+        key.verifies(request.body(), &signature)
+    }
+
+    fn key_pair(folder: &Path, name: &str) -> (String, PublicKey) {
+        let (private, public) = generate_pem_pair().unwrap();
+        let path = folder.join(name);
+        fs::write(&path, public).unwrap();
+        let mut keys = public_keys(&FileReader::new(), &[path]).unwrap();
+        (private.to_string(), keys.remove(0))
+    }
+
+    #[test]
+    fn a_changed_private_key_signs_the_next_call_and_an_unusable_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old_private, old) = key_pair(folder.path(), "old.pem");
+        let (new_private, new) = key_pair(folder.path(), "new.pem");
+        let private: PathBuf = folder.path().join("private.pem");
+        fs::write(&private, &old_private).unwrap();
+        let toml = format!(
+            "[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{}']\n[sources.sg.api]\n\
+             base_url = 'https://example.com'\nversion = 2\nproject = 'shop'\nprivate_key_file = '{}'",
+            folder.path().join("old.pem").display(),
+            private.display(),
+        );
+        let config = Config::from_toml(&toml, []).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let loaded = load(&config).ok().unwrap();
+        let sources = Sources::new(&config, loaded.sources, &metrics);
+        let mut watch = Watch::new(&config, &sources, &loaded.apis, loaded.files, Arc::clone(&metrics));
+        let counted = |result: &str, count: u32| {
+            let line = format!("paybridge_key_reloads_total{{source=\"sg\",result=\"{result}\"}} {count}");
+            assert!(metrics.render().lines().any(|shown| shown == line), "no {line} in {}", metrics.render());
+        };
+
+        watch.look();
+        assert!(signs_with(&loaded.apis, &old));
+        // A public key where a private one belongs, half a file, no file.
+        let public_text = fs::read_to_string(folder.path().join("new.pem")).unwrap();
+        for (count, content) in [(1, Some(public_text.as_str())), (2, Some(&new_private[..500])), (3, None)] {
+            match content {
+                Some(content) => fs::write(&private, content).unwrap(),
+                None => fs::remove_file(&private).unwrap(),
+            }
+            watch.look();
+            watch.look();
+            assert!(signs_with(&loaded.apis, &old));
+            counted("unusable", count);
+        }
+        fs::write(&private, &new_private).unwrap();
+        watch.look();
+        assert!(signs_with(&loaded.apis, &new) && !signs_with(&loaded.apis, &old));
+        counted("used", 1);
+        counted("unusable", 3);
     }
 }

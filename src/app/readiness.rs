@@ -19,16 +19,25 @@ const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How long the one look at the topics' settings may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
+/// What Kafka must have.
+pub struct Needed {
+    /// The topics.
+    pub topics: Vec<Topic>,
+    /// Names of topics that must have the same number of partitions.
+    pub equal: Vec<String>,
+}
+
 /// Asks Kafka for its topics until none is missing, tells once what `check` would say of them, and then only waits. The
 /// first answer is the latch. Missing topics do not keep the daemon from being ready: their webhooks are answered 503, and
 /// all others would be lost to their providers if it were not.
-pub async fn find_topics(needed: Vec<Topic>, client: ClientConfig, readiness: Readiness, metrics: Arc<Metrics>) {
+pub async fn find_topics(needed: Needed, client: ClientConfig, readiness: Readiness, metrics: Arc<Metrics>) {
     match Cluster::connect(&client) {
-        Ok(cluster) => await_topics(&needed, Arc::new(cluster), &readiness, &metrics).await,
+        Ok(cluster) => await_topics(&needed.topics, Arc::new(cluster), &readiness, &metrics).await,
         // Every other client is refused for the same reason, and says so.
         Err(trouble) => return tracing::error!("topics cannot be looked for: {trouble}"),
     }
-    for Finding { severity, code, subject, message, action } in topic_findings(&client, &needed, LOOK_WITHIN).await {
+    let findings = topic_findings(&client, &needed.topics, &needed.equal, LOOK_WITHIN).await;
+    for Finding { severity, code, subject, message, action } in findings {
         match severity {
             Severity::Error => tracing::error!(code = code.as_str(), subject, action, "{message}"),
             Severity::Warning => tracing::warn!(code = code.as_str(), subject, action, "{message}"),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
+use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
 use crate::ingress::answer::OUTCOMES;
@@ -29,9 +29,6 @@ use crate::server::{self, ConnectionEvent, Limits, Peer, forwarded};
 
 /// How long before the ack timeout librdkafka gives a record up, so that its fate is mostly known when the answer is due.
 const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
-/// What the grace period leaves at its end for the last delivery reports, and for ending the producer.
-const FLUSH_RESERVE: Duration = Duration::from_secs(2);
-
 /// The part that takes webhooks.
 pub struct Webhooks {
     ingress: Arc<Ingress>,

@@ -1,5 +1,6 @@
 //! `paybridge check`: configuration, key files, Kafka, its topics and permissions; every problem with what to do about it.
 
+mod confirmation;
 mod local;
 
 use std::fmt::Write;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{ConfigFile, Environment, print};
@@ -80,6 +82,7 @@ fn unreadable(errors: &ConfigErrors) -> Vec<Finding> {
 
 async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
     let mut findings = local::of_config(config);
+    findings.extend(confirmation::of_config(config, Timestamp::now()));
     let principals = client::base(&config.kafka, ClientSide::Ingress)
         .and_then(|writes| Ok(Principals { writes, reads: client::base(&config.kafka, ClientSide::Common)? }));
     match principals {
@@ -91,7 +94,10 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
             findings.push(Finding::new(Code::NotChecked, "kafka", message).with_action("check without --offline"));
         }
         Ok(principals) => {
-            findings.extend(inspect::findings(principals, topics::needed(config), KAFKA_WITHIN).await);
+            findings.extend(
+                inspect::findings(principals, topics::needed(config), &topics::equal_counts(config), KAFKA_WITHIN)
+                    .await,
+            );
         }
     }
     findings

@@ -1,30 +1,31 @@
 //! Sends signed sample webhooks to a bridge over HTTP: for `send` and `demo`.
 //! Must not know how a webhook is signed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::time::timeout;
 
+use crate::https::{self, Connector, Roots};
 use crate::provider::SignedWebhook;
 
 /// Longer than any ack timeout that makes sense: the bridge answers sooner.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
+/// A bridge is near.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer of the bridge is some hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Posts webhooks to one URL.
 pub struct Poster {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     url: String,
 }
 
@@ -44,16 +45,9 @@ impl Poster {
     /// The system has no root certificates.
     pub fn new(url: impl Into<String>) -> anyhow::Result<Self> {
         let url = url.into();
-        let builder = hyper_rustls::HttpsConnectorBuilder::new();
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
         // Where there is no TLS there need be no root certificates.
-        let builder = if url.starts_with("https:") {
-            builder.with_provider_and_native_roots(provider).context("the system's root certificates cannot be read")?
-        } else {
-            let tls = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
-            builder.with_tls_config(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-        };
-        let connector = builder.https_or_http().enable_http1().build();
+        let roots = if url.starts_with("https:") { Roots::System } else { Roots::Only(RootCertStore::empty()) };
+        let connector = https::connector(roots, CONNECT_TIMEOUT)?;
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), url })
     }
 

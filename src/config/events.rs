@@ -1,4 +1,4 @@
-//! `[dedup]`, `[spool]`, `[quarantine]`, `[evidence]` and `[confirmation]`: what is kept of events, and decided on them.
+//! `[dedup]`, `[spool]`, `[quarantine]` and `[evidence]`: what is kept of events.
 //! Must not know how. What this version cannot do is refused here, so that nobody relies on it.
 
 use std::time::Duration;
@@ -63,16 +63,6 @@ impl<'de> Deserialize<'de> for DedupMode {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Spool {
-    /// Always false in this version.
-    #[serde(deserialize_with = "not_in_this_version")]
-    pub enabled: bool,
-}
-
-/// `[confirmation]`: decisions on operations that wait for the merchant's word. Not in this version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Confirmation {
     /// Always false in this version.
     #[serde(deserialize_with = "not_in_this_version")]
     pub enabled: bool,

@@ -101,7 +101,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// The nearest of `known` to what was written, as a question; all of them when none is near.
-pub(super) fn suggestion(written: &str, known: &[&str]) -> String {
+pub fn suggestion(written: &str, known: &[&str]) -> String {
     let likeness = |name: &str| strsim::normalized_damerau_levenshtein(written, name);
     let nearest = known.iter().max_by(|left, right| likeness(left).total_cmp(&likeness(right)));
     match nearest {

@@ -90,6 +90,10 @@ fn default_toml_lists_every_key() {
     check::<Log>(&["log"]);
     check::<Confirmation>(&["confirmation"]);
     let file = table(&with_examples(DEFAULT));
+    for rule in inner(&file, &["confirmation"])["rules"].as_array().unwrap() {
+        let keys: BTreeSet<String> = rule.as_dict().unwrap().keys().cloned().collect();
+        assert_eq!(keys, keys_of::<Rule>(), "{rule:?}");
+    }
     let top: BTreeSet<&str> = file.keys().map(String::as_str).collect();
     assert_eq!(top, BTreeSet::from(TOP_KEYS));
     let source: BTreeSet<&str> = inner(&file, &["sources", "sg-main"]).keys().map(String::as_str).collect();
@@ -103,7 +107,8 @@ fn default_toml_states_every_bound() {
             let told = Config::from_toml(&format!("[{section}]\n{key} = -1"), []).unwrap_err().to_string();
             let (_, bounds) = told.split_once("a whole number from ").unwrap();
             let (bounds, _) = bounds.split_once(": ").unwrap();
-            let (before, _) = DEFAULT.split_once(&format!("\n{key} = ")).unwrap();
+            let (_, below) = DEFAULT.split_once(&format!("\n[{section}]\n")).unwrap();
+            let (before, _) = below.split_once(&format!("\n{key} = ")).unwrap();
             let comment: String = before.lines().rev().take_while(|line| line.starts_with('#')).collect();
             assert!(comment.contains(bounds), "the comment of {section}.{key} should say {bounds}");
         }

@@ -74,13 +74,6 @@ fn refuses_what_is_not_in_this_version() {
             "`spool.enabled` = true is not in this version: set it to false",
         ],
     );
-    check(
-        "[confirmation]\nenabled = true\n[confirmation.rules]",
-        &[
-            "`confirmation.rules` is not in this version: remove it",
-            "`confirmation.enabled` = true is not in this version: set it to false",
-        ],
-    );
     check("[spool]\nenabled = false\n[confirmation]\nenabled = false\n[dedup]\nmode = 'off'", &[]);
 }
 

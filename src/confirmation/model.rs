@@ -24,6 +24,14 @@ impl fmt::Display for SessionKey {
     }
 }
 
+impl SessionKey {
+    /// As the ledger's key has it.
+    pub fn parse(key: &[u8]) -> Option<Self> {
+        let (source, session_id) = std::str::from_utf8(key).ok()?.split_once('/')?;
+        Some(Self { source: source.into(), session_id: session_id.into() })
+    }
+}
+
 /// What is done with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {

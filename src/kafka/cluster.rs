@@ -79,6 +79,23 @@ pub async fn look(client: &ClientConfig, topics: Vec<String>, deadline: Instant)
     Ok(seen)
 }
 
+/// How many partitions each of `topics` has, or how it stands instead. Blocks until the deadline at most.
+///
+/// # Errors
+/// Kafka does not answer.
+pub fn partition_counts(
+    client: &ClientConfig,
+    topics: &[String],
+    deadline: Instant,
+) -> Result<BTreeMap<String, Result<usize, Standing>>, Trouble> {
+    let seen = Cluster::connect(client)?.look(topics, deadline)?;
+    let count = |standing| match standing {
+        Standing::There(found) => Ok(found.partitions.len()),
+        Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => Err(standing),
+    };
+    Ok(seen.topics.into_iter().map(|(name, standing)| (name, count(standing))).collect())
+}
+
 /// A connection to look through. Its calls block.
 pub struct Cluster {
     client: BaseConsumer<Complaints>,

@@ -16,21 +16,28 @@ use permissions::Principals;
 /// How long the trials of permissions may take, after the look at topics.
 const PERMISSIONS_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is to be said of the cluster and of the topics in `needed`, within about `within`; empty when all is well.
-pub async fn topic_findings(client: &ClientConfig, needed: &[Topic], within: Duration) -> Vec<Finding> {
+/// What is to be said of the cluster, of the topics in `needed`, and of those in `equal`, which must have the same number of
+/// partitions, within about `within`; empty when all is well.
+pub async fn topic_findings(
+    client: &ClientConfig,
+    needed: &[Topic],
+    equal: &[String],
+    within: Duration,
+) -> Vec<Finding> {
     match look(client, needed, within).await {
-        Ok(seen) => judge::all(needed, &seen),
+        Ok(seen) => judge::all(needed, &seen).into_iter().chain(judge::equal_counts(equal, &seen)).collect(),
         Err(finding) => vec![finding],
     }
 }
 
 /// The same, and what the principals may do with the topics that are there.
-pub async fn findings(principals: Principals, needed: Vec<Topic>, within: Duration) -> Vec<Finding> {
+pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[String], within: Duration) -> Vec<Finding> {
     let seen = match look(&principals.reads, &needed, within).await {
         Ok(seen) => seen,
         Err(finding) => return vec![finding],
     };
     let mut findings = judge::all(&needed, &seen);
+    findings.extend(judge::equal_counts(equal, &seen));
     let there: Vec<_> = needed
         .into_iter()
         .filter_map(|topic| match seen.topics.get(&topic.name) {

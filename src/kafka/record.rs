@@ -22,3 +22,18 @@ impl Record {
         self.value.len() + self.key.len() + headers
     }
 }
+
+/// A record as somebody else wrote it, for one partition of a topic: key and headers need not be text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRecord {
+    /// The topic's full name.
+    pub topic: Arc<str>,
+    /// The partition, whatever the key says.
+    pub partition: i32,
+    /// The key; none where there was none.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The headers, in order; a value may be null.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}

@@ -11,7 +11,22 @@ pub const UNRECOGNIZED_MESSAGE: &str = "paybridge.event.v1.UnrecognizedWebhook";
 /// The message type of records on the `quarantine` topic.
 pub const QUARANTINED_MESSAGE: &str = "paybridge.event.v1.QuarantinedWebhook";
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// The message type of records on the topic of decisions.
+pub const DECISION_MESSAGE: &str = "paybridge.confirmation.v1.Decision";
+/// The message type of records on the topic of outcomes.
+pub const OUTCOME_MESSAGE: &str = "paybridge.confirmation.v1.Outcome";
+/// The message type of records on the topic of rejected decisions.
+pub const DECISION_REJECTED_MESSAGE: &str = "paybridge.confirmation.v1.DecisionRejected";
+/// The message type of records on the ledger.
+pub const LEDGER_MESSAGE: &str = "paybridge.confirmation.v1.LedgerEntry";
+
+/// The provider whose sessions wait for the merchant's word.
+const CONFIRMATION_PROVIDER: &str = "smart-glocal";
+/// Its events that the engine reads: the first opens a session, the second ends it.
+const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// One topic that the configuration needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +59,62 @@ pub fn quarantine_topic(prefix: &str) -> String {
     format!("{prefix}.quarantine.v1")
 }
 
-/// Every topic that this configuration needs, in the order of their names; those of disabled parts are left out.
-pub fn needed(config: &Config) -> Vec<Topic> {
-    if !config.ingress.enabled {
+/// The name of the topic for other teams' decisions.
+pub fn decision_topic(prefix: &str) -> String {
+    format!("{prefix}.confirmation.decision.v1")
+}
+
+/// The name of the topic that tells what became of each session.
+pub fn outcome_topic(prefix: &str) -> String {
+    format!("{prefix}.confirmation.outcome.v1")
+}
+
+/// The name of the topic for decisions that could not count.
+pub fn decision_rejected_topic(prefix: &str) -> String {
+    format!("{prefix}.confirmation.decision-rejected.v1")
+}
+
+/// The name of the confirmation engine's compacted memory.
+pub fn ledger_topic(prefix: &str) -> String {
+    format!("{prefix}.confirmation.ledger.v1")
+}
+
+/// The events that the confirmation engine reads: those of its one provider that open a session and that end it.
+pub fn confirmation_events() -> Vec<(&'static str, &'static EventType)> {
+    let provider = provider::find(CONFIRMATION_PROVIDER);
+    let of_provider = provider.iter().flat_map(|provider| provider.event_types());
+    let read = of_provider.filter(|event_type| CONFIRMATION_EVENTS.contains(&event_type.topic_part));
+    read.map(|event_type| (CONFIRMATION_PROVIDER, event_type)).collect()
+}
+
+/// The topics that must have the same number of partitions, because the confirmation engine takes one partition of all of
+/// them together; empty when it is off.
+pub fn equal_counts(config: &Config) -> Vec<String> {
+    if !config.confirmation.enabled {
         return Vec::new();
     }
+    let prefix = config.kafka.topic_prefix.as_ref();
+    let events = confirmation_events();
+    let inputs = events.iter().map(|(provider, event)| event_topic(prefix, provider, event));
+    inputs.chain([decision_topic(prefix), ledger_topic(prefix)]).collect()
+}
+
+/// Every topic that this configuration needs, in the order of their names; those of disabled parts are left out.
+pub fn needed(config: &Config) -> Vec<Topic> {
+    let mut topics = Vec::new();
+    if config.ingress.enabled {
+        topics.extend(of_ingress(config));
+    }
+    if config.confirmation.enabled {
+        topics.extend(of_confirmation(config));
+    }
+    topics.sort_by(|one, other| one.name.cmp(&other.name));
+    // What both parts need is the same for both.
+    topics.dedup_by(|one, other| one.name == other.name);
+    topics
+}
+
+fn of_ingress(config: &Config) -> Vec<Topic> {
     let prefix = config.kafka.topic_prefix.as_ref();
     let mut topics = vec![
         topic(config, unrecognized_topic(prefix), UNRECOGNIZED_MESSAGE, 30),
@@ -63,20 +129,58 @@ pub fn needed(config: &Config) -> Vec<Topic> {
             topics.push(topic(config, name, event_type.message, 7));
         }
     }
-    topics.sort_by(|one, other| one.name.cmp(&other.name));
+    topics
+}
+
+fn of_confirmation(config: &Config) -> Vec<Topic> {
+    let prefix = config.kafka.topic_prefix.as_ref();
+    let mut topics = vec![
+        topic(config, quarantine_topic(prefix), QUARANTINED_MESSAGE, 30),
+        topic(config, decision_topic(prefix), DECISION_MESSAGE, 7),
+        topic(config, outcome_topic(prefix), OUTCOME_MESSAGE, 7),
+        topic(config, decision_rejected_topic(prefix), DECISION_REJECTED_MESSAGE, 7),
+        ledger(config),
+    ];
+    for (provider, event_type) in confirmation_events() {
+        topics.push(topic(config, event_topic(prefix, provider, event_type), event_type.message, 7));
+    }
     topics
 }
 
 fn topic(config: &Config, name: String, message: &'static str, retention_days: u64) -> Topic {
+    let rule = [("cleanup.policy", "delete".to_owned()), ("retention.ms", (retention_days * DAY_MS).to_string())];
+    with_settings(config, name, message, rule)
+}
+
+/// Compacted only: the last entry of a session stays for as long as the session is remembered, however old it is.
+fn ledger(config: &Config) -> Topic {
+    let rule = [
+        ("cleanup.policy", "compact".to_owned()),
+        // A reader that has seen an entry sees its tombstone too, if it needs less than a day to the end.
+        ("delete.retention.ms", DAY_MS.to_string()),
+        // Only closed segments are compacted. What is not compacted yet is read in vain at every take-over.
+        ("segment.ms", HOUR_MS.to_string()),
+        ("max.compaction.lag.ms", (6 * HOUR_MS).to_string()),
+        ("min.cleanable.dirty.ratio", "0.1".to_owned()),
+        ("min.compaction.lag.ms", "0".to_owned()),
+    ];
+    with_settings(config, ledger_topic(config.kafka.topic_prefix.as_ref()), LEDGER_MESSAGE, rule)
+}
+
+fn with_settings(
+    config: &Config,
+    name: String,
+    message: &'static str,
+    rule: impl IntoIterator<Item = (&'static str, String)>,
+) -> Topic {
     let replication_factor = config.kafka.replication_factor;
     let in_sync = if replication_factor >= 3 { "2" } else { "1" };
-    let settings = BTreeMap::from([
-        ("cleanup.policy", "delete".to_owned()),
+    let mut settings = BTreeMap::from([
         ("max.message.bytes", config.ingress.record_bytes_max().to_string()),
         ("min.insync.replicas", in_sync.to_owned()),
-        ("retention.ms", (retention_days * DAY_MS).to_string()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ]);
+    settings.extend(rule);
     Topic { name, message, partitions: config.kafka.partitions, replication_factor, settings }
 }
 
@@ -91,5 +195,61 @@ mod tests {
             provider.event_types().iter().map(|event| event_topic("payments", provider.name(), event)).collect();
         assert_eq!(names[0], "payments.smart-glocal.ready-to-confirm.v1");
         assert!(names.iter().all(|name| !name.contains('_')));
+    }
+    fn names_and_policies(toml: &str) -> Vec<(String, String)> {
+        let topics = needed(&Config::from_toml(toml, []).unwrap());
+        topics.into_iter().map(|topic| (topic.name, topic.settings["cleanup.policy"].clone())).collect()
+    }
+
+    fn check(toml: &str, expected: &[(&str, &str)]) {
+        let owned = |(name, policy): &(&str, &str)| (format!("payments.{name}.v1"), (*policy).to_owned());
+        let expected: BTreeMap<String, String> = expected.iter().map(owned).collect();
+        assert_eq!(names_and_policies(toml), expected.into_iter().collect::<Vec<_>>(), "{toml}");
+    }
+
+    const ENGINE: [(&str, &str); 7] = [
+        ("confirmation.decision", "delete"),
+        ("confirmation.decision-rejected", "delete"),
+        ("confirmation.ledger", "compact"),
+        ("confirmation.outcome", "delete"),
+        ("quarantine", "delete"),
+        ("smart-glocal.payment-finished", "delete"),
+        ("smart-glocal.ready-to-confirm", "delete"),
+    ];
+
+    #[test]
+    fn each_part_needs_its_own_topics_and_what_both_need_once() {
+        let (on, off) = ("[confirmation]\nenabled = true\ndry_run = true\n", "[ingress]\nenabled = false\n");
+        let other = "[sources.other]\nprovider = 'standard-webhooks'\n";
+        let sg = "[sources.sg]\nprovider = 'smart-glocal'\n";
+        check(off, &[]);
+        check(&format!("{on}{off}{sg}"), &ENGINE);
+        let ingress = [("quarantine", "delete"), ("standard-webhooks.received", "delete"), ("unrecognized", "delete")];
+        check(other, &ingress);
+        assert_eq!(names_and_policies(&format!("{on}{sg}")).len(), names_and_policies(sg).len() + 4);
+    }
+
+    const ON: &str = "[confirmation]\nenabled = true\ndry_run = true\n[sources.sg]\nprovider = 'smart-glocal'";
+
+    #[test]
+    fn the_engines_topics_are_named_as_their_events() {
+        let group = equal_counts(&Config::from_toml(ON, []).unwrap());
+        let events = ["smart-glocal.ready-to-confirm", "smart-glocal.payment-finished"];
+        for name in [&events[..], &["confirmation.decision", "confirmation.ledger"]].concat() {
+            assert!(group.contains(&format!("payments.{name}.v1")), "{group:?}");
+        }
+        assert_eq!(group.len(), 4);
+        assert_eq!(equal_counts(&Config::from_toml("", []).unwrap()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_ledger_forgets_nothing_by_age_and_keeps_tombstones_for_a_day() {
+        let topics = needed(&Config::from_toml(ON, []).unwrap());
+        let ledger = topics.iter().find(|topic| topic.message == LEDGER_MESSAGE).unwrap();
+        assert_eq!(ledger.settings.get("retention.ms"), None);
+        let number = |name: &str| ledger.settings[name].parse::<u64>().unwrap();
+        assert!(number("delete.retention.ms") >= DAY_MS);
+        assert!(number("segment.ms") <= number("max.compaction.lag.ms") && number("max.compaction.lag.ms") < DAY_MS);
+        assert!(topics.iter().all(|topic| topic.partitions == ledger.partitions));
     }
 }

@@ -82,6 +82,48 @@ catalogue! {
         "Authentic webhooks of a type that this version does not know";
     KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]
         "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate";
+    CALLS = Counter "paybridge_confirmation_calls_total" ["operation,outcome"]
+        "Calls of the provider's session API by what came of them; `not_sent`: held back by the breaker, or no api is configured";
+    CALL_DURATION = Histogram "paybridge_confirmation_call_duration_seconds" ["operation"]
+        "From the sending of a call, connecting included, to the last byte of its answer, or to the end of waiting for it";
+    CALLS_IN_FLIGHT = Gauge "paybridge_confirmation_calls_in_flight" [""]
+        "Calls of the provider's session API on their way; at confirmation.calls_in_flight_max others wait";
+    BREAKER_OPEN = Gauge "paybridge_confirmation_breaker_open" ["source"]
+        "1 while calls of a source are held back after five failures in a row: the provider is away, or our key or project is wrong";
+    CONFIRMATION_OPEN = Gauge "paybridge_confirmation_open_sessions" [""]
+        "Sessions of this process's partitions that were opened and have not ended";
+    CONFIRMATION_OLDEST_REMAINING = Gauge "paybridge_confirmation_oldest_remaining_seconds" [""]
+        "Seconds until the first window of an open session closes; negative after it, +Inf while no session is open";
+    CONFIRMATION_DECISIONS = Counter "paybridge_confirmation_decisions_total" ["kind,rule"]
+        "Sessions decided, by what decided: rule, decision, default, deadline; `rule` is empty but for a rule";
+    CONFIRMATION_OUTCOMES = Counter "paybridge_confirmation_outcomes_total" ["action,result"]
+        "Outcomes told, by action (none: it ended before anything was decided) and result";
+    CONFIRMATION_LAG = Gauge "paybridge_confirmation_lag_records" [""]
+        "Records of the inputs of this process's partitions that it has not taken yet";
+    CONFIRMATION_HELD = Counter "paybridge_confirmation_held_total" ["reason"]
+        "Sessions that no rule decided on when they opened: a rule said so, none matched, no known amount, a rule failed";
+    CONFIRMATION_RULE_FAILURES = Counter "paybridge_confirmation_rule_failures_total" ["rule"]
+        "Rules that failed while they were evaluated: the session was held";
+    CONFIRMATION_REJECTED = Counter "paybridge_confirmation_rejected_total" ["reason"]
+        "Decisions that could not count, by why";
+    CONFIRMATION_REDELIVERED = Counter "paybridge_confirmation_redelivered_total" [""]
+        "Events and decisions that had been taken before, and changed nothing";
+    CONFIRMATION_PASSED_ON = Counter "paybridge_confirmation_passed_on_total" [""]
+        "Decisions passed on to their session's partition: their writer does not partition by murmur2 of the session id";
+    CONFIRMATION_QUARANTINED = Counter "paybridge_confirmation_quarantined_total" ["reason"]
+        "Input records put on the quarantine topic, by why";
+    CONFIRMATION_TRANSACTIONS = Counter "paybridge_confirmation_transactions_total" ["result"]
+        "Kafka transactions by how they ended; unknown: a new owner of the ledger reads what became of it";
+    CONFIRMATION_REBUILDS = Counter "paybridge_confirmation_rebuilds_total" [""]
+        "Times that the engine's producer was dropped and made anew";
+    CONFIRMATION_ASSIGNED = Gauge "paybridge_confirmation_assigned_partitions" [""]
+        "Partitions that this process decides for";
+    CONFIRMATION_STOPPED = Gauge "paybridge_confirmation_stopped_partitions" [""]
+        "Partitions that stand still because their ledger has an entry that this version does not know: nobody decides there";
+    CONFIRMATION_RESTORING_SINCE = Gauge "paybridge_confirmation_restoring_since_timestamp_seconds" [""]
+        "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
+    CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
+        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event too old to open a session)";
     READY = Gauge "paybridge_ready" [""]
         "1 when /readyz answers 200";
     BUILD_INFO = Gauge "paybridge_build_info" ["version"]

@@ -4,6 +4,7 @@
 pub mod api;
 mod normalize;
 mod sample;
+mod signing;
 
 use std::path::{Path, PathBuf};
 
@@ -13,18 +14,17 @@ use serde::Deserialize;
 
 use super::keys::{self, PublicKey};
 use super::{
-    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider, RawWebhook,
-    Sender, Source, Unverified,
+    ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider, RawWebhook,
+    Sender, SessionApi, Source, Unverified,
 };
 use crate::config::list::list;
 use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
+use api::ApiSettings;
+use signing::SIGNATURE_HEADER;
 
 /// The provider.
 pub static PROVIDER: SmartGlocal = SmartGlocal;
-
-/// The header that carries the signature, in both directions.
-const SIGNATURE_HEADER: &str = "x-partner-sign";
 
 const fn event(topic_part: &'static str, message: &'static str) -> EventType {
     EventType { topic_part, message, payload: Payload::Typed }
@@ -53,19 +53,6 @@ struct Settings {
     api: Option<ApiSettings>,
 }
 
-/// The keys of `[sources.NAME.api]`; used by the confirmation engine, checked from now on.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ApiSettings {
-    base_url: String,
-    version: u8,
-    #[serde(rename = "project")]
-    _project: String,
-    private_key_file: PathBuf,
-    #[serde(rename = "response_bytes_max", default)]
-    _response_bytes_max: Option<usize>,
-}
-
 impl Provider for SmartGlocal {
     fn name(&self) -> &'static str {
         "smart-glocal"
@@ -87,11 +74,14 @@ impl Provider for SmartGlocal {
                 problem: "is empty: name at least one PEM file with the provider's public key".to_owned(),
             });
         }
-        if let Some(api) = &settings.api {
-            check_api(api, files)?;
-        }
+        // Its private key may be wrong as well, and that is better known at the start than at the first call.
+        settings.api.map(|api| api.open(files)).transpose()?;
         let keys = keys::public_keys(files, &settings.public_key_files)?;
         Ok(Box::new(SmartGlocalSource { keys }))
+    }
+
+    fn session_api(&self, section: &Section, files: &dyn KeyFiles) -> Result<Option<SessionApi>, ConfigureError> {
+        SessionApi::from_section(section, files)
     }
 
     fn sender(
@@ -108,20 +98,26 @@ impl Provider for SmartGlocal {
         };
         Ok(Box::new(sample::SmartGlocalSender::new(keys::private_key(files, path)?)))
     }
+
+    fn api_address(&self, section: &Section) -> ApiAddress {
+        match section.parse::<Reach>() {
+            Ok(Reach { api: None }) => ApiAddress::NotConfigured,
+            Ok(Reach { api: Some(api) }) => ApiAddress::At(api.base_url),
+            Err(_) => ApiAddress::At(String::new()),
+        }
+    }
 }
 
-fn check_api(api: &ApiSettings, files: &dyn KeyFiles) -> Result<(), ConfigureError> {
-    if !matches!(api.version, 1 | 2) {
-        return Err(ConfigureError::Value { key: "api.version", problem: "must be 1 or 2".to_owned() });
-    }
-    if !(api.base_url.starts_with("https://") || api.base_url.starts_with("http://")) {
-        return Err(ConfigureError::Value {
-            key: "api.base_url",
-            problem: "must begin with https:// (or http://, for trying)".to_owned(),
-        });
-    }
-    keys::private_key(files, &api.private_key_file)?;
-    Ok(())
+/// The part of the settings that tells where calls go, whatever else is wrong in them.
+#[derive(Deserialize)]
+struct Reach {
+    api: Option<Address>,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    #[serde(default)]
+    base_url: String,
 }
 
 struct SmartGlocalSource {

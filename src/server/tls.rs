@@ -85,7 +85,7 @@ impl Acceptor {
     }
 
     /// Shakes hands. Sets no deadline.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.0.load_full()).accept(stream).await
     }
 }

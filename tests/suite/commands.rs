@@ -202,7 +202,7 @@ fn check_finds_what_is_wrong_without_a_kafka() {
 
 #[test]
 fn what_this_version_has_not_stops_the_start_and_says_so() {
-    for more in ["[dedup]\nmode = \"shared\"\n", "[spool]\nenabled = true\n", "[confirmation]\nenabled = true\n"] {
+    for more in ["[dedup]\nmode = \"shared\"\n", "[spool]\nenabled = true\n"] {
         let ran = Setup::new("localhost:1", more).run(&["run"]);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.errors.contains("not in this version"), "{ran:?}");
@@ -211,11 +211,11 @@ fn what_this_version_has_not_stops_the_start_and_says_so() {
 
 #[test]
 fn wrong_usage_is_2_and_every_help_has_an_example() {
-    for line in ["no-such-command", "send", "tail --count 0", "demo --duration x"] {
+    for line in ["no-such-command", "send", "tail --count 0", "demo --duration x", "decide a b maybe --reason c"] {
         let arguments: Vec<&str> = line.split(' ').collect();
         assert_eq!(run(&arguments).code, 2, "{line}");
     }
-    for command in ["run", "demo", "check", "topics", "send", "tail"] {
+    for command in ["run", "demo", "check", "topics", "send", "tail", "decide"] {
         let ran = run(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.output.contains(&format!("paybridge {command}")), "no example in {}", ran.output);

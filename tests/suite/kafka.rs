@@ -18,7 +18,7 @@ use std::thread;
 use rdkafka::ClientConfig;
 
 use broker::Broker;
-pub use topics::{Record, read_all};
+pub use topics::{Record, Topic, read_all};
 
 /// Names the file to which every test that takes a Kafka appends its name.
 const TESTS_FILE_VARIABLE: &str = "PAYBRIDGE_KAFKA_TESTS";

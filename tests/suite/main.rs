@@ -18,7 +18,11 @@ mod stream;
 mod wire;
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod decide;
 #[cfg(test)]
 mod dedup;
 #[cfg(test)]

@@ -164,14 +164,29 @@ const IMPURE: [&str; 12] = [
 fn what_is_pure_stays_pure() {
     let files = ["src/ingress/encode.rs", "src/ingress/answer.rs", "src/kafka/topics.rs", "src/kafka/cloud_events.rs"];
     let more = ["src/kafka/record.rs", "src/server/forwarded.rs", "src/server/framing.rs", "src/server/head.rs"];
+    let calls = [
+        "src/confirmation/clock.rs",
+        "src/confirmation/calls/breaker.rs",
+        "src/confirmation/calls/headers.rs",
+        "src/confirmation/calls/queue.rs",
+        "src/simulator/faults.rs",
+        "src/simulator/world.rs",
+    ];
     let sources = sources();
-    let named = files.iter().chain(&more).map(|path| {
+    let named = files.iter().chain(&more).chain(&calls).map(|path| {
         sources
             .iter()
             .find(|file| file.path == **path)
             .unwrap_or_else(|| panic!("{path} is gone: name its successor here"))
     });
-    let pure = sources.iter().filter(|file| file.is_of("src/provider")).chain(named);
+    let folders = ["src/provider", "src/confirmation/model", "src/confirmation/ledger", "src/confirmation/inputs"];
+    let folders =
+        [&folders[..], &["src/confirmation/records", "src/confirmation/done", "src/kafka/partition"]].concat();
+    let below = sources.iter().filter(|file| folders.iter().any(|folder| file.is_of(folder)));
+    // The parser of rules has a thread, for its stack alone.
+    let is_rules =
+        |file: &File| file.is_of("src/confirmation/rules") && file.path != "src/confirmation/rules/expression.rs";
+    let pure = below.chain(sources.iter().filter(|file| is_rules(file))).chain(named);
     check_words(pure, &IMPURE, "this file is pure: take the value as an argument, and let the caller do this");
 }
 
@@ -186,6 +201,14 @@ fn imports_go_in_one_direction() {
     let no_parts =
         ["crate::config", "crate::ingress", "crate::kafka", "crate::provider", "crate::metrics", "crate::app"];
     check_module("src/server", &no_parts, "the server knows HTTP alone: take what it needs as an argument");
+    check_module("src/https", &["crate::"], "connections know nothing of what is sent over them");
+    check_module(
+        "src/simulator",
+        &["crate::confirmation", "crate::ingress", "crate::kafka", "crate::app", "crate::metrics"],
+        "the simulated provider stands outside",
+    );
+    let outside = |file: &&File| !["src/simulator", "src/cli"].iter().any(|module| file.is_of(module));
+    check_words(sources.iter().filter(outside), &["crate::simulator"], "it is for the demonstration and the tests");
     check_module(
         "src/kafka",
         &["crate::ingress", "crate::app"],
@@ -232,9 +255,11 @@ fn only_metrics_names_metrics() {
 }
 
 /// Who starts tasks beside `app`, and why that is not a long-lived task of the daemon.
-const SPAWNING: [(&str, &str); 4] = [
+const SPAWNING: [(&str, &str); 6] = [
     ("src/cli/demo.rs", "the daemon itself, as a task of the demonstration"),
     ("src/cli.rs", "the one that waits for SIGTERM, before there is an app"),
+    ("src/confirmation/calls.rs", "one a call on its way, bounded, and ended with the runtime"),
+    ("src/simulator.rs", "the demonstration's and the tests' own provider, ended with its handle"),
     ("src/server.rs", "one a connection, tracked, and ended with the server"),
     ("src/server/requests.rs", "one a request, tracked, and ended with the server"),
 ];
@@ -282,8 +307,18 @@ fn each_provider_is_one_module_of_its_name_in_a_sorted_list() {
     }
     let known: Vec<String> = modules.iter().map(|module| format!("provider::{module}")).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    let others = sources.iter().filter(|file| !file.is_of("src/provider"));
+    // The engine carries out one provider's sessions, and the simulated provider is that one.
+    let exceptions = ["src/provider", "src/confirmation", "src/simulator"];
+    let others = sources.iter().filter(|file| !exceptions.iter().any(|module| file.is_of(module)));
     check_words(others, &known, "find the provider by its name: a fifth one must change nothing here");
+    // Sessions wait for a word with one provider alone: the engine knows the shape of its calls, and no more of it.
+    let engine: Vec<File> = sources.into_iter().filter(|file| file.is_of("src/confirmation")).collect();
+    let beside_calls = engine.into_iter().map(|file| {
+        let text = file.text.replace("provider::smart_glocal::api", "its calls");
+        File { text, ..file }
+    });
+    let beside_calls: Vec<File> = beside_calls.collect();
+    check_words(&beside_calls, &known, "the engine knows `provider::smart_glocal::api` alone");
 }
 
 /// What a checkout must not say: where its dependencies come from beside the lock files, and whose machine it was on.

@@ -1,7 +1,7 @@
 //! What can be found without Kafka: the configuration's problems, key files, the certificate, and settings that work but
 //! are seldom meant. Must not show a configured value.
 
-use crate::app::keys::{self, CertificateProblem};
+use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
 use crate::config::{Config, DedupMode, Problem};
 use crate::finding::{Code, Finding};
 use crate::provider::{ConfigureError, KeyFileError};
@@ -41,14 +41,27 @@ fn code(problem: &Problem) -> Code {
 /// What a configuration that loads still says, and the files that it names.
 pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for problem in keys::load(config).err().unwrap_or_default() {
-        findings.extend(of_source(&format!("sources.{}", problem.name), &problem.source));
+    match keys::load(config) {
+        Ok(loaded) => findings.extend(of_apis(&loaded.apis)),
+        Err(problems) => {
+            let of = |problem: &SourceProblem| of_source(&format!("sources.{}", problem.name), &problem.source);
+            findings.extend(problems.iter().flat_map(of));
+        }
     }
     if let Err(problem) = keys::certificate(config.ingress.tls.as_ref()) {
         findings.push(of_certificate(&problem));
     }
     findings.extend(seldom_meant(config));
     findings
+}
+
+fn of_apis(apis: &Apis) -> Vec<Finding> {
+    let plain = apis.iter().filter(|(_, api)| api.load().is_plain_http_off_loopback());
+    let of = |source: &str| {
+        let message = "everyone on the way to the provider can read and change what is said of sessions";
+        Finding::new(Code::ApiUnencrypted, format!("sources.{source}.api.base_url"), message)
+    };
+    plain.map(|(source, _)| of(source)).collect()
 }
 
 fn of_source(source: &str, error: &ConfigureError) -> Vec<Finding> {
@@ -142,6 +155,24 @@ mod tests {
             let toml = format!("[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{key}']");
             let findings = of_config(&Config::from_toml(&toml, []).unwrap());
             assert_eq!(findings.first().map(|finding| finding.code), expected);
+        }
+    }
+
+    #[test]
+    fn tells_where_calls_can_be_read_on_their_way() {
+        let keys = crate::provider::fixtures::folder().join("keys");
+        for (url, expected) in [
+            ("http://example.com", vec![(Code::ApiUnencrypted, "sources.sg.api.base_url")]),
+            ("http://127.0.0.1:8080", vec![]),
+            ("https://example.com", vec![]),
+        ] {
+            let toml = format!(
+                "[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{0}/smart-glocal-public.pem']\n\
+                 [sources.sg.api]\nbase_url = '{url}'\nversion = 1\nproject = 'p'\n\
+                 private_key_file = '{0}/smart-glocal-private.pem'",
+                keys.display(),
+            );
+            assert_eq!(codes(&of_config(&Config::from_toml(&toml, []).unwrap())), expected, "{url}");
         }
     }
 

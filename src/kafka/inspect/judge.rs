@@ -16,6 +16,24 @@ pub fn all(needed: &[Topic], seen: &Seen) -> Vec<Finding> {
     findings
 }
 
+/// What is to be said of topics that must have the same number of partitions. Those that are not there are told of alone.
+pub fn equal_counts(group: &[String], seen: &Seen) -> Option<Finding> {
+    let counts: Vec<(&str, usize)> = group
+        .iter()
+        .filter_map(|name| match seen.topics.get(name)? {
+            Standing::There(found) => Some((name.as_str(), found.partitions.len())),
+            Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => None,
+        })
+        .collect();
+    let (subject, first) = counts.first()?;
+    if counts.iter().all(|(_, count)| count == first) {
+        return None;
+    }
+    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} has {count}")).collect();
+    let message = format!("must have as many partitions as the topics read with it: {}", each.join(", "));
+    Some(Finding::new(Code::TopicPartitionsUnequal, *subject, message))
+}
+
 fn brokers(needed: &[Topic], brokers: usize) -> Option<Finding> {
     let wanted = needed.iter().map(|topic| topic.replication_factor).max()?;
     (count(brokers) < i64::from(wanted)).then(|| {
@@ -95,6 +113,7 @@ impl Settings<'_> {
         findings.extend(self.max_message_bytes());
         findings.extend(self.cleanup());
         findings.extend(self.retention());
+        findings.extend(self.compaction());
         if self.text("unclean.leader.election.enable") == Some("true") {
             let message = "lets a replica that missed records become leader (unclean.leader.election.enable)";
             findings.push(of(self.needed, Code::UncleanElection, message));
@@ -157,6 +176,23 @@ impl Settings<'_> {
         if wanted.is_some() && self.number("retention.bytes").is_some_and(|bytes| bytes >= 0) {
             let message = "removes records when a partition grows (retention.bytes), whatever their age";
             findings.push(of(self.needed, Code::RetentionBySize, message));
+        }
+        findings
+    }
+
+    /// Of a topic that is compacted: how soon, and how long tombstones are there to be read.
+    fn compaction(&self) -> Vec<Finding> {
+        let beside = |name| Some((self.number(name)?, self.wanted(name)?));
+        let mut findings = Vec::new();
+        for name in ["segment.ms", "max.compaction.lag.ms"] {
+            if let Some((has, wanted)) = beside(name).filter(|(has, wanted)| has > wanted) {
+                let message = format!("is compacted late: {name} is {}, and {} is expected", hours(has), hours(wanted));
+                findings.push(of(self.needed, Code::CompactionLate, message));
+            }
+        }
+        if let Some((has, wanted)) = beside("delete.retention.ms").filter(|(has, wanted)| has < wanted) {
+            let message = format!("keeps tombstones for {}, and {} are expected", hours(has), hours(wanted));
+            findings.push(of(self.needed, Code::TombstonesShort, message));
         }
         findings
     }
@@ -268,9 +304,57 @@ mod tests {
     }
 
     #[test]
+    fn judges_a_compacted_topic_by_its_own_rules() {
+        let toml = "[kafka]\npartitions = 2\n[confirmation]\nenabled = true\ndry_run = true\n[sources.sg]\nprovider = 'smart-glocal'";
+        let topics = topics::needed(&Config::from_toml(toml, []).unwrap());
+        let ledger = topics.into_iter().find(|topic| topic.message == topics::LEDGER_MESSAGE).unwrap();
+        for (name, value, expected) in [
+            ("retention.ms", "1", None), // nothing is removed by its age
+            ("retention.bytes", "1", None),
+            ("max.compaction.lag.ms", "9223372036854775807", Some(Code::CompactionLate)),
+            ("segment.ms", "604800000", Some(Code::CompactionLate)),
+            ("segment.ms", "60000", None),
+            ("delete.retention.ms", "3600000", Some(Code::TombstonesShort)),
+            ("delete.retention.ms", "172800000", None),
+            ("cleanup.policy", "delete", Some(Code::CleanupPolicyWrong)),
+            ("cleanup.policy", "compact,delete", Some(Code::CleanupPolicyWrong)),
+        ] {
+            let owned = |(name, value): (&'static str, String)| (name.to_owned(), value);
+            let mut told: BTreeMap<String, String> = ledger.settings.clone().into_iter().map(owned).collect();
+            told.insert(name.to_owned(), value.to_owned());
+            let found = Found { partitions: vec![WELL, WELL], settings: TopicSettings::Told(told) };
+            let findings = topic(&ledger, &Standing::There(found));
+            let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, Vec::from_iter(expected), "{name} {value}");
+        }
+    }
+
+    #[test]
     fn settings_that_kafka_does_not_tell_are_said_to_be_unchecked() {
         let settings = TopicSettings::NotTold("not authorized".to_owned());
         check(&Standing::There(Found { partitions: vec![WELL, WELL], settings }), &[Code::NotChecked]);
+    }
+
+    #[test]
+    fn topics_that_are_read_together_need_equal_counts() {
+        let group = ["a", "b", "c"].map(str::to_owned);
+        let standing = |count: Option<usize>| count.map_or(Standing::Missing, |count| there(&vec![WELL; count], &[]));
+        for (counts, expected) in [
+            ([Some(2), Some(3), Some(2)], Some("a has 2, b has 3, c has 2")),
+            ([Some(2), None, Some(1)], Some("a has 2, c has 1")),
+            ([Some(2), Some(2), Some(2)], None),
+            ([None, Some(2), None], None),
+            ([None, None, None], None),
+        ] {
+            let topics = group.iter().cloned().zip(counts.map(standing)).collect();
+            let found = equal_counts(&group, &Seen { brokers: 3, topics });
+            assert_eq!(found.is_some(), expected.is_some(), "{counts:?}");
+            for (finding, expected) in found.iter().zip(expected) {
+                assert_eq!(finding.code, Code::TopicPartitionsUnequal);
+                assert!(finding.message.ends_with(expected), "{finding:?}");
+            }
+        }
+        assert_eq!(equal_counts(&[], &Seen { brokers: 3, topics: BTreeMap::new() }), None);
     }
 
     #[test]

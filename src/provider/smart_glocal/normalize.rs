@@ -115,7 +115,8 @@ fn session(object: &Object<'_>) -> Result<Session, Wrong> {
     })
 }
 
-fn session_status(text: Option<&str>) -> SessionStatus {
+/// What the text of a session's status means.
+pub(super) fn session_status(text: Option<&str>) -> SessionStatus {
     match text {
         Some("created") => SessionStatus::Created,
         Some("in_progress") => SessionStatus::InProgress,
@@ -126,7 +127,8 @@ fn session_status(text: Option<&str>) -> SessionStatus {
     }
 }
 
-fn next_action(text: Option<&str>) -> NextAction {
+/// What the provider waits for.
+pub(super) fn next_action(text: Option<&str>) -> NextAction {
     match text {
         Some("confirm") => NextAction::Confirm,
         Some("capture") => NextAction::Capture,

@@ -1,15 +1,12 @@
 //! Sample webhooks as Smart Glocal would send them, signed with a key of the user's.
 //! Must not know how they are verified.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_lc_rs::signature::RsaKeyPair;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::SIGNATURE_HEADER;
+use super::signing::{SIGNATURE_HEADER, signature};
 use crate::provider::{EventType, Sender, SignedWebhook};
 
 /// Sends as Smart Glocal does, in API version 2.
@@ -22,15 +19,6 @@ impl SmartGlocalSender {
     pub fn new(key: RsaKeyPair) -> Self {
         Self { key }
     }
-
-    fn signature(&self, body: &[u8]) -> String {
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        // Signing fails only when the system has no randomness; the empty signature then fails verification.
-        if self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), body, &mut signature).is_err() {
-            signature.clear();
-        }
-        STANDARD.encode(signature)
-    }
 }
 
 impl Sender for SmartGlocalSender {
@@ -39,7 +27,7 @@ impl Sender for SmartGlocalSender {
     }
 
     fn sign(&self, path_suffix: &str, body: Bytes, _: Timestamp, _: u64) -> SignedWebhook {
-        let signature = self.signature(&body);
+        let signature = signature(&self.key, &body);
         SignedWebhook {
             path_suffix: path_suffix.to_owned(),
             headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, signature)],

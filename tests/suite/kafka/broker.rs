@@ -208,7 +208,8 @@ impl Ports {
 }
 
 /// One node that is its own controller. What is not said is Kafka's default. The broker's session is short because a
-/// killed node must wait it out before it is let in again.
+/// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
+/// the end of one; and a transaction that has timed out is soon found to have.
 fn server_properties(folder: &Path, ports: &Ports, more: &[(&str, &str)]) -> String {
     let Ports { plain, password, controller } = ports;
     let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
@@ -236,6 +237,8 @@ transaction.state.log.num.partitions=3
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 ",

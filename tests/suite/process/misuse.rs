@@ -10,7 +10,7 @@ fn a_wrong_configuration_ends_with_1_and_names_key_and_file() {
     let cases = [
         ("[dedup]\nmode = \"shared\"", &["dedup.mode", "not in this version", "paybridge.toml"][..]),
         ("[spool]\nenabled = true", &["spool.enabled", "not in this version", "paybridge.toml"]),
-        ("[confirmation]\nenabled = true", &["confirmation.enabled", "not in this version", "paybridge.toml"]),
+        ("[confirmation]\nwindow_s = 9", &["confirmation.window_s", "10 to 604800", "paybridge.toml"]),
         ("[dedup]\nwindow_s = \"hunter2\"", &["dedup.window_s", "paybridge.toml"]),
         ("[dedup]\nwindw_s = 1", &["dedup.windw_s", "`window_s`", "paybridge.toml"]),
         ("[kafka.properties]\nacks = \"1\"", &["acks", "paybridge.toml"]),

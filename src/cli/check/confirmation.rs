@@ -1,0 +1,180 @@
+//! What can be found of the confirmation engine without Kafka: its rules, what they say of a sample, where calls go.
+//! Must not show a rule's text.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use jiff::Timestamp;
+
+use crate::config::{Config, Confirmation};
+use crate::confirmation::model::Action;
+use crate::confirmation::rules::{Held, RuleProblem, Rules, Verdict, sample};
+use crate::finding::{Code, Finding};
+use crate::message::confirmation::v1::DeciderKind;
+use crate::provider::{self, ApiAddress};
+
+/// What findings about rules are about.
+const RULES: &str = "confirmation.rules";
+
+/// What is to be said of the engine at `now`, which the sample session's times are.
+pub(super) fn of_config(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let mut findings = without_tls(config);
+    let confirmation = &config.confirmation;
+    if confirmation.enabled && confirmation.dry_run {
+        let message = "nobody is called: outcomes tell what would have been done";
+        findings.push(Finding::new(Code::DryRun, "confirmation.dry_run", message));
+    }
+    match Rules::compile(&confirmation.rules, confirmation.default) {
+        Ok(rules) => findings.extend(of_rules(confirmation, &rules, now)),
+        Err(problems) => findings.extend(problems.iter().map(unusable)),
+    }
+    findings
+}
+
+fn without_tls(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, source) in &config.sources {
+        let api = provider::find(&source.provider).map(|provider| provider.api_address(&source.section));
+        if let Some(ApiAddress::At(address)) = api
+            && is_open(&address)
+        {
+            let message = "begins with http://: whoever is on the way can read and change calls and answers";
+            findings.push(Finding::new(Code::ApiWithoutTls, format!("sources.{name}.api.base_url"), message));
+        }
+    }
+    findings
+}
+
+/// Whether calls to this address leave the machine without TLS.
+fn is_open(address: &str) -> bool {
+    let Ok(address) = address.parse::<Uri>() else { return false };
+    let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    address.scheme_str() == Some("http") && !is_loopback
+}
+
+fn unusable(problem: &RuleProblem) -> Finding {
+    let RuleProblem { rule, position, message, action } = problem;
+    let message = format!("the rule \"{rule}\", line {}, column {}: {message}", position.line, position.column);
+    Finding::new(Code::RuleUnusable, RULES, message).with_action(action.as_str())
+}
+
+fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (confirm, cancel) in rules.confirm_before_cancel() {
+        let message = format!("\"{confirm}\" confirms before \"{cancel}\" is asked whether to cancel");
+        findings.push(Finding::new(Code::RuleOrder, RULES, message));
+    }
+    if confirmation.rules.is_empty() {
+        return findings;
+    }
+    let session = sample::session(now);
+    for trial in rules.try_each(sample::SOURCE, &session) {
+        if let Err(why) = trial.outcome {
+            let message = format!("the rule \"{}\" fails on {}: it {why}", trial.rule, sample::DESCRIPTION);
+            findings.push(Finding::new(Code::RuleFails, RULES, message));
+        }
+    }
+    let verdict = told(&rules.judge(sample::SOURCE, &session));
+    findings.push(Finding::new(Code::RulesTried, RULES, format!("{} would be {verdict}", sample::DESCRIPTION)));
+    findings
+}
+
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Act(action, decider) => {
+            let done = match action {
+                Action::Confirm => "confirmed",
+                Action::Cancel => "cancelled",
+            };
+            match decider.kind {
+                DeciderKind::Rule => format!("{done} by the rule \"{}\"", decider.name),
+                _ => format!("{done} by default: no rule is for it"),
+            }
+        }
+        Verdict::Hold(Held::Rule(name)) => format!("held by the rule \"{name}\""),
+        Verdict::Hold(Held::NoRule) => "held: no rule is for it".to_owned(),
+        Verdict::Hold(Held::NotEvaluated) => "held without asking the rules".to_owned(),
+        Verdict::Hold(Held::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = []\n";
+
+    fn rule(name: &str, when: &str, then: &str) -> String {
+        format!("[[confirmation.rules]]\nname = '{name}'\nwhen = \"{when}\"\nthen = '{then}'\n")
+    }
+
+    #[track_caller]
+    fn check(toml: &str, expected: &[(Code, &str, &str)]) {
+        let findings = of_config(&Config::from_toml(toml, []).unwrap(), "2026-02-03T04:05:06Z".parse().unwrap());
+        let found: Vec<(Code, &str, &str)> =
+            findings.iter().map(|finding| (finding.code, finding.subject.as_str(), finding.message.as_str())).collect();
+        assert_eq!(found, expected, "{toml}");
+    }
+
+    #[test]
+    fn tells_every_rule_that_cannot_be_used() {
+        let rules = rule("a", "session.idd == 'x'", "hold") + &rule("b", "1 +", "hold") + &rule("c", "true", "hold");
+        let misspelt = "the rule \"a\", line 1, column 9: names `idd`, which is no field of the session";
+        let cut = "the rule \"b\", line 1, column 4: ends too early";
+        check(&rules, &[(Code::RuleUnusable, RULES, misspelt), (Code::RuleUnusable, RULES, cut)]);
+    }
+
+    #[test]
+    fn tries_the_rules_on_a_sample() {
+        let sample = sample::DESCRIPTION;
+        let tried = |verdict: &str| format!("{sample} would be {verdict}");
+        let small = "session.operations.all(o, o.amount.minor_units <= 50000)";
+        for (when, then, verdict) in [
+            (small, "confirm", "confirmed by the rule \"a\""),
+            (small, "cancel", "cancelled by the rule \"a\""),
+            (small, "hold", "held by the rule \"a\""),
+            ("false", "hold", "held: no rule is for it"),
+        ] {
+            check(&rule("a", when, then), &[(Code::RulesTried, RULES, &tried(verdict))]);
+        }
+        check(
+            &("[confirmation]\ndefault = 'cancel'\n".to_owned() + &rule("a", "false", "hold")),
+            &[(Code::RulesTried, RULES, &tried("cancelled by default: no rule is for it"))],
+        );
+        let fails = format!("the rule \"a\" fails on {sample}: it asks for an element behind the end of a list");
+        check(
+            &(rule("a", "session.operations[1].id == 'x'", "hold") + &rule("b", "true", "hold")),
+            &[
+                (Code::RuleFails, RULES, &fails),
+                (Code::RulesTried, RULES, &tried("held, because the rule \"a\" fails")),
+            ],
+        );
+    }
+
+    #[test]
+    fn tells_which_rules_stand_in_an_order_that_confirms_too_much() {
+        let rules = rule("a", "false", "confirm") + &rule("b", "true", "cancel");
+        let order = "\"a\" confirms before \"b\" is asked whether to cancel";
+        let verdict = format!("{} would be cancelled by the rule \"b\"", sample::DESCRIPTION);
+        check(&rules, &[(Code::RuleOrder, RULES, order), (Code::RulesTried, RULES, &verdict)]);
+    }
+
+    #[test]
+    fn tells_of_calls_that_are_open_or_left_out() {
+        check("", &[]);
+        let api = |address: &str| format!("{SOURCE}[sources.sg.api]\nbase_url = '{address}'\n");
+        for address in ["https://api.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "::"] {
+            check(&api(address), &[]);
+        }
+        let open = "begins with http://: whoever is on the way can read and change calls and answers";
+        for address in ["http://api.example", "HTTP://10.0.0.1/"] {
+            check(&api(address), &[(Code::ApiWithoutTls, "sources.sg.api.base_url", open)]);
+        }
+        let dry = "[confirmation]\ndry_run = true\n";
+        check(dry, &[]);
+        let message = "nobody is called: outcomes tell what would have been done";
+        let on = format!("{dry}enabled = true\n{SOURCE}");
+        check(&on, &[(Code::DryRun, "confirmation.dry_run", message)]);
+    }
+}

@@ -1,0 +1,306 @@
+//! Carries the engine's calls out: a bounded number at once, whatever is due first, each answered exactly once.
+//! Must not know why a call is made, nor what its answer leads to.
+
+pub mod breaker;
+pub mod headers;
+pub mod queue;
+mod transport;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use metrics::Gauge;
+use tokio::runtime::Handle;
+
+use super::model::SessionKey;
+use crate::https::{HttpsError, Roots};
+use crate::metrics::{CallMetrics, Metrics};
+use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
+use breaker::{Breaker, Change, Health, Leave};
+use queue::Queue;
+use transport::{Exchange, Times, Transport};
+
+/// A call of the provider's session API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The session.
+    pub key: SessionKey,
+    /// The epoch under which the engine asks.
+    pub epoch: u64,
+    /// The engine's own number for it.
+    pub number: u32,
+    /// What is called.
+    pub operation: Operation,
+    /// The idempotency key's number; of no account for a status.
+    pub key_number: u32,
+    /// When it should be answered at the latest: earlier ones go first, and a late one goes all the same.
+    pub due_by: Timestamp,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The call.
+    pub call: Call,
+    /// What the provider says, or that it says nothing.
+    pub reply: Reply,
+    /// How long it asks for peace; at most 15 minutes.
+    pub retry_after: Option<Duration>,
+    /// Our wall clock minus the provider's; nothing where it did not tell its time.
+    pub clock_skew: Option<SignedDuration>,
+}
+
+/// How calls are carried out.
+pub struct Settings {
+    /// From sending a call, connecting included, to the last byte of its answer.
+    pub timeout: Duration,
+    /// Calls on their way at once, at least one.
+    pub in_flight_max: usize,
+    /// Whose certificates are believed.
+    pub roots: Roots,
+}
+
+/// Everything that a call can come to, as counted: `not_sent` for one that the breaker held back, or whose source has no api.
+pub const OUTCOMES: [&str; 8] =
+    ["ok", "refused", "unknown_code", "try_again", "key_exists", "our_trouble", "unclear", NOT_SENT];
+
+const NOT_SENT: &str = "not_sent";
+
+/// Takes calls. Dropping it drops the calls that wait; those on their way end by themselves.
+pub struct Caller {
+    shared: Arc<Shared>,
+    handle: Handle,
+}
+
+/// What the calls on their way have in common.
+struct Shared {
+    lines: BTreeMap<Arc<str>, Line>,
+    transport: Transport,
+    in_flight_max: usize,
+    work: Mutex<Work>,
+    answers: Sender<Answer>,
+    metrics: CallMetrics,
+}
+
+/// The way to one source's provider.
+struct Line {
+    source: Arc<str>,
+    api: Arc<ArcSwap<SessionApi>>,
+    breaker: Mutex<Breaker>,
+    open: Gauge,
+}
+
+#[derive(Default)]
+struct Work {
+    waiting: Queue,
+    /// Workers, each with one call on its way.
+    in_flight: usize,
+}
+
+impl Caller {
+    /// Carries calls out on the runtime of `handle`; each one's answer comes to the receiver. A source that is not among
+    /// `apis` cannot be called.
+    ///
+    /// # Errors
+    /// There is no TLS, or nobody to believe.
+    pub fn start(
+        settings: Settings,
+        apis: BTreeMap<Arc<str>, Arc<ArcSwap<SessionApi>>>,
+        handle: Handle,
+        metrics: &Metrics,
+    ) -> Result<(Self, Receiver<Answer>), HttpsError> {
+        let (answers, receiver) = mpsc::channel();
+        let line = |(source, api): (Arc<str>, Arc<ArcSwap<SessionApi>>)| {
+            let open = metrics.breaker_open(&source);
+            (Arc::clone(&source), Line { source, api, breaker: Mutex::new(Breaker::new()), open })
+        };
+        let shared = Shared {
+            lines: apis.into_iter().map(line).collect(),
+            transport: Transport::new(settings.roots, settings.timeout)?,
+            in_flight_max: settings.in_flight_max.max(1),
+            work: Mutex::default(),
+            answers,
+            metrics: metrics.calls(&Operation::ALL.map(Operation::as_str), &OUTCOMES),
+        };
+        Ok((Self { shared: Arc::new(shared), handle }, receiver))
+    }
+
+    /// Takes a call; never blocks. One that cannot be sent now is answered at once as our trouble.
+    pub fn call(&self, call: Call) {
+        let line = self.shared.lines.get(&call.key.source);
+        if !line.is_some_and(|line| line.breaker().is_passable(Instant::now())) {
+            return self.shared.not_sent(call);
+        }
+        if self.shared.enqueue(call) {
+            self.handle.spawn(work(Arc::clone(&self.shared)));
+        }
+    }
+
+    /// Drops the waiting calls of all epochs before `epoch`, without an answer. Those on their way are answered.
+    pub fn forget(&self, epoch: u64) {
+        self.shared.work().waiting.forget(epoch);
+    }
+
+    /// Calls on their way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.work().in_flight
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.shared.work().waiting.clear();
+    }
+}
+
+/// Carries out what waits until nothing does. There are at most `in_flight_max` of these, each with one call at a time.
+async fn work(shared: Arc<Shared>) {
+    let mut place = Place { shared: &shared, taken: true };
+    while let Some(call) = place.next() {
+        shared.carry_out(call).await;
+    }
+}
+
+/// One of the `in_flight_max` places; given back whatever happens.
+struct Place<'s> {
+    shared: &'s Shared,
+    taken: bool,
+}
+
+impl Place<'_> {
+    /// The next call; or the place is given back in the same moment, so that no call is put to wait for it any more.
+    fn next(&mut self) -> Option<Call> {
+        let mut work = self.shared.work();
+        let call = work.waiting.pop();
+        if call.is_none() {
+            self.taken = false;
+            self.shared.leave(&mut work);
+        }
+        call
+    }
+}
+
+/// The runtime ends, and with it the work on this place.
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            self.shared.leave(&mut self.shared.work());
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a call to wait; whether there is a place for a worker to take it, which is then taken.
+    fn enqueue(&self, call: Call) -> bool {
+        let mut work = self.work();
+        work.waiting.push(call);
+        let free = work.in_flight < self.in_flight_max;
+        if free {
+            work.in_flight += 1;
+            self.metrics.in_flight.increment(1.0);
+        }
+        free
+    }
+
+    fn leave(&self, work: &mut Work) {
+        work.in_flight = work.in_flight.saturating_sub(1);
+        self.metrics.in_flight.decrement(1.0);
+    }
+
+    async fn carry_out(&self, call: Call) {
+        let line = self.lines.get(&call.key.source);
+        // It may have opened while the call waited.
+        let leave = line.and_then(|line| Some((line, line.breaker().leave(Instant::now())?)));
+        let Some((line, leave)) = leave else { return self.not_sent(call) };
+        let underway = Underway { shared: self, line, leave, call, began: Instant::now(), exchange: None };
+        let exchange = self.transport.exchange(&line.api.load_full(), &underway.call).await;
+        underway.end(exchange);
+    }
+
+    fn not_sent(&self, call: Call) {
+        self.metrics.answered(call.operation.as_str(), NOT_SENT);
+        self.answer(call, Exchange { reply: Reply::OurTrouble, times: Times::default() });
+    }
+
+    fn answer(&self, call: Call, exchange: Exchange) {
+        let Exchange { reply, times: Times { retry_after, clock_skew } } = exchange;
+        // An engine that has ended wants no answer.
+        let _ = self.answers.send(Answer { call, reply, retry_after, clock_skew });
+    }
+}
+
+impl Line {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the breaker, and the world where that changes something.
+    fn heard(&self, leave: Leave, health: Health) {
+        let source = &*self.source;
+        match self.breaker().heard(leave, health, Instant::now()) {
+            Some(Change::Opened) => {
+                self.open.set(1.0);
+                tracing::error!(
+                    source,
+                    "the provider does not answer calls, or refuses all: they are held back for a while"
+                );
+            }
+            Some(Change::Closed) => {
+                self.open.set(0.0);
+                tracing::info!(source, "the provider answers calls again");
+            }
+            None => {}
+        }
+    }
+}
+
+/// A call that was sent. However its work ends, it is answered once and the breaker hears of it.
+struct Underway<'s> {
+    shared: &'s Shared,
+    line: &'s Line,
+    leave: Leave,
+    call: Call,
+    began: Instant,
+    exchange: Option<Exchange>,
+}
+
+impl Underway<'_> {
+    fn end(mut self, exchange: Exchange) {
+        self.exchange = Some(exchange);
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        // None when the runtime ends meanwhile: the call may have had its effect.
+        let exchange = self.exchange.take();
+        let exchange = exchange.unwrap_or(Exchange { reply: Reply::Unclear, times: Times::default() });
+        let (health, outcome) = judge(&exchange.reply);
+        self.line.heard(self.leave, health);
+        let operation = self.call.operation.as_str();
+        self.shared.metrics.answered(operation, outcome);
+        self.shared.metrics.lasted(operation, self.began.elapsed());
+        self.shared.answer(self.call.clone(), exchange);
+    }
+}
+
+/// What a reply says of the provider's health, and how it is counted.
+fn judge(reply: &Reply) -> (Health, &'static str) {
+    match reply {
+        Reply::Ok(_) => (Health::Well, "ok"),
+        Reply::Refused { .. } => (Health::Well, "refused"),
+        Reply::UnknownCode { .. } => (Health::Well, "unknown_code"),
+        Reply::TryAgain => (Health::Well, "try_again"),
+        Reply::KeyExists => (Health::Well, "key_exists"),
+        Reply::OurTrouble => (Health::Unwell, "our_trouble"),
+        Reply::Unclear => (Health::Unwell, "unclear"),
+    }
+}

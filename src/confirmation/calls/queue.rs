@@ -1,0 +1,116 @@
+//! The calls that wait for a place: whatever is due first goes first.
+//! Pure: must not know how a call is carried out.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::Call;
+
+/// Calls in the order of their `due_by`; of equals, the first that came. Holds at most as many as there are sessions whose
+/// call was asked for and not answered: the engine asks for one at a time for each.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: BinaryHeap<Waiting>,
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    call: Call,
+    arrival: u64,
+}
+
+impl Queue {
+    /// Puts a call in its place.
+    pub fn push(&mut self, call: Call) {
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.waiting.push(Waiting { call, arrival: self.arrivals });
+    }
+
+    /// Takes out what is due first.
+    pub fn pop(&mut self) -> Option<Call> {
+        self.waiting.pop().map(|waiting| waiting.call)
+    }
+
+    /// Drops the calls of all epochs before `epoch`.
+    pub fn forget(&mut self, epoch: u64) {
+        self.waiting.retain(|waiting| waiting.call.epoch >= epoch);
+    }
+
+    /// Drops all calls.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+/// The greatest is taken first: so the earliest is the greatest.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.call.due_by, other.arrival).cmp(&(self.call.due_by, self.arrival))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::confirmation::model::SessionKey;
+    use crate::provider::smart_glocal::api::Operation;
+
+    fn call(number: u32, due_by: i64, epoch: u64) -> Call {
+        Call {
+            key: SessionKey { source: "sg".into(), session_id: "ps".into() },
+            epoch,
+            number,
+            operation: Operation::Confirm,
+            key_number: 1,
+            due_by: Timestamp::from_second(due_by).unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn gives_what_is_due_first_and_nothing_of_an_old_epoch(
+            calls in prop::collection::vec((0_i64..5, 0_u64..4), 0..30),
+            epoch in 0_u64..5,
+        ) {
+            let mut queue = Queue::default();
+            let mut expect = Vec::new();
+            for (number, (due_by, of)) in (0..).zip(&calls) {
+                queue.push(call(number, *due_by, *of));
+                if *of >= epoch {
+                    expect.push((*due_by, number));
+                }
+            }
+            expect.sort_unstable();
+            queue.forget(epoch);
+            let given: Vec<(i64, u32)> =
+                std::iter::from_fn(|| queue.pop()).map(|call| (call.due_by.as_second(), call.number)).collect();
+            prop_assert_eq!(given, expect);
+        }
+    }
+
+    #[test]
+    fn gives_nothing_after_it_was_cleared() {
+        let mut queue = Queue::default();
+        queue.push(call(1, 1, 1));
+        queue.clear();
+        assert!(queue.pop().is_none());
+    }
+}

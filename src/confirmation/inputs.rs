@@ -1,0 +1,332 @@
+//! What the engine's three inputs say: a session that waits, one that is finished, a decision of another team.
+//! Pure: any bytes are classified. Must not know what is done about them, nor name a value in an error.
+
+mod decision;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prost::Message;
+
+use super::model::{Opening, SessionKey};
+use crate::config::SourceName;
+use crate::kafka::partition;
+use crate::message::confirmation::v1;
+use crate::message::event::v1::EventMetadata;
+use crate::message::instant;
+use crate::message::smart_glocal::v1::{
+    NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
+};
+use crate::provider::smart_glocal::api::Sight;
+
+pub use decision::{MalformedDecision, MalformedReason, TEXT_BYTES_MAX, decision};
+
+/// The only provider whose sessions wait for a word.
+const PROVIDER: &str = "smart-glocal";
+/// The longest id of a session, in bytes: no provider's is near it, and every session of the ledger has one in memory.
+pub const SESSION_ID_BYTES_MAX: usize = 255;
+/// The longest id of an event, in bytes: ours have 32.
+const EVENT_ID_BYTES_MAX: usize = 255;
+
+/// A `ready_to_confirm`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ready {
+    /// The session.
+    pub key: SessionKey,
+    /// The event's id.
+    pub event_id: String,
+    /// When the bridge received it.
+    pub received_at: Timestamp,
+    /// When the window began: the session's `updated_at`, or `received_at` where that is earlier or the other is absent.
+    pub window_began_at: Timestamp,
+    /// The session as the event has it.
+    pub session: Session,
+}
+
+/// Whether the provider is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    Live,
+    /// It is not: decisions are only told.
+    DryRun,
+}
+
+/// A `payment_finished`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The session.
+    pub key: SessionKey,
+    /// When the bridge received it.
+    pub received_at: Timestamp,
+    /// What the session looked like to the provider.
+    pub sight: Sight,
+}
+
+/// A record that is no event of its topic.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Undecodable {
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// The configured source that it names, if it names a possible one.
+    pub source_name: Option<Arc<str>>,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No protobuf of the topic's message.
+    #[error("the value is no protobuf of the topic's message")]
+    NotProtobuf,
+    /// A part that every event has.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A text beyond its bound.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+    /// No name that a source can have.
+    #[error("metadata.source is no source's name")]
+    NotASource,
+    /// An event of somebody whose sessions do not wait.
+    #[error("metadata.provider is not smart-glocal")]
+    OtherProvider,
+    /// Two ids for one session.
+    #[error("metadata.subject and session.id differ")]
+    TwoSessions,
+    /// A time that is none.
+    #[error("{0} is no time")]
+    Time(&'static str),
+    /// A session on two partitions would be decided twice.
+    #[error("the record is not on its session's partition, as murmur2 of the session's id gives it")]
+    OtherPartition,
+}
+
+/// Understands a record of the topic of sessions that wait.
+///
+/// # Errors
+/// The record is no such event: it belongs in quarantine.
+pub fn ready(value: &[u8]) -> Result<Ready, Undecodable> {
+    let ReadyToConfirm { metadata, session } = decode(value)?;
+    let metadata = metadata.unwrap_or_default();
+    let source_name = source_name(&metadata);
+    read_ready(metadata, session).map_err(|problem| Undecodable { problem, source_name })
+}
+
+/// Understands a record of the topic of sessions that are finished.
+///
+/// # Errors
+/// The record is no such event: it belongs in quarantine.
+pub fn finished(value: &[u8]) -> Result<Finished, Undecodable> {
+    let PaymentFinished { metadata, session } = decode(value)?;
+    let metadata = metadata.unwrap_or_default();
+    let source_name = source_name(&metadata);
+    read_finished(&metadata, session).map_err(|problem| Undecodable { problem, source_name })
+}
+
+/// The partition of a session among `partitions` of each input and of the ledger.
+pub fn partition_of(session_id: &str, partitions: i32) -> i32 {
+    partition::of(session_id.as_bytes(), partitions)
+}
+
+impl Ready {
+    /// What of it the ledger keeps.
+    pub fn opening(&self, mode: Mode) -> Opening {
+        Opening {
+            ready_event_id: self.event_id.clone(),
+            received_at: self.received_at,
+            window_began_at: self.window_began_at,
+            operations: self.session.operations.iter().map(kept).collect(),
+            dry_run: match mode {
+                Mode::Live => false,
+                Mode::DryRun => true,
+            },
+        }
+    }
+}
+
+fn decode<M: Message + Default>(value: &[u8]) -> Result<M, Undecodable> {
+    M::decode(value).map_err(|_| Undecodable { problem: Problem::NotProtobuf, source_name: None })
+}
+
+fn source_name(metadata: &EventMetadata) -> Option<Arc<str>> {
+    SourceName::new(&metadata.source).map(|name| Arc::from(name.as_ref()))
+}
+
+fn read_ready(metadata: EventMetadata, session: Option<Session>) -> Result<Ready, Problem> {
+    let (key, received_at, session) = common(&metadata, session)?;
+    let event_id = present("metadata.event_id", metadata.event_id, EVENT_ID_BYTES_MAX)?;
+    let updated_at = match &session.updated_at {
+        None => received_at,
+        Some(updated_at) => instant(updated_at).ok_or(Problem::Time("session.updated_at"))?,
+    };
+    Ok(Ready { key, event_id, received_at, window_began_at: updated_at.min(received_at), session })
+}
+
+fn read_finished(metadata: &EventMetadata, session: Option<Session>) -> Result<Finished, Problem> {
+    let (key, received_at, session) = common(metadata, session)?;
+    // A value of later days is nothing that is known to be an end.
+    let status = SessionStatus::try_from(session.status).unwrap_or_default();
+    let next_action = NextAction::try_from(session.next_action).unwrap_or_default();
+    Ok(Finished { key, received_at, sight: Sight { status, next_action } })
+}
+
+/// What both events have: whose session it is, when it came, and the session.
+fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(SessionKey, Timestamp, Session), Problem> {
+    if metadata.source.is_empty() {
+        return Err(Problem::Missing("metadata.source"));
+    }
+    let source = source_name(metadata).ok_or(Problem::NotASource)?;
+    if metadata.provider != PROVIDER {
+        return Err(Problem::OtherProvider);
+    }
+    let received_at = metadata.received_at.as_ref().ok_or(Problem::Missing("metadata.received_at"))?;
+    let received_at = instant(received_at).ok_or(Problem::Time("metadata.received_at"))?;
+    let session = session.ok_or(Problem::Missing("session"))?;
+    let session_id = present("session.id", session.id.clone(), SESSION_ID_BYTES_MAX)?;
+    if metadata.subject != session_id {
+        return Err(Problem::TwoSessions);
+    }
+    Ok((SessionKey { source, session_id: session_id.into() }, received_at, session))
+}
+
+fn present(name: &'static str, text: String, bytes_max: usize) -> Result<String, Problem> {
+    match text.len() {
+        0 => Err(Problem::Missing(name)),
+        length if length > bytes_max => Err(Problem::TooLong(name)),
+        _ => Ok(text),
+    }
+}
+
+fn kept(operation: &Operation) -> v1::Operation {
+    let kind = match OperationKind::try_from(operation.kind) {
+        Ok(OperationKind::Payout) => v1::OperationKind::Payout,
+        Ok(OperationKind::Payment) => v1::OperationKind::Payment,
+        Ok(OperationKind::Unspecified) | Err(_) => v1::OperationKind::Unspecified,
+    };
+    v1::Operation { id: operation.id.clone(), kind: kind.into(), amount: operation.amount.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::event::v1::Money;
+    use crate::message::timestamp;
+
+    const RECEIVED: &str = "2026-02-03T04:05:06.789Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn metadata() -> EventMetadata {
+        EventMetadata {
+            event_id: "e5a20a9b4376573f5ec05721afbb5f83".to_owned(),
+            source: "sg-main".to_owned(),
+            provider: PROVIDER.to_owned(),
+            subject: "ps_3230".to_owned(),
+            received_at: Some(timestamp(at(RECEIVED))),
+            ..EventMetadata::default()
+        }
+    }
+
+    fn session() -> Session {
+        let amount = Money { currency: Some("USD".to_owned()), minor_units: 10_000, exponent: Some(2) };
+        let operation = Operation {
+            id: "po_1313".to_owned(),
+            kind: OperationKind::Payout.into(),
+            amount: Some(amount),
+            ..Operation::default()
+        };
+        Session { id: "ps_3230".to_owned(), operations: vec![operation], ..Session::default() }
+    }
+
+    fn event() -> ReadyToConfirm {
+        ReadyToConfirm { metadata: Some(metadata()), session: Some(session()) }
+    }
+
+    /// Both inputs are read alike, but for the event's id, which only one of them needs.
+    fn check(problem: Problem, source: Option<&str>, spoil: impl FnOnce(&mut EventMetadata, &mut Session)) {
+        let (mut metadata, mut session) = (metadata(), session());
+        spoil(&mut metadata, &mut session);
+        let event = ReadyToConfirm { metadata: Some(metadata), session: Some(session) }.encode_to_vec();
+        let expected = Undecodable { problem, source_name: source.map(Arc::from) };
+        assert_eq!(ready(&event).as_ref(), Err(&expected));
+        if !matches!(problem, Problem::Missing("metadata.event_id") | Problem::Time("session.updated_at")) {
+            assert_eq!(finished(&event), Err(expected));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_event_of_its_topic_and_says_what_is_wrong() {
+        let known = Some("sg-main");
+        let missing = Problem::Missing;
+        check(missing("metadata.source"), None, |metadata, _| metadata.source.clear());
+        check(Problem::NotASource, None, |metadata, _| metadata.source = "a/b".to_owned());
+        check(Problem::OtherProvider, known, |metadata, _| metadata.provider = "unipaas".to_owned());
+        check(missing("metadata.event_id"), known, |metadata, _| metadata.event_id.clear());
+        check(missing("metadata.received_at"), known, |metadata, _| metadata.received_at = None);
+        let negative = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
+        check(Problem::Time("metadata.received_at"), known, |metadata, _| metadata.received_at = negative);
+        check(Problem::Time("session.updated_at"), known, |_, session| session.updated_at = negative);
+        check(missing("session.id"), known, |_, session| session.id.clear());
+        check(Problem::TooLong("session.id"), known, |_, session| session.id = "x".repeat(256));
+        check(Problem::TwoSessions, known, |metadata, _| metadata.subject = "ps_3231".to_owned());
+        check(Problem::TwoSessions, known, |metadata, _| metadata.subject.clear());
+
+        let problem = |value: &[u8]| ready(value).unwrap_err().problem;
+        assert_eq!(problem(&[]), missing("metadata.source"));
+        assert_eq!(problem(b"\xff"), Problem::NotProtobuf);
+        let without = ReadyToConfirm { session: None, ..event() }.encode_to_vec();
+        assert_eq!(problem(&without), missing("session"));
+    }
+
+    #[test]
+    fn the_window_begins_when_the_session_changed_last_but_not_in_the_future() {
+        for (updated_at, expected) in [
+            (None, RECEIVED),
+            (Some("2026-02-03T04:05:06.123456Z"), "2026-02-03T04:05:06.123456Z"),
+            (Some("2020-01-01T00:00:00Z"), "2020-01-01T00:00:00Z"),
+            (Some("2026-02-03T04:05:07Z"), RECEIVED),
+        ] {
+            let session = Session { updated_at: updated_at.map(|text| timestamp(at(text))), ..session() };
+            let ready = ready(&ReadyToConfirm { session: Some(session), ..event() }.encode_to_vec()).unwrap();
+            assert_eq!(ready.window_began_at, at(expected), "{updated_at:?}");
+            assert_eq!(ready.received_at, at(RECEIVED));
+        }
+    }
+
+    #[test]
+    fn an_opening_keeps_what_the_outcome_will_tell() {
+        let ready = ready(&event().encode_to_vec()).unwrap();
+        assert_eq!(ready.key.to_string(), "sg-main/ps_3230");
+        let opening = ready.opening(Mode::DryRun);
+        assert!(opening.dry_run && !ready.opening(Mode::Live).dry_run);
+        assert_eq!(opening.ready_event_id, ready.event_id);
+        let [operation] = opening.operations.as_slice() else { panic!("{opening:?}") };
+        assert_eq!((operation.id.as_str(), operation.kind()), ("po_1313", v1::OperationKind::Payout));
+        assert_eq!(operation.amount, session().operations[0].amount);
+    }
+
+    #[test]
+    fn a_finished_session_is_seen_as_the_event_has_it() {
+        for (status, next_action, expected) in [
+            (3, 0, Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified }),
+            (2, 1, Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm }),
+            (99, 99, Sight { status: SessionStatus::Unspecified, next_action: NextAction::Unspecified }),
+        ] {
+            let session = Some(Session { status, next_action, ..session() });
+            let event = PaymentFinished { metadata: Some(metadata()), session };
+            assert_eq!(finished(&event.encode_to_vec()).unwrap().sight, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_classified(value: Vec<u8>, offset: i64) {
+            let _any = (ready(&value).is_ok(), finished(&value).is_ok(), decision(&value, offset).is_ok());
+        }
+    }
+}

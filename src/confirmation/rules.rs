@@ -1,0 +1,225 @@
+//! Rules: what is done with a session that has just opened, by what its webhook says of it.
+//! Pure: no clock, no input or output; must not know what became of a session before, or how it is carried out.
+
+mod expression;
+mod facts;
+mod functions;
+mod inspect;
+pub mod sample;
+mod shape;
+mod steps;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cel::common::ast::IdedExpr;
+use cel::{Context, Env, ExecutionError, Value};
+
+use super::model::{Action, Decider};
+use crate::config::{Rule, RuleAction, SessionDefault};
+use crate::message::confirmation::v1::DeciderKind;
+use crate::message::smart_glocal::v1::Session;
+use expression::Expression;
+use facts::Facts;
+use steps::{RULE_STEPS_MAX, SESSION_STEPS_MAX};
+
+pub use expression::Position;
+
+/// Compiled rules in their order, and what is done where none is for a session.
+pub struct Rules {
+    in_order: Vec<Compiled>,
+    default: SessionDefault,
+    environment: Arc<Env>,
+}
+
+struct Compiled {
+    name: String,
+    tree: IdedExpr,
+    then: RuleAction,
+}
+
+/// Something that is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the rule \"{rule}\", line {}, column {} of `when`, {message}: {action}", position.line, position.column)]
+pub struct RuleProblem {
+    /// The rule's name.
+    pub rule: String,
+    /// Where in its `when`.
+    pub position: Position,
+    /// What is wrong, as half a sentence after that; it may name fields and functions, but no value of the rule.
+    pub message: String,
+    /// What to do.
+    pub action: String,
+}
+
+/// What the rules say of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is decided, by a rule or by the default.
+    Act(Action, Decider),
+    /// It waits for a decision or its deadline.
+    Hold(Held),
+}
+
+/// Why a session waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The rule of this name says so.
+    Rule(String),
+    /// No rule is for it, and the default is to hold.
+    NoRule,
+    /// Rules were not asked: it has no operation, one without a known amount (none, or no currency), or attached data
+    /// that cannot be read.
+    NotEvaluated,
+    /// The rule of this name failed: it asked for what is absent, mixed kinds of values, gave no truth, or had too much
+    /// to look at. The rules after it were not asked.
+    Failed(String),
+}
+
+/// What one rule says of a session, alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The rule's name.
+    pub rule: String,
+    /// What it does when it is true.
+    pub then: RuleAction,
+    /// Whether it is true, or why it failed; no value of the session.
+    pub outcome: Result<bool, String>,
+}
+
+impl Rules {
+    /// Compiles rules. It takes a thread for a moment, for its stack.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, in their order.
+    pub fn compile(rules: &[Rule], default: SessionDefault) -> Result<Self, Vec<RuleProblem>> {
+        // Optional values would be one more way for something to be absent.
+        let environment = Env::stdlib().with_optional_support(false);
+        let mut compiled = Vec::new();
+        let mut problems = Vec::new();
+        for rule in rules {
+            match compile(rule, &environment) {
+                Ok(tree) => compiled.push(Compiled { name: rule.name.clone(), tree, then: rule.then }),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self { in_order: compiled, default, environment: Arc::new(environment) })
+    }
+
+    /// What is done with this session of this source: the first rule that is true decides, then the default.
+    pub fn judge(&self, source: &str, session: &Session) -> Verdict {
+        let Some(facts) = Facts::of(source, session) else {
+            return Verdict::Hold(Held::NotEvaluated);
+        };
+        let context = self.context(&facts);
+        let mut steps_left = SESSION_STEPS_MAX;
+        for rule in &self.in_order {
+            match rule.is_true(&facts, &context, &mut steps_left) {
+                Ok(true) => return rule.verdict(),
+                Ok(false) => {}
+                Err(_) => return Verdict::Hold(Held::Failed(rule.name.clone())),
+            }
+        }
+        match self.default {
+            SessionDefault::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Default, "")),
+            SessionDefault::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
+            SessionDefault::Hold => Verdict::Hold(Held::NoRule),
+        }
+    }
+
+    /// What each rule says of this session, whatever those before it say; empty for a session that is not evaluated.
+    pub fn try_each(&self, source: &str, session: &Session) -> Vec<Trial> {
+        let Some(facts) = Facts::of(source, session) else { return Vec::new() };
+        let context = self.context(&facts);
+        let trial = |rule: &Compiled| Trial {
+            rule: rule.name.clone(),
+            then: rule.then,
+            outcome: {
+                let mut steps_left = SESSION_STEPS_MAX;
+                rule.is_true(&facts, &context, &mut steps_left)
+            },
+        };
+        self.in_order.iter().map(trial).collect()
+    }
+
+    /// Each confirm rule with each cancel rule that comes after it: a session that is right for both is confirmed.
+    pub fn confirm_before_cancel(&self) -> Vec<(&str, &str)> {
+        let mut pairs = Vec::new();
+        let mut confirming: Vec<&str> = Vec::new();
+        for rule in &self.in_order {
+            match rule.then {
+                RuleAction::Confirm => confirming.push(&rule.name),
+                RuleAction::Cancel => pairs.extend(confirming.iter().map(|confirm| (*confirm, rule.name.as_str()))),
+                RuleAction::Hold => {}
+            }
+        }
+        pairs
+    }
+
+    fn context(&self, facts: &Facts) -> Context<'static, 'static> {
+        let mut context = Context::with_env(Arc::clone(&self.environment));
+        context.add_variable_from_value("session", facts.session.clone());
+        context
+    }
+}
+
+impl Compiled {
+    fn is_true(&self, facts: &Facts, context: &Context<'_, '_>, steps_left: &mut u64) -> Result<bool, String> {
+        let steps = steps::steps(&self.tree, facts.size);
+        *steps_left = steps_left.saturating_sub(steps);
+        if steps > RULE_STEPS_MAX || *steps_left == 0 {
+            return Err("has too much to look at: too many operations, or too long texts".to_owned());
+        }
+        // A session that makes the evaluator panic would end the process, and again after each restart.
+        match catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.tree, context))) {
+            Ok(Ok(Value::Bool(truth))) => Ok(truth),
+            Ok(Ok(_)) => Err("gives neither true nor false".to_owned()),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => Err("is more than the evaluator can take".to_owned()),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.then {
+            RuleAction::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, &self.name)),
+            RuleAction::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Rule, &self.name)),
+            RuleAction::Hold => Verdict::Hold(Held::Rule(self.name.clone())),
+        }
+    }
+}
+
+fn compile(rule: &Rule, environment: &Env) -> Result<IdedExpr, Vec<RuleProblem>> {
+    let problem = |position, message, action| RuleProblem { rule: rule.name.clone(), position, message, action };
+    let expression = Expression::parse(&rule.when, environment).map_err(|misread| {
+        let action = || "write a CEL expression over `session`".to_owned();
+        misread.into_iter().map(|misread| problem(misread.position, misread.message, action())).collect::<Vec<_>>()
+    })?;
+    let complaints = inspect::inspect(&expression);
+    if complaints.is_empty() {
+        return Ok(expression.tree);
+    }
+    Err(complaints.into_iter().map(|found| problem(found.position, found.message, found.action)).collect())
+}
+
+fn decider(kind: DeciderKind, name: &str) -> Decider {
+    Decider { kind, name: name.to_owned(), decision_id: String::new(), reason: String::new() }
+}
+
+/// Why the evaluator failed, without the values that it failed on.
+fn told(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(name) => format!("asks for `{name}`, which is absent: test it with has() first"),
+        ExecutionError::IndexOutOfBounds(_) => "asks for an element behind the end of a list".to_owned(),
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::ValuesNotComparable(_, _)
+        | ExecutionError::UnsupportedBinaryOperator(_, _, _)
+        | ExecutionError::UnexpectedType { .. } => "mixes kinds of values".to_owned(),
+        _ => "computes what has no result".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What a rule can see of a session: its parts, their fields, and the shape of each value.
+//! Pure: must not know how a rule is written or a session received.
+
+use std::fmt;
+
+/// An object of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `session` itself.
+    Session,
+    /// An element of its `operations`.
+    Operation,
+    /// An operation's `amount`.
+    Amount,
+    /// An operation's `customer`.
+    Customer,
+    /// An operation's `instrument`.
+    Instrument,
+    /// An instrument's `card`.
+    Card,
+}
+
+impl Part {
+    /// Its fields, in the order of the documentation.
+    pub fn fields(self) -> Vec<(&'static str, Shape)> {
+        match self {
+            Self::Session => vec![
+                ("id", Shape::Text),
+                ("source", Shape::Text),
+                ("status", Shape::Text),
+                ("next_action", Shape::Text),
+                ("created_at", Shape::Time),
+                ("updated_at", Shape::Time),
+                ("operations", Shape::Each(Box::new(Shape::Part(Self::Operation)))),
+            ],
+            Self::Operation => vec![
+                ("id", Shape::Text),
+                ("kind", Shape::Text),
+                ("status", Shape::Text),
+                ("amount", Shape::Part(Self::Amount)),
+                ("customer", Shape::Part(Self::Customer)),
+                ("instrument", Shape::Part(Self::Instrument)),
+                ("metadata", Shape::Any),
+            ],
+            Self::Amount => {
+                vec![("currency", Shape::Text), ("minor_units", Shape::Number), ("exponent", Shape::Number)]
+            }
+            Self::Customer => vec![("reference", Shape::Text)],
+            Self::Instrument => vec![("type", Shape::Text), ("card", Shape::Part(Self::Card))],
+            Self::Card => vec![("brand", Shape::Text), ("bin", Shape::Text), ("last4", Shape::Text)],
+        }
+    }
+
+    /// The shape of one field; nothing when there is no such field.
+    pub fn field(self, name: &str) -> Option<Shape> {
+        self.fields().into_iter().find(|(known, _)| *known == name).map(|(_, shape)| shape)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Session => "the session",
+            Self::Operation => "an operation",
+            Self::Amount => "an amount",
+            Self::Customer => "a customer",
+            Self::Instrument => "an instrument",
+            Self::Card => "a card",
+        })
+    }
+}
+
+/// What kind of value stands at a place of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Anything: what the merchant attached to an operation, and what is computed from it.
+    Any,
+    /// The element of a list that has none.
+    Nothing,
+    /// True or false.
+    Truth,
+    /// An integer, or a number with a fraction.
+    Number,
+    /// Text.
+    Text,
+    /// An instant.
+    Time,
+    /// The length of a time.
+    Span,
+    /// Bytes.
+    Bytes,
+    /// `null`, which no field of the model ever is.
+    Null,
+    /// An object of the model.
+    Part(Part),
+    /// A list whose elements have this shape.
+    Each(Box<Shape>),
+}
+
+impl Shape {
+    /// The shape of what is one or the other.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, shape) | (shape, Self::Nothing) => shape,
+            (Self::Each(one), Self::Each(other)) => Self::Each(Box::new(one.or(*other))),
+            (one, other) if one == other => one,
+            (_, _) => Self::Any,
+        }
+    }
+
+    /// Whether nothing can have both shapes.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let open = |shape: &Self| matches!(shape, Self::Any | Self::Nothing);
+        match (self, other) {
+            (one, other) if open(one) || open(other) => false,
+            (Self::Each(one), Self::Each(other)) => one.excludes(other),
+            (one, other) => one != other,
+        }
+    }
+
+    /// Whether it is one value, of a size that does not grow with the session.
+    pub fn is_single(&self) -> bool {
+        match self {
+            Self::Truth | Self::Number | Self::Text | Self::Time | Self::Span | Self::Bytes | Self::Null => true,
+            Self::Any | Self::Nothing | Self::Part(_) | Self::Each(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "anything",
+            Self::Nothing => "nothing",
+            Self::Truth => "true or false",
+            Self::Number => "a number",
+            Self::Text => "text",
+            Self::Time => "a time",
+            Self::Span => "a duration",
+            Self::Bytes => "bytes",
+            Self::Null => "null",
+            Self::Part(part) => return part.fmt(f),
+            Self::Each(_) => "a list",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_join_and_exclude_each_other() {
+        let each = |shape| Shape::Each(Box::new(shape));
+        assert_eq!(Shape::Text.or(Shape::Text), Shape::Text);
+        assert_eq!(Shape::Text.or(Shape::Number), Shape::Any);
+        assert_eq!(each(Shape::Nothing).or(each(Shape::Text)), each(Shape::Text));
+        for (one, other, expected) in [
+            (Shape::Text, Shape::Number, true),
+            (Shape::Text, Shape::Null, true),
+            (each(Shape::Text), Shape::Text, true),
+            (each(Shape::Text), each(Shape::Number), true),
+            (each(Shape::Nothing), each(Shape::Number), false),
+            (Shape::Any, Shape::Number, false),
+            (Shape::Text, Shape::Text, false),
+        ] {
+            assert_eq!(one.excludes(&other), expected, "{one:?} {other:?}");
+            assert_eq!(other.excludes(&one), expected, "{other:?} {one:?}");
+        }
+    }
+}

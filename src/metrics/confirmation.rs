@@ -1,0 +1,315 @@
+//! The confirmation engine's metrics, but for its calls. Every label value is of a closed set, and there from the start.
+//! Must not know what is measured beyond its labels.
+
+use std::collections::BTreeMap;
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::{Labelled, catalogue, count, labelled, quarantine_label, zeroed};
+use crate::message::confirmation::v1::{Action, DeciderKind, RejectionReason, Result};
+use crate::message::event::v1::QuarantineReason;
+
+/// The metrics of the confirmation engine.
+pub struct ConfirmationMetrics {
+    /// Sessions that were opened and have not ended.
+    pub open_sessions: Gauge,
+    oldest_remaining: Gauge,
+    /// Input records not taken yet.
+    pub lag_records: Gauge,
+    /// Partitions that this process decides for.
+    pub assigned_partitions: Gauge,
+    /// Partitions that stand still.
+    pub stopped_partitions: Gauge,
+    /// When the reading of the ledger began, in seconds since 1970; 0 when none is read.
+    pub restoring_since: Gauge,
+    /// Events and decisions that had been taken before.
+    pub redelivered: Counter,
+    /// Decisions passed on.
+    pub passed_on: Counter,
+    /// Producers made anew.
+    pub rebuilds: Counter,
+    by_rule: BTreeMap<String, Counter>,
+    by_kind: Labelled,
+    outcomes: BTreeMap<(&'static str, &'static str), Counter>,
+    rule_failures: BTreeMap<String, Counter>,
+    held: Labelled,
+    rejected: Labelled,
+    quarantined: Labelled,
+    transactions: Labelled,
+    alerts: Labelled,
+}
+
+/// Why a session was held when it opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A rule said so.
+    Rule,
+    /// No rule matched, and the default is to hold.
+    NoRule,
+    /// It has no operation, or one without a known amount.
+    NotEvaluated,
+    /// A rule failed.
+    RuleFailed,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionEnd {
+    /// All of it is in Kafka.
+    Committed,
+    /// Nothing of it is.
+    Aborted,
+    /// Nothing of it is, for the partitions are another's by now.
+    Fenced,
+    /// The ledger will tell.
+    Unknown,
+}
+
+/// What somebody must look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// No deadline is acted on: the clock is not to be trusted.
+    ClockUntrusted,
+    /// An event of a source that is not configured.
+    UnknownSource,
+    /// The provider still waits for a session that ended here.
+    OpenAfterDone,
+    /// An event that is too old to open a session.
+    TooOld,
+}
+
+const ACTIONS: [&str; 3] = ["none", "confirm", "cancel"];
+const RESULTS: [&str; 6] = ["accepted", "already_done", "refused", "expired", "superseded", "dry_run"];
+const KINDS: [&str; 3] = ["decision", "default", "deadline"];
+const REJECTIONS: [&str; 5] = ["already_decided", "expired", "unknown_session", "source_mismatch", "malformed"];
+const HELD: [&str; 4] = ["rule", "no_rule", "not_evaluated", "rule_failed"];
+const QUARANTINED: [&str; 2] = ["undecodable_record", "misrouted_decision"];
+const TRANSACTIONS: [&str; 4] = ["committed", "aborted", "fenced", "unknown"];
+const ALERTS: [&str; 4] = ["clock_untrusted", "unknown_source", "open_after_done", "too_old"];
+
+impl ConfirmationMetrics {
+    pub(super) fn new(rules: &[String]) -> Self {
+        let decisions = |kind: &'static str, rule: &str| {
+            zeroed(counter!(catalogue::CONFIRMATION_DECISIONS, "kind" => kind, "rule" => rule.to_owned()))
+        };
+        let failures = |rule: &String| zeroed(counter!(catalogue::CONFIRMATION_RULE_FAILURES, "rule" => rule.clone()));
+        let pairs = ACTIONS.into_iter().flat_map(|action| RESULTS.map(|result| (action, result)));
+        let outcome = |(action, result): (&'static str, &'static str)| {
+            let counter = counter!(catalogue::CONFIRMATION_OUTCOMES, "action" => action, "result" => result);
+            ((action, result), zeroed(counter))
+        };
+        let metrics = Self {
+            open_sessions: gauge!(catalogue::CONFIRMATION_OPEN),
+            oldest_remaining: gauge!(catalogue::CONFIRMATION_OLDEST_REMAINING),
+            lag_records: gauge!(catalogue::CONFIRMATION_LAG),
+            assigned_partitions: gauge!(catalogue::CONFIRMATION_ASSIGNED),
+            stopped_partitions: gauge!(catalogue::CONFIRMATION_STOPPED),
+            restoring_since: gauge!(catalogue::CONFIRMATION_RESTORING_SINCE),
+            redelivered: zeroed(counter!(catalogue::CONFIRMATION_REDELIVERED)),
+            passed_on: zeroed(counter!(catalogue::CONFIRMATION_PASSED_ON)),
+            rebuilds: zeroed(counter!(catalogue::CONFIRMATION_REBUILDS)),
+            by_rule: rules.iter().map(|rule| (rule.clone(), decisions("rule", rule))).collect(),
+            by_kind: labelled(&KINDS, |kind| decisions(kind, "")),
+            outcomes: pairs.map(outcome).collect(),
+            rule_failures: rules.iter().map(|rule| (rule.clone(), failures(rule))).collect(),
+            held: labelled(&HELD, |reason| counter!(catalogue::CONFIRMATION_HELD, "reason" => reason)),
+            rejected: labelled(&REJECTIONS, |reason| counter!(catalogue::CONFIRMATION_REJECTED, "reason" => reason)),
+            quarantined: labelled(
+                &QUARANTINED,
+                |reason| counter!(catalogue::CONFIRMATION_QUARANTINED, "reason" => reason),
+            ),
+            transactions: labelled(
+                &TRANSACTIONS,
+                |result| counter!(catalogue::CONFIRMATION_TRANSACTIONS, "result" => result),
+            ),
+            alerts: labelled(&ALERTS, |kind| counter!(catalogue::CONFIRMATION_ALERTS, "kind" => kind)),
+        };
+        metrics.oldest_remaining(None);
+        metrics
+    }
+
+    /// Seconds until the first window of an open session closes; none where no session is open, which an alert on "less than"
+    /// then never meets.
+    pub fn oldest_remaining(&self, seconds: Option<f64>) {
+        self.oldest_remaining.set(seconds.unwrap_or(f64::INFINITY));
+    }
+
+    /// A session was decided. `rule` is the rule's name, and does not matter for the other kinds.
+    pub fn decided(&self, kind: DeciderKind, rule: &str) {
+        match kind {
+            DeciderKind::Rule => count_named(&self.by_rule, rule),
+            DeciderKind::Decision => count(&self.by_kind, "decision"),
+            DeciderKind::Default => count(&self.by_kind, "default"),
+            DeciderKind::Deadline => count(&self.by_kind, "deadline"),
+            DeciderKind::Provider | DeciderKind::Unspecified => {} // decided by nobody
+        }
+    }
+
+    /// An outcome is on its topic.
+    pub fn ended(&self, action: Action, result: Result) {
+        let action = match action {
+            Action::Unspecified => "none",
+            Action::Confirm => "confirm",
+            Action::Cancel => "cancel",
+        };
+        if let Some(counter) = result_label(result).and_then(|result| self.outcomes.get(&(action, result))) {
+            counter.increment(1);
+        }
+    }
+
+    /// A session was held when it opened.
+    pub fn held(&self, reason: Held) {
+        let reason = match reason {
+            Held::Rule => "rule",
+            Held::NoRule => "no_rule",
+            Held::NotEvaluated => "not_evaluated",
+            Held::RuleFailed => "rule_failed",
+        };
+        count(&self.held, reason);
+    }
+
+    /// A rule failed while it was evaluated.
+    pub fn rule_failed(&self, rule: &str) {
+        count_named(&self.rule_failures, rule);
+    }
+
+    /// A decision is on the topic of rejected ones.
+    pub fn rejected(&self, reason: RejectionReason) {
+        let reason = match reason {
+            RejectionReason::AlreadyDecided => "already_decided",
+            RejectionReason::Expired => "expired",
+            RejectionReason::UnknownSession => "unknown_session",
+            RejectionReason::SourceMismatch => "source_mismatch",
+            RejectionReason::Malformed | RejectionReason::Unspecified => "malformed",
+        };
+        count(&self.rejected, reason);
+    }
+
+    /// A record of an input is on the quarantine topic.
+    pub fn quarantined(&self, reason: QuarantineReason) {
+        count(&self.quarantined, quarantine_label(reason));
+    }
+
+    /// A transaction ended.
+    pub fn transaction(&self, end: TransactionEnd) {
+        let result = match end {
+            TransactionEnd::Committed => "committed",
+            TransactionEnd::Aborted => "aborted",
+            TransactionEnd::Fenced => "fenced",
+            TransactionEnd::Unknown => "unknown",
+        };
+        count(&self.transactions, result);
+    }
+
+    /// Something happened that somebody must look at.
+    pub fn alert(&self, alert: Alert) {
+        let kind = match alert {
+            Alert::ClockUntrusted => "clock_untrusted",
+            Alert::UnknownSource => "unknown_source",
+            Alert::OpenAfterDone => "open_after_done",
+            Alert::TooOld => "too_old",
+        };
+        count(&self.alerts, kind);
+    }
+}
+
+fn result_label(result: Result) -> Option<&'static str> {
+    match result {
+        Result::Accepted => Some("accepted"),
+        Result::AlreadyDone => Some("already_done"),
+        Result::Refused => Some("refused"),
+        Result::Expired => Some("expired"),
+        Result::Superseded => Some("superseded"),
+        Result::DryRun => Some("dry_run"),
+        Result::Unspecified => None,
+    }
+}
+
+/// Counts one; a name that was not given at the start is not counted.
+fn count_named(counters: &BTreeMap<String, Counter>, name: &str) {
+    if let Some(counter) = counters.get(name) {
+        counter.increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// How many series each metric has from the start, with two rules.
+    const SERIES: [(&str, usize); 17] = [
+        (catalogue::CONFIRMATION_OPEN, 1),
+        (catalogue::CONFIRMATION_OLDEST_REMAINING, 1),
+        (catalogue::CONFIRMATION_DECISIONS, 2 + 3),
+        (catalogue::CONFIRMATION_OUTCOMES, 18),
+        (catalogue::CONFIRMATION_LAG, 1),
+        (catalogue::CONFIRMATION_HELD, 4),
+        (catalogue::CONFIRMATION_RULE_FAILURES, 2),
+        (catalogue::CONFIRMATION_REJECTED, 5),
+        (catalogue::CONFIRMATION_REDELIVERED, 1),
+        (catalogue::CONFIRMATION_PASSED_ON, 1),
+        (catalogue::CONFIRMATION_QUARANTINED, 2),
+        (catalogue::CONFIRMATION_TRANSACTIONS, 4),
+        (catalogue::CONFIRMATION_REBUILDS, 1),
+        (catalogue::CONFIRMATION_ASSIGNED, 1),
+        (catalogue::CONFIRMATION_STOPPED, 1),
+        (catalogue::CONFIRMATION_RESTORING_SINCE, 1),
+        (catalogue::CONFIRMATION_ALERTS, 4),
+    ];
+
+    fn series<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+        let is_of = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+        text.lines().filter(is_of).collect()
+    }
+
+    #[test]
+    fn every_series_is_there_from_the_start_and_none_is_added_by_use() {
+        use TransactionEnd::{Aborted, Committed, Fenced, Unknown};
+        let metrics = Metrics::new().unwrap();
+        let rules = ["small payouts".to_owned(), "blocked".to_owned()];
+        let confirmation = metrics.confirmation(&rules);
+        let before = metrics.render();
+        for (name, count) in SERIES {
+            assert_eq!(series(&before, name).len(), count, "{name}\n{before}");
+            assert!(before.contains(&format!("# HELP {name} ")), "{name}");
+        }
+        for line in series(&before, catalogue::CONFIRMATION_OLDEST_REMAINING) {
+            assert!(line.to_lowercase().ends_with(" inf") || line.ends_with(" +Inf"), "{line}");
+        }
+        for number in 0..9 {
+            let kind = DeciderKind::try_from(number).unwrap_or_default();
+            confirmation.decided(kind, "blocked");
+            confirmation.decided(kind, "no such rule");
+            let (action, result) = (Action::try_from(number % 3), Result::try_from(number));
+            confirmation.ended(action.unwrap_or_default(), result.unwrap_or_default());
+            confirmation.rejected(RejectionReason::try_from(number).unwrap_or_default());
+            confirmation.quarantined(QuarantineReason::try_from(number).unwrap_or_default());
+        }
+        for held in [Held::Rule, Held::NoRule, Held::NotEvaluated, Held::RuleFailed] {
+            confirmation.held(held);
+        }
+        for end in [Committed, Aborted, Fenced, Unknown] {
+            confirmation.transaction(end);
+        }
+        for alert in [Alert::ClockUntrusted, Alert::UnknownSource, Alert::OpenAfterDone, Alert::TooOld] {
+            confirmation.alert(alert);
+        }
+        confirmation.rule_failed("blocked");
+        confirmation.rule_failed("no such rule");
+        let after = metrics.render();
+        for (name, count) in SERIES {
+            assert_eq!(series(&after, name).len(), count, "{name}");
+        }
+        for one in [
+            r#"paybridge_confirmation_decisions_total{kind="rule",rule="blocked"} 1"#,
+            r#"paybridge_confirmation_decisions_total{kind="deadline",rule=""} 2"#,
+            r#"paybridge_confirmation_outcomes_total{action="cancel",result="superseded"} 1"#,
+            r#"paybridge_confirmation_quarantined_total{reason="misrouted_decision"} 1"#,
+            r#"paybridge_confirmation_alerts_total{kind="too_old"} 1"#,
+            r#"paybridge_confirmation_rule_failures_total{rule="blocked"} 1"#,
+        ] {
+            assert!(after.contains(one), "no {one} in\n{after}");
+        }
+    }
+}

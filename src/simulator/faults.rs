@@ -1,0 +1,152 @@
+//! What the simulated provider does wrong, and when: on demand, or at random from a seed.
+//! Pure: must not know how a fault is carried out.
+
+use std::time::Duration;
+
+use crate::provider::smart_glocal::api::Operation;
+
+/// One way in which a provider, or the network before it, can disappoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Waits, then does as usual.
+    Delay(Duration),
+    /// Waits until the handle releases it, then does as usual.
+    Hold,
+    /// 500 with a body that is not JSON; nothing was done.
+    FailBefore,
+    /// Does as usual, then answers 500 with a body that is not JSON.
+    FailAfter,
+    /// Closes the connection; nothing was done.
+    LoseRequest,
+    /// Does as usual, then closes the connection.
+    LoseAnswer,
+    /// Remembers the idempotency key, does nothing else, and answers `internal_error`.
+    BurnKey,
+    /// Answers an error with this code; nothing was done.
+    Refuse(&'static str),
+    /// 401 with a body that is not JSON; nothing was done.
+    Unauthorized,
+    /// 404 with a body that is not JSON; nothing was done.
+    NotFound,
+    /// 429 with this `Retry-After`; nothing was done.
+    TooMany(&'static str),
+    /// A redirect to the same place; nothing was done.
+    Redirect,
+    /// Does as usual, then answers 200 with a body that is not JSON.
+    Garbage,
+    /// Does as usual, then answers with [`HUGE_BYTES`] of spaces before the body.
+    Huge,
+    /// Does as usual, then answers a space every 20 ms, for ten minutes, before the body.
+    Drip,
+    /// Forgets all idempotency keys, then does as usual.
+    ForgetKeys,
+    /// Forgets the session: from then on it is unknown to the calls, not to the handle.
+    ForgetSession,
+}
+
+/// Larger than any answer that makes sense, and than the default of `response_bytes_max`.
+pub const HUGE_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Faults at random: the same calls in the same order meet the same faults.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Where chance begins.
+    pub seed: u64,
+    /// How many of a thousand calls meet each fault; of what is beyond a thousand, none does.
+    pub per_mille: Vec<(u32, Fault)>,
+}
+
+/// Which call meets which fault.
+#[derive(Debug)]
+pub(super) struct Plan {
+    scripted: Vec<Scripted>,
+    random: Faults,
+}
+
+#[derive(Debug)]
+struct Scripted {
+    /// Of which operation; of all, where none is named.
+    operation: Option<Operation>,
+    fault: Fault,
+    left: u32,
+}
+
+impl Plan {
+    pub(super) fn new(random: Faults) -> Self {
+        Self { scripted: Vec::new(), random }
+    }
+
+    /// The next `count` calls of an operation meet the fault, after those that were asked for before.
+    pub(super) fn add(&mut self, operation: Option<Operation>, fault: Fault, count: u32) {
+        self.scripted.push(Scripted { operation, fault, left: count });
+    }
+
+    /// What this call meets.
+    pub(super) fn next(&mut self, operation: Operation) -> Option<Fault> {
+        self.scripted.retain(|scripted| scripted.left > 0);
+        let meets = |scripted: &&mut Scripted| scripted.operation.is_none_or(|named| named == operation);
+        match self.scripted.iter_mut().find(meets) {
+            Some(scripted) => {
+                scripted.left -= 1;
+                Some(scripted.fault.clone())
+            }
+            None => self.random.draw(),
+        }
+    }
+}
+
+impl Faults {
+    fn draw(&mut self) -> Option<Fault> {
+        if self.per_mille.is_empty() {
+            return None;
+        }
+        let mut drawn = u32::try_from(self.random() % 1000).ok()?;
+        for (rate, fault) in &self.per_mille {
+            match drawn.checked_sub(*rate) {
+                None => return Some(fault.clone()),
+                Some(rest) => drawn = rest,
+            }
+        }
+        None
+    }
+
+    /// `SplitMix64`: enough for chance that can be repeated.
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripted_faults_come_in_order_and_to_their_operation_only() {
+        let mut plan = Plan::new(Faults::default());
+        plan.add(Some(Operation::Status), Fault::NotFound, 1);
+        plan.add(None, Fault::Garbage, 2);
+        plan.add(None, Fault::Huge, 0);
+        assert_eq!(plan.next(Operation::Confirm), Some(Fault::Garbage));
+        assert_eq!(plan.next(Operation::Status), Some(Fault::NotFound));
+        assert_eq!(plan.next(Operation::Status), Some(Fault::Garbage));
+        assert_eq!(plan.next(Operation::Status), None);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults_about_as_often_as_asked() {
+        let faults = |seed| {
+            let mut plan = Plan::new(Faults { seed, per_mille: vec![(100, Fault::Garbage), (50, Fault::NotFound)] });
+            (0..10_000).map(|_| plan.next(Operation::Confirm)).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(1), faults(1));
+        assert_ne!(faults(1), faults(2));
+        for (fault, about) in [(Some(Fault::Garbage), 1000), (Some(Fault::NotFound), 500), (None, 8500)] {
+            let met = faults(7).into_iter().filter(|met| *met == fault).count();
+            assert!(met.abs_diff(about) < 150, "{fault:?}: {met}");
+        }
+    }
+}

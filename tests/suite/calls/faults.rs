@@ -1,0 +1,108 @@
+//! Each way in which a provider or the network can disappoint, and what the engine hears of it.
+
+use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
+use paybridge::provider::smart_glocal::api::Sight;
+
+use super::*;
+
+/// What one confirmation comes to under a fault, and whether it had its effect.
+#[track_caller]
+fn check(fault: &Fault, expect: &Reply, applied: &[Operation]) {
+    let way = Way { timeout: Duration::from_secs(2), ..Way::default() };
+    let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+    scene.simulator.misbehave(fault.clone(), 1);
+    assert_eq!(&scene.reply(Operation::Confirm, 1), expect, "{fault:?}");
+    assert_eq!(scene.applied(), applied, "{fault:?}");
+    assert_eq!(scene.simulator.calls(), 1, "{fault:?}: sent once, whatever comes of it");
+    scene.expect_no_more_answers();
+}
+
+#[test]
+fn what_says_nothing_is_unclear_whether_it_had_its_effect_or_not() {
+    for fault in [Fault::FailBefore, Fault::LoseRequest, Fault::Redirect] {
+        check(&fault, &Reply::Unclear, &[]);
+    }
+    for fault in [Fault::FailAfter, Fault::LoseAnswer, Fault::Garbage, Fault::Huge] {
+        check(&fault, &Reply::Unclear, &[Operation::Confirm]);
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_unclear_at_the_end_of_the_time_to_its_last_byte() {
+    check(&Fault::Hold, &Reply::Unclear, &[]);
+    check(&Fault::Drip, &Reply::Unclear, &[Operation::Confirm]);
+}
+
+#[test]
+fn what_is_our_trouble_had_no_effect() {
+    for fault in [Fault::Unauthorized, Fault::NotFound, Fault::TooMany("1")] {
+        check(&fault, &Reply::OurTrouble, &[]);
+    }
+}
+
+#[test]
+fn what_the_provider_says_is_told() {
+    let description = || "said by the simulated provider".to_owned();
+    let refused = Reply::Refused { code: "account_not_found".to_owned(), description: description() };
+    check(&Fault::Refuse("account_not_found"), &refused, &[]);
+    let unknown = Reply::UnknownCode { code: "later".to_owned(), description: description() };
+    check(&Fault::Refuse("later"), &unknown, &[]);
+    check(&Fault::BurnKey, &Reply::TryAgain, &[]);
+    let taken = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+    check(&Fault::Delay(Duration::from_millis(100)), &Reply::Ok(Some(taken)), &[Operation::Confirm]);
+}
+
+#[test]
+fn without_a_connection_or_an_address_it_is_our_trouble() {
+    let scene = Scene::calling_nobody();
+    assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
+    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "our_trouble"]), "1");
+    let mut stranger = call(2);
+    stranger.key.source = "other".into();
+    scene.caller.call(stranger);
+    assert_eq!(scene.answer().reply, Reply::OurTrouble);
+    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
+    scene.expect_no_more_answers();
+}
+
+#[test]
+fn the_end_of_the_runtime_leaves_a_call_unclear() {
+    let scene = Scene::start();
+    scene.simulator.misbehave(Fault::Hold, 1);
+    scene.caller.call(call(1));
+    scene.await_calls(1);
+    let Scene { runtime, caller, answers, .. } = scene;
+    runtime.shutdown_timeout(LIMIT);
+    let answer = answers.recv_timeout(LIMIT).unwrap();
+    assert_eq!((answer.call, answer.reply), (call(1), Reply::Unclear));
+    assert_eq!(caller.in_flight(), 0);
+    assert_eq!(answers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+}
+
+#[test]
+fn hears_how_long_to_wait() {
+    let scene = Scene::start();
+    for (asked, expect) in [("7", Some(7)), ("100000", Some(900)), ("soon", None)] {
+        scene.simulator.misbehave(Fault::TooMany(asked), 1);
+        let waits = scene.ask(Operation::Status, 0).retry_after;
+        assert_eq!(waits, expect.map(Duration::from_secs), "{asked}");
+    }
+    assert_eq!(scene.ask(Operation::Status, 0).retry_after, None);
+}
+
+#[test]
+fn hears_how_far_the_clocks_are_apart() {
+    use simulator::ProviderClock::{Offset, Silent};
+    let scene = Scene::start();
+    let hour = SignedDuration::from_hours(1);
+    for (offset, expect) in [(-hour, hour), (SignedDuration::ZERO, SignedDuration::ZERO), (hour, -hour)] {
+        scene.simulator.set_clock(Offset(offset));
+        let skew = scene.ask(Operation::Status, 0).clock_skew.unwrap();
+        let wrong = (skew - expect).unsigned_abs();
+        assert!(wrong < PATIENT, "{offset}: {skew}");
+    }
+    scene.simulator.misbehave(Fault::LoseAnswer, 1);
+    assert_eq!(scene.ask(Operation::Status, 0).clock_skew, None);
+    scene.simulator.set_clock(Silent);
+    assert_eq!(scene.ask(Operation::Status, 0).clock_skew, None);
+}

@@ -1,0 +1,111 @@
+//! The simulated provider itself: that it remembers keys, tells the truth, hides no violation, and forgets on demand.
+
+use std::sync::Mutex;
+
+use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
+use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::simulator::{Applied, SecondActions, UnknownSessions};
+
+use super::*;
+
+const CONFIRM: Operation = Operation::Confirm;
+const CANCEL: Operation = Operation::Cancel;
+const STATUS: Operation = Operation::Status;
+
+const WAITING: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+const TAKEN: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+
+fn ended(status: SessionStatus) -> Reply {
+    Reply::Ok(Some(Sight { status, next_action: NextAction::Unspecified }))
+}
+
+fn said(code: &str) -> Reply {
+    Reply::UnknownCode { code: code.to_owned(), description: "said by the simulated provider".to_owned() }
+}
+
+fn settings() -> simulator::Settings {
+    simulator::Settings::new(PROJECT, known_keys())
+}
+
+fn simulating(settings: simulator::Settings) -> Scene {
+    Scene::with(Way::default(), settings)
+}
+
+#[test]
+fn a_key_counts_once_until_it_is_forgotten() {
+    let scene = simulating(settings());
+    assert_eq!(scene.reply(STATUS, 0), Reply::Ok(Some(WAITING)));
+    assert!(matches!(scene.reply(CONFIRM, 1), Reply::Ok(_)));
+    assert_eq!(scene.reply(CONFIRM, 1), Reply::KeyExists);
+    scene.simulator.misbehave(Fault::BurnKey, 1);
+    assert_eq!(scene.reply(CONFIRM, 2), Reply::TryAgain);
+    assert_eq!(scene.reply(CONFIRM, 2), Reply::KeyExists);
+    assert_eq!(scene.applied(), [CONFIRM]);
+    scene.simulator.forget_keys();
+    assert!(matches!(scene.reply(CONFIRM, 1), Reply::Ok(_)));
+    scene.simulator.misbehave(Fault::ForgetKeys, 1);
+    assert!(matches!(scene.reply(CONFIRM, 1), Reply::Ok(_)));
+    assert_eq!(scene.applied(), [CONFIRM; 3]);
+}
+
+#[test]
+fn a_naive_one_applies_and_records_what_it_should_not() {
+    let applied = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&applied);
+    let hook = move |action: &Applied| told.lock().unwrap().push(action.operation);
+    let scene = simulating(simulator::Settings { applied: Some(Arc::new(hook)), ..settings() });
+    for (operation, key_number) in [(CONFIRM, 1), (CONFIRM, 2), (CANCEL, 1)] {
+        assert!(matches!(scene.reply(operation, key_number), Reply::Ok(_)));
+    }
+    assert_eq!(scene.applied(), [CONFIRM, CONFIRM, CANCEL]);
+    assert_eq!(*applied.lock().unwrap(), [CONFIRM, CONFIRM, CANCEL]);
+    assert_eq!(scene.reply(STATUS, 0), ended(SessionStatus::Accepted), "the first decided");
+    let session = scene.simulator.sessions().remove("ps_1").unwrap();
+    let keys: Vec<Option<&str>> = session.received.iter().map(|received| received.key.as_deref()).collect();
+    assert_eq!(keys, [Some("confirm:ps_1:1"), Some("confirm:ps_1:2"), Some("cancel:ps_1:1"), None]);
+    assert_eq!(session.applied[2].key.as_deref(), Some("cancel:ps_1:1"));
+}
+
+#[test]
+fn a_strict_one_refuses_second_actions_and_strangers() {
+    let scene = simulating(simulator::Settings {
+        unknown_sessions: UnknownSessions::Refuse,
+        second_actions: SecondActions::Refuse,
+        finish_after: Duration::from_hours(1),
+        ..settings()
+    });
+    assert_eq!(scene.reply(CONFIRM, 1), said("session_not_found"));
+    scene.simulator.open("ps_1", WAITING);
+    assert_eq!(scene.reply(CANCEL, 1), Reply::Ok(Some(TAKEN)));
+    assert_eq!(scene.reply(STATUS, 0), Reply::Ok(Some(TAKEN)), "it has not ended yet");
+    assert_eq!(scene.reply(CONFIRM, 2), said("session_already_finished"));
+    assert_eq!(scene.applied(), [CANCEL]);
+    scene.simulator.open("ps_1", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    assert_eq!(scene.reply(STATUS, 0), ended(SessionStatus::Cancelled));
+}
+
+#[test]
+fn a_forgotten_session_is_unknown_to_calls_only() {
+    let scene = simulating(settings());
+    assert!(matches!(scene.reply(CONFIRM, 1), Reply::Ok(_)));
+    scene.simulator.forget_session("ps_1");
+    assert_eq!(scene.reply(STATUS, 0), said("session_not_found"));
+    assert_eq!(scene.applied(), [CONFIRM]);
+    scene.simulator.open("ps_1", WAITING);
+    scene.simulator.misbehave_at(STATUS, Fault::ForgetSession, 1);
+    assert_eq!(scene.reply(STATUS, 0), said("session_not_found"));
+    assert_eq!(scene.reply(CONFIRM, 2), said("session_not_found"));
+}
+
+#[test]
+fn chance_is_repeated_by_its_seed() {
+    let replies = |seed| {
+        let per_mille = vec![(300, Fault::FailAfter), (300, Fault::BurnKey)];
+        let faults = simulator::Faults { seed, per_mille };
+        let scene = simulating(simulator::Settings { faults, ..settings() });
+        // Fewer than five unclear ones in a row, or the breaker would join in.
+        (1..=12).map(|number| scene.reply(CONFIRM, number)).collect::<Vec<_>>()
+    };
+    assert_eq!(replies(3), replies(3));
+    assert_ne!(replies(3), replies(4));
+}
