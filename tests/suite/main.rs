@@ -7,6 +7,8 @@ mod bridge;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod engine_kafka;
+#[cfg(test)]
 mod eventually;
 #[cfg(test)]
 mod exposition;

@@ -1,0 +1,316 @@
+//! One member of a consumer group over input topics whose partitions belong together: partition p of all of them, or none.
+//! Must not know what a record means, nor what is done with it. One thread owns it; its calls block: not for a tokio worker.
+
+mod member;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::Offset;
+
+use super::complaints::Trouble;
+use member::Member;
+
+/// After this long without a heartbeat the group gives a member's partitions to others.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a transaction takes that goes wrong at every step; a member that does not poll for this long leaves.
+const POLL_INTERVAL_MAX: Duration = Duration::from_mins(1);
+/// What waits in memory for the member at most, in KiB.
+const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
+/// How often librdkafka tells where the partitions end.
+const STATISTICS_INTERVAL_MS: u32 = 2000;
+/// How long a leaving member polls at a time.
+const LEAVE_SLICE: Duration = Duration::from_millis(50);
+
+/// What a member is.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    /// The group's name.
+    pub group_id: String,
+    /// The input topics; they have equal partition counts, or some of their partitions are never taken.
+    pub inputs: Vec<String>,
+    /// How long Kafka waits for a silent member; at least the broker's `group.min.session.timeout.ms`. Ten heartbeats.
+    pub session_timeout: Duration,
+    /// The longest time between two polls; at least the session's.
+    pub poll_interval_max: Duration,
+}
+
+impl GroupSettings {
+    /// Usual timeouts: a session of 10 s, a poll every minute at least.
+    pub fn new(group_id: String, inputs: Vec<String>) -> Self {
+        Self { group_id, inputs, session_timeout: SESSION_TIMEOUT, poll_interval_max: POLL_INTERVAL_MAX }
+    }
+}
+
+/// What an assignment is known by: to us by its epoch, to Kafka by the member's metadata, taken in the very callback that
+/// brought the assignment. Fetched later, metadata would be that of another assignment, and fence nothing.
+#[derive(Clone)]
+pub struct Generation {
+    /// Grows with every assignment and every revocation.
+    pub epoch: u64,
+    pub(super) metadata: Arc<ConsumerGroupMetadata>,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// What one poll brought.
+#[derive(Debug)]
+pub enum Polled {
+    /// A new assignment. No record comes before [`Group::take`].
+    Assigned {
+        /// What it is known by.
+        generation: Generation,
+        /// The partitions that every input has assigned, in order; may be empty.
+        partitions: Vec<i32>,
+    },
+    /// The assignment is over; what is built under it is worthless.
+    Revoked(Revocation),
+    /// A record of a partition that was taken.
+    Record(Box<InputRecord>),
+    /// Nothing came in time.
+    Idle,
+    /// Something that may pass: polling on is right.
+    Trouble(GroupTrouble),
+    /// This member is of no use any more: leave, and join anew.
+    Fatal(String),
+}
+
+/// How an assignment ended. For the log: it proves nothing, because who polls late learns late that others wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// Others wait for this member's word before they go on, or did.
+    InOrder,
+    /// The membership is over; others may own the partitions already.
+    Lost,
+}
+
+/// What keeps a member from reading, maybe for a while only.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GroupTrouble {
+    /// No connection comes about.
+    #[error(transparent)]
+    Connection(Trouble),
+    /// Kafka or the client refuses something: a topic is missing, a permission, or too much time passed between two polls.
+    #[error("the group's member cannot read: {0}")]
+    Refused(KafkaError),
+}
+
+/// Why partitions cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The assignment that they belong to is over; the next event says so.
+    #[error("the assignment is over")]
+    Superseded,
+    /// There is no such input.
+    #[error("there is no input of number {0}")]
+    NoSuchInput(usize),
+    /// The client does not take the assignment.
+    #[error("the client does not take its partitions")]
+    Assign(#[source] KafkaError),
+}
+
+/// Where reading a partition of an input goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which input: its place in the settings' list.
+    pub input: usize,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset.
+    pub next: i64,
+}
+
+/// One record of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputRecord {
+    /// Which input: its place in the settings' list.
+    pub input: usize,
+    /// The partition.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970; none where the topic keeps no times.
+    pub timestamp_ms: Option<i64>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The value; none: a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A member of the group.
+pub struct Group {
+    consumer: BaseConsumer<Member>,
+    /// Where each partition that was taken began, by input and partition. Nothing else is let through.
+    taken: BTreeMap<(usize, i32), i64>,
+}
+
+impl Group {
+    /// Joins in the background: the first assignment comes by a poll.
+    ///
+    /// # Errors
+    /// librdkafka refuses a property, or a topic's name.
+    pub fn join(client: &ClientConfig, settings: &GroupSettings) -> Result<Self, Trouble> {
+        let member = Member::new(settings.inputs.clone());
+        let consumer: BaseConsumer<Member> =
+            configured(client, settings).create_with_context(member).map_err(|error| Trouble::of_creation(&error))?;
+        let inputs: Vec<&str> = settings.inputs.iter().map(String::as_str).collect();
+        consumer.subscribe(&inputs).map_err(|error| Trouble::Properties(error.to_string()))?;
+        Ok(Self { consumer, taken: BTreeMap::new() })
+    }
+
+    /// The present epoch. It changes inside [`Group::poll`] only.
+    pub fn epoch(&self) -> u64 {
+        self.consumer.context().epoch()
+    }
+
+    /// What comes next, waited for `within` the time. To be called again before the poll interval is over.
+    pub fn poll(&mut self, within: Duration) -> Polled {
+        if let Some(event) = self.next_event() {
+            return event;
+        }
+        let came = self.consumer.poll(within).map(|came| came.map(|record| owned(self.inputs(), &record)));
+        // A callback may have run inside that poll. What came with it is of the assignment before, for under a new one
+        // nothing is taken yet.
+        if let Some(event) = self.next_event() {
+            return event;
+        }
+        match came {
+            Some(Ok(Some(record))) if self.taken.contains_key(&(record.input, record.partition)) => {
+                Polled::Record(Box::new(record))
+            }
+            Some(Ok(_)) => Polled::Idle,
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(code.to_string()),
+            Some(Err(error)) => Polled::Trouble(GroupTrouble::Refused(error)),
+            None => match self.consumer.context().complaints().take() {
+                Some(trouble) => Polled::Trouble(GroupTrouble::Connection(trouble)),
+                None => Polled::Idle,
+            },
+        }
+    }
+
+    /// Starts reading at `positions`, and reads nothing else. Kafka's own stored offsets are never looked at.
+    ///
+    /// # Errors
+    /// The assignment of `generation` is over, an input does not exist, or the client refuses.
+    pub fn take(&mut self, generation: &Generation, positions: &[Position]) -> Result<(), TakeError> {
+        if generation.epoch != self.epoch() {
+            return Err(TakeError::Superseded);
+        }
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        let mut taken = BTreeMap::new();
+        for Position { input, partition, next } in positions {
+            let topic = self.inputs().get(*input).ok_or(TakeError::NoSuchInput(*input))?;
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next)).map_err(TakeError::Assign)?;
+            taken.insert((*input, *partition), *next);
+        }
+        self.consumer.assign(&list).map_err(TakeError::Assign)?;
+        self.taken = taken;
+        Ok(())
+    }
+
+    /// How far each partition that was taken is read: past the last record that [`Group::poll`] gave, and past what is
+    /// never given, as transactions' markers are. So this reaches a partition's end, where a count of records may not.
+    ///
+    /// # Errors
+    /// The client does not tell.
+    pub fn positions(&self) -> Result<Vec<Position>, KafkaError> {
+        let told = self.consumer.position()?;
+        let position = |(&(input, partition), &first): (&(usize, i32), &i64)| {
+            let found = self.inputs().get(input).and_then(|topic| told.find_partition(topic, partition));
+            // There is no position before something was read.
+            let next = match found.map(|found| found.offset()) {
+                Some(Offset::Offset(next)) => next.max(first),
+                _ => first,
+            };
+            Position { input, partition, next }
+        };
+        Ok(self.taken.iter().map(position).collect())
+    }
+
+    /// Where a partition that is read ends, as of some seconds ago; none while that is not known. Asks nobody.
+    pub fn end(&self, input: usize, partition: i32) -> Option<i64> {
+        self.consumer.context().end(input, partition)
+    }
+
+    /// How many records of what was taken are not read, as of some seconds ago; those not known count as none.
+    ///
+    /// # Errors
+    /// The client does not tell its positions.
+    pub fn lag(&self) -> Result<u64, KafkaError> {
+        let behind = |at: &Position| self.end(at.input, at.partition)?.saturating_sub(at.next).try_into().ok();
+        Ok(self.positions()?.iter().filter_map(behind).fold(0, u64::saturating_add))
+    }
+
+    /// Leaves in order, so that others need not wait for the session's end. Waits `within` the time for the revocation, and
+    /// some seconds more to close where Kafka does not answer.
+    pub fn leave(mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        self.consumer.unsubscribe();
+        while self.consumer.context().holds_assignment() && Instant::now() < deadline {
+            let _event = self.poll(LEAVE_SLICE);
+        }
+    }
+
+    fn inputs(&self) -> &[String] {
+        self.consumer.context().inputs()
+    }
+
+    fn next_event(&mut self) -> Option<Polled> {
+        let event = self.consumer.context().next_event()?;
+        self.taken.clear();
+        Some(event)
+    }
+}
+
+fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("group.id", &settings.group_id)
+        // The next generation's protocol has no range assignor on the client, and fences otherwise.
+        .set("group.protocol", "classic")
+        // Equal partitions of all inputs to one member.
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
+        .set("heartbeat.interval.ms", (settings.session_timeout / 10).as_millis().to_string())
+        .set("max.poll.interval.ms", settings.poll_interval_max.as_millis().to_string())
+        .set("isolation.level", "read_committed")
+        // Offsets are committed in transactions alone.
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "false")
+        .set("allow.auto.create.topics", "false")
+        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string())
+        .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
+    config
+}
+
+/// The record, unless its topic is no input.
+fn owned(inputs: &[String], record: &BorrowedMessage<'_>) -> Option<InputRecord> {
+    let headers = record.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(ToOwned::to_owned))).collect()
+    });
+    Some(InputRecord {
+        input: inputs.iter().position(|input| input == record.topic())?,
+        partition: record.partition(),
+        offset: record.offset(),
+        timestamp_ms: record.timestamp().to_millis(),
+        key: record.key().map(ToOwned::to_owned),
+        headers: headers.unwrap_or_default(),
+        value: record.payload().map(ToOwned::to_owned),
+    })
+}

@@ -1,0 +1,174 @@
+//! What librdkafka calls for a group's member: assignments and revocations become epochs and events.
+//! Must not take a partition: that is done once its state is restored. Its callbacks run inside the member's own polls.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::super::complaints::Complaints;
+use super::{Generation, Polled, Revocation};
+
+/// A member as librdkafka sees it.
+pub(super) struct Member {
+    inputs: Vec<String>,
+    epoch: AtomicU64,
+    holds_assignment: AtomicBool,
+    /// In the order in which they happened, until they are polled.
+    events: Mutex<VecDeque<Polled>>,
+    /// Where partitions end, by input and partition.
+    ends: Mutex<BTreeMap<(usize, i32), i64>>,
+    complaints: Complaints,
+}
+
+impl Member {
+    pub(super) fn new(inputs: Vec<String>) -> Self {
+        Self {
+            inputs,
+            epoch: AtomicU64::new(0),
+            holds_assignment: AtomicBool::new(false),
+            events: Mutex::default(),
+            ends: Mutex::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    pub(super) fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Whether an assignment was not revoked yet.
+    pub(super) fn holds_assignment(&self) -> bool {
+        self.holds_assignment.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn next_event(&self) -> Option<Polled> {
+        self.events().pop_front()
+    }
+
+    pub(super) fn end(&self, input: usize, partition: i32) -> Option<i64> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&(input, partition)).copied()
+    }
+
+    /// Accepts the assignment without reading anything: an empty one of our own keeps the membership.
+    fn assigned(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> Result<Polled, KafkaError> {
+        consumer.assign(&TopicPartitionList::new())?;
+        let Some(metadata) = consumer.group_metadata() else {
+            return Ok(Polled::Fatal("the client has no group".to_owned()));
+        };
+        self.holds_assignment.store(true, Ordering::SeqCst);
+        let generation = Generation { epoch: self.raise_epoch(), metadata: Arc::new(metadata) };
+        Ok(Polled::Assigned { generation, partitions: together(&self.inputs, partitions) })
+    }
+
+    /// First the epoch, so that nothing of the old one passes while partitions are given up.
+    fn revoked(&self, consumer: &BaseConsumer<Self>) -> Result<Polled, KafkaError> {
+        self.raise_epoch();
+        self.holds_assignment.store(false, Ordering::SeqCst);
+        let revocation = if consumer.assignment_lost() { Revocation::Lost } else { Revocation::InOrder };
+        consumer.unassign()?;
+        Ok(Polled::Revoked(revocation))
+    }
+
+    fn raise_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn events(&self) -> MutexGuard<'_, VecDeque<Polled>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let done = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoked(consumer),
+            error => {
+                tracing::error!(error = %RDKafkaErrorCode::from(error), "the consumer group's rebalance failed");
+                self.revoked(consumer)
+            }
+        };
+        // Without a word to librdkafka the group would stand still.
+        let event = done.unwrap_or_else(|error| Polled::Fatal(format!("a rebalance was not answered: {error}")));
+        self.events().push_back(event);
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.complaints.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        for (input, name) in self.inputs.iter().enumerate() {
+            let partitions = statistics.topics.get(name).into_iter().flat_map(|topic| topic.partitions.values());
+            // Negative: not known.
+            let known = partitions.filter(|partition| partition.hi_offset >= 0);
+            ends.extend(known.map(|partition| ((input, partition.partition), partition.hi_offset)));
+        }
+    }
+}
+
+/// The partitions of which every input has been assigned; the others are of no use, and logged.
+fn together(inputs: &[String], assigned: &TopicPartitionList) -> Vec<i32> {
+    let mut counts: BTreeMap<i32, BTreeSet<usize>> = BTreeMap::new();
+    for element in assigned.elements() {
+        if let Some(input) = inputs.iter().position(|input| input == element.topic()) {
+            counts.entry(element.partition()).or_default().insert(input);
+        }
+    }
+    let (whole, partial): (Vec<_>, Vec<_>) = counts.into_iter().partition(|(_, of)| of.len() == inputs.len());
+    if !partial.is_empty() {
+        let partitions: Vec<i32> = partial.into_iter().map(|(partition, _)| partition).collect();
+        tracing::error!(
+            ?partitions,
+            "partitions are not taken, because not every input topic has been assigned them: \
+             is a topic missing, are their partition counts unequal, or has a member another subscription?"
+        );
+    }
+    whole.into_iter().map(|(partition, _)| partition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_partition_only_if_every_input_has_it() {
+        let inputs = ["a", "b"].map(str::to_owned);
+        for (assigned, expected) in [
+            (vec![], vec![]),
+            (vec![("a", 0)], vec![]),
+            (vec![("a", 0), ("b", 1)], vec![]),
+            (vec![("a", 0), ("c", 0)], vec![]),
+            (vec![("b", 1), ("a", 0), ("b", 0), ("a", 1), ("a", 2)], vec![0, 1]),
+        ] {
+            let mut list = TopicPartitionList::new();
+            for (topic, partition) in &assigned {
+                list.add_partition(topic, *partition);
+            }
+            assert_eq!(together(&inputs, &list), expected, "{assigned:?}");
+        }
+    }
+}

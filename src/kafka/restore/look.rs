@@ -1,0 +1,136 @@
+//! Single looks at offsets, by two clients: one that sees what is committed, and one that sees all there is.
+//! Must not know in which order they make sense. Each look blocks for the time that it is given at most.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset;
+
+use super::super::complaints::{Complaints, Trouble};
+use super::{RestoreError, list};
+
+/// What waits in memory for the reader at most, in KiB.
+const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
+
+/// An offset of each partition of a topic; none where there is none.
+pub(super) type Places = BTreeMap<(String, i32), i64>;
+
+/// The two clients.
+pub(super) struct Looks {
+    committed: BaseConsumer<Complaints>,
+    all: BaseConsumer<Complaints>,
+    complaints: Complaints,
+}
+
+impl Looks {
+    pub(super) fn open(client: &ClientConfig, group_id: &str) -> Result<Self, RestoreError> {
+        let complaints = Complaints::default();
+        let make = |isolation| {
+            configured(client, group_id, isolation)
+                .create_with_context(complaints.clone())
+                .map_err(|error| RestoreError::Create(Trouble::of_creation(&error)))
+        };
+        Ok(Self { committed: make("read_committed")?, all: make("read_uncommitted")?, complaints })
+    }
+
+    /// The client that reads what is committed.
+    pub(super) fn committed_reader(&self) -> &BaseConsumer<Complaints> {
+        &self.committed
+    }
+
+    /// The group's stable offsets. While one is part of an open transaction, there is no answer.
+    pub(super) fn committed(&self, partitions: &[(String, i32)], within: Duration) -> Result<Places, String> {
+        // A read_committed client asks for stable offsets.
+        self.ask(&self.committed, partitions, Offset::Invalid, |client, list| client.committed_offsets(list, within))
+    }
+
+    /// The partitions' ends, open transactions included.
+    pub(super) fn ends(&self, partitions: &[(String, i32)], within: Duration) -> Result<Places, String> {
+        let ends = self.ask(&self.all, partitions, Offset::End, |client, list| client.offsets_for_times(list, within));
+        complete(partitions, ends?)
+    }
+
+    /// The partitions' first offsets.
+    pub(super) fn starts(&self, partitions: &[(String, i32)], within: Duration) -> Result<Places, String> {
+        let starts =
+            self.ask(&self.all, partitions, Offset::Beginning, |client, list| client.offsets_for_times(list, within));
+        complete(partitions, starts?)
+    }
+
+    /// Whether no transaction is open before `ends`; the error says where one is.
+    pub(super) fn are_stable(&self, ends: &Places, within: Duration) -> Result<(), String> {
+        let partitions: Vec<_> = ends.keys().cloned().collect();
+        // The end, for a read_committed client, is the last stable offset.
+        let stable =
+            self.ask(&self.committed, &partitions, Offset::End, |client, list| client.offsets_for_times(list, within))?;
+        let is_behind = |(place, end): &(&(String, i32), &i64)| stable.get(*place).is_none_or(|stable| stable < *end);
+        match ends.iter().find(is_behind) {
+            None => Ok(()),
+            Some(((topic, partition), end)) => {
+                let stable = stable.get(&(topic.clone(), *partition));
+                Err(format!("{topic} {partition} ends at {end} and is stable up to {stable:?}"))
+            }
+        }
+    }
+
+    /// What the clients complain of, else `otherwise`.
+    pub(super) fn explain(&self, otherwise: &str) -> String {
+        self.complaints.heard().map_or_else(|| otherwise.to_owned(), |trouble| trouble.to_string())
+    }
+
+    fn ask(
+        &self,
+        client: &BaseConsumer<Complaints>,
+        partitions: &[(String, i32)],
+        offset: Offset,
+        question: impl Fn(&BaseConsumer<Complaints>, TopicPartitionList) -> Result<TopicPartitionList, KafkaError>,
+    ) -> Result<Places, String> {
+        let told = list(partitions, offset).and_then(|list| question(client, list)).map_err(|error| {
+            // Complaints come through the client's queue; nothing is assigned yet.
+            while client.poll(Duration::ZERO).is_some() {}
+            self.explain(&error.to_string())
+        })?;
+        let mut places = Places::new();
+        for element in told.elements() {
+            let place = (element.topic().to_owned(), element.partition());
+            element.error().map_err(|error| format!("{} {}: {error}", place.0, place.1))?;
+            if let Offset::Offset(offset) = element.offset() {
+                places.insert(place, offset);
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// Every partition has a start and an end.
+fn complete(partitions: &[(String, i32)], places: Places) -> Result<Places, String> {
+    match partitions.iter().find(|place| !places.contains_key(*place)) {
+        None => Ok(places),
+        Some((topic, partition)) => Err(format!("{topic} {partition}: no offset is told")),
+    }
+}
+
+fn configured(client: &ClientConfig, group_id: &str, isolation: &str) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("group.id", group_id)
+        .set("group.protocol", "classic")
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest") // records removed while it reads: go on with what is left
+        .set("enable.partition.eof", "true")
+        .set("allow.auto.create.topics", "false")
+        // How long a broker waits for more at a partition's end before that is told; its default is half a second.
+        .set("fetch.wait.max.ms", "10")
+        // How long a full queue keeps the client from asking for more; its default is a second.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+        .set("statistics.interval.ms", "0")
+        .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
+    config
+}

@@ -1,0 +1,238 @@
+//! Commits records and input offsets together or not at all, fenced by the membership under which the input was read.
+//! Must not know what a record means, nor read any input. One thread owns it; its calls block: not for a tokio worker.
+
+mod batch;
+mod broken;
+mod reports;
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use super::complaints::Trouble;
+use super::group::Generation;
+pub use batch::{Batch, NextOffset, Outgoing, Place, Unfenced};
+pub use broken::{Broken, Failed};
+use reports::{Context, Ticket, Undelivered};
+
+/// After this long Kafka aborts a transaction by itself, and nobody can read past it before.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a step of a transaction is tried: much longer than one takes, and all steps together end well before the
+/// member's poll interval does.
+const STEP: Duration = Duration::from_secs(5);
+/// Between two tries of one step.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// The most bytes that wait in the producer's queue, in KiB; it is waited for room where that is too few.
+const QUEUE_KBYTES_MAX: u32 = 64 * 1024;
+
+/// What the producer of transactions is.
+#[derive(Clone, Debug)]
+pub struct TransactionSettings {
+    /// Who writes: the same after a restart, so that a new process ends at once what the old one left open.
+    pub transactional_id: String,
+    /// The largest record, in bytes; not more than its topic takes.
+    pub record_bytes_max: usize,
+    /// After this long Kafka aborts an open transaction.
+    pub timeout: Duration,
+}
+
+impl TransactionSettings {
+    /// The usual timeout: 10 s.
+    pub fn new(transactional_id: String, record_bytes_max: usize) -> Self {
+        Self { transactional_id, record_bytes_max, timeout: TRANSACTION_TIMEOUT }
+    }
+}
+
+/// Why there is no producer of transactions.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// librdkafka makes no client of the properties.
+    #[error("there is no producer: {0}")]
+    Create(Trouble),
+    /// Kafka does not take it in time, or refuses it.
+    #[error("Kafka does not let the producer begin transactions: {trouble}")]
+    Initialize {
+        /// What was heard beside the call's own error.
+        trouble: Trouble,
+        /// What the call says.
+        #[source]
+        error: KafkaError,
+    },
+}
+
+/// A producer that writes by transactions alone. Dropping it takes a fraction of a second, and leaves an open transaction
+/// to its timeout; there is none between calls unless one was [`Broken::Unknown`].
+pub struct Transactions {
+    config: ClientConfig,
+    producer: ThreadedProducer<Context>,
+    context: Context,
+}
+
+impl Transactions {
+    /// Makes the producer, and ends what an earlier one of the same transactional id left open. Blocks `within` the time.
+    ///
+    /// # Errors
+    /// librdkafka refuses a property; Kafka does not answer in time, or refuses.
+    pub fn start(client: &ClientConfig, settings: &TransactionSettings, within: Duration) -> Result<Self, StartError> {
+        Self::begin(configured(client, settings), within)
+    }
+
+    fn begin(config: ClientConfig, within: Duration) -> Result<Self, StartError> {
+        let context = Context::default();
+        let producer: ThreadedProducer<Context> = config
+            .create_with_context(context.clone())
+            .map_err(|error| StartError::Create(Trouble::of_creation(&error)))?;
+        let this = Self { config, producer, context };
+        repeat(within, |left| this.producer.init_transactions(left))
+            .map_err(|error| StartError::Initialize { trouble: this.context.complaints.explain(&error), error })?;
+        Ok(this)
+    }
+
+    /// Commits the batch, if its inputs still belong to the member that `generation` is of. `is_current` says whether an
+    /// epoch is still the group's.
+    ///
+    /// # Errors
+    /// What is left to do about it: see [`Broken`].
+    pub fn commit(
+        &mut self,
+        batch: &Batch,
+        generation: &Generation,
+        is_current: impl Fn(u64) -> bool,
+    ) -> Result<(), Broken> {
+        if !is_current(generation.epoch) {
+            return Err(Broken::Fenced(Failed::Superseded));
+        }
+        self.context.reports.begin();
+        self.producer.begin_transaction().map_err(|error| Broken::Unknown(Failed::Begin(error)))?;
+        match self.attempt(batch, generation, is_current) {
+            Ok(()) => Ok(()),
+            Err(failed) => Err(self.end(failed)),
+        }
+    }
+
+    /// The steps of an open transaction. Each record's delivery is waited for, because a commit with records outstanding
+    /// takes 100 ms and more, and because an acknowledgement without an offset must not be committed.
+    fn attempt(&self, batch: &Batch, generation: &Generation, is_current: impl Fn(u64) -> bool) -> Result<(), Failed> {
+        let latest = Instant::now() + STEP;
+        for (number, record) in batch.records.iter().enumerate() {
+            self.send(number, record, latest)?;
+        }
+        self.await_deliveries(Instant::now() + STEP)?;
+        if !is_current(generation.epoch) {
+            return Err(Failed::Superseded);
+        }
+        let (offsets, metadata) = (&batch.offsets, &generation.metadata);
+        repeat(STEP, |left| self.producer.send_offsets_to_transaction(offsets, metadata, left))
+            .map_err(Failed::Offsets)?;
+        repeat(STEP, |left| self.producer.commit_transaction(left)).map_err(Failed::Commit)
+    }
+
+    /// Puts one record into the producer's queue; waits for room in it.
+    fn send(&self, number: usize, record: &Outgoing, latest: Instant) -> Result<(), Failed> {
+        loop {
+            let base = base_record(record, Box::new(self.context.reports.expect(number)));
+            let Err((error, refused)) = self.producer.send(base) else { return Ok(()) };
+            self.context.reports.forget(&refused.delivery_opaque);
+            let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !is_full || Instant::now() >= latest {
+                return Err(Failed::Send { record: number, error });
+            }
+            self.context.reports.wait_for_one(latest.min(Instant::now() + TRY_AGAIN_AFTER));
+        }
+    }
+
+    fn await_deliveries(&self, latest: Instant) -> Result<(), Failed> {
+        let outstanding = self.context.reports.wait_for_all(latest);
+        // Of the others it is told that they are purged, because of the one that Kafka refused.
+        let mut failed = self.context.reports.failed().into_iter().collect::<Vec<_>>();
+        failed.sort_by_key(|(record, undelivered)| (!undelivered.is_refused(), *record));
+        if let Some((record, undelivered)) = failed.into_iter().next() {
+            return Err(Failed::delivery(record, undelivered));
+        }
+        // librdkafka counts a record until its report has been given back, which is some microseconds later; a commit that
+        // finds it would wait for 100 ms.
+        while outstanding == 0 && self.producer.in_flight_count() > 0 && Instant::now() < latest {
+            std::thread::yield_now();
+        }
+        match outstanding {
+            0 => Ok(()),
+            outstanding => Err(Failed::Unreported { outstanding }),
+        }
+    }
+
+    /// Ends a transaction that failed: by an abort where one is possible.
+    fn end(&mut self, failed: Failed) -> Broken {
+        if !failed.can_be_aborted() {
+            return Broken::Unknown(failed);
+        }
+        if let Err(error) = repeat(STEP, |left| self.producer.abort_transaction(left)) {
+            return Broken::Unknown(Failed::Abort { error, cause: Box::new(failed) });
+        }
+        // All reports are in now, so all records that share a batch that is too large are known.
+        let undelivered = self.context.reports.failed();
+        // A record that Kafka refused leaves a gap in the producer's sequence, and its next transaction would break on that.
+        if undelivered.values().any(Undelivered::is_refused) {
+            match Self::begin(self.config.clone(), STEP) {
+                Ok(renewed) => *self = renewed,
+                Err(error) => return Broken::Unknown(Failed::Renew { error, cause: Box::new(failed) }),
+            }
+        }
+        Broken::after_abort(failed, &undelivered)
+    }
+}
+
+/// Makes a call again, the same one, while it fails in a way that may pass and the time is not over.
+fn repeat(within: Duration, call: impl Fn(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
+    let latest = Instant::now() + within;
+    loop {
+        match call(latest.saturating_duration_since(Instant::now())) {
+            Err(error) if broken::is_passing(&error) && Instant::now() + TRY_AGAIN_AFTER < latest => {
+                std::thread::sleep(TRY_AGAIN_AFTER);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn configured(client: &ClientConfig, settings: &TransactionSettings) -> ClientConfig {
+    // A record that cannot be delivered is known to be so before its transaction times out.
+    let message_timeout = settings.timeout * 4 / 5;
+    let mut config = client.clone();
+    config
+        .set("transactional.id", &settings.transactional_id)
+        .set("transaction.timeout.ms", settings.timeout.as_millis().to_string())
+        .set("message.timeout.ms", message_timeout.as_millis().to_string())
+        // No longer than the transaction's, or librdkafka makes no client.
+        .set("socket.timeout.ms", message_timeout.as_millis().to_string())
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        // While the coordinator ends the last transaction it asks for patience; 100 ms, librdkafka's default, is too much.
+        .set("retry.backoff.ms", "2")
+        .set("linger.ms", "0")
+        .set("partitioner", "murmur2_random")
+        .set("message.max.bytes", settings.record_bytes_max.to_string())
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string())
+        .set("allow.auto.create.topics", "false")
+        .set("statistics.interval.ms", "0")
+        .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
+    config
+}
+
+fn base_record(record: &Outgoing, ticket: Box<Ticket>) -> BaseRecord<'_, [u8], [u8], Box<Ticket>> {
+    let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    let headers = record
+        .headers
+        .iter()
+        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
+    let mut base = BaseRecord::with_opaque_to(&record.topic, ticket).key(record.key.as_slice()).headers(headers);
+    base.payload = record.value.as_deref();
+    base.partition = match record.place {
+        Place::ByKey => None,
+        Place::Owned(partition) | Place::Shared(partition) => Some(partition),
+    };
+    base
+}

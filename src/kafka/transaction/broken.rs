@@ -1,0 +1,253 @@
+//! What a transaction failed for, and what is left to do: Kafka's many errors put into four answers.
+//! Must not call Kafka.
+
+use std::collections::BTreeMap;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::StartError;
+use super::reports::Undelivered;
+
+/// A transaction that was not committed, as far as is known, by what is left to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// It was aborted, and the producer goes on. What was built on it is worthless: drop the epoch and restore.
+    #[error("the transaction was aborted")]
+    Aborted(#[source] Failed),
+    /// It was aborted because of these records, and the producer goes on. The inputs are still this member's: commit them
+    /// with something smaller in the record's place. Several were refused together, and each may be small enough: commit
+    /// them by themselves to learn which is not.
+    #[error("the transaction was aborted, because its records {records:?} are too large together")]
+    TooLarge {
+        /// Their numbers in the batch, from 0, in order; at least one.
+        records: Vec<usize>,
+    },
+    /// It was aborted, or not begun: the inputs may be another member's by now. Wait for the next assignment.
+    #[error("the transaction was aborted, because the assignment that it belongs to is over")]
+    Fenced(#[source] Failed),
+    /// What became of it is not known. Drop the producer, start another, and restore only then: its start ends what may
+    /// still be under way, and the ledger says what was committed.
+    #[error("what became of the transaction is not known")]
+    Unknown(#[source] Failed),
+}
+
+/// What failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The epoch is over.
+    #[error("the group's epoch is another one by now")]
+    Superseded,
+    /// The producer cannot begin a transaction.
+    #[error("the transaction cannot begin")]
+    Begin(#[source] KafkaError),
+    /// A record was not taken into the producer's queue.
+    #[error("record {record} is not taken")]
+    Send {
+        /// Its number in the batch.
+        record: usize,
+        /// Why.
+        #[source]
+        error: KafkaError,
+    },
+    /// A record was not delivered.
+    #[error("record {record} is not delivered")]
+    Delivery {
+        /// Its number in the batch.
+        record: usize,
+        /// Why.
+        #[source]
+        error: KafkaError,
+    },
+    /// A record is said to be delivered, and nobody can say where.
+    #[error("record {record} is acknowledged without an offset")]
+    NoOffset {
+        /// Its number in the batch.
+        record: usize,
+    },
+    /// Delivery reports did not come in time.
+    #[error("{outstanding} records are not reported in time")]
+    Unreported {
+        /// How many.
+        outstanding: usize,
+    },
+    /// The offsets are not taken into the transaction.
+    #[error("the offsets are not taken")]
+    Offsets(#[source] KafkaError),
+    /// The commit failed.
+    #[error("the commit failed")]
+    Commit(#[source] KafkaError),
+    /// After something else failed, the abort failed too.
+    #[error("{cause}, and then the abort failed")]
+    Abort {
+        /// Why.
+        #[source]
+        error: KafkaError,
+        /// What failed before.
+        cause: Box<Failed>,
+    },
+    /// After a record was refused, and the abort, no new producer begins.
+    #[error("{cause}, and then no producer began anew")]
+    Renew {
+        /// Why.
+        #[source]
+        error: StartError,
+        /// What failed before.
+        cause: Box<Failed>,
+    },
+}
+
+impl Failed {
+    pub(super) fn delivery(record: usize, undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::Failed(error) => Self::Delivery { record, error },
+            Undelivered::NoOffset => Self::NoOffset { record },
+        }
+    }
+
+    /// Whether an abort may end it. Not where the producer is of no use any more, nor where a commit is still under way.
+    pub(super) fn can_be_aborted(&self) -> bool {
+        match self {
+            Self::Begin(_) | Self::Abort { .. } | Self::Renew { .. } => false,
+            Self::Offsets(error) => !is_fatal(error),
+            Self::Commit(error) => !is_fatal(error) && !is_passing(error),
+            Self::Superseded
+            | Self::Send { .. }
+            | Self::Delivery { .. }
+            | Self::NoOffset { .. }
+            | Self::Unreported { .. } => true,
+        }
+    }
+}
+
+impl Broken {
+    /// What is left to do when the abort is done; `undelivered` are the records that were not delivered, by their number.
+    pub(super) fn after_abort(failed: Failed, undelivered: &BTreeMap<usize, Undelivered>) -> Self {
+        let too_large = too_large(undelivered);
+        match failed {
+            Failed::Send { record, error } if is_too_large(&error) => Self::TooLarge { records: vec![record] },
+            // Another record's report may have come first; and without end the same records would be aborted again.
+            Failed::Delivery { .. } | Failed::NoOffset { .. } | Failed::Unreported { .. } if !too_large.is_empty() => {
+                Self::TooLarge { records: too_large }
+            }
+            Failed::Offsets(error) if is_another_member(&error) => Self::Fenced(Failed::Offsets(error)),
+            Failed::Superseded => Self::Fenced(failed),
+            Failed::Begin(_)
+            | Failed::Send { .. }
+            | Failed::Delivery { .. }
+            | Failed::NoOffset { .. }
+            | Failed::Unreported { .. }
+            | Failed::Offsets(_)
+            | Failed::Commit(_)
+            | Failed::Abort { .. }
+            | Failed::Renew { .. } => Self::Aborted(failed),
+        }
+    }
+}
+
+/// Whether the same call, made again, may go through.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(error) => error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort(),
+        _ => false,
+    }
+}
+
+/// Whether the producer is of no use any more.
+fn is_fatal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let says_so = matches!(error, KafkaError::Transaction(error) if error.is_fatal());
+    let means_so = matches!(
+        error.rdkafka_error_code(),
+        Some(Code::Fatal | Code::Fenced | Code::Conflict | Code::InvalidProducerEpoch | Code::ProducerFenced)
+    );
+    says_so || means_so
+}
+
+fn is_another_member(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress | Code::FencedInstanceId)
+    )
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize))
+}
+
+fn too_large(undelivered: &BTreeMap<usize, Undelivered>) -> Vec<usize> {
+    let refused = |undelivered: &Undelivered| match undelivered {
+        Undelivered::Failed(error) => is_too_large(error),
+        Undelivered::NoOffset => false,
+    };
+    undelivered.iter().filter(|(_, undelivered)| refused(undelivered)).map(|(record, _)| *record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: RDKafkaErrorCode) -> KafkaError {
+        KafkaError::MessageProduction(code)
+    }
+
+    /// What is left to do after each failure, where an abort is possible and done.
+    fn left_to_do(failed: Failed) -> &'static str {
+        if !failed.can_be_aborted() {
+            return "unknown";
+        }
+        match Broken::after_abort(failed, &BTreeMap::new()) {
+            Broken::Aborted(_) => "aborted",
+            Broken::TooLarge { .. } => "too large",
+            Broken::Fenced(_) => "fenced",
+            Broken::Unknown(_) => "unknown",
+        }
+    }
+
+    #[test]
+    fn every_failure_has_one_answer() {
+        use RDKafkaErrorCode as Code;
+        for (failed, expected) in [
+            (Failed::Superseded, "fenced"),
+            (Failed::Begin(error(Code::State)), "unknown"),
+            (Failed::Send { record: 0, error: error(Code::QueueFull) }, "aborted"),
+            (Failed::Send { record: 0, error: error(Code::MessageSizeTooLarge) }, "too large"),
+            (Failed::Delivery { record: 0, error: error(Code::MessageTimedOut) }, "aborted"),
+            (Failed::NoOffset { record: 0 }, "aborted"),
+            (Failed::Unreported { outstanding: 1 }, "aborted"),
+            (Failed::Offsets(error(Code::UnknownMemberId)), "fenced"),
+            (Failed::Offsets(error(Code::IllegalGeneration)), "fenced"),
+            (Failed::Offsets(error(Code::Conflict)), "unknown"),
+            (Failed::Offsets(error(Code::Fenced)), "unknown"),
+            (Failed::Offsets(error(Code::GroupAuthorizationFailed)), "aborted"),
+            (Failed::Commit(error(Code::Fenced)), "unknown"),
+            (Failed::Commit(error(Code::InvalidProducerIdMapping)), "aborted"),
+            (Failed::Commit(error(Code::UnknownMemberId)), "aborted"),
+            (Failed::Abort { error: error(Code::State), cause: Box::new(Failed::Superseded) }, "unknown"),
+        ] {
+            let told = format!("{failed:?}");
+            assert_eq!(left_to_do(failed), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn all_records_that_are_too_large_are_named_and_no_other() {
+        let undelivered = BTreeMap::from([
+            (1, Undelivered::Failed(error(RDKafkaErrorCode::MessageSizeTooLarge))),
+            (2, Undelivered::Failed(error(RDKafkaErrorCode::PurgeQueue))),
+            (3, Undelivered::NoOffset),
+            (4, Undelivered::Failed(error(RDKafkaErrorCode::MessageSizeTooLarge))),
+        ]);
+        // Whichever report came first.
+        for failed in [
+            Failed::Delivery { record: 1, error: error(RDKafkaErrorCode::MessageSizeTooLarge) },
+            Failed::Delivery { record: 2, error: error(RDKafkaErrorCode::PurgeQueue) },
+            Failed::NoOffset { record: 3 },
+            Failed::Unreported { outstanding: 4 },
+        ] {
+            let broken = Broken::after_abort(failed, &undelivered);
+            assert!(matches!(&broken, Broken::TooLarge { records } if *records == [1, 4]), "{broken:?}");
+        }
+    }
+}

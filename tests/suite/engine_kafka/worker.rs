@@ -1,0 +1,122 @@
+//! The smallest engine there can be: reads, remembers in the ledger, tells an outcome. It checks each step against what it
+//! restored: a record that comes is not in the ledger, and none is left out.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use paybridge::kafka::group::{Generation, Group, InputRecord, Polled};
+use paybridge::kafka::transaction::{Batch, Broken, Outgoing, Place, Transactions};
+
+use super::member::{Assigned, positions};
+use super::{Keys, Stage, never};
+
+/// A process with a member of the group and transactions.
+pub struct Worker<'a> {
+    stage: &'a Stage<'a>,
+    name: String,
+    group: Group,
+    transactions: Transactions,
+    held: Option<Held>,
+    /// How many transactions it committed, and how many broke.
+    pub committed: usize,
+    pub broken: usize,
+}
+
+/// What it has under one assignment.
+struct Held {
+    assigned: Assigned,
+    ledger: Keys,
+    next: BTreeMap<(usize, i32), i64>,
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(stage: &'a Stage<'a>, name: &str) -> Self {
+        let (group, transactions) = (super::member::join(stage), stage.transactions(name));
+        Self { stage, name: name.to_owned(), group, transactions, held: None, committed: 0, broken: 0 }
+    }
+
+    /// Works until there is nothing more to do, as `is_done` says. `inside` is called in the middle of each transaction.
+    pub fn work(&mut self, mut is_done: impl FnMut(&Self) -> bool, mut inside: impl FnMut()) {
+        while !is_done(self) {
+            match self.group.poll(Duration::from_millis(20)) {
+                Polled::Assigned { generation, partitions } => self.restore(Assigned { generation, partitions }),
+                Polled::Revoked(_) => self.held = None,
+                Polled::Record(record) => self.take(&record, &mut inside),
+                Polled::Fatal(reason) => panic!("{reason}"),
+                Polled::Idle | Polled::Trouble(_) => {}
+            }
+        }
+    }
+
+    pub fn leave(self) {
+        self.group.leave(Duration::from_secs(10));
+    }
+
+    fn restore(&mut self, assigned: Assigned) {
+        let (ledger, restored) = self.stage.restore(&assigned.partitions, &never).unwrap();
+        let positions = positions(&restored);
+        self.group.take(&assigned.generation, &positions).unwrap();
+        let next = positions.iter().map(|at| ((at.input, at.partition), at.next)).collect();
+        self.held = Some(Held { assigned, ledger, next });
+    }
+
+    fn take(&mut self, record: &InputRecord, inside: &mut impl FnMut()) {
+        let held = self.held.as_mut().expect("a record before an assignment");
+        let place = (record.input, record.partition);
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        // Inputs are written without transactions here, so that no number is left out.
+        let next = held.next.get_mut(&place).expect("a record of a partition that was not taken");
+        assert_eq!(record.offset, *next, "{}: {place:?}: a record is missing or old", self.name);
+        assert!(!held.ledger.contains(&(record.partition, key.clone())), "{}: {key} is done already", self.name);
+        *next += 1;
+        let offsets = [self.stage.next(record.input, record.partition, *next)];
+        let batch = Batch::new(outgoing(self.stage, record.partition, &key), &offsets).unwrap();
+        let generation: Generation = held.assigned.generation.clone();
+        let mut looks = 0;
+        let looks = std::cell::RefCell::new((&mut looks, inside));
+        let is_current = |epoch| {
+            let (looks, inside) = &mut *looks.borrow_mut();
+            **looks += 1;
+            if **looks == 2 {
+                inside();
+            }
+            epoch == self.group.epoch()
+        };
+        match self.transactions.commit(&batch, &generation, is_current) {
+            Ok(()) => {
+                held.ledger.insert((record.partition, key));
+                self.committed += 1;
+            }
+            Err(broken) => self.mend(broken),
+        }
+    }
+
+    /// What is left to do, as the answer says.
+    fn mend(&mut self, broken: Broken) {
+        println!("{}: {broken:?}", self.name);
+        self.broken += 1;
+        let held = self.held.take().unwrap();
+        match broken {
+            Broken::Aborted(_) => self.restore(held.assigned),
+            // The next assignment is on its way.
+            Broken::Fenced(_) => {}
+            Broken::Unknown(_) => {
+                self.transactions = self.stage.transactions(&self.name);
+                self.restore(held.assigned);
+            }
+            Broken::TooLarge { records } => panic!("too large: {records:?}"),
+        }
+    }
+}
+
+fn outgoing(stage: &Stage<'_>, partition: i32, key: &str) -> Vec<Outgoing> {
+    let record = |topic: &str, place| Outgoing {
+        topic: topic.into(),
+        place,
+        key: key.as_bytes().to_vec(),
+        value: Some(thread::current().name().unwrap_or_default().as_bytes().to_vec()),
+        headers: Vec::new(),
+    };
+    vec![record(&stage.ledger, Place::Owned(partition)), record(&stage.outcomes, Place::ByKey)]
+}
