@@ -6,6 +6,7 @@ pub mod clock;
 pub mod done;
 pub mod inputs;
 pub mod ledger;
+pub mod machine;
 pub mod model;
 pub mod records;
 pub mod rules;

@@ -1,0 +1,337 @@
+//! The heart of the engine: what one input does to one session. Everything else feeds this function and carries out what
+//! it says.
+//! Pure: it does no input or output and reads no clock, so it cannot fail; must not know Kafka, HTTP or rules.
+//!
+//! ```text
+//!              rule: hold / none matches
+//!   (opened) ───────────────► AWAITING ──── decision ──────────┐
+//!       │                        └───────── deadline margin ───┤
+//!       │ rule: confirm/cancel                                 ▼
+//!       └────────────────────────────────────────────────► DECIDED ── call, ask, retry ──► DONE (outcome)
+//! ```
+//!
+//! What is written is committed before any call that the same step asks for is made; so after a restart the entry tells
+//! everything that can have happened, and an activity that begins anew with `session/status` finds out what did.
+
+mod calling;
+mod deciding;
+pub mod ending;
+pub mod timing;
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod rules_of_life;
+#[cfg(test)]
+mod scenes;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::clock::Trust;
+use super::done::Facts;
+use super::model::{Action, Decided, Decider, Decision, Done, Entry, Opening, Outcome};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
+use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
+pub use timing::Policy;
+
+/// The number of a call about a session that has ended; those of open sessions begin with 1.
+pub const AFTER_THE_END: u32 = 0;
+
+/// One session as the engine holds it.
+#[derive(Clone, Copy, Debug)]
+pub enum State<'a> {
+    /// Nothing is known of it.
+    Absent,
+    /// It has not ended.
+    Open(&'a Open),
+    /// It has ended.
+    Ended(Facts<'a>),
+}
+
+/// A session that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// What the ledger remembers.
+    pub entry: Entry,
+    /// What this process alone knows.
+    pub activity: Activity,
+}
+
+/// What this process does about a session at the moment; a restart, or another owner, begins with the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Calling, resting, or neither.
+    pub phase: Phase,
+    /// Calls made: the number of the last, whose answer alone counts.
+    pub calls: u32,
+    /// Rests since an answer brought the session on; the backoff grows with it.
+    pub fruitless: u32,
+    /// What became of the last idempotency key, as far as this process saw.
+    pub key: KeyUse,
+}
+
+/// What happens at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: the session waits for its due time.
+    #[default]
+    Idle,
+    /// A call is queued or on its way.
+    Calling(Operation),
+    /// Nothing until this time.
+    Resting(Timestamp),
+}
+
+/// What is known of the idempotency key used last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyUse {
+    /// It may be used again: whoever used it before us had no answer that we know of.
+    #[default]
+    Usable,
+    /// Its call got no clear answer at this time: it may be used again, and replaced after a while.
+    Unclear(Timestamp),
+    /// The provider had it before, so said at this time: only another helps, after a while.
+    Burnt(Timestamp),
+    /// Its call got an error that wants another try: another key is due.
+    Spent,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The provider asks for the merchant's word.
+    Ready {
+        /// What it says.
+        opening: Opening,
+        /// What the rules say of it; nothing where they hold.
+        verdict: Option<(Action, Decider)>,
+    },
+    /// Another team decides.
+    Decision(Decision),
+    /// The provider told that the session finished.
+    Finished {
+        /// As the event shows the session.
+        sight: Sight,
+        /// When the bridge received it.
+        received_at: Timestamp,
+    },
+    /// A call was answered.
+    Answer {
+        /// Which call.
+        number: u32,
+        /// What it was.
+        operation: Operation,
+        /// What became of it.
+        reply: Reply,
+        /// The least time to wait that the provider asks for.
+        retry_after: Option<SignedDuration>,
+    },
+    /// The session's due time has come.
+    Timer,
+}
+
+/// The circumstances of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether it can be believed.
+    pub trust: Trust,
+    /// Whether the partition's inputs were read up to the end that they had when it was assigned.
+    pub reading: Reading,
+    /// Whether the same session id is known from another source.
+    pub owner: Owner,
+    /// A random number that spreads retries.
+    pub jitter: u8,
+}
+
+/// How far the inputs were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A decision written before the assignment may still come.
+    Behind,
+    /// All of them came.
+    CaughtUp,
+}
+
+/// Who owns the session's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No other source.
+    NoOther,
+    /// Another source opened a session of this id.
+    OtherSource,
+}
+
+/// What a step makes of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The session afterwards.
+    pub state: Next,
+    /// What to do, in this order; records go into one transaction with the state, calls are made after its commit.
+    pub effects: Vec<Effect>,
+}
+
+/// The session afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// As it was.
+    Same,
+    /// Only this process's activity is another: nothing to write.
+    Activity(Activity),
+    /// Another entry, to be written.
+    Entry(Open),
+    /// It has ended: to be written.
+    Done(Done),
+    /// Nothing needs to be known of it any more: a tombstone is to be written.
+    Forgotten,
+}
+
+/// What is to be done beside writing the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell how the session ended.
+    Outcome(Box<Outcome>),
+    /// Tell that a decision does not count.
+    Reject(Decision, RejectionReason),
+    /// Call the provider.
+    Call {
+        /// What for.
+        operation: Operation,
+        /// The call's number in this session.
+        number: u32,
+        /// The idempotency key's number; 0 for a status.
+        key_number: u32,
+    },
+    /// Count, and tell whoever is on call.
+    Note(Note),
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A session was decided.
+    Decided(DeciderKind, String),
+    /// The decision that counts was read again, or one that waits.
+    Redelivered,
+    /// A `ready_to_confirm` is too old to open a session: it may have ended and been forgotten.
+    TooOld,
+    /// A deadline is due and the clock cannot be believed.
+    ClockUntrusted,
+    /// The provider asks again for a session that has ended here, and says that it still waits, or nothing.
+    OpenAfterDone,
+}
+
+/// What `input` does to a session.
+pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) -> Step {
+    match (state, input) {
+        (State::Ended(facts), input) => after_the_end(&facts, input),
+        (State::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, moment),
+        (State::Open(Open { entry, activity }), input) => match entry {
+            Entry::Early(early) => deciding::unopened(early, activity, input, policy, moment),
+            Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, moment),
+            Entry::Decided(decided) => calling::decided(decided, activity, input, policy, moment),
+        },
+    }
+}
+
+impl State<'_> {
+    /// Whether the answer to this call is waited for.
+    pub fn awaits(self, number: u32, operation: Operation) -> bool {
+        match self {
+            State::Absent => false,
+            State::Open(open) => open.activity.awaits(number, operation),
+            State::Ended(_) => number == AFTER_THE_END,
+        }
+    }
+}
+
+/// When an open session wants its timer; never while a call is on its way, whose answer always comes.
+pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
+    match (open.activity.phase, &open.entry) {
+        (Phase::Calling(_), _) => None,
+        (Phase::Resting(until), _) => Some(until),
+        (Phase::Idle, Entry::Early(early)) => Some(policy.unknown_at(early)),
+        (Phase::Idle, Entry::Awaiting(opening)) => Some(policy.first_look(opening)),
+        (Phase::Idle, Entry::Decided(_)) => Some(Timestamp::MIN),
+    }
+}
+
+/// An ended session stays as it is, whatever comes.
+fn after_the_end(facts: &Facts<'_>, input: Input) -> Step {
+    let effect = match input {
+        Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
+        Input::Ready { .. } => Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 },
+        Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
+        Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
+        Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {
+            Effect::Note(Note::OpenAfterDone)
+        }
+        Input::Answer { .. } | Input::Finished { .. } | Input::Timer => return Step::nothing(),
+    };
+    Step { state: Next::Same, effects: vec![effect] }
+}
+
+impl Open {
+    /// A session whose entry was read from the ledger: whatever was going on about it, it is not ours.
+    pub fn taken_over(entry: Entry) -> Self {
+        Self { entry, activity: Activity::default() }
+    }
+}
+
+impl Activity {
+    /// The same with one more call on its way.
+    fn calling(&self, operation: Operation) -> Self {
+        Self { phase: Phase::Calling(operation), calls: self.calls.saturating_add(1), ..self.clone() }
+    }
+
+    /// Whether a call is queued or on its way.
+    fn is_calling(&self) -> bool {
+        matches!(self.phase, Phase::Calling(_))
+    }
+
+    /// Whether this is the answer that is waited for.
+    fn awaits(&self, number: u32, operation: Operation) -> bool {
+        self.phase == Phase::Calling(operation) && self.calls == number
+    }
+
+    /// The same with `session/status` being asked.
+    fn asking(&self) -> Step {
+        let activity = self.calling(Operation::Status);
+        let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
+        Step { state: Next::Activity(activity), effects: vec![call] }
+    }
+
+    /// The same at rest.
+    fn resting(&self, until: Timestamp) -> Self {
+        Self { phase: Phase::Resting(until), fruitless: self.fruitless.saturating_add(1), ..self.clone() }
+    }
+}
+
+impl Step {
+    fn nothing() -> Self {
+        Self { state: Next::Same, effects: Vec::new() }
+    }
+
+    fn note(note: Note) -> Self {
+        Self { state: Next::Same, effects: vec![Effect::Note(note)] }
+    }
+
+    fn rest(activity: &Activity, until: Timestamp) -> Self {
+        Self { state: Next::Activity(activity.resting(until)), effects: Vec::new() }
+    }
+
+    fn with(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}
+
+impl Decided {
+    fn operation(&self) -> Operation {
+        match self.action {
+            Action::Confirm => Operation::Confirm,
+            Action::Cancel => Operation::Cancel,
+        }
+    }
+}

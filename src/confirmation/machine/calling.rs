@@ -1,0 +1,219 @@
+//! How a decision is carried out: call, ask, call again, until the provider took it, refused it, or the time is over.
+//! Pure: must not know how calls travel.
+//!
+//! No second call is made before `session/status` said that the provider still waits, and every call is written before it
+//! is made. A new idempotency key is taken only when the last one cannot have an effect any more that we do not know of.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::deciding::clock_untrusted;
+use super::ending::{self, Deed, End, Window};
+use super::timing::{Policy, later};
+use super::{Activity, Effect, Input, KeyUse, Moment, Next, Note, Open, Step};
+use crate::confirmation::clock::Trust;
+use crate::confirmation::model::{Action, Decided, Decider, Decision, Entry, Opening, Refusal};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
+use crate::provider::smart_glocal::api::{Operation, Reply};
+
+/// A code that no contract lists is believed to be a refusal after this many tries over at least this time.
+const UNKNOWN_CODES_MIN: u32 = 5;
+const UNKNOWN_CODES_OVER: SignedDuration = SignedDuration::from_mins(10);
+
+/// A decision of which nothing was carried out.
+pub(super) fn undone(opening: Opening, action: Action, decider: Decider, now: Timestamp) -> Decided {
+    Decided {
+        opening,
+        action,
+        decider,
+        decided_at: now,
+        key_number: 0,
+        attempts: 0,
+        unknown_codes: None,
+        tried_after_window: false,
+    }
+}
+
+/// The first step after a decision: the call, unless the window is over by our clock: then the provider is asked first.
+/// The deadline asked just now.
+pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+    // An answer to a status that was asked before the decision does not count.
+    let fresh = Activity { calls: activity.calls, ..Activity::default() };
+    match (decided.decider.kind, policy.window(&decided.opening, moment.now)) {
+        (DeciderKind::Deadline, _) | (_, Window::Open) => act(decided, &fresh, KeyUse::Spent, policy, moment),
+        (_, Window::Over) => {
+            let activity = fresh.calling(Operation::Status);
+            let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
+            let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
+            Step { state: Next::Entry(open), effects: vec![call] }
+        }
+    }
+}
+
+/// A session that is decided and has not ended.
+pub(super) fn decided(decided: &Decided, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
+    match input {
+        Input::Answer { number, operation, reply, retry_after } if activity.awaits(number, operation) => {
+            let turn = Turn { decided, activity, retry_after, policy, moment };
+            match operation {
+                Operation::Status => turn.status(&reply),
+                Operation::Confirm | Operation::Cancel => turn.answer(reply),
+            }
+        }
+        Input::Finished { sight, received_at } => {
+            let window = policy.window(&decided.opening, received_at);
+            ending::result(decided.deed(), sight, window).map_or_else(Step::nothing, |result| {
+                End::told(result, received_at).of_decided(decided, policy, moment.now)
+            })
+        }
+        Input::Decision(decision) => second_decision(decided, decision),
+        Input::Timer if !activity.is_calling() => activity.asking(),
+        // One is enough; and an answer to a call that does not count any more.
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer => Step::nothing(),
+    }
+}
+
+fn second_decision(decided: &Decided, decision: Decision) -> Step {
+    if !decision.decision_id.is_empty() && decision.decision_id == decided.decider.decision_id {
+        return Step::note(Note::Redelivered);
+    }
+    Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] }
+}
+
+/// Writes the next call, then makes it. `key` is what is known of the last idempotency key.
+fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, moment: &Moment) -> Step {
+    let key_number = match key {
+        KeyUse::Spent => decided.key_number.saturating_add(1),
+        KeyUse::Usable | KeyUse::Unclear(_) | KeyUse::Burnt(_) => decided.key_number.max(1),
+    };
+    let tried_after_window = decided.tried_after_window || policy.window(&decided.opening, moment.now) == Window::Over;
+    let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
+    let operation = decided.operation();
+    let activity = Activity { key: KeyUse::Usable, ..activity.calling(operation) };
+    let call = Effect::Call { operation, number: activity.calls, key_number };
+    let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
+    Step { state: Next::Entry(open), effects: vec![call] }
+}
+
+/// An answer that counts, and all that it meets.
+struct Turn<'a> {
+    decided: &'a Decided,
+    activity: &'a Activity,
+    retry_after: Option<SignedDuration>,
+    policy: &'a Policy,
+    moment: &'a Moment,
+}
+
+impl Turn<'_> {
+    /// The provider was asked where the session stands.
+    fn status(&self, reply: &Reply) -> Step {
+        let now = self.moment.now;
+        let Reply::Ok(Some(sight)) = *reply else {
+            return if self.is_over() {
+                self.expire(End::untold(Result::Expired))
+            } else {
+                self.rest(self.activity.key)
+            };
+        };
+        if let Some(result) = ending::result(self.decided.deed(), sight, self.window()) {
+            return End::told(result, now).of_decided(self.decided, self.policy, now);
+        }
+        match () {
+            () if self.is_over() => self.expire(End::told(Result::Expired, now)),
+            () if ending::waits_for_word(sight) => self.try_again(),
+            () => self.rest(self.activity.key),
+        }
+    }
+
+    /// The provider still waits. After the window's end it is tried once, and a deadline's action only by a clock that is
+    /// right.
+    fn try_again(&self) -> Step {
+        if self.window() == Window::Over && self.decided.tried_after_window {
+            return self.rest(self.activity.key);
+        }
+        if self.decided.decider.kind == DeciderKind::Deadline && self.moment.trust == Trust::Drifted {
+            return clock_untrusted(self.activity, self.moment);
+        }
+        let replaced_at = |since| later(since, self.policy.key_reuse_wait);
+        let key = match self.activity.key {
+            KeyUse::Unclear(since) | KeyUse::Burnt(since) if replaced_at(since) <= self.moment.now => KeyUse::Spent,
+            KeyUse::Burnt(since) => {
+                let until = self.rest_until().min(replaced_at(since));
+                return Step::rest(self.activity, until);
+            }
+            KeyUse::Unclear(_) | KeyUse::Usable => KeyUse::Usable,
+            KeyUse::Spent => KeyUse::Spent,
+        };
+        let used = Activity { key, ..self.activity.clone() };
+        act(self.decided.clone(), &used, key, self.policy, self.moment)
+    }
+
+    /// The action was answered.
+    fn answer(&self, reply: Reply) -> Step {
+        let now = self.moment.now;
+        match reply {
+            Reply::Ok(sight) => {
+                let told =
+                    sight.and_then(|sight| ending::result(Deed::Taken(self.decided.action), sight, self.window()));
+                End::told(told.unwrap_or(Result::Accepted), now).of_decided(self.decided, self.policy, now)
+            }
+            Reply::Refused { code, description } => self.refused(code, description),
+            Reply::UnknownCode { code, description } => self.unknown_code(code, description),
+            Reply::TryAgain => self.rest(KeyUse::Spent),
+            Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
+            Reply::Unclear => self.rest(KeyUse::Unclear(now)),
+            Reply::OurTrouble => self.rest(KeyUse::Usable),
+        }
+    }
+
+    fn refused(&self, code: String, description: String) -> Step {
+        let refusal = Some(Refusal { code, description });
+        let end = End { result: Result::Refused, answered_at: Some(self.moment.now), refusal };
+        end.of_decided(self.decided, self.policy, self.moment.now)
+    }
+
+    /// It may be a refusal of a later version of the contract, or trouble that passes: only time tells.
+    fn unknown_code(&self, code: String, description: String) -> Step {
+        let now = self.moment.now;
+        let (before, since) = self.decided.unknown_codes.unwrap_or((0, now));
+        let tries = before.saturating_add(1);
+        if tries >= UNKNOWN_CODES_MIN && later(since, UNKNOWN_CODES_OVER) <= now {
+            return self.refused(code, description);
+        }
+        let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
+        let activity = Activity { key: KeyUse::Spent, ..self.activity.resting(self.rest_until()) };
+        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+    }
+
+    fn rest(&self, key: KeyUse) -> Step {
+        let activity = Activity { key, ..self.activity.clone() };
+        Step::rest(&activity, self.rest_until())
+    }
+
+    fn rest_until(&self) -> Timestamp {
+        self.policy.rest(&self.decided.opening, self.activity, self.retry_after, self.moment)
+    }
+
+    fn expire(&self, end: End) -> Step {
+        match self.moment.trust {
+            Trust::Drifted => clock_untrusted(self.activity, self.moment),
+            Trust::Trusted | Trust::Unproven => end.of_decided(self.decided, self.policy, self.moment.now),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.moment.now >= self.policy.last_end(&self.decided.opening)
+    }
+
+    fn window(&self) -> Window {
+        self.policy.window(&self.decided.opening, self.moment.now)
+    }
+}
+
+impl Decided {
+    fn deed(&self) -> Deed {
+        match self.attempts {
+            0 => Deed::Unsent(self.action),
+            _ => Deed::Sent(self.action),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! How a session is decided: by a rule as it opens, by another team, or at its deadline; and what came before it opened.
+//! Pure: must not know how a decision is carried out.
+
+use jiff::SignedDuration;
+
+use super::ending::{self, Deed, End, Window};
+use super::timing::{Policy, clock_again, look_again};
+use super::{Activity, Effect, Input, Moment, Next, Note, Open, Owner, Phase, Reading, Step, calling};
+use crate::confirmation::clock::Trust;
+use crate::confirmation::model::{Action, Decider, Decision, EarlyDecision, Entry, Opening};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
+use crate::provider::smart_glocal::api::{Reply, Sight};
+
+/// How many decisions wait for a session that has not opened. All but the first are rejected in the end; this many are
+/// kept to tell them why.
+const EARLY_DECISIONS_MAX: usize = 16;
+
+/// A session that has not opened.
+pub(super) fn unopened(
+    early: &[EarlyDecision],
+    activity: &Activity,
+    input: Input,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    match input {
+        Input::Ready { opening, verdict } => open(early, opening, verdict, policy, moment),
+        Input::Decision(decision) => decision_before_session(early, activity, decision, moment),
+        Input::Timer => unknown_session(early, activity, policy, moment),
+        // It finished without ever asking, or was asked about and is forgotten.
+        Input::Finished { .. } | Input::Answer { .. } => Step::nothing(),
+    }
+}
+
+/// Rules come first; on hold the first early decision counts; else the session waits.
+fn open(
+    early: &[EarlyDecision],
+    opening: Opening,
+    verdict: Option<(Action, Decider)>,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    if policy.is_too_old(opening.received_at, moment.now) {
+        return Step::note(Note::TooOld);
+    }
+    // The rules were not made for a session that is over by our clock: the provider is asked, and the deadline decides.
+    let verdict = verdict.filter(|_| policy.window(&opening, moment.now) == Window::Open);
+    let reject = |early: &EarlyDecision| Effect::Reject(early.decision.clone(), RejectionReason::AlreadyDecided);
+    let (mut step, others) = match (verdict, early.split_first()) {
+        (Some((action, decider)), _) => (decide(opening, &Activity::default(), action, decider, policy, moment), early),
+        (None, Some((first, others))) => {
+            (decide_as_told(opening, &Activity::default(), &first.decision, policy, moment), others)
+        }
+        (None, None) => (wait(opening), early),
+    };
+    step.effects.extend(others.iter().map(reject));
+    step
+}
+
+fn wait(opening: Opening) -> Step {
+    let open = Open::taken_over(Entry::Awaiting(Box::new(opening)));
+    Step { state: Next::Entry(open), effects: Vec::new() }
+}
+
+/// It waits for its session, unless another source has that.
+fn decision_before_session(early: &[EarlyDecision], activity: &Activity, decision: Decision, moment: &Moment) -> Step {
+    if moment.owner == Owner::OtherSource {
+        return Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::SourceMismatch)] };
+    }
+    if early.iter().any(|early| early.decision.is_again(&decision.decision_id)) {
+        return Step::note(Note::Redelivered);
+    }
+    if early.len() >= EARLY_DECISIONS_MAX {
+        return Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] };
+    }
+    let mut early = early.to_vec();
+    early.push(EarlyDecision { decision, read_at: moment.now });
+    Step { state: Next::Entry(Open { entry: Entry::Early(early), activity: activity.clone() }), effects: Vec::new() }
+}
+
+/// No session opened in time.
+fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+    if moment.now < policy.unknown_at(early) {
+        return Step {
+            state: Next::Activity(Activity { phase: Phase::Idle, ..activity.clone() }),
+            effects: Vec::new(),
+        };
+    }
+    if moment.reading == Reading::Behind {
+        return Step::rest(activity, look_again(moment.now));
+    }
+    let reason = match moment.owner {
+        Owner::NoOther => RejectionReason::UnknownSession,
+        Owner::OtherSource => RejectionReason::SourceMismatch,
+    };
+    let effects = early.iter().map(|early| Effect::Reject(early.decision.clone(), reason)).collect();
+    Step { state: Next::Forgotten, effects }
+}
+
+/// A session that is open and not decided.
+pub(super) fn awaiting(opening: &Opening, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
+    match input {
+        Input::Decision(decision) => decide_as_told(opening.clone(), activity, &decision, policy, moment),
+        Input::Finished { sight, received_at } => {
+            let window = policy.window(opening, received_at);
+            ending::result(Deed::None, sight, window).map_or_else(Step::nothing, |result| {
+                End::told(result, received_at).of_awaiting(opening, policy, moment.now)
+            })
+        }
+        Input::Answer { number, operation, reply, retry_after } if activity.awaits(number, operation) => match reply {
+            Reply::Ok(Some(sight)) => seen(opening, activity, sight, retry_after, policy, moment),
+            _ => unseen(opening, activity, retry_after, policy, moment),
+        },
+        Input::Timer if !activity.is_calling() => timer(opening, activity, policy, moment),
+        // One is enough; and an answer to a call that does not count any more.
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer => Step::nothing(),
+    }
+}
+
+/// The deadline margin has begun, or the window is over: the provider's word beats our clock, and its answer's date tells
+/// whether ours is right, so `session/status` comes before anything else.
+fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+    if moment.reading == Reading::Behind && moment.now < policy.waits_for_inputs_until(opening) {
+        return Step::rest(activity, look_again(moment.now));
+    }
+    if !opening.dry_run {
+        return activity.asking();
+    }
+    match policy.at_deadline {
+        _ if moment.trust == Trust::Drifted => clock_untrusted(activity, moment),
+        Some(action) if moment.now >= policy.deadline(opening) => {
+            at_deadline(opening, activity, action, policy, moment)
+        }
+        None if moment.now >= policy.last_end(opening) => {
+            End::untold(Result::Expired).of_awaiting(opening, policy, moment.now)
+        }
+        Some(_) | None => Step::rest(activity, policy.first_look(opening)),
+    }
+}
+
+/// The provider told where the session stands.
+fn seen(
+    opening: &Opening,
+    activity: &Activity,
+    sight: Sight,
+    retry_after: Option<SignedDuration>,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    let now = moment.now;
+    if let Some(result) = ending::result(Deed::None, sight, policy.window(opening, now)) {
+        return End::told(result, now).of_awaiting(opening, policy, now);
+    }
+    match policy.at_deadline {
+        _ if moment.trust == Trust::Drifted => clock_untrusted(activity, moment),
+        _ if now >= policy.last_end(opening) => End::told(Result::Expired, now).of_awaiting(opening, policy, now),
+        Some(action) if ending::waits_for_word(sight) && now >= policy.deadline(opening) => {
+            at_deadline(opening, activity, action, policy, moment)
+        }
+        Some(_) | None => Step::rest(activity, policy.rest(opening, activity, retry_after, moment)),
+    }
+}
+
+/// The provider did not tell.
+fn unseen(
+    opening: &Opening,
+    activity: &Activity,
+    retry_after: Option<SignedDuration>,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    if moment.trust == Trust::Drifted {
+        return clock_untrusted(activity, moment);
+    }
+    if moment.now >= policy.last_end(opening) {
+        return End::untold(Result::Expired).of_awaiting(opening, policy, moment.now);
+    }
+    Step::rest(activity, policy.rest(opening, activity, retry_after, moment))
+}
+
+/// Nothing is done by a clock that is wrong.
+pub(super) fn clock_untrusted(activity: &Activity, moment: &Moment) -> Step {
+    Step::rest(activity, clock_again(moment.now)).with(Effect::Note(Note::ClockUntrusted))
+}
+
+fn at_deadline(opening: &Opening, activity: &Activity, action: Action, policy: &Policy, moment: &Moment) -> Step {
+    let decider = Decider::of_kind(DeciderKind::Deadline);
+    decide(opening.clone(), activity, action, decider, policy, moment)
+}
+
+fn decide_as_told(
+    opening: Opening,
+    activity: &Activity,
+    decision: &Decision,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    let decider = Decider {
+        kind: DeciderKind::Decision,
+        name: decision.decided_by.clone(),
+        decision_id: decision.decision_id.clone(),
+        reason: decision.reason.clone(),
+    };
+    decide(opening, activity, decision.action, decider, policy, moment)
+}
+
+/// The one place where a session is decided; from here on its action never changes.
+fn decide(
+    opening: Opening,
+    activity: &Activity,
+    action: Action,
+    decider: Decider,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    // Only rules have names of a closed set.
+    let rule = if decider.kind == DeciderKind::Rule { decider.name.clone() } else { String::new() };
+    let note = Effect::Note(Note::Decided(decider.kind, rule));
+    let undone = calling::undone(opening, action, decider, moment.now);
+    if undone.opening.dry_run {
+        return End::untold(Result::DryRun).of_decided(&undone, policy, moment.now).with(note);
+    }
+    calling::begin(undone, activity, policy, moment).with(note)
+}
+
+impl Decider {
+    /// A decider without a name.
+    pub fn of_kind(kind: DeciderKind) -> Self {
+        Self { kind, name: String::new(), decision_id: String::new(), reason: String::new() }
+    }
+}
+
+impl Decision {
+    /// Whether a record with this identity is this decision once more.
+    fn is_again(&self, decision_id: &str) -> bool {
+        !decision_id.is_empty() && self.decision_id == decision_id
+    }
+}
