@@ -1,6 +1,7 @@
 //! Puts the daemon together: makes the parts, binds nothing itself, runs them, and ends them in order.
 //! The only place that starts long-lived tasks; the first of them to end ends the process.
 
+mod engine;
 pub mod keys;
 mod readiness;
 mod webhooks;
@@ -39,6 +40,7 @@ const PRODUCER_END_RESERVE: Duration = Duration::from_secs(1);
 
 /// What the parts' tasks are called that end in order.
 const WEBHOOK_SERVER: &str = "webhook server";
+const CONFIRMATION_ENGINE: &str = "confirmation engine";
 
 /// The sockets that the daemon serves; bound by the caller, so that tests can use port 0.
 pub struct Listeners {
@@ -68,11 +70,8 @@ impl Listeners {
 /// # Errors
 /// A part cannot be made, or one ended by itself.
 pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
-    if config.confirmation.enabled {
-        bail!("confirmation.enabled = true is not in this version: set it to false");
-    }
-    if !config.ingress.enabled {
-        bail!("ingress.enabled is false and there is no other part in this version: nothing to run");
+    if !config.ingress.enabled && !config.confirmation.enabled {
+        bail!("ingress.enabled and confirmation.enabled are both false: nothing to run");
     }
     let metrics = Metrics::new().context("metrics")?;
     let loaded = keys::load(&config).map_err(|problems| anyhow!(joined(problems)))?;
@@ -94,7 +93,11 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
         readiness.producer_id.cancel();
         None
     };
-    readiness.transactions.cancel();
+    if config.confirmation.enabled {
+        engine::start(&config, loaded.apis, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
+    } else {
+        readiness.transactions.cancel();
+    }
     let admin = serve_admin(listeners.admin, readiness.clone(), Arc::clone(&metrics), ends.admin.clone());
     tasks.spawn(named("admin server", admin));
     tasks.spawn(named("key watch", watch.run()));
@@ -136,7 +139,8 @@ async fn drain(
     sleep(config.shutdown.drain_delay()).await;
     let deadline = Instant::now() + grace_without(config, PRODUCER_END_RESERVE, 8);
     ends.parts.cancel();
-    let mut ending: BTreeSet<&str> = webhooks.map(|_| WEBHOOK_SERVER).into_iter().collect();
+    let engine = config.confirmation.enabled.then_some(CONFIRMATION_ENGINE);
+    let mut ending: BTreeSet<&str> = webhooks.map(|_| WEBHOOK_SERVER).into_iter().chain(engine).collect();
     while !ending.is_empty() {
         match timeout_at(deadline, tasks.join_next()).await {
             // Whatever else ends now has failed, and there is no waiting for it.

@@ -4,11 +4,16 @@
 pub mod calls;
 pub mod clock;
 pub mod done;
+pub mod engine;
+pub mod holding;
 pub mod inputs;
 pub mod ledger;
 pub mod machine;
 pub mod model;
+pub mod partition;
 pub mod records;
+pub mod restoring;
 pub mod rules;
 #[cfg(test)]
 pub mod strategies;
+pub mod tally;

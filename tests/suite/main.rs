@@ -7,8 +7,6 @@ mod bridge;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
-mod engine_kafka;
-#[cfg(test)]
 mod eventually;
 #[cfg(test)]
 mod exposition;
@@ -24,11 +22,15 @@ mod calls;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod confirmation;
+#[cfg(test)]
 mod decide;
 #[cfg(test)]
 mod dedup;
 #[cfg(test)]
 mod delivery;
+#[cfg(test)]
+mod engine_kafka;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]

@@ -1,0 +1,415 @@
+//! The engine: one thread that owns a member of the consumer group, its partitions and its transactions.
+//! Must not decide anything: the machine does; nor wait for a provider: calls come back as answers.
+//!
+//! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
+//! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
+
+mod start;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rdkafka::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+pub use start::{EngineError, Plan};
+
+use super::calls::{Answer, Caller};
+use super::clock::ClockGuard;
+use super::holding::{Desk, Holding, Pending, Present};
+use super::partition::Partition;
+use super::restoring::{NotRestored, Read, Restoring};
+use super::tally::Tally;
+use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position, TakeError};
+use crate::kafka::transaction::{Batch, Broken, TransactionSettings, Transactions};
+use crate::metrics::TransactionEnd;
+
+/// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
+/// milliseconds.
+const AT_ONCE: usize = 500;
+/// How long a poll waits: idle, while a timer or a restore may come, and while answers are on their way.
+const IDLE: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(2);
+/// Offsets of records that changed nothing are committed this often: reading them again changes nothing either.
+const OFFSETS_EVERY: Duration = Duration::from_secs(1);
+/// How often metrics are set and ended sessions forgotten.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long making a producer may keep the group from being polled, and between two tries.
+const PRODUCER_WITHIN: Duration = Duration::from_secs(5);
+const PRODUCER_AGAIN: Duration = Duration::from_secs(1);
+/// A member that was fenced hears of its next assignment long before this; else it joins anew.
+const REJOIN_AFTER: Duration = Duration::from_secs(30);
+/// How long the end waits for calls on their way, and for leaving the group.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// The engine, running.
+pub struct Engine {
+    desk: Arc<Desk>,
+    client: ClientConfig,
+    group_settings: GroupSettings,
+    transaction_settings: TransactionSettings,
+    group: Group,
+    producer: Option<Transactions>,
+    tried_producer: Option<Instant>,
+    standing: Standing,
+    /// Raised whenever what is held is dropped: answers to calls of an earlier one do not count.
+    epoch: u64,
+    caller: Caller,
+    answers: Receiver<Answer>,
+    clock: ClockGuard,
+    began: Instant,
+    tally: Tally,
+    /// The most records for the next transaction: fewer after one was too large.
+    at_once: usize,
+    kept_up: Instant,
+    /// Set once transactions can begin.
+    ready: CancellationToken,
+    stop: CancellationToken,
+    grace: Duration,
+}
+
+/// What this member has.
+enum Standing {
+    /// No partitions; since when, if it was fenced.
+    Unassigned(Option<Instant>),
+    /// Partitions whose ledger is to be read once there is a producer. What became of the last transaction of an earlier
+    /// one may be open still, and only the start of the next one ends that for certain; what is read before may miss it.
+    Assigned(Assignment),
+    /// Partitions whose ledger is being read.
+    Restoring(Assignment, Restoring),
+    /// Partitions that it works on.
+    Holding(Held),
+}
+
+/// What the group assigned.
+#[derive(Clone)]
+struct Assignment {
+    generation: Generation,
+    partitions: Vec<i32>,
+}
+
+struct Held {
+    assignment: Assignment,
+    holding: Holding,
+    committed: Instant,
+}
+
+impl Engine {
+    /// Runs until it is stopped.
+    ///
+    /// # Errors
+    /// What no waiting mends.
+    pub fn run(mut self) -> Result<(), EngineError> {
+        while !self.stop.is_cancelled() {
+            self.turn()?;
+        }
+        self.finish()
+    }
+
+    /// Read, answer, let time pass; write all that came of it; then call.
+    fn turn(&mut self) -> Result<(), EngineError> {
+        self.keep_producer();
+        self.read()?;
+        self.begin_restore()?;
+        self.take_restored()?;
+        self.take_answers()?;
+        self.let_time_pass()?;
+        self.commit()
+    }
+
+    /// Takes what the group brings, up to a transaction's worth.
+    fn read(&mut self) -> Result<(), EngineError> {
+        let mut polled = self.group.poll(self.patience());
+        for _ in 1..self.at_once {
+            match polled {
+                Polled::Idle => return Ok(()),
+                polled => self.follow(polled)?,
+            }
+            polled = self.group.poll(Duration::ZERO);
+        }
+        self.follow(polled)
+    }
+
+    fn follow(&mut self, polled: Polled) -> Result<(), EngineError> {
+        match polled {
+            Polled::Record(record) => {
+                let present = self.present();
+                if let Standing::Holding(held) = &mut self.standing {
+                    held.holding.record(&record, &present)?;
+                }
+            }
+            Polled::Assigned { generation, partitions } => {
+                tracing::info!(?partitions, "the confirmation engine is assigned partitions");
+                let standing = match partitions.as_slice() {
+                    [] => Standing::Unassigned(None),
+                    _ => Standing::Assigned(Assignment { generation, partitions }),
+                };
+                self.drop_epoch(standing);
+            }
+            Polled::Revoked(revocation) => {
+                tracing::info!(?revocation, "the confirmation engine's partitions are taken from it");
+                self.drop_epoch(Standing::Unassigned(None));
+            }
+            Polled::Trouble(trouble) => self.tally.trouble(&trouble.to_string()),
+            Polled::Fatal(reason) => {
+                tracing::error!(reason, "the group's member is of no use any more, and joins anew");
+                self.rejoin()?;
+            }
+            Polled::Idle => {}
+        }
+        Ok(())
+    }
+
+    /// Whatever was built under the last epoch is worthless.
+    fn drop_epoch(&mut self, standing: Standing) {
+        self.epoch = self.epoch.saturating_add(1);
+        self.caller.forget(self.epoch);
+        self.standing = standing;
+        self.tally.assigned(0, 0);
+        let is_waiting = matches!(self.standing, Standing::Assigned(_));
+        self.tally.restoring(is_waiting.then(Timestamp::now));
+    }
+
+    /// Begins to read the ledger of what was assigned.
+    fn begin_restore(&mut self) -> Result<(), EngineError> {
+        if let (Standing::Assigned(assignment), true) = (&self.standing, self.producer.is_some()) {
+            self.standing = self.restore(assignment.clone())?;
+        }
+        Ok(())
+    }
+
+    fn restore(&self, assignment: Assignment) -> Result<Standing, EngineError> {
+        let partitions = assignment.partitions.clone();
+        let restoring = Restoring::begin(Arc::clone(&self.desk), self.client.clone(), partitions)?;
+        Ok(Standing::Restoring(assignment, restoring))
+    }
+
+    /// Begins to work on partitions once their ledger is read.
+    fn take_restored(&mut self) -> Result<(), EngineError> {
+        let Standing::Restoring(assignment, restoring) = &self.standing else { return Ok(()) };
+        let Some(restored) = restoring.poll() else { return Ok(()) };
+        let assignment = assignment.clone();
+        match restored {
+            Ok(read) => self.hold(assignment, read),
+            Err(NotRestored::OtherOwner(other)) => Err(other.into()),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the ledger is read again");
+                self.standing = self.restore(assignment)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
+        for (partition, unreadable) in &read.stopped {
+            tracing::error!(
+                partition,
+                error = chain(unreadable),
+                "this partition stands still: nothing is decided on it"
+            );
+        }
+        let positions = read.partitions.iter().flat_map(|partition| {
+            let next = (0..).zip(partition.next);
+            next.map(|(input, next)| Position { input, partition: partition.number, next })
+        });
+        let positions: Vec<Position> = positions.collect();
+        let (held, stopped) = (read.partitions.len(), read.stopped.len());
+        match self.group.take(&assignment.generation, &positions) {
+            Ok(()) => {}
+            // The event that says so comes with the next poll.
+            Err(TakeError::Superseded) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
+        let holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions);
+        self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
+        self.tally.assigned(held, stopped);
+        self.tally.restoring(None);
+        Ok(())
+    }
+
+    fn take_answers(&mut self) -> Result<(), EngineError> {
+        for _ in 0..self.at_once {
+            let Ok(answer) = self.answers.try_recv() else { return Ok(()) };
+            if let Some(skew) = answer.clock_skew {
+                self.clock.heard(skew);
+            }
+            let present = self.present();
+            if let Standing::Holding(held) = &mut self.standing {
+                held.holding.answer(answer, &present)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fires timers; now and then forgets what ended long ago, and shows how things stand.
+    fn let_time_pass(&mut self) -> Result<(), EngineError> {
+        let present = self.present();
+        let is_time = self.kept_up.elapsed() >= UPKEEP_EVERY;
+        if is_time {
+            self.kept_up = Instant::now();
+        }
+        if let Standing::Holding(held) = &mut self.standing {
+            held.holding.fire(self.at_once, &present)?;
+            if is_time {
+                let positions = self.group.positions().unwrap_or_default();
+                held.holding.note_progress(|partition| is_caught_up(&positions, partition));
+                held.holding.forget(&present);
+                self.tally.show(&held.holding, &self.desk.policy, self.group.lag().ok(), present.now);
+            }
+        }
+        match self.standing {
+            Standing::Unassigned(Some(since)) if since.elapsed() > REJOIN_AFTER => self.rejoin(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what is pending, in one transaction; then counts it, and makes the calls.
+    fn commit(&mut self) -> Result<(), EngineError> {
+        let Standing::Holding(held) = &mut self.standing else { return Ok(()) };
+        let nothing = held.holding.pending.records.is_empty();
+        let offsets_wait = held.holding.pending.touched.is_empty() || held.committed.elapsed() < OFFSETS_EVERY;
+        if nothing && (offsets_wait || !held.holding.pending.calls.is_empty()) {
+            // Asking writes nothing, so it waits for nothing.
+            let calls = std::mem::take(&mut held.holding.pending.calls);
+            self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
+            held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+            return Ok(());
+        }
+        let Some(producer) = &mut self.producer else { return Ok(()) };
+        let offsets = held.holding.offsets();
+        let Pending { records, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
+        let batch = Batch::new(records, &offsets)?;
+        let group = &self.group;
+        match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
+            Ok(()) => {
+                held.committed = Instant::now();
+                self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
+                self.tally.transaction(TransactionEnd::Committed);
+                self.tally.counted(counts);
+                held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+                Ok(())
+            }
+            Err(broken) => self.recover(&broken),
+        }
+    }
+
+    /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
+    fn recover(&mut self, broken: &Broken) -> Result<(), EngineError> {
+        let error = chain(broken);
+        let end = match broken {
+            Broken::Fenced(_) => {
+                tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
+                self.drop_epoch(Standing::Unassigned(Some(Instant::now())));
+                self.tally.transaction(TransactionEnd::Fenced);
+                return Ok(());
+            }
+            Broken::Aborted(_) => TransactionEnd::Aborted,
+            Broken::TooLarge { .. } => {
+                self.at_once = 1;
+                TransactionEnd::Aborted
+            }
+            Broken::Unknown(_) => {
+                self.producer = None;
+                self.tally.rebuilt();
+                TransactionEnd::Unknown
+            }
+        };
+        tracing::error!(error, "a transaction failed: the confirmation engine reads its ledger again");
+        self.tally.transaction(end);
+        let Standing::Holding(Held { assignment, .. }) = &self.standing else { return Ok(()) };
+        let assignment = assignment.clone();
+        // Nothing is read meanwhile; an assignment that is over says so with the next poll.
+        match self.group.take(&assignment.generation, &[]) {
+            Ok(()) | Err(TakeError::Superseded) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.drop_epoch(Standing::Assigned(assignment));
+        Ok(())
+    }
+
+    /// Makes a producer where there is none; Kafka may be away for as long as it likes.
+    fn keep_producer(&mut self) {
+        let tried_just_now = self.tried_producer.is_some_and(|tried| tried.elapsed() < PRODUCER_AGAIN);
+        if self.producer.is_some() || tried_just_now {
+            return;
+        }
+        match Transactions::start(&self.client, &self.transaction_settings, PRODUCER_WITHIN) {
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.tally.trouble_is_over();
+                if !self.ready.is_cancelled() {
+                    tracing::info!("the confirmation engine can write");
+                }
+                self.ready.cancel();
+            }
+            Err(error) => self.tally.trouble(&chain(&error)),
+        }
+        self.tried_producer = Some(Instant::now());
+    }
+
+    fn rejoin(&mut self) -> Result<(), EngineError> {
+        let group = Group::join(&self.client, &self.group_settings)?;
+        std::mem::replace(&mut self.group, group).leave(LEAVE_WITHIN);
+        self.drop_epoch(Standing::Unassigned(None));
+        Ok(())
+    }
+
+    /// Waits for the calls on their way, writes what their answers bring, and leaves the group.
+    fn finish(mut self) -> Result<(), EngineError> {
+        let deadline = Instant::now() + self.grace.saturating_sub(LEAVE_WITHIN);
+        self.caller.forget(u64::MAX);
+        while self.caller.in_flight() > 0 && Instant::now() < deadline {
+            match self.group.poll(BUSY) {
+                // What comes now is the next owner's.
+                Polled::Record(_) => {}
+                polled => self.follow(polled)?,
+            }
+            self.take_answers()?;
+            if let Standing::Holding(held) = &mut self.standing {
+                held.holding.pending.calls.clear();
+            }
+            self.commit()?;
+        }
+        self.group.leave(LEAVE_WITHIN);
+        tracing::info!("the confirmation engine has left its group");
+        Ok(())
+    }
+
+    /// How long the next poll may wait.
+    fn patience(&self) -> Duration {
+        match &self.standing {
+            _ if self.caller.in_flight() > 0 => BUSY,
+            Standing::Restoring(..) => BUSY,
+            Standing::Unassigned(_) | Standing::Assigned(_) => IDLE,
+            Standing::Holding(held) => {
+                let until = held.holding.next_timer().map(|due| due.duration_since(Timestamp::now()));
+                until.map_or(IDLE, |until| Duration::try_from(until).unwrap_or(Duration::ZERO)).min(IDLE)
+            }
+        }
+    }
+
+    fn present(&self) -> Present {
+        let now = Timestamp::now();
+        // The nanoseconds of two sessions' times have nothing to do with each other.
+        let jitter = u8::try_from(now.subsec_nanosecond() / 1000 % 256).unwrap_or_default();
+        Present { now, trust: self.clock.trust(now, self.began.elapsed()), jitter }
+    }
+}
+
+/// Whether the inputs were read up to where they ended when the partition was assigned.
+fn is_caught_up(positions: &[Position], partition: &Partition) -> bool {
+    let reached = |input: usize, end: i64| {
+        let is_it = |position: &&Position| position.input == input && position.partition == partition.number;
+        positions.iter().find(is_it).is_some_and(|position| position.next >= end)
+    };
+    (0..).zip(partition.ends).all(|(input, end)| reached(input, end))
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}

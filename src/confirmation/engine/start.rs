@@ -1,0 +1,160 @@
+//! How the engine starts: its topics are waited for, and what cannot go well is refused before anything is decided.
+//! Must not decide, nor read the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rdkafka::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use super::{AT_ONCE, Engine, Standing};
+use crate::confirmation::calls::{Answer, Caller};
+use crate::confirmation::clock::ClockGuard;
+use crate::confirmation::done::EndedError;
+use crate::confirmation::holding::Desk;
+use crate::confirmation::restoring::OtherOwner;
+use crate::confirmation::tally::Tally;
+use crate::kafka::cluster;
+use crate::kafka::complaints::Trouble;
+use crate::kafka::group::{Group, GroupSettings, TakeError};
+use crate::kafka::transaction::{TransactionSettings, Unfenced};
+use crate::metrics::ConfirmationMetrics;
+
+/// How long one look at the topics may take, and between two looks.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a wait looks whether it is stopped.
+const STOP_POLL: Duration = Duration::from_millis(50);
+
+/// What ends the engine: no waiting mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The inputs and the ledger are not made alike.
+    #[error("these topics must have the same number of partitions and do not: {0}: make those that differ anew")]
+    UnequalPartitions(String),
+    /// The ledger is somebody else's.
+    #[error(transparent)]
+    OtherOwner(#[from] OtherOwner),
+    /// librdkafka refuses a property.
+    #[error("the consumer group cannot be joined: {0}")]
+    Join(#[from] Trouble),
+    /// The client does not take partitions.
+    #[error("the inputs cannot be read")]
+    Take(#[from] TakeError),
+    /// The system gives no thread.
+    #[error("there is no thread to read the ledger")]
+    Thread(#[from] std::io::Error),
+    /// A transaction without what would fence it: a bug.
+    #[error("a transaction that nothing fences")]
+    Unfenced(#[from] Unfenced),
+    /// The memory of ended sessions is full.
+    #[error("a partition has no room left")]
+    Ended(#[from] EndedError),
+}
+
+/// What the engine is made of.
+pub struct Plan {
+    /// All but the number of partitions, which Kafka tells.
+    pub desk: Desk,
+    /// The engine's clients.
+    pub client: ClientConfig,
+    /// Who writes: the same after a restart of this process.
+    pub transactional_id: String,
+    /// The largest record.
+    pub record_bytes_max: usize,
+    /// Makes calls.
+    pub caller: Caller,
+    /// Their answers.
+    pub answers: Receiver<Answer>,
+    /// What is told.
+    pub metrics: Arc<ConfirmationMetrics>,
+    /// Set once transactions can begin.
+    pub ready: CancellationToken,
+    /// Ends the engine.
+    pub stop: CancellationToken,
+    /// How long the end may take.
+    pub grace: Duration,
+}
+
+impl Plan {
+    /// Waits for the topics, joins the group, and runs until it is stopped. Blocks: it wants a thread of its own.
+    ///
+    /// # Errors
+    /// What no waiting mends.
+    pub fn run(self) -> Result<(), EngineError> {
+        let mut tally = Tally::new(Arc::clone(&self.metrics));
+        match self.await_topics(&mut tally)? {
+            Some(partitions) => self.engine(partitions, tally)?.run(),
+            None => Ok(()),
+        }
+    }
+
+    fn engine(self, partitions: i32, tally: Tally) -> Result<Engine, EngineError> {
+        let mut desk = self.desk;
+        desk.partitions = partitions;
+        desk.owner.partitions = u32::try_from(partitions).unwrap_or_default();
+        let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
+        let group_settings = GroupSettings::new(desk.owner.group_id.clone(), inputs);
+        let began = Instant::now();
+        Ok(Engine {
+            desk: Arc::new(desk),
+            group: Group::join(&self.client, &group_settings)?,
+            transaction_settings: TransactionSettings::new(self.transactional_id, self.record_bytes_max),
+            client: self.client,
+            group_settings,
+            producer: None,
+            tried_producer: None,
+            standing: Standing::Unassigned(None),
+            epoch: 0,
+            caller: self.caller,
+            answers: self.answers,
+            clock: ClockGuard::new(Timestamp::now(), began.elapsed()),
+            began,
+            tally,
+            at_once: AT_ONCE,
+            kept_up: began,
+            ready: self.ready,
+            stop: self.stop,
+            grace: self.grace,
+        })
+    }
+
+    /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
+    fn await_topics(&self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
+        let ledger = self.desk.records.ledger_topic();
+        let topics: Vec<String> = self.desk.inputs.iter().chain([ledger]).map(ToString::to_string).collect();
+        while !self.stop.is_cancelled() {
+            match cluster::partition_counts(&self.client, &topics, Instant::now() + LOOK_WITHIN) {
+                Ok(counts) => match agree(counts)? {
+                    Ok(partitions) => return Ok(Some(partitions)),
+                    Err(missing) => tally.trouble(&format!("topics are missing: {}", missing.join(", "))),
+                },
+                Err(trouble) => tally.trouble(&trouble.to_string()),
+            }
+            let again = Instant::now() + LOOK_EVERY;
+            while Instant::now() < again && !self.stop.is_cancelled() {
+                std::thread::sleep(STOP_POLL);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The one number of partitions that all topics have, or the topics that are not there.
+fn agree(counts: BTreeMap<String, Result<usize, cluster::Standing>>) -> Result<Result<i32, Vec<String>>, EngineError> {
+    let missing: Vec<String> =
+        counts.iter().filter(|(_, count)| count.is_err()).map(|(name, _)| name.clone()).collect();
+    let told: Vec<(String, usize)> = counts.into_iter().filter_map(|(name, count)| Some((name, count.ok()?))).collect();
+    let different: BTreeSet<usize> = told.iter().map(|(_, count)| *count).collect();
+    match (different.first(), missing.is_empty()) {
+        _ if different.len() > 1 => {
+            let list: Vec<String> = told.iter().map(|(name, count)| format!("{name} has {count}")).collect();
+            Err(EngineError::UnequalPartitions(list.join(", ")))
+        }
+        (Some(count), true) => Ok(Ok(i32::try_from(*count).unwrap_or(i32::MAX))),
+        _ => Ok(Err(missing)),
+    }
+}

@@ -1,0 +1,392 @@
+//! What the engine holds under one assignment: its partitions, and what their next transaction will write.
+//! Pure: it feeds the machine and collects what that says. Must not know how a transaction is committed or a call made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::calls::{Answer, Call};
+use super::clock::Trust;
+use super::done::EndedError;
+use super::inputs::{self, Finished, Mode, Problem, Ready, Undecodable};
+use super::ledger::{self, Owner as LedgerOwner};
+use super::machine::{self, Effect, Input, Moment, Next, Policy, Reading, State, Step, timing};
+use super::model::{Action, Decider, Entry, SessionKey};
+use super::partition::{INPUTS, Partition};
+use super::records::{Place, Records, was_passed_on};
+use super::rules::{Rules, Verdict};
+use super::tally::Count;
+use crate::kafka::group::InputRecord;
+use crate::kafka::transaction::{self, NextOffset, Outgoing};
+use crate::message::confirmation::v1::RejectionReason;
+use crate::message::event::v1::QuarantineReason;
+
+/// The inputs in the order in which the group reads them.
+pub const READY: usize = 0;
+/// Decisions of other teams.
+pub const DECISION: usize = 1;
+/// Sessions that finished at the provider.
+pub const FINISHED: usize = 2;
+
+/// How many ended sessions are forgotten in one transaction, so that others are not kept waiting.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
+/// What every assignment of this process has in common.
+pub struct Desk {
+    /// The times of sessions.
+    pub policy: Policy,
+    /// What decides at once.
+    pub rules: Rules,
+    /// Whether the provider is called.
+    pub mode: Mode,
+    /// Every configured source whose sessions wait for a word.
+    pub sources: Vec<Arc<str>>,
+    /// Who keeps the ledger.
+    pub owner: LedgerOwner,
+    /// The input topics' names, in the group's order.
+    pub inputs: [Arc<str>; INPUTS],
+    /// How many partitions each has.
+    pub partitions: i32,
+    /// Makes records.
+    pub records: Records,
+}
+
+/// The circumstances of the steps of one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether it can be believed.
+    pub trust: Trust,
+    /// Spreads retries.
+    pub jitter: u8,
+}
+
+/// What the next transaction writes, and what follows its commit.
+#[derive(Default)]
+pub struct Pending {
+    /// The records, in order.
+    pub records: Vec<Outgoing>,
+    /// The partitions whose inputs were read, or whose ledger is written.
+    pub touched: BTreeSet<i32>,
+    /// The calls to make afterwards.
+    pub calls: Vec<Call>,
+    /// What to count afterwards.
+    pub counts: Vec<Count>,
+}
+
+/// One assignment.
+pub struct Holding {
+    desk: Arc<Desk>,
+    epoch: u64,
+    partitions: BTreeMap<i32, Partition>,
+    /// What the next transaction will write.
+    pub pending: Pending,
+}
+
+impl Holding {
+    /// What was restored for an assignment.
+    pub fn new(desk: Arc<Desk>, epoch: u64, partitions: Vec<Partition>) -> Self {
+        let partitions = partitions.into_iter().map(|partition| (partition.number, partition)).collect();
+        Self { desk, epoch, partitions, pending: Pending::default() }
+    }
+
+    /// The partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.values()
+    }
+
+    /// Notes how far the inputs were read, where that was not known yet.
+    pub fn note_progress(&mut self, is_caught_up: impl Fn(&Partition) -> bool) {
+        for partition in self.partitions.values_mut().filter(|partition| partition.reading == Reading::Behind) {
+            if is_caught_up(partition) {
+                partition.reading = Reading::CaughtUp;
+            }
+        }
+    }
+
+    /// Takes one record of an input.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn record(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let Some(partition) = self.partitions.get_mut(&record.partition) else { return Ok(()) };
+        if let Some(next) = partition.next.get_mut(record.input) {
+            *next = record.offset.saturating_add(1);
+        }
+        self.pending.touched.insert(record.partition);
+        match record.input {
+            READY => self.ready(record, present),
+            FINISHED => self.finished(record, present),
+            _ => self.decision(record, present),
+        }
+    }
+
+    /// Takes the answer of a call; one of another epoch does not count.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn answer(&mut self, answer: Answer, present: &Present) -> Result<(), EndedError> {
+        let Answer { call, reply, retry_after, .. } = answer;
+        if call.epoch != self.epoch {
+            return Ok(());
+        }
+        let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
+        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after };
+        let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+        self.feed(partition, &call.key, input, present)
+    }
+
+    /// Fires the timers that are due, at most `max` of them; how many.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn fire(&mut self, max: usize, present: &Present) -> Result<usize, EndedError> {
+        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        let mut fired = 0;
+        for number in numbers {
+            while fired < max {
+                let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
+                let Some(key) = due else { break };
+                self.feed(number, &key, Input::Timer, present)?;
+                fired += 1;
+            }
+        }
+        Ok(fired)
+    }
+
+    /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
+    /// twice when it comes again.
+    pub fn forget(&mut self, present: &Present) {
+        let is_right = match present.trust {
+            Trust::Trusted => true,
+            Trust::Unproven => self.desk.mode == Mode::DryRun, // nobody is ever called who could tell
+            Trust::Drifted => false,
+        };
+        if !is_right {
+            return;
+        }
+        let before = timing::later(present.now, -self.desk.policy.ledger_retention);
+        for (number, partition) in &mut self.partitions {
+            for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
+                partition.forget(&key, &self.desk.policy);
+                self.pending.touched.insert(*number);
+                self.pending.records.push(self.desk.tombstone(*number, &key));
+            }
+        }
+    }
+
+    /// When the first timer is due.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.partitions.values().filter_map(Partition::next_timer).min()
+    }
+
+    /// The next offsets of every partition that the pending transaction touches: whoever lost one of them is refused.
+    pub fn offsets(&self) -> Vec<NextOffset> {
+        let touched = self.pending.touched.iter().filter_map(|number| self.partitions.get(number));
+        let of_inputs = |partition: &Partition| {
+            let number = partition.number;
+            let pairs: Vec<NextOffset> = zip(&self.desk.inputs, partition.next)
+                .map(|(topic, next)| NextOffset { topic: Arc::clone(topic), partition: number, next })
+                .collect();
+            pairs
+        };
+        touched.flat_map(of_inputs).collect()
+    }
+
+    /// The calls to make now that they are written; those whose session has gone on meanwhile are not made.
+    pub fn calls_to_make(&self, calls: Vec<Call>) -> impl Iterator<Item = Call> {
+        calls.into_iter().filter(|call| {
+            let number = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+            self.partitions
+                .get(&number)
+                .is_some_and(|partition| partition.state(&call.key).awaits(call.number, call.operation))
+        })
+    }
+
+    fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        match inputs::ready(record.value.as_deref().unwrap_or_default()).and_then(|ready| self.in_place(ready, record))
+        {
+            Ok(ready) => {
+                let verdict = self.judge(record.partition, &ready);
+                let input = Input::Ready { opening: ready.opening(self.desk.mode), verdict };
+                self.feed(record.partition, &ready.key, input, present)
+            }
+            Err(why) => {
+                self.quarantine(record, &why, present.now);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the rules say of a session that may open.
+    fn judge(&mut self, partition: i32, ready: &Ready) -> Option<(Action, Decider)> {
+        let partition = self.partitions.get(&partition)?;
+        let is_unopened = match partition.state(&ready.key) {
+            State::Absent => true,
+            State::Open(open) => matches!(open.entry, Entry::Early(_)),
+            State::Ended(_) => false,
+        };
+        if !is_unopened {
+            return None;
+        }
+        if !self.desk.sources.contains(&ready.key.source) {
+            self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+            return None;
+        }
+        match self.desk.rules.judge(&ready.key.source, &ready.session) {
+            Verdict::Act(action, decider) => Some((action, decider)),
+            Verdict::Hold(held) => {
+                self.pending.counts.push(Count::Held(ready.key.clone(), held));
+                None
+            }
+        }
+    }
+
+    fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        match inputs::finished(record.value.as_deref().unwrap_or_default()).and_then(|read| self.in_place(read, record))
+        {
+            Ok(Finished { key, received_at, sight }) => {
+                self.feed(record.partition, &key, Input::Finished { sight, received_at }, present)
+            }
+            Err(why) => {
+                self.quarantine(record, &why, present.now);
+                Ok(())
+            }
+        }
+    }
+
+    fn decision(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let (key, decision) = match inputs::decision(value, record.offset) {
+            Ok(read) => read,
+            Err(malformed) => {
+                let place = (record.partition, record.offset);
+                let rejection = self.desk.records.malformed(value, &malformed, place, present.now);
+                self.pending.records.push(rejection.into());
+                self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
+                return Ok(());
+            }
+        };
+        let right = inputs::partition_of(&key.session_id, self.desk.partitions);
+        if right == record.partition {
+            return self.feed(record.partition, &key, Input::Decision(decision), present);
+        }
+        let found = self.desk.place(record);
+        if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
+            self.pending.records.push(self.desk.records.misrouted(found, value, &key, present.now).into());
+            self.pending.counts.push(Count::Quarantined(QuarantineReason::MisroutedDecision));
+        } else {
+            let passed_on =
+                self.desk.records.passed_on(found, record.key.clone(), value.to_vec(), record.headers.clone(), right);
+            self.pending.records.push(passed_on.into());
+            self.pending.counts.push(Count::PassedOn);
+        }
+        Ok(())
+    }
+
+    /// A session on another partition than its id's would have two ledgers.
+    fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, Undecodable> {
+        let key = read.key();
+        if inputs::partition_of(&key.session_id, self.desk.partitions) == record.partition {
+            return Ok(read);
+        }
+        Err(Undecodable { problem: Problem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
+    }
+
+    fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
+        let value = record.value.as_deref().unwrap_or_default();
+        self.pending.records.push(self.desk.records.undecodable(self.desk.place(record), value, why, now).into());
+        self.pending.counts.push(Count::Quarantined(QuarantineReason::UndecodableRecord));
+    }
+
+    /// One step of one session: what it writes, then the session itself, then what else it asks for.
+    fn feed(&mut self, number: i32, key: &SessionKey, input: Input, present: &Present) -> Result<(), EndedError> {
+        let Self { desk, epoch, partitions, pending } = self;
+        let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
+        let moment = Moment {
+            now: present.now,
+            trust: present.trust,
+            reading: partition.reading,
+            owner: partition.owner_for(key, &input, &desk.sources),
+            jitter: present.jitter,
+        };
+        let Step { state: next, effects } = machine::step(partition.state(key), input, &desk.policy, &moment);
+        if let Some(record) = desk.written(number, key, &next) {
+            if !partition.has_owner {
+                partition.has_owner = true;
+                pending.records.push(Outgoing::owned(desk.records.owner(&desk.owner), number));
+            }
+            pending.touched.insert(number);
+            pending.records.push(record);
+        }
+        partition.apply(key, next, &desk.policy)?;
+        let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
+        for effect in effects {
+            pending.touched.insert(number);
+            match effect {
+                Effect::Outcome(outcome) => {
+                    pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
+                    pending.records.push(desk.records.outcome(key, &outcome).into());
+                }
+                Effect::Reject(decision, reason) => {
+                    pending.counts.push(Count::Rejected(reason));
+                    let rejection = desk.records.rejected(key, &decision, number, reason, present.now);
+                    pending.records.push(rejection.into());
+                }
+                Effect::Call { operation, number, key_number } => {
+                    let call = Call { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
+                    pending.calls.push(call);
+                }
+                Effect::Note(note) => pending.counts.push(Count::Noted(key.clone(), note)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// The ledger's record of what a step made of a session; none where nothing is to be written.
+    fn written(&self, partition: i32, key: &SessionKey, next: &Next) -> Option<Outgoing> {
+        match next {
+            Next::Same | Next::Activity(_) => None,
+            Next::Entry(open) => Some(Outgoing::owned(self.records.entry(key, &open.entry), partition)),
+            Next::Done(done) => Some(Outgoing::owned(self.records.done(key, done), partition)),
+            Next::Forgotten => Some(self.tombstone(partition, key)),
+        }
+    }
+
+    fn tombstone(&self, partition: i32, key: &SessionKey) -> Outgoing {
+        Outgoing {
+            topic: Arc::clone(self.records.ledger_topic()),
+            place: transaction::Place::Owned(partition),
+            key: ledger::key(key).into_bytes(),
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+
+    fn place(&self, record: &InputRecord) -> Place<'_> {
+        let topic = self.inputs.get(record.input).map_or("", AsRef::as_ref);
+        Place { topic, partition: record.partition, offset: record.offset }
+    }
+}
+
+/// What is read of a topic whose records are of one session each.
+trait OfSession {
+    fn key(&self) -> &SessionKey;
+}
+
+impl OfSession for Ready {
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+}
+
+impl OfSession for Finished {
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+}

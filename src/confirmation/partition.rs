@@ -1,0 +1,175 @@
+//! What the engine holds of one partition: its sessions, their timers, and how far its inputs were read.
+//! Pure: must not know how it was restored or is written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::done::{Ended, EndedError};
+use super::machine::{self, Input, Next, Open, Owner, Policy, Reading, State};
+use super::model::{Done, Entry, SessionKey};
+
+/// The inputs, by their place in the group's list.
+pub const INPUTS: usize = 3;
+
+/// One partition of the inputs and the ledger.
+pub struct Partition {
+    /// Its number.
+    pub number: i32,
+    /// The next offset of each input.
+    pub next: [i64; INPUTS],
+    /// Where each input ended when the partition was assigned.
+    pub ends: [i64; INPUTS],
+    /// Whether the inputs were read up to there.
+    pub reading: Reading,
+    /// Whether the ledger's first entry is there.
+    pub has_owner: bool,
+    open: HashMap<SessionKey, Open>,
+    ended: Ended,
+    timers: BTreeSet<(Timestamp, SessionKey)>,
+}
+
+impl Partition {
+    /// A partition of which nothing is known.
+    pub fn new(number: i32) -> Self {
+        Self {
+            number,
+            next: [0; INPUTS],
+            ends: [0; INPUTS],
+            reading: Reading::Behind,
+            has_owner: false,
+            open: HashMap::new(),
+            ended: Ended::default(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// Takes over a session that has not ended, as the ledger has it.
+    pub fn take_over(&mut self, key: SessionKey, entry: Entry, policy: &Policy) {
+        self.remove(&key, policy);
+        self.ended.remove(&key);
+        self.keep(key, Open::taken_over(entry), policy);
+    }
+
+    /// A session has ended.
+    ///
+    /// # Errors
+    /// There is no room to remember it.
+    pub fn end(&mut self, key: &SessionKey, done: &Done, policy: &Policy) -> Result<(), EndedError> {
+        self.remove(key, policy);
+        self.ended.insert(key, done)
+    }
+
+    /// Nothing needs to be known of a session any more.
+    pub fn forget(&mut self, key: &SessionKey, policy: &Policy) {
+        self.remove(key, policy);
+        self.ended.remove(key);
+    }
+
+    /// How many sessions have not ended.
+    pub fn open_sessions(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The window of an open session that closes first.
+    pub fn first_window_end(&self, policy: &Policy) -> Option<Timestamp> {
+        self.open.values().filter_map(|open| window_end(open, policy)).min()
+    }
+
+    /// A session as it stands.
+    pub fn state(&self, key: &SessionKey) -> State<'_> {
+        match self.open.get(key) {
+            Some(open) => State::Open(open),
+            None => self.ended.find(key).map_or(State::Absent, State::Ended),
+        }
+    }
+
+    /// Whether a session that has not opened belongs to another one of `sources`: where a step looks at that.
+    pub fn owner_for(&self, key: &SessionKey, input: &Input, sources: &[Arc<str>]) -> Owner {
+        let is_unopened = match self.state(key) {
+            State::Absent => true,
+            State::Open(open) => matches!(open.entry, Entry::Early(_)),
+            State::Ended(_) => false,
+        };
+        match input {
+            Input::Decision(_) | Input::Timer if is_unopened => self.owner(key, sources),
+            _ => Owner::NoOther,
+        }
+    }
+
+    /// When an open session's window ends.
+    pub fn window_end(&self, key: &SessionKey, policy: &Policy) -> Option<Timestamp> {
+        window_end(self.open.get(key)?, policy)
+    }
+
+    fn owner(&self, key: &SessionKey, sources: &[Arc<str>]) -> Owner {
+        let has = |source: &Arc<str>| {
+            let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
+            let is_open = self.open.get(&other).is_some_and(|open| !matches!(open.entry, Entry::Early(_)));
+            is_open || self.ended.find(&other).is_some()
+        };
+        let others = sources.iter().filter(|source| **source != key.source);
+        if others.into_iter().any(has) { Owner::OtherSource } else { Owner::NoOther }
+    }
+
+    /// Takes over what a step made of a session.
+    ///
+    /// # Errors
+    /// There is no room to remember that it ended.
+    pub fn apply(&mut self, key: &SessionKey, next: Next, policy: &Policy) -> Result<(), EndedError> {
+        match next {
+            Next::Same => {}
+            Next::Activity(activity) => {
+                if let Some(open) = self.remove(key, policy) {
+                    self.keep(key.clone(), Open { activity, ..open }, policy);
+                }
+            }
+            Next::Entry(open) => {
+                self.remove(key, policy);
+                self.keep(key.clone(), open, policy);
+            }
+            Next::Done(done) => self.end(key, &done, policy)?,
+            Next::Forgotten => self.forget(key, policy),
+        }
+        Ok(())
+    }
+
+    /// The session whose timer is due first, if it is due.
+    pub fn due(&self, now: Timestamp) -> Option<SessionKey> {
+        self.timers.first().filter(|(due, _)| *due <= now).map(|(_, key)| key.clone())
+    }
+
+    /// When the next timer is due.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Ended sessions that ended before an instant, the oldest first, at most `max`.
+    pub fn expired(&self, before: Timestamp, max: usize) -> Vec<SessionKey> {
+        self.ended.expired(before, max)
+    }
+
+    fn keep(&mut self, key: SessionKey, open: Open, policy: &Policy) {
+        if let Some(due) = machine::due(&open, policy) {
+            self.timers.insert((due, key.clone()));
+        }
+        self.open.insert(key, open);
+    }
+
+    fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
+        let open = self.open.remove(key)?;
+        if let Some(due) = machine::due(&open, policy) {
+            self.timers.remove(&(due, key.clone()));
+        }
+        Some(open)
+    }
+}
+
+fn window_end(open: &Open, policy: &Policy) -> Option<Timestamp> {
+    match &open.entry {
+        Entry::Early(_) => None,
+        Entry::Awaiting(opening) => Some(policy.window_end(opening)),
+        Entry::Decided(decided) => Some(policy.window_end(&decided.opening)),
+    }
+}

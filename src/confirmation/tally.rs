@@ -1,0 +1,180 @@
+//! What the engine tells: for each event its metric and its log line, in one place.
+//! Must not hold personal data: a session's id is none, who or what it pays is.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::holding::Holding;
+use super::machine::{Note, Policy};
+use super::model::{Action, Outcome, SessionKey};
+use super::partition::Partition;
+use super::rules;
+use crate::message::confirmation::v1::{self, RejectionReason};
+use crate::message::event::v1::QuarantineReason;
+use crate::metrics::{Alert, ConfirmationMetrics, Held, TransactionEnd};
+
+/// Something to be counted once it is committed.
+#[derive(Clone, Debug)]
+pub enum Count {
+    /// What the machine noted of a session.
+    Noted(SessionKey, Note),
+    /// A session opened and waits.
+    Held(SessionKey, rules::Held),
+    /// A session ended.
+    Ended(SessionKey, Box<Outcome>),
+    /// A decision does not count.
+    Rejected(RejectionReason),
+    /// A record of an input could not be taken.
+    Quarantined(QuarantineReason),
+    /// A decision went on to its own partition.
+    PassedOn,
+    /// An event of a source that is not configured.
+    UnknownSource(SessionKey),
+}
+
+/// Tells.
+pub struct Tally {
+    metrics: Arc<ConfirmationMetrics>,
+    /// What was told last of Kafka's trouble: it is told once.
+    trouble: Option<String>,
+    clock_untrusted: bool,
+}
+
+impl Tally {
+    /// Tells by these metrics and the log.
+    pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
+        Self { metrics, trouble: None, clock_untrusted: false }
+    }
+
+    /// What was committed.
+    pub fn counted(&mut self, counts: Vec<Count>) {
+        for count in counts {
+            self.count(count);
+        }
+    }
+
+    fn count(&mut self, count: Count) {
+        match count {
+            Count::Noted(key, note) => self.noted(&key, note),
+            Count::Held(key, held) => self.held(&key, &held),
+            Count::Ended(key, outcome) => {
+                let action = outcome.decided.as_ref().map_or(v1::Action::Unspecified, |(action, ..)| match action {
+                    Action::Confirm => v1::Action::Confirm,
+                    Action::Cancel => v1::Action::Cancel,
+                });
+                self.metrics.ended(action, outcome.result);
+                tracing::debug!(session = %key, ?action, result = ?outcome.result, "a session ended");
+            }
+            Count::Rejected(reason) => {
+                self.metrics.rejected(reason);
+                tracing::debug!(?reason, "a decision does not count");
+            }
+            Count::Quarantined(reason) => {
+                self.metrics.quarantined(reason);
+                tracing::warn!(?reason, "a record of an input is in quarantine");
+            }
+            Count::PassedOn => self.metrics.passed_on.increment(1),
+            Count::UnknownSource(key) => {
+                self.metrics.alert(Alert::UnknownSource);
+                tracing::error!(
+                    session = %key,
+                    "a session of a source that is not configured here waits for a decision: nobody can call its provider"
+                );
+            }
+        }
+    }
+
+    fn noted(&mut self, key: &SessionKey, note: Note) {
+        match note {
+            Note::Decided(kind, rule) => {
+                self.metrics.decided(kind, &rule);
+                tracing::debug!(session = %key, ?kind, rule, "a session is decided");
+            }
+            Note::Redelivered => self.metrics.redelivered.increment(1),
+            Note::TooOld => {
+                self.metrics.alert(Alert::TooOld);
+                tracing::warn!(
+                    session = %key,
+                    "a ready_to_confirm is older than confirmation.ledger_retention_s and opens no session"
+                );
+            }
+            Note::ClockUntrusted => {
+                self.metrics.alert(Alert::ClockUntrusted);
+                if !std::mem::replace(&mut self.clock_untrusted, true) {
+                    tracing::error!("the clock is not to be trusted: no deadline is acted on until it is put right");
+                }
+            }
+            Note::OpenAfterDone => {
+                self.metrics.alert(Alert::OpenAfterDone);
+                tracing::error!(session = %key, "the provider may still wait for a session that has ended here");
+            }
+        }
+    }
+
+    fn held(&self, key: &SessionKey, held: &rules::Held) {
+        let reason = match held {
+            rules::Held::Rule(_) => Held::Rule,
+            rules::Held::NoRule => Held::NoRule,
+            rules::Held::NotEvaluated => Held::NotEvaluated,
+            rules::Held::Failed(rule) => {
+                self.metrics.rule_failed(rule);
+                tracing::warn!(session = %key, rule, "a rule failed; the session waits for a decision");
+                Held::RuleFailed
+            }
+        };
+        self.metrics.held(reason);
+    }
+
+    /// How a transaction ended.
+    pub fn transaction(&self, end: TransactionEnd) {
+        self.metrics.transaction(end);
+    }
+
+    /// The producer is made anew.
+    pub fn rebuilt(&self) {
+        self.metrics.rebuilds.increment(1);
+    }
+
+    /// How many partitions are worked on, and stand still.
+    pub fn assigned(&self, working: usize, stopped: usize) {
+        self.metrics.assigned_partitions.set(float(working));
+        self.metrics.stopped_partitions.set(float(stopped));
+    }
+
+    /// Since when the ledger is being read.
+    pub fn restoring(&self, since: Option<Timestamp>) {
+        let seconds = since.map_or(0, Timestamp::as_second);
+        self.metrics.restoring_since.set(float(usize::try_from(seconds).unwrap_or_default()));
+    }
+
+    /// How things stand.
+    pub fn show(&self, holding: &Holding, policy: &Policy, lag: Option<u64>, now: Timestamp) {
+        self.metrics.open_sessions.set(float(holding.partitions().map(Partition::open_sessions).sum()));
+        let first = holding.partitions().filter_map(|partition| partition.first_window_end(policy)).min();
+        self.metrics.oldest_remaining(first.map(|end| end.duration_since(now).as_secs_f64()));
+        if let Some(lag) = lag {
+            self.metrics.lag_records.set(float(usize::try_from(lag).unwrap_or(usize::MAX)));
+        }
+    }
+
+    /// Kafka cannot be used at the moment; told once for each reason.
+    pub fn trouble(&mut self, reason: &str) {
+        if self.trouble.as_deref() != Some(reason) {
+            tracing::error!(reason, "the confirmation engine has trouble with Kafka, and tries again");
+            self.trouble = Some(reason.to_owned());
+        }
+    }
+
+    /// It can again.
+    pub fn trouble_is_over(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the confirmation engine's trouble with Kafka is over");
+        }
+    }
+}
+
+/// A count as a gauge has it.
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

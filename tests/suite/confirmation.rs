@@ -1,0 +1,4 @@
+//! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
+
+mod life;
+mod stage;
