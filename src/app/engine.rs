@@ -69,6 +69,7 @@ fn plan(
     let settings = Settings {
         timeout: confirmation.call_timeout(),
         in_flight_max: confirmation.calls_in_flight_max,
+        stale_after: confirmation.key_reuse_wait() / 2,
         roots: roots(&apis),
     };
     let desk = desk(config, &apis)?;

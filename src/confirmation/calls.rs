@@ -60,6 +60,9 @@ pub struct Settings {
     pub timeout: Duration,
     /// Calls on their way at once, at least one.
     pub in_flight_max: usize,
+    /// An action that waited longer than this is not sent: this process may have stood still, and another one may have
+    /// taken the session over and be about to use another key. To be well below the time that it lets pass before.
+    pub stale_after: Duration,
     /// Whose certificates are believed.
     pub roots: Roots,
 }
@@ -81,6 +84,7 @@ struct Shared {
     lines: BTreeMap<Arc<str>, Line>,
     transport: Transport,
     in_flight_max: usize,
+    stale_after: Duration,
     work: Mutex<Work>,
     answers: Sender<Answer>,
     metrics: CallMetrics,
@@ -122,6 +126,7 @@ impl Caller {
             lines: apis.into_iter().map(line).collect(),
             transport: Transport::new(settings.roots, settings.timeout)?,
             in_flight_max: settings.in_flight_max.max(1),
+            stale_after: settings.stale_after,
             work: Mutex::default(),
             answers,
             metrics: metrics.calls(&Operation::ALL.map(Operation::as_str), &OUTCOMES),
@@ -160,8 +165,8 @@ impl Drop for Caller {
 /// Carries out what waits until nothing does. There are at most `in_flight_max` of these, each with one call at a time.
 async fn work(shared: Arc<Shared>) {
     let mut place = Place { shared: &shared, taken: true };
-    while let Some(call) = place.next() {
-        shared.carry_out(call).await;
+    while let Some((call, since)) = place.next() {
+        shared.carry_out(call, since).await;
     }
 }
 
@@ -173,7 +178,7 @@ struct Place<'s> {
 
 impl Place<'_> {
     /// The next call; or the place is given back in the same moment, so that no call is put to wait for it any more.
-    fn next(&mut self) -> Option<Call> {
+    fn next(&mut self) -> Option<(Call, Instant)> {
         let mut work = self.shared.work();
         let call = work.waiting.pop();
         if call.is_none() {
@@ -201,7 +206,7 @@ impl Shared {
     /// Puts a call to wait; whether there is a place for a worker to take it, which is then taken.
     fn enqueue(&self, call: Call) -> bool {
         let mut work = self.work();
-        work.waiting.push(call);
+        work.waiting.push(call, Instant::now());
         let free = work.in_flight < self.in_flight_max;
         if free {
             work.in_flight += 1;
@@ -215,7 +220,10 @@ impl Shared {
         self.metrics.in_flight.decrement(1.0);
     }
 
-    async fn carry_out(&self, call: Call) {
+    async fn carry_out(&self, call: Call, since: Instant) {
+        if call.operation != Operation::Status && since.elapsed() > self.stale_after {
+            return self.not_sent(call);
+        }
         let line = self.lines.get(&call.key.source);
         // It may have opened while the call waited.
         let leave = line.and_then(|line| Some((line, line.breaker().leave(Instant::now())?)));

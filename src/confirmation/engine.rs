@@ -5,6 +5,7 @@
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
 mod start;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -18,13 +19,12 @@ pub use start::{EngineError, Plan};
 
 use super::calls::{Answer, Caller};
 use super::clock::ClockGuard;
-use super::holding::{Desk, Holding, Pending, Present};
+use super::holding::{Desk, Holding, Present};
 use super::partition::Partition;
 use super::restoring::{NotRestored, Read, Restoring};
 use super::tally::Tally;
 use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position, TakeError};
-use crate::kafka::transaction::{Batch, Broken, TransactionSettings, Transactions};
-use crate::metrics::TransactionEnd;
+use crate::kafka::transaction::{TransactionSettings, Transactions};
 
 /// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
 /// milliseconds.
@@ -36,9 +36,6 @@ const BUSY: Duration = Duration::from_millis(2);
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 /// How often metrics are set and ended sessions forgotten.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long making a producer may keep the group from being polled, and between two tries.
-const PRODUCER_WITHIN: Duration = Duration::from_secs(5);
-const PRODUCER_AGAIN: Duration = Duration::from_secs(1);
 /// A member that was fenced hears of its next assignment long before this; else it joins anew.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the end waits for calls on their way, and for leaving the group.
@@ -135,6 +132,7 @@ impl Engine {
     fn follow(&mut self, polled: Polled) -> Result<(), EngineError> {
         match polled {
             Polled::Record(record) => {
+                self.tally.trouble_is_over();
                 let present = self.present();
                 if let Standing::Holding(held) = &mut self.standing {
                     held.holding.record(&record, &present)?;
@@ -257,6 +255,7 @@ impl Engine {
                 let positions = self.group.positions().unwrap_or_default();
                 held.holding.note_progress(|partition| is_caught_up(&positions, partition));
                 held.holding.forget(&present);
+                self.tally.clock(present.trust);
                 self.tally.show(&held.holding, &self.desk.policy, self.group.lag().ok(), present.now);
             }
         }
@@ -264,90 +263,6 @@ impl Engine {
             Standing::Unassigned(Some(since)) if since.elapsed() > REJOIN_AFTER => self.rejoin(),
             _ => Ok(()),
         }
-    }
-
-    /// Writes what is pending, in one transaction; then counts it, and makes the calls.
-    fn commit(&mut self) -> Result<(), EngineError> {
-        let Standing::Holding(held) = &mut self.standing else { return Ok(()) };
-        let nothing = held.holding.pending.records.is_empty();
-        let offsets_wait = held.holding.pending.touched.is_empty() || held.committed.elapsed() < OFFSETS_EVERY;
-        if nothing && (offsets_wait || !held.holding.pending.calls.is_empty()) {
-            // Asking writes nothing, so it waits for nothing.
-            let calls = std::mem::take(&mut held.holding.pending.calls);
-            self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
-            held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
-            return Ok(());
-        }
-        let Some(producer) = &mut self.producer else { return Ok(()) };
-        let offsets = held.holding.offsets();
-        let Pending { records, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
-        let batch = Batch::new(records, &offsets)?;
-        let group = &self.group;
-        match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
-            Ok(()) => {
-                held.committed = Instant::now();
-                self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
-                self.tally.transaction(TransactionEnd::Committed);
-                self.tally.counted(counts);
-                held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
-                Ok(())
-            }
-            Err(broken) => self.recover(&broken),
-        }
-    }
-
-    /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
-    fn recover(&mut self, broken: &Broken) -> Result<(), EngineError> {
-        let error = chain(broken);
-        let end = match broken {
-            Broken::Fenced(_) => {
-                tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
-                self.drop_epoch(Standing::Unassigned(Some(Instant::now())));
-                self.tally.transaction(TransactionEnd::Fenced);
-                return Ok(());
-            }
-            Broken::Aborted(_) => TransactionEnd::Aborted,
-            Broken::TooLarge { .. } => {
-                self.at_once = 1;
-                TransactionEnd::Aborted
-            }
-            Broken::Unknown(_) => {
-                self.producer = None;
-                self.tally.rebuilt();
-                TransactionEnd::Unknown
-            }
-        };
-        tracing::error!(error, "a transaction failed: the confirmation engine reads its ledger again");
-        self.tally.transaction(end);
-        let Standing::Holding(Held { assignment, .. }) = &self.standing else { return Ok(()) };
-        let assignment = assignment.clone();
-        // Nothing is read meanwhile; an assignment that is over says so with the next poll.
-        match self.group.take(&assignment.generation, &[]) {
-            Ok(()) | Err(TakeError::Superseded) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.drop_epoch(Standing::Assigned(assignment));
-        Ok(())
-    }
-
-    /// Makes a producer where there is none; Kafka may be away for as long as it likes.
-    fn keep_producer(&mut self) {
-        let tried_just_now = self.tried_producer.is_some_and(|tried| tried.elapsed() < PRODUCER_AGAIN);
-        if self.producer.is_some() || tried_just_now {
-            return;
-        }
-        match Transactions::start(&self.client, &self.transaction_settings, PRODUCER_WITHIN) {
-            Ok(producer) => {
-                self.producer = Some(producer);
-                self.tally.trouble_is_over();
-                if !self.ready.is_cancelled() {
-                    tracing::info!("the confirmation engine can write");
-                }
-                self.ready.cancel();
-            }
-            Err(error) => self.tally.trouble(&chain(&error)),
-        }
-        self.tried_producer = Some(Instant::now());
     }
 
     fn rejoin(&mut self) -> Result<(), EngineError> {
@@ -361,7 +276,9 @@ impl Engine {
     fn finish(mut self) -> Result<(), EngineError> {
         let deadline = Instant::now() + self.grace.saturating_sub(LEAVE_WITHIN);
         self.caller.forget(u64::MAX);
-        while self.caller.in_flight() > 0 && Instant::now() < deadline {
+        loop {
+            // Looked at first: what was answered before it is in the queue of answers.
+            let is_last = self.caller.in_flight() == 0 || Instant::now() >= deadline;
             match self.group.poll(BUSY) {
                 // What comes now is the next owner's.
                 Polled::Record(_) => {}
@@ -372,6 +289,9 @@ impl Engine {
                 held.holding.pending.calls.clear();
             }
             self.commit()?;
+            if is_last {
+                break;
+            }
         }
         self.group.leave(LEAVE_WITHIN);
         tracing::info!("the confirmation engine has left its group");

@@ -1,7 +1,9 @@
 //! What the engine holds under one assignment: its partitions, and what their next transaction will write.
 //! Pure: it feeds the machine and collects what that says. Must not know how a transaction is committed or a call made.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod desk;
+
+use std::collections::BTreeMap;
 use std::iter::zip;
 use std::sync::Arc;
 
@@ -11,71 +13,25 @@ use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
 use super::inputs::{self, Finished, Mode, Problem, Ready, Undecodable};
-use super::ledger::{self, Owner as LedgerOwner};
-use super::machine::{self, Effect, Input, Moment, Next, Policy, Reading, State, Step, timing};
+use super::machine::{self, Effect, Input, Moment, Reading, State, Step, timing};
 use super::model::{Action, Decider, Entry, SessionKey};
-use super::partition::{INPUTS, Partition};
-use super::records::{Place, Records, was_passed_on};
-use super::rules::{Rules, Verdict};
+use super::partition::Partition;
+use super::records::was_passed_on;
+use super::rules::Verdict;
 use super::tally::Count;
 use crate::kafka::group::InputRecord;
-use crate::kafka::transaction::{self, NextOffset, Outgoing};
+use crate::kafka::transaction::NextOffset;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
+pub use desk::{Desk, Pending, Present};
 
-/// The inputs in the order in which the group reads them.
+/// The inputs in the order in which the group reads them: sessions that wait.
 pub const READY: usize = 0;
-/// Decisions of other teams.
-pub const DECISION: usize = 1;
-/// Sessions that finished at the provider.
+/// Decisions of other teams stand between them. Sessions that finished at the provider.
 pub const FINISHED: usize = 2;
 
 /// How many ended sessions are forgotten in one transaction, so that others are not kept waiting.
 const FORGOTTEN_AT_ONCE: usize = 500;
-
-/// What every assignment of this process has in common.
-pub struct Desk {
-    /// The times of sessions.
-    pub policy: Policy,
-    /// What decides at once.
-    pub rules: Rules,
-    /// Whether the provider is called.
-    pub mode: Mode,
-    /// Every configured source whose sessions wait for a word.
-    pub sources: Vec<Arc<str>>,
-    /// Who keeps the ledger.
-    pub owner: LedgerOwner,
-    /// The input topics' names, in the group's order.
-    pub inputs: [Arc<str>; INPUTS],
-    /// How many partitions each has.
-    pub partitions: i32,
-    /// Makes records.
-    pub records: Records,
-}
-
-/// The circumstances of the steps of one turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Present {
-    /// The wall clock.
-    pub now: Timestamp,
-    /// Whether it can be believed.
-    pub trust: Trust,
-    /// Spreads retries.
-    pub jitter: u8,
-}
-
-/// What the next transaction writes, and what follows its commit.
-#[derive(Default)]
-pub struct Pending {
-    /// The records, in order.
-    pub records: Vec<Outgoing>,
-    /// The partitions whose inputs were read, or whose ledger is written.
-    pub touched: BTreeSet<i32>,
-    /// The calls to make afterwards.
-    pub calls: Vec<Call>,
-    /// What to count afterwards.
-    pub counts: Vec<Count>,
-}
 
 /// One assignment.
 pub struct Holding {
@@ -116,7 +72,7 @@ impl Holding {
         if let Some(next) = partition.next.get_mut(record.input) {
             *next = record.offset.saturating_add(1);
         }
-        self.pending.touched.insert(record.partition);
+        self.pending.touch(partition, &self.desk);
         match record.input {
             READY => self.ready(record, present),
             FINISHED => self.finished(record, present),
@@ -315,23 +271,20 @@ impl Holding {
         };
         let Step { state: next, effects } = machine::step(partition.state(key), input, &desk.policy, &moment);
         if let Some(record) = desk.written(number, key, &next) {
-            if !partition.has_owner {
-                partition.has_owner = true;
-                pending.records.push(Outgoing::owned(desk.records.owner(&desk.owner), number));
-            }
-            pending.touched.insert(number);
+            pending.touch(partition, desk);
             pending.records.push(record);
         }
         partition.apply(key, next, &desk.policy)?;
         let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
         for effect in effects {
-            pending.touched.insert(number);
             match effect {
                 Effect::Outcome(outcome) => {
+                    pending.touch(partition, desk);
                     pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
                     pending.records.push(desk.records.outcome(key, &outcome).into());
                 }
                 Effect::Reject(decision, reason) => {
+                    pending.touch(partition, desk);
                     pending.counts.push(Count::Rejected(reason));
                     let rejection = desk.records.rejected(key, &decision, number, reason, present.now);
                     pending.records.push(rejection.into());
@@ -344,33 +297,6 @@ impl Holding {
             }
         }
         Ok(())
-    }
-}
-
-impl Desk {
-    /// The ledger's record of what a step made of a session; none where nothing is to be written.
-    fn written(&self, partition: i32, key: &SessionKey, next: &Next) -> Option<Outgoing> {
-        match next {
-            Next::Same | Next::Activity(_) => None,
-            Next::Entry(open) => Some(Outgoing::owned(self.records.entry(key, &open.entry), partition)),
-            Next::Done(done) => Some(Outgoing::owned(self.records.done(key, done), partition)),
-            Next::Forgotten => Some(self.tombstone(partition, key)),
-        }
-    }
-
-    fn tombstone(&self, partition: i32, key: &SessionKey) -> Outgoing {
-        Outgoing {
-            topic: Arc::clone(self.records.ledger_topic()),
-            place: transaction::Place::Owned(partition),
-            key: ledger::key(key).into_bytes(),
-            value: None,
-            headers: Vec::new(),
-        }
-    }
-
-    fn place(&self, record: &InputRecord) -> Place<'_> {
-        let topic = self.inputs.get(record.input).map_or("", AsRef::as_ref);
-        Place { topic, partition: record.partition, offset: record.offset }
     }
 }
 

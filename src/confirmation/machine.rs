@@ -24,6 +24,8 @@ mod histories;
 mod rules_of_life;
 #[cfg(test)]
 mod scenes;
+#[cfg(test)]
+mod world;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -65,6 +65,12 @@ pub enum Unreadable {
     /// There are entries and none says whose.
     #[error("the ledger has entries and does not say whose they are: was its topic not compacted alone?")]
     NoOwner,
+    /// The inputs were read and the ledger is empty: a topic that was made anew.
+    #[error(
+        "its inputs were read and its ledger is gone, so nobody knows what was decided: bring the ledger's topic back, or begin \
+         anew with another confirmation.group_id, which decides again on what the inputs still hold"
+    )]
+    Lost,
     /// A tombstone of no session.
     #[error("a tombstone of the ledger is of no session")]
     Tombstone,
@@ -196,7 +202,10 @@ fn tombstone(desk: &Desk, partition: &mut Partition, key: &[u8]) -> Result<(), U
 }
 
 fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, Unreadable> {
-    let Restored { next, ends, .. } = place.ok_or(Unreadable::Inputs)?;
+    let Restored { next, ends, was_read, .. } = place.ok_or(Unreadable::Inputs)?;
+    if was_read && !partition.has_owner {
+        return Err(Unreadable::Lost);
+    }
     let offsets = |list: Vec<i64>| <[i64; INPUTS]>::try_from(list).map_err(|_| Unreadable::Inputs);
     let mut partition = partition;
     partition.next = offsets(next)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::clock::Trust;
 use super::holding::Holding;
 use super::machine::{Note, Policy};
 use super::model::{Action, Outcome, SessionKey};
@@ -99,12 +100,7 @@ impl Tally {
                     "a ready_to_confirm is older than confirmation.ledger_retention_s and opens no session"
                 );
             }
-            Note::ClockUntrusted => {
-                self.metrics.alert(Alert::ClockUntrusted);
-                if !std::mem::replace(&mut self.clock_untrusted, true) {
-                    tracing::error!("the clock is not to be trusted: no deadline is acted on until it is put right");
-                }
-            }
+            Note::ClockUntrusted => self.metrics.alert(Alert::ClockUntrusted),
             Note::OpenAfterDone => {
                 self.metrics.alert(Alert::OpenAfterDone);
                 tracing::error!(session = %key, "the provider may still wait for a session that has ended here");
@@ -146,6 +142,18 @@ impl Tally {
     pub fn restoring(&self, since: Option<Timestamp>) {
         let seconds = since.map_or(0, Timestamp::as_second);
         self.metrics.restoring_since.set(float(usize::try_from(seconds).unwrap_or_default()));
+    }
+
+    /// Whether the clock can be believed; told when it cannot any more, and when it can again.
+    pub fn clock(&mut self, trust: Trust) {
+        let is_untrusted = trust == Trust::Drifted;
+        match (std::mem::replace(&mut self.clock_untrusted, is_untrusted), is_untrusted) {
+            (false, true) => {
+                tracing::error!("the clock is not to be trusted: no deadline is acted on until it is put right");
+            }
+            (true, false) => tracing::info!("the clock can be trusted again"),
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// How things stand.

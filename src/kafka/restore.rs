@@ -49,6 +49,8 @@ pub struct Restored {
     pub partition: i32,
     /// Where reading each input goes on, in the inputs' order.
     pub next: Vec<i64>,
+    /// Whether the group has committed an offset of one of its inputs.
+    pub was_read: bool,
     /// Where each input ended when this was restored, in the inputs' order; open transactions and markers included.
     pub ends: Vec<i64>,
 }
@@ -204,8 +206,10 @@ impl Restore<'_> {
             at(committed, input).filter(|next| (start..=end).contains(next)).unwrap_or(start)
         };
         let end = |input: &String| at(ends, input).unwrap_or(0);
+        let has_committed = |input: &String| at(committed, input).is_some();
         Restored {
             partition,
+            was_read: self.wanted.inputs.iter().any(has_committed),
             next: self.wanted.inputs.iter().map(next).collect(),
             ends: self.wanted.inputs.iter().map(end).collect(),
         }

@@ -53,6 +53,7 @@ struct Scene {
 struct Way {
     timeout: Duration,
     in_flight_max: usize,
+    stale_after: Duration,
     roots: RootCertStore,
     tls: Option<Acceptor>,
     project: &'static str,
@@ -64,6 +65,7 @@ impl Default for Way {
         Self {
             timeout: PATIENT,
             in_flight_max: 8,
+            stale_after: LIMIT,
             roots: RootCertStore::empty(),
             tls: None,
             project: PROJECT,
@@ -112,8 +114,8 @@ impl Scene {
         let metrics = Metrics::new().unwrap();
         let api = Arc::new(ArcSwap::from_pointee(session_api(base_url, &way)));
         let apis = BTreeMap::from([(Arc::from("sg"), Arc::clone(&api))]);
-        let Way { timeout, in_flight_max, roots, .. } = way;
-        let settings = Settings { timeout, in_flight_max, roots: Roots::Only(roots) };
+        let Way { timeout, in_flight_max, stale_after, roots, .. } = way;
+        let settings = Settings { timeout, in_flight_max, stale_after, roots: Roots::Only(roots) };
         let (caller, answers) = Caller::start(settings, apis, runtime.handle().clone(), &metrics).unwrap();
         Self { simulator, caller, answers, api, metrics, runtime }
     }

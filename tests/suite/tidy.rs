@@ -179,7 +179,15 @@ fn what_is_pure_stays_pure() {
             .find(|file| file.path == **path)
             .unwrap_or_else(|| panic!("{path} is gone: name its successor here"))
     });
-    let folders = ["src/provider", "src/confirmation/model", "src/confirmation/ledger", "src/confirmation/inputs"];
+    let folders = [
+        "src/provider",
+        "src/confirmation/machine",
+        "src/confirmation/holding",
+        "src/confirmation/partition",
+        "src/confirmation/model",
+        "src/confirmation/ledger",
+        "src/confirmation/inputs",
+    ];
     let folders =
         [&folders[..], &["src/confirmation/records", "src/confirmation/done", "src/kafka/partition"]].concat();
     let below = sources.iter().filter(|file| folders.iter().any(|folder| file.is_of(folder)));
@@ -255,10 +263,11 @@ fn only_metrics_names_metrics() {
 }
 
 /// Who starts tasks beside `app`, and why that is not a long-lived task of the daemon.
-const SPAWNING: [(&str, &str); 6] = [
+const SPAWNING: [(&str, &str); 7] = [
     ("src/cli/demo.rs", "the daemon itself, as a task of the demonstration"),
     ("src/cli.rs", "the one that waits for SIGTERM, before there is an app"),
     ("src/confirmation/calls.rs", "one a call on its way, bounded, and ended with the runtime"),
+    ("src/confirmation/restoring.rs", "one an assignment, for as long as its ledger is read"),
     ("src/simulator.rs", "the demonstration's and the tests' own provider, ended with its handle"),
     ("src/server.rs", "one a connection, tracked, and ended with the server"),
     ("src/server/requests.rs", "one a request, tracked, and ended with the server"),

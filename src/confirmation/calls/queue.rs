@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::time::Instant;
 
 use super::Call;
 
@@ -18,18 +19,19 @@ pub struct Queue {
 struct Waiting {
     call: Call,
     arrival: u64,
+    since: Instant,
 }
 
 impl Queue {
     /// Puts a call in its place.
-    pub fn push(&mut self, call: Call) {
+    pub fn push(&mut self, call: Call, now: Instant) {
         self.arrivals = self.arrivals.saturating_add(1);
-        self.waiting.push(Waiting { call, arrival: self.arrivals });
+        self.waiting.push(Waiting { call, arrival: self.arrivals, since: now });
     }
 
-    /// Takes out what is due first.
-    pub fn pop(&mut self) -> Option<Call> {
-        self.waiting.pop().map(|waiting| waiting.call)
+    /// Takes out what is due first, and since when it waits.
+    pub fn pop(&mut self) -> Option<(Call, Instant)> {
+        self.waiting.pop().map(|waiting| (waiting.call, waiting.since))
     }
 
     /// Drops the calls of all epochs before `epoch`.
@@ -90,10 +92,10 @@ mod tests {
             calls in prop::collection::vec((0_i64..5, 0_u64..4), 0..30),
             epoch in 0_u64..5,
         ) {
-            let mut queue = Queue::default();
+            let (mut queue, now) = (Queue::default(), Instant::now());
             let mut expect = Vec::new();
             for (number, (due_by, of)) in (0..).zip(&calls) {
-                queue.push(call(number, *due_by, *of));
+                queue.push(call(number, *due_by, *of), now);
                 if *of >= epoch {
                     expect.push((*due_by, number));
                 }
@@ -101,7 +103,7 @@ mod tests {
             expect.sort_unstable();
             queue.forget(epoch);
             let given: Vec<(i64, u32)> =
-                std::iter::from_fn(|| queue.pop()).map(|call| (call.due_by.as_second(), call.number)).collect();
+                std::iter::from_fn(|| queue.pop()).map(|(call, _)| (call.due_by.as_second(), call.number)).collect();
             prop_assert_eq!(given, expect);
         }
     }
@@ -109,7 +111,7 @@ mod tests {
     #[test]
     fn gives_nothing_after_it_was_cleared() {
         let mut queue = Queue::default();
-        queue.push(call(1, 1, 1));
+        queue.push(call(1, 1, 1), Instant::now());
         queue.clear();
         assert!(queue.pop().is_none());
     }

@@ -69,6 +69,21 @@ fn what_waits_in_an_old_epoch_is_never_sent() {
 }
 
 #[test]
+fn an_action_that_waited_too_long_is_not_sent_and_a_question_is() {
+    let way = Way { in_flight_max: 1, stale_after: Duration::ZERO, ..Way::default() };
+    let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+    scene.caller.call(call(1));
+    scene.caller.call(Call { operation: Operation::Status, ..call(2) });
+    let mut replies: Vec<(u32, Reply)> =
+        (0..2).map(|_| scene.answer()).map(|answer| (answer.call.number, answer.reply)).collect();
+    replies.sort_by_key(|(number, _)| *number);
+    assert_eq!(replies[0], (1, Reply::OurTrouble));
+    assert!(matches!(replies[1], (2, Reply::Ok(Some(_)))), "{replies:?}");
+    assert_eq!(scene.applied(), []);
+    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
+}
+
+#[test]
 fn what_waits_when_the_caller_is_dropped_is_never_sent() {
     let scene = narrow(1);
     scene.simulator.misbehave(Fault::Hold, 1);

@@ -24,7 +24,7 @@ use crate::eventually::eventually;
 use crate::kafka::Kafka;
 
 /// How long anything may take that happens by itself.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 /// The project that the provider knows.
 pub const PROJECT: &str = "shop";
 

@@ -41,7 +41,7 @@ fn group_client(stage: &Stage<'_>) -> ClientConfig {
 #[test]
 fn an_empty_partition_is_restored_to_nothing() {
     let stage = Stage::new(Kafka::shared(), 3);
-    let restored = |partition| Restored { partition, next: vec![0, 0], ends: vec![0, 0] };
+    let restored = |partition| Restored { partition, was_read: false, next: vec![0, 0], ends: vec![0, 0] };
     assert_eq!(stage.restore(&[2, 0], &never).unwrap(), (keys(0, &[]), vec![restored(2), restored(0)]));
     assert_eq!(stage.restore(&[], &never).unwrap(), (keys(0, &[]), vec![]));
 }
@@ -66,7 +66,9 @@ fn goes_on_at_the_committed_offset_or_at_the_start_where_there_is_no_such_place(
             }
         }
         let (_, restored) = stage.restore(&[0], &never).unwrap();
-        assert_eq!(restored, [Restored { partition: 0, next: expected.to_vec(), ends: vec![10, 3] }], "{stored:?}");
+        let was_read = stored != [None, None];
+        let expected = Restored { partition: 0, was_read, next: expected.to_vec(), ends: vec![10, 3] };
+        assert_eq!(restored, [expected], "{stored:?}");
     }
 }
 
@@ -110,7 +112,7 @@ fn waits_for_a_transaction_that_has_sent_its_offsets_and_sees_it_committed() {
     let (ledger, restored) = stage.restore(&[0], &commit).unwrap();
     assert!(waits.get() > 0, "it did not wait");
     assert_eq!(ledger, keys(0, &["committed"]));
-    assert_eq!(restored, [Restored { partition: 0, next: vec![5, 0], ends: vec![5, 0] }]);
+    assert_eq!(restored, [Restored { partition: 0, was_read: true, next: vec![5, 0], ends: vec![5, 0] }]);
 }
 
 #[test]

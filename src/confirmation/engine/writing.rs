@@ -1,0 +1,100 @@
+//! How the engine writes: one transaction a turn, then the calls; and what it does when a transaction fails.
+//! Must not know what is written.
+
+use std::time::{Duration, Instant};
+
+use super::{AT_ONCE, Engine, EngineError, Held, OFFSETS_EVERY, Standing, chain};
+use crate::confirmation::holding::Pending;
+use crate::kafka::group::TakeError;
+use crate::kafka::transaction::{Batch, Broken, Transactions};
+use crate::metrics::TransactionEnd;
+
+/// How long making a producer may keep the group from being polled, and between two tries.
+const PRODUCER_WITHIN: Duration = Duration::from_secs(5);
+const PRODUCER_AGAIN: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Writes what is pending, in one transaction; then counts it, and makes the calls.
+    pub(super) fn commit(&mut self) -> Result<(), EngineError> {
+        let Standing::Holding(held) = &mut self.standing else { return Ok(()) };
+        let nothing = held.holding.pending.records.is_empty();
+        let offsets_wait = held.holding.pending.touched.is_empty() || held.committed.elapsed() < OFFSETS_EVERY;
+        if nothing && (offsets_wait || !held.holding.pending.calls.is_empty()) {
+            // Asking writes nothing, so it waits for nothing.
+            let calls = std::mem::take(&mut held.holding.pending.calls);
+            self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
+            held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+            return Ok(());
+        }
+        let Some(producer) = &mut self.producer else { return Ok(()) };
+        let offsets = held.holding.offsets();
+        let Pending { records, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
+        let batch = Batch::new(records, &offsets)?;
+        let group = &self.group;
+        match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
+            Ok(()) => {
+                held.committed = Instant::now();
+                self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
+                self.tally.transaction(TransactionEnd::Committed);
+                self.tally.counted(counts);
+                held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+                Ok(())
+            }
+            Err(broken) => self.recover(&broken),
+        }
+    }
+
+    /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
+    fn recover(&mut self, broken: &Broken) -> Result<(), EngineError> {
+        let error = chain(broken);
+        let end = match broken {
+            Broken::Fenced(_) => {
+                tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
+                self.drop_epoch(Standing::Unassigned(Some(Instant::now())));
+                self.tally.transaction(TransactionEnd::Fenced);
+                return Ok(());
+            }
+            Broken::Aborted(_) => TransactionEnd::Aborted,
+            Broken::TooLarge { .. } => {
+                self.at_once = 1;
+                TransactionEnd::Aborted
+            }
+            Broken::Unknown(_) => {
+                self.producer = None;
+                self.tally.rebuilt();
+                TransactionEnd::Unknown
+            }
+        };
+        tracing::error!(error, "a transaction failed: the confirmation engine reads its ledger again");
+        self.tally.transaction(end);
+        let Standing::Holding(Held { assignment, .. }) = &self.standing else { return Ok(()) };
+        let assignment = assignment.clone();
+        // Nothing is read meanwhile; an assignment that is over says so with the next poll.
+        match self.group.take(&assignment.generation, &[]) {
+            Ok(()) | Err(TakeError::Superseded) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.drop_epoch(Standing::Assigned(assignment));
+        Ok(())
+    }
+
+    /// Makes a producer where there is none; Kafka may be away for as long as it likes.
+    pub(super) fn keep_producer(&mut self) {
+        let tried_just_now = self.tried_producer.is_some_and(|tried| tried.elapsed() < PRODUCER_AGAIN);
+        if self.producer.is_some() || tried_just_now {
+            return;
+        }
+        match Transactions::start(&self.client, &self.transaction_settings, PRODUCER_WITHIN) {
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.tally.trouble_is_over();
+                if !self.ready.is_cancelled() {
+                    tracing::info!("the confirmation engine can write");
+                }
+                self.ready.cancel();
+            }
+            Err(error) => self.tally.trouble(&chain(&error)),
+        }
+        self.tried_producer = Some(Instant::now());
+    }
+}

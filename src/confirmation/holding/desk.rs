@@ -1,0 +1,103 @@
+//! What the work on every assignment has in common, and what the next transaction will write of it.
+//! Pure: must not know what an input does to a session.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::confirmation::calls::Call;
+use crate::confirmation::clock::Trust;
+use crate::confirmation::inputs::Mode;
+use crate::confirmation::ledger::{self, Owner};
+use crate::confirmation::machine::{Next, Policy};
+use crate::confirmation::model::SessionKey;
+use crate::confirmation::partition::{INPUTS, Partition};
+use crate::confirmation::records::{Place, Records};
+use crate::confirmation::rules::Rules;
+use crate::confirmation::tally::Count;
+use crate::kafka::group::InputRecord;
+use crate::kafka::transaction::{self, Outgoing};
+
+/// What every assignment of this process has in common.
+pub struct Desk {
+    /// The times of sessions.
+    pub policy: Policy,
+    /// What decides at once.
+    pub rules: Rules,
+    /// Whether the provider is called.
+    pub mode: Mode,
+    /// Every configured source whose sessions wait for a word.
+    pub sources: Vec<Arc<str>>,
+    /// Who keeps the ledger.
+    pub owner: Owner,
+    /// The input topics' names, in the group's order.
+    pub inputs: [Arc<str>; INPUTS],
+    /// How many partitions each has.
+    pub partitions: i32,
+    /// Makes records.
+    pub records: Records,
+}
+
+/// The circumstances of the steps of one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether it can be believed.
+    pub trust: Trust,
+    /// Spreads retries.
+    pub jitter: u8,
+}
+
+/// What the next transaction writes, and what follows its commit.
+#[derive(Default)]
+pub struct Pending {
+    /// The records, in order.
+    pub records: Vec<Outgoing>,
+    /// The partitions whose inputs were read, or whose ledger is written.
+    pub touched: BTreeSet<i32>,
+    /// The calls to make afterwards.
+    pub calls: Vec<Call>,
+    /// What to count afterwards.
+    pub counts: Vec<Count>,
+}
+
+impl Pending {
+    /// The next transaction carries offsets of this partition. The first one of all names the ledger's owner, so that a
+    /// ledger that is lost is not taken for one that was never begun.
+    pub(super) fn touch(&mut self, partition: &mut Partition, desk: &Desk) {
+        if !partition.has_owner {
+            partition.has_owner = true;
+            self.records.push(Outgoing::owned(desk.records.owner(&desk.owner), partition.number));
+        }
+        self.touched.insert(partition.number);
+    }
+}
+
+impl Desk {
+    /// The ledger's record of what a step made of a session; none where nothing is to be written.
+    pub(super) fn written(&self, partition: i32, key: &SessionKey, next: &Next) -> Option<Outgoing> {
+        match next {
+            Next::Same | Next::Activity(_) => None,
+            Next::Entry(open) => Some(Outgoing::owned(self.records.entry(key, &open.entry), partition)),
+            Next::Done(done) => Some(Outgoing::owned(self.records.done(key, done), partition)),
+            Next::Forgotten => Some(self.tombstone(partition, key)),
+        }
+    }
+
+    pub(super) fn tombstone(&self, partition: i32, key: &SessionKey) -> Outgoing {
+        Outgoing {
+            topic: Arc::clone(self.records.ledger_topic()),
+            place: transaction::Place::Owned(partition),
+            key: ledger::key(key).into_bytes(),
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+
+    pub(super) fn place(&self, record: &InputRecord) -> Place<'_> {
+        let topic = self.inputs.get(record.input).map_or("", AsRef::as_ref);
+        Place { topic, partition: record.partition, offset: record.offset }
+    }
+}
