@@ -140,6 +140,9 @@ impl Engine {
             }
             Polled::Assigned { generation, partitions } => {
                 tracing::info!(?partitions, "the confirmation engine is assigned partitions");
+                if partitions.iter().any(|partition| *partition >= self.desk.partitions) {
+                    return Err(EngineError::MorePartitions { began_with: self.desk.partitions });
+                }
                 let standing = match partitions.as_slice() {
                     [] => Standing::Unassigned(None),
                     _ => Standing::Assigned(Assignment { generation, partitions }),

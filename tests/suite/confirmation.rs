@@ -1,4 +1,5 @@
 //! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
 
+mod guards;
 mod life;
 mod stage;

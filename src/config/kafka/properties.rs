@@ -42,7 +42,7 @@ const CODE: &str = "it loads code into the process";
 const TESTS: &str = "nothing would reach Kafka";
 
 /// Properties that carry a promise, every name of each, with the promise. `test.*` are refused as well.
-const REFUSED: [(&str, &str); 42] = [
+const REFUSED: [(&str, &str); 45] = [
     ("bootstrap.servers", SET_ELSEWHERE),
     ("metadata.broker.list", SET_ELSEWHERE),
     ("acks", SAFE),
@@ -70,6 +70,9 @@ const REFUSED: [(&str, &str); 42] = [
     ("group.remote.assignor", ONE_DECISION),
     ("partition.assignment.strategy", ONE_DECISION),
     ("enable.partition.eof", ONE_DECISION),
+    ("session.timeout.ms", ONE_DECISION),
+    ("heartbeat.interval.ms", ONE_DECISION),
+    ("max.poll.interval.ms", ONE_DECISION),
     ("enable.auto.commit", OFFSETS),
     ("auto.commit.enable", OFFSETS),
     ("auto.commit.interval.ms", OFFSETS),
@@ -109,7 +112,7 @@ impl<'de> Deserialize<'de> for Properties {
 
 /// Why a property may not be set; none when it may. librdkafka takes topic properties with `topic.` before them too.
 fn promise(name: &str) -> Option<&'static str> {
-    let name = name.strip_prefix("topic.").unwrap_or(name);
+    let name = bare(name);
     match REFUSED.iter().find(|(refused, _)| *refused == name) {
         Some((_, promise)) => Some(promise),
         None if name.starts_with("test.") => Some(TESTS),
@@ -117,9 +120,17 @@ fn promise(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Without the `topic.` that librdkafka takes before every topic property; a few global ones have it in their own names.
+fn bare(name: &str) -> &str {
+    match name.strip_prefix("topic.") {
+        Some(rest) if !rest.starts_with("metadata.") && rest != "blacklist" => rest,
+        _ => name,
+    }
+}
+
 /// The one name of a property.
 fn one_name(name: &str) -> &str {
-    let name = name.strip_prefix("topic.").unwrap_or(name);
+    let name = bare(name);
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name)
 }
 
@@ -205,6 +216,7 @@ mod tests {
 
     #[test]
     fn refuses_every_property_that_carries_a_promise() {
+        assert_eq!(bare("topic.metadata.refresh.interval.ms"), "topic.metadata.refresh.interval.ms");
         let hidden = [("topic.acks", SAFE), ("topic.partitioner", PARTITION), ("test.mock.num.brokers", TESTS)];
         for (name, promise) in REFUSED.into_iter().chain(hidden) {
             check(

@@ -35,6 +35,15 @@ pub enum EngineError {
     /// The inputs and the ledger are not made alike.
     #[error("these topics must have the same number of partitions and do not: {0}: make those that differ anew")]
     UnequalPartitions(String),
+    /// Sessions are on other partitions than their ledger by now.
+    #[error(
+        "the inputs had {began_with} partitions and were given more: partition counts are fixed for a topic's life. Make new \
+         topics with another kafka.topic_prefix"
+    )]
+    MorePartitions {
+        /// How many there were.
+        began_with: i32,
+    },
     /// The ledger is somebody else's.
     #[error(transparent)]
     OtherOwner(#[from] OtherOwner),

@@ -34,7 +34,7 @@ pub struct Stage {
     pub provider: Simulator,
     pub config: Config,
     producer: ThreadedProducer<DefaultProducerContext>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Stage {
@@ -56,7 +56,7 @@ impl Stage {
         let config = config(kafka.bootstrap(), &text, &[]);
         create_needed_topics(kafka, &config);
         let producer = kafka.client().set("linger.ms", "0").set("partitioner", "murmur2_random").create().unwrap();
-        Self { kafka, provider, config, producer, _runtime: runtime }
+        Self { kafka, provider, config, producer, runtime }
     }
 
     /// A daemon that is ready.
@@ -64,6 +64,11 @@ impl Stage {
         let bridge = Bridge::launch(self.config.clone());
         bridge.await_ready();
         bridge
+    }
+
+    /// Waits for an answer of Kafka's.
+    pub fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asked)
     }
 
     /// The full name of a topic.

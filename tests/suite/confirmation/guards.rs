@@ -1,0 +1,57 @@
+//! What the engine refuses to go on with: topics that were made anew, or changed, under its feet.
+
+use jiff::Timestamp;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
+use super::stage::{LIMIT, Stage};
+use crate::eventually::eventually;
+
+fn admin(stage: &Stage) -> AdminClient<DefaultClientContext> {
+    stage.kafka.client().create().unwrap()
+}
+
+#[test]
+fn a_partition_whose_ledger_was_made_anew_stands_still() {
+    let stage = Stage::set("default = \"confirm\"");
+    let engine = stage.engine();
+    stage.ready("ps_1", Timestamp::now(), 100);
+    stage.await_outcome("ps_1");
+    engine.stop().unwrap();
+
+    let ledger = stage.topic("confirmation.ledger.v1");
+    let deleted = stage.wait(admin(&stage).delete_topics(&[&ledger], &AdminOptions::new())).unwrap();
+    assert_eq!(deleted, [Ok(ledger.clone())]);
+    // The broker deletes it in its own time.
+    let again = NewTopic::new(&ledger, 3, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
+    eventually(LIMIT, || {
+        match stage.wait(admin(&stage).create_topics([&again], &AdminOptions::new())).unwrap().remove(0) {
+            Ok(_) => Ok(()),
+            Err((_, error)) => Err(format!("not made again: {error}")),
+        }
+    });
+
+    stage.ready("ps_1", Timestamp::now(), 100);
+    let engine = stage.engine();
+    eventually(LIMIT, || match engine.count("paybridge_confirmation_stopped_partitions") {
+        1 => Ok(()),
+        stopped => Err(format!("{stopped} partitions stand still")),
+    });
+    assert_eq!(engine.count("paybridge_confirmation_assigned_partitions"), 2);
+    assert_eq!(stage.provider.session("ps_1").unwrap().received.len(), 1, "it is decided again");
+    engine.stop().unwrap();
+}
+
+#[test]
+fn inputs_with_more_partitions_than_at_the_start_end_the_daemon() {
+    let stage = Stage::set("[kafka.engine.properties]\n'topic.metadata.refresh.interval.ms' = 500");
+    let engine = stage.engine();
+    let topics = ["smart-glocal.ready-to-confirm", "smart-glocal.payment-finished", "confirmation.decision"];
+    let topics = topics.map(|part| stage.topic(&format!("{part}.v1")));
+    let more: Vec<NewPartitions<'_>> = topics.iter().map(|topic| NewPartitions::new(topic, 4)).collect();
+    for made in stage.wait(admin(&stage).create_partitions(&more, &AdminOptions::new())).unwrap() {
+        made.unwrap();
+    }
+    let error = engine.ended().unwrap_err().to_string();
+    assert!(error.contains("confirmation engine ended by itself"), "{error}");
+}
