@@ -43,8 +43,10 @@ fn open(
     if policy.is_too_old(opening.received_at, moment.now) {
         return Step::note(Note::TooOld);
     }
-    // The rules were not made for a session that is over by our clock: the provider is asked, and the deadline decides.
-    let verdict = verdict.filter(|_| policy.window(&opening, moment.now) == Window::Open);
+    // The rules were not made for a session that is over: the provider is asked, and the deadline decides. A clock that is
+    // known to be wrong cannot say so.
+    let is_over = policy.window(&opening, moment.now) == Window::Over && moment.trust != Trust::Drifted;
+    let verdict = verdict.filter(|_| !is_over);
     let reject = |early: &EarlyDecision| Effect::Reject(early.decision.clone(), RejectionReason::AlreadyDecided);
     let (mut step, others) = match (verdict, early.split_first()) {
         (Some((action, decider)), _) => (decide(opening, &Activity::default(), action, decider, policy, moment), early),

@@ -240,6 +240,16 @@ fn a_clock_that_is_wrong_does_nothing() {
 }
 
 #[test]
+fn a_rule_decides_also_when_a_wrong_clock_says_that_the_window_is_over_and_the_provider_is_asked_first() {
+    let mut life = Life::new();
+    life.moment.trust = Trust::Drifted;
+    let over = life.policy.window_end(&opening());
+    let life = life.at(over).then(ready(Some((Action::Confirm, Decider::of_kind(DeciderKind::Rule)))));
+    assert_eq!(life.called(), Some((Operation::Status, 0)));
+    assert_eq!(life.answered(Reply::Ok(Some(WAITS))).called(), Some((Operation::Confirm, 1)));
+}
+
+#[test]
 fn a_window_that_is_over_on_arrival_is_asked_about_and_tried_once() {
     let rule = (Action::Confirm, Decider::of_kind(DeciderKind::Rule));
     let life = Life::new();
