@@ -91,8 +91,7 @@ proptest! {
             steady.happen(&event);
             restarted.happen(&event);
             if let Some(fate) = restart {
-                restarted.answer(fate);
-                restarted.restart();
+                restarted.crash(fate);
             }
             steady.settle();
             restarted.settle();

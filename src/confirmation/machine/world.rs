@@ -267,6 +267,15 @@ impl World {
         }
     }
 
+    /// The engine ends before it hears of the call on its way, which arrives or does not.
+    pub fn crash(&mut self, fate: Fate) {
+        if fate == Fate::AnswerLost && !self.on_their_way.is_empty() {
+            let call = self.on_their_way.remove(0);
+            self.reaches_provider(call);
+        }
+        self.restart();
+    }
+
     /// Only what was written outlives it; calls on their way may still arrive.
     pub fn restart(&mut self) {
         self.stragglers.append(&mut self.on_their_way);
