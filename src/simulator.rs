@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::provider::keys::PublicKey;
-use crate::provider::smart_glocal::api::{Operation, Sight};
+pub use crate::provider::smart_glocal::api::{Operation, Sight};
 use crate::server::tls::Acceptor;
 use calls::{HangUp, Provider};
 use faults::Plan;
@@ -114,6 +114,11 @@ impl Simulator {
     /// Makes a session, or makes it look like this from now on; its record stays.
     pub fn open(&self, session_id: &str, sight: Sight) {
         self.provider.state().world.open(session_id, sight);
+    }
+
+    /// Refuses every action on a session with this code from now on, whichever call comes first.
+    pub fn refuse(&self, session_id: &str, code: &'static str) {
+        self.provider.state().world.refuse(session_id, code);
     }
 
     /// The next `count` calls meet the fault, after those that were asked for before.

@@ -1,11 +1,15 @@
-//! `paybridge demo`: the whole system in one process, with nothing to install: an in-memory Kafka, the bridge, and
-//! simulated providers that sign webhooks of every kind. Ends with a table of what was sent, acknowledged and seen.
+//! `paybridge demo`: the whole system in one process, with nothing to install: an in-memory Kafka, the bridge, simulated
+//! providers that sign webhooks of every kind, one that asks for the merchant's word, and a team that gives it.
+//! Ends with tables of what was sent, acknowledged and seen, and of how sessions ended.
 
 mod cluster;
+mod endings;
 mod providers;
+mod sessions;
 mod show;
 mod stage;
 mod tally;
+mod team;
 mod watch;
 
 use std::net::SocketAddr;
@@ -24,15 +28,18 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Listeners};
 use crate::config::{Config, Log, LogFormat, LogLevel};
 use cluster::Cluster;
+use endings::{Endings, EndingsRow};
 use providers::Providers;
-use stage::Stage;
+use sessions::Sessions;
+use stage::{Addresses, Stage};
 use tally::Tally;
+use team::Team;
 use watch::Watch;
 
 /// How long the bridge may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// How long the last records may take to be seen.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the last records may take to be seen, and the last sessions to end: their deadline is some seconds away.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -50,47 +57,107 @@ pub struct DemoArguments {
     listen: SocketAddr,
 }
 
-/// Runs the demonstration; good when everything that was sent was acknowledged and seen on its topic.
+/// How the demonstration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As it should.
+    Good,
+    /// Something was not acknowledged or not seen.
+    Missing,
+    /// A session has no outcome or two, or its provider did something else.
+    Disagreement,
+}
+
+/// Runs the demonstration; good when everything that was sent was acknowledged and seen on its topic, and every session
+/// ended as its one outcome says.
 ///
 /// # Errors
 /// A part cannot be made.
 pub async fn demo(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     super::start_logging(&Log { format: LogFormat::Text, level: LogLevel::Warn });
     let stop = super::stop_on_signal()?;
+    let until = arguments.duration.map(Duration::try_from).transpose().context("--duration must be positive")?;
     let ingress = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("{} cannot be bound: choose another with --listen", arguments.listen))?;
     let admin = TcpListener::bind("127.0.0.1:0").await.context("no free port for the admin server")?;
+    let api = TcpListener::bind("127.0.0.1:0").await.context("no free port for the simulated provider")?;
 
     let cluster = Cluster::start(arguments.kafka.as_deref())?;
     show::cluster(&cluster);
-    let stage = Stage::prepare(&cluster, ingress.local_addr()?, admin.local_addr()?)?;
+    let addresses = Addresses { ingress: ingress.local_addr()?, admin: admin.local_addr()?, api: api.local_addr()? };
+    let stage = Stage::prepare(&cluster, &addresses)?;
     cluster.make_topics(&stage.config).await?;
+    let (sessions, finishing) = Sessions::start(&stage, api)?;
     let bridge = Bridge::start(&stage.config, Listeners { ingress: Some(ingress), admin });
     bridge.await_ready().await?;
 
     let tally = Arc::new(Tally::default());
-    let watch = Watch::start(&stage.config, &cluster, Arc::clone(&tally)).await?;
+    let endings = Arc::new(Endings::new(stage.config.kafka.topic_prefix.as_ref()));
+    let watch = Watch::start(&stage.config, &cluster, (Arc::clone(&tally), Arc::clone(&endings))).await?;
+    let team = Team::start(&stage.config)?;
     let providers = Providers::new(&stage)?;
     show::invitation(&stage, &providers.examples());
-    let until = arguments.duration.map(Duration::try_from).transpose().context("--duration must be positive")?;
-    providers.send_until(until.map(|duration| Instant::now() + duration), &stop, &tally).await?;
+    let until = until.map(|duration| Instant::now() + duration);
+    let played = async {
+        providers.send_until(until, &stop, &tally, (&sessions, &team)).await?;
+        show::waiting();
+        all_seen(&tally, &endings).await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        played = played => played?,
+        told = sessions.tell_ends(finishing, &tally) => {
+            told?;
+            bail!("the simulated provider ended");
+        }
+    }
 
-    let complete = all_seen(&tally).await;
+    team.stop().await?;
     watch.stop().await?;
     bridge.stop().await?;
-    show::table(&tally);
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let endings = endings.rows(&sessions.api.sessions());
+    let verdict = Verdict::of(&tally, &endings);
+    show::tables(&tally, &endings, verdict);
+    Ok(verdict.exit_code())
 }
 
-/// Waits until all that was acknowledged was seen, for a while.
-async fn all_seen(tally: &Tally) -> bool {
+/// Waits until all that was acknowledged was seen, and every session has ended, for a while.
+async fn all_seen(tally: &Tally, endings: &Endings) {
     let seen = async {
-        while !tally.is_complete() {
+        while !(tally.is_complete() && endings.is_complete()) {
             sleep(LOOK_EVERY).await;
         }
     };
-    timeout(SEEN_WITHIN, seen).await.is_ok()
+    // What is missing then, the tables tell.
+    let _in_time = timeout(SEEN_WITHIN, seen).await;
+}
+
+impl Verdict {
+    fn of(tally: &Tally, endings: &[(String, EndingsRow)]) -> Self {
+        match (tally.is_complete(), endings.iter().all(|(_, row)| row.agrees())) {
+            (true, true) => Self::Good,
+            (false, _) => Self::Missing,
+            (true, false) => Self::Disagreement,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => {
+                "All that was sent was acknowledged and seen, and every session ended as its one outcome says."
+            }
+            Self::Missing => "Something is missing.",
+            Self::Disagreement => "A session has no outcome or two, or its provider did something else.",
+        }
+    }
+
+    fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Good => ExitCode::SUCCESS,
+            Self::Missing | Self::Disagreement => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// The daemon as a task of this process.

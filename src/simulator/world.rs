@@ -45,6 +45,8 @@ pub struct Session {
     pub received: Vec<Received>,
     /// When and how it ends, once an action is applied.
     ends: Option<(Timestamp, SessionStatus)>,
+    /// The code with which every action is refused.
+    refusal: Option<&'static str>,
     forgotten: bool,
 }
 
@@ -128,6 +130,11 @@ impl World {
         (session.sight, session.ends, session.forgotten) = (sight, None, false);
     }
 
+    /// Refuses every action on a session from now on.
+    pub(super) fn refuse(&mut self, session_id: &str, code: &'static str) {
+        self.session_mut(session_id).refusal = Some(code);
+    }
+
     pub(super) fn forget_keys(&mut self) {
         self.keys = Keys::default();
     }
@@ -175,6 +182,9 @@ impl World {
             Operation::Confirm => SessionStatus::Accepted,
             Operation::Cancel => SessionStatus::Cancelled,
         };
+        if let Some(code) = session.refusal {
+            return Said::Error(code);
+        }
         match (sight.next_action, second_actions) {
             (NextAction::Confirm, _) => {
                 session.sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
@@ -207,7 +217,8 @@ impl World {
 
 impl Session {
     fn waiting() -> Self {
-        Self { sight: WAITING, applied: Vec::new(), received: Vec::new(), ends: None, forgotten: false }
+        let (applied, received) = (Vec::new(), Vec::new());
+        Self { sight: WAITING, applied, received, ends: None, refusal: None, forgotten: false }
     }
 
     fn at(&self, now: Timestamp) -> Self {

@@ -237,6 +237,15 @@ fn demo_runs_on_a_real_kafka_too() {
     assert!(!kafka.read_all("paybridge-demo.smart-glocal.ready-to-confirm.v1").is_empty());
 }
 
+/// How sessions end within five seconds of the demonstration.
+const SESSIONS: [&str; 5] = [
+    "confirmed (a rule)",
+    "confirmed (another team)",
+    "cancelled (a rule)",
+    "cancelled (the deadline)",
+    "refused (a rule)",
+];
+
 fn check_demo(ran: &Ran, prefix: &str) {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!ran.output.contains('\u{1b}'), "colours in {}", ran.output);
@@ -245,7 +254,15 @@ fn check_demo(ran: &Ran, prefix: &str) {
         assert!(rows.count() > 1, "nothing of {provider} in {}", ran.output);
         assert!(ran.output.contains(&format!("# {provider}\ncurl ")), "no curl line for {provider}");
     }
-    assert!(ran.output.ends_with("All that was sent was acknowledged and seen.\n"), "{}", ran.output);
+    // Each has its outcome, and the provider's own record agrees: both columns are the same.
+    for sessions in ["confirmed (a rule)", "confirmed (another team)", "cancelled (a rule)", "cancelled (the deadline)"]
+    {
+        let row = ran.output.lines().find_map(|line| line.strip_prefix(sessions)).unwrap_or_default();
+        let numbers: Vec<&str> = row.split_whitespace().collect();
+        assert!(matches!(numbers.as_slice(), [told, applied] if told == applied), "{sessions}: {}", ran.output);
+    }
+    let verdict = "All that was sent was acknowledged and seen, and every session ended as its one outcome says.\n";
+    assert!(ran.output.ends_with(verdict), "{}", ran.output);
 }
 
 #[test]

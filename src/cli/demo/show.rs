@@ -1,16 +1,18 @@
 //! What the demonstration prints: in colour where the output is a terminal, plain where it is not.
 //! Must not decide anything.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::Verdict;
 use super::cluster::Cluster;
+use super::endings::EndingsRow;
 use super::providers::Example;
 use super::stage::Stage;
 use super::tally::Tally;
+use crate::config::Confirmation;
 use crate::kafka::decoded::Decoded;
 use crate::provider::SignedWebhook;
 
@@ -22,7 +24,10 @@ const NOTE: Style = AnsiColor::Yellow.on_default().bold();
 const TOPIC: Style = AnsiColor::Cyan.on_default();
 
 /// A line of a record is cut after so many characters: the rest is for `paybridge tail`.
-const MESSAGE_CHARACTERS_MAX: usize = 200;
+const MESSAGE_CHARACTERS_MAX: usize = 250;
+
+/// The fields of an outcome that are shown.
+const OF_OUTCOME: [&str; 6] = ["action", "decided_by_kind", "decided_by_name", "reason", "refusal_code", "result"];
 
 /// Says loudly what kind of Kafka this is.
 pub fn cluster(cluster: &Cluster) {
@@ -30,6 +35,9 @@ pub fn cluster(cluster: &Cluster) {
         Cluster::Mock { bootstrap_servers, .. } => {
             line(format_args!(
                 "{NOTE}In-memory Kafka{NOTE:#} on {bootstrap_servers}: {STRONG}nothing survives, and transactions are not real.{STRONG:#}"
+            ));
+            line(format_args!(
+                "{FAINT}So each session's one decision is shown here, and what carries it over crashes is not.{FAINT:#}"
             ));
             line(format_args!("{FAINT}With --kafka HOST:PORT it uses yours.{FAINT:#}"));
         }
@@ -51,31 +59,52 @@ pub fn invitation(stage: &Stage, examples: &[Example]) {
         stage.config.admin.listen,
         stage.config_file.display()
     ));
+    rules(&stage.config.confirmation);
+}
+
+/// Tells how sessions are decided.
+fn rules(confirmation: &Confirmation) {
+    let seconds = confirmation.window().saturating_sub(confirmation.deadline_margin()).as_secs();
+    line(format_args!("{STRONG}Sessions that wait for the merchant's word are decided{STRONG:#}"));
+    for rule in &confirmation.rules {
+        line(format_args!("  by the rule \"{}\": {FAINT}{}{FAINT:#}", rule.name, rule.when));
+    }
+    line(format_args!("  by another team, whose decisions are on their topic; yours too: paybridge decide --help"));
+    line(format_args!("  by the deadline, which is {seconds} s after a session came, in place of hours\n"));
+}
+
+/// Tells what is waited for.
+pub fn waiting() {
+    line(format_args!("\n{NOTE}No more is sent:{NOTE:#} the last sessions come to their deadline."));
 }
 
 /// A record as it reached its topic.
 pub fn record(record: &Decoded) {
     let key = record.key.as_deref().unwrap_or_default();
-    let message = record.message.as_ref().map_or_else(String::new, |message| cut(&without_metadata(message.get())));
+    let message = record.message.as_ref().map_or_else(String::new, |message| cut(&in_short(message.get())));
     line(format_args!(
         "{TOPIC}{}{TOPIC:#} {FAINT}{}@{}{FAINT:#} {STRONG}{key}{STRONG:#} {message}",
         record.topic, record.partition, record.offset,
     ));
 }
 
-/// The table at the end.
-pub fn table(tally: &Tally) {
+/// The tables at the end, and the verdict.
+pub fn tables(tally: &Tally, endings: &[(String, EndingsRow)], verdict: Verdict) {
     let rows = tally.rows();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let names = rows.iter().map(|(name, _)| name).chain(endings.iter().map(|(name, _)| name));
+    let width = names.map(String::len).max().unwrap_or_default();
     line(format_args!("\n{STRONG}{:width$} {:>6} {:>13} {:>6}{STRONG:#}", "topic", "sent", "acknowledged", "seen"));
     for (name, row) in &rows {
         let seen = row.seen.map_or_else(|| "-".to_owned(), |seen| seen.to_string());
         let style = if row.is_complete() { GOOD } else { BAD };
         line(format_args!("{style}{name:width$} {:>6} {:>13} {seen:>6}{style:#}", row.sent, row.acknowledged));
     }
-    let verdict =
-        if tally.is_complete() { "All that was sent was acknowledged and seen." } else { "Something is missing." };
-    line(format_args!("{STRONG}{verdict}{STRONG:#}"));
+    line(format_args!("\n{STRONG}{:width$} {:>6} {:>20}{STRONG:#}", "sessions", "told", "so at the provider"));
+    for (name, row) in endings {
+        let style = if row.agrees() { GOOD } else { BAD };
+        line(format_args!("{style}{name:width$} {:>6} {:>20}{style:#}", row.told, row.applied));
+    }
+    line(format_args!("{STRONG}{}{STRONG:#}", verdict.as_str()));
 }
 
 fn line(text: std::fmt::Arguments<'_>) {
@@ -83,11 +112,25 @@ fn line(text: std::fmt::Arguments<'_>) {
     let _written = writeln!(anstream::stdout(), "{text}");
 }
 
-/// The message without what the bridge adds.
-fn without_metadata(message: &str) -> String {
-    let fields: BTreeMap<String, Value> = serde_json::from_str(message).unwrap_or_default();
-    let own: serde_json::Map<String, Value> = fields.into_iter().filter(|(name, _)| name != "metadata").collect();
-    Value::Object(own).to_string()
+/// The message without what the bridge adds, without times, and without the provider's words for what has a name; of an
+/// outcome, what is new to who has seen the session.
+fn in_short(message: &str) -> String {
+    let fields: Map<String, Value> = serde_json::from_str(message).unwrap_or_default();
+    let is_outcome = fields.contains_key("decided_by_kind");
+    let is_shown = |name: &str| if is_outcome { OF_OUTCOME.contains(&name) } else { name != "metadata" };
+    let own: Map<String, Value> = fields.into_iter().filter(|(name, _)| is_shown(name)).collect();
+    shortened(Value::Object(own)).to_string()
+}
+
+fn shortened(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(name, _)| !name.ends_with("_at") && !name.ends_with("_text"));
+            Value::Object(kept.map(|(name, value)| (name, shortened(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(shortened).collect()),
+        other => other,
+    }
 }
 
 fn cut(text: &str) -> String {

@@ -12,13 +12,25 @@ use tempfile::TempDir;
 
 use super::cluster::Cluster;
 use crate::config::Config;
-use crate::provider::keys;
+use crate::config::files::FileReader;
+use crate::provider::keys::{self, KeyFileError, PublicKey};
 
-/// Sources by name; `{keys}` stands for the folder of their keys.
+/// What the provider calls the merchant.
+pub const PROJECT: &str = "demo";
+
+/// Sources by name, and how their sessions are decided; `{keys}` stands for the folder of their keys, `{api}` for the address
+/// of the provider's session API. The window is the provider's own; its margin is nearly all of it, so that the deadline can
+/// be waited for.
 const SOURCES: &str = r#"
 [sources.smart-glocal-demo]
 provider = "smart-glocal"
 public_key_files = ["{keys}/smart-glocal-public.pem"]
+
+[sources.smart-glocal-demo.api]
+base_url = "http://{api}"
+version = 2
+project = "{project}"
+private_key_file = "{keys}/merchant-private.pem"
 
 [sources.undostres-demo]
 provider = "undostres"
@@ -31,6 +43,23 @@ secret_files = ["{keys}/unipaas.key"]
 [sources.other-demo]
 provider = "standard-webhooks"
 secret_files = ["{keys}/standard-webhooks.key"]
+
+[confirmation]
+enabled = true
+group_id = "paybridge-demo"
+window_s = 14400
+deadline_margin_s = 14392
+at_deadline = "cancel"
+
+[[confirmation.rules]]
+name = "large amounts"
+when = 'session.operations.exists(o, o.amount.currency == "USD" && o.amount.minor_units > 1000000)'
+then = "cancel"
+
+[[confirmation.rules]]
+name = "small payouts"
+when = 'session.operations.all(o, o.kind == "payout" && o.amount.currency == "USD" && o.amount.minor_units <= 50000)'
+then = "confirm"
 "#;
 
 /// The keys and the configuration; gone when this value is dropped.
@@ -42,12 +71,23 @@ pub struct Stage {
     folder: TempDir,
 }
 
+/// Where the parts listen.
+pub struct Addresses {
+    /// The bridge, for webhooks.
+    pub ingress: SocketAddr,
+    /// The bridge, for probes and metrics.
+    pub admin: SocketAddr,
+    /// The provider, for the bridge's calls.
+    pub api: SocketAddr,
+}
+
 impl Stage {
     /// Makes keys and writes the configuration file.
     ///
     /// # Errors
     /// The temporary folder cannot be written.
-    pub fn prepare(cluster: &Cluster, ingress: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
+    pub fn prepare(cluster: &Cluster, addresses: &Addresses) -> anyhow::Result<Self> {
+        let Addresses { ingress, admin, api } = addresses;
         let folder = tempfile::Builder::new().prefix("paybridge-demo-").tempdir().context("no temporary folder")?;
         write_keys(folder.path()).context("the demonstration's keys cannot be written")?;
         let text = format!(
@@ -56,7 +96,10 @@ impl Stage {
              [shutdown]\ndrain_delay_ms = 0\n{}",
             cluster.bootstrap_servers(),
             cluster.topic_prefix(),
-            SOURCES.replace("{keys}", &folder.path().display().to_string()),
+            SOURCES
+                .replace("{keys}", &folder.path().display().to_string())
+                .replace("{api}", &api.to_string())
+                .replace("{project}", PROJECT),
         );
         let config_file = folder.path().join("demo.toml");
         fs::write(&config_file, text).context("the demonstration's configuration cannot be written")?;
@@ -68,12 +111,22 @@ impl Stage {
     pub fn signing_key(&self, provider: &str) -> Option<PathBuf> {
         Some(self.folder.path().join(format!("{provider}-private.pem"))).filter(|path| path.exists())
     }
+
+    /// What the provider believes the merchant's calls by.
+    ///
+    /// # Errors
+    /// The key is not there any more.
+    pub fn merchant_keys(&self) -> Result<Vec<PublicKey>, KeyFileError> {
+        keys::public_keys(&FileReader::new(), &[self.folder.path().join("merchant-public.pem")])
+    }
 }
 
 fn write_keys(folder: &Path) -> anyhow::Result<()> {
-    let (private, public) = keys::generate_pem_pair()?;
-    fs::write(folder.join("smart-glocal-private.pem"), &*private)?;
-    fs::write(folder.join("smart-glocal-public.pem"), public)?;
+    for owner in ["smart-glocal", "merchant"] {
+        let (private, public) = keys::generate_pem_pair()?;
+        fs::write(folder.join(format!("{owner}-private.pem")), &*private)?;
+        fs::write(folder.join(format!("{owner}-public.pem")), public)?;
+    }
     fs::write(folder.join("undostres.key"), format!("base64:{}", random_base64(16)?))?;
     fs::write(folder.join("unipaas.key"), random_base64(32)?)?;
     fs::write(folder.join("standard-webhooks.key"), format!("whsec_{}", random_base64(32)?))?;

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
+use super::endings::Endings;
 use super::show;
 use super::tally::Tally;
 use crate::config::{ClientSide, Config};
@@ -34,10 +35,15 @@ impl Watch {
     ///
     /// # Errors
     /// The topics cannot be read.
-    pub async fn start(config: &Config, cluster: &Cluster, tally: Arc<Tally>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        cluster: &Cluster,
+        (tally, endings): (Arc<Tally>, Arc<Endings>),
+    ) -> anyhow::Result<Self> {
         let client = client::base(&config.kafka, ClientSide::Common)?;
-        let messages: BTreeMap<String, &'static str> =
-            topics::needed(config).into_iter().map(|topic| (topic.name, topic.message)).collect();
+        // The engine's own memory is nobody else's to read.
+        let told = topics::needed(config).into_iter().filter(|topic| topic.message != topics::LEDGER_MESSAGE);
+        let messages: BTreeMap<String, &'static str> = told.map(|topic| (topic.name, topic.message)).collect();
         let names: Vec<String> = messages.keys().cloned().collect();
         // A new cluster has nothing older; on somebody's cluster, older records are not ours.
         let from = match cluster {
@@ -51,6 +57,7 @@ impl Watch {
         let task = spawn_blocking(move || {
             while !stopped.is_cancelled() {
                 if let Step::Record(record) = reader.next(LOOK_EVERY)? {
+                    endings.seen(&record);
                     let message = messages.get(&record.topic).copied();
                     let decoded = decode(*record, message, &DESCRIPTORS);
                     show::record(&decoded);

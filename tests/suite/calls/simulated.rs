@@ -85,6 +85,19 @@ fn a_strict_one_refuses_second_actions_and_strangers() {
 }
 
 #[test]
+fn a_session_that_is_refused_is_never_acted_on() {
+    let scene = simulating(settings());
+    scene.simulator.refuse("ps_1", "account_not_found");
+    assert_eq!(scene.reply(STATUS, 0), Reply::Ok(Some(WAITING)));
+    for (operation, key_number) in [(CONFIRM, 1), (CANCEL, 1), (CONFIRM, 2)] {
+        assert!(
+            matches!(scene.reply(operation, key_number), Reply::Refused { code, .. } if code == "account_not_found")
+        );
+    }
+    assert_eq!(scene.applied(), []);
+}
+
+#[test]
 fn a_forgotten_session_is_unknown_to_calls_only() {
     let scene = simulating(settings());
     assert!(matches!(scene.reply(CONFIRM, 1), Reply::Ok(_)));
