@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::keys::{self, PublicKey};
 use super::{
-    ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider, RawWebhook,
-    Sender, SessionApi, Source, Unverified,
+    ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider,
+    RawWebhook, Sender, SessionApi, Source, Unverified,
 };
 use crate::config::list::list;
 use crate::config::section::Section;
