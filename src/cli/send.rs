@@ -55,8 +55,9 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
 
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(arguments.rate)?);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Microseconds since 1970: samples of another run are other events.
-    let first = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
+    // Microseconds since 1970: samples of another run are other events. Whole milliseconds: the first sample is always of
+    // the same kind, where a provider's samples differ by turns.
+    let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default().saturating_mul(1000);
     let mut code = ExitCode::SUCCESS;
     for number in first..first.saturating_add(arguments.count) {
         ticks.tick().await;

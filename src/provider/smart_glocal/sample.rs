@@ -45,11 +45,15 @@ fn body(topic_part: &str, now: Timestamp, number: u64) -> Value {
         "payment-refunded" => ("accepted", None, "succeeded", json!({"refunds": refunds(&at, number)})),
         _ => ("in_progress", Some("confirm"), "pending", json!({})),
     };
+    let (list, id, details, cents) = match topic_part {
+        "ready-to-confirm" => ("payout_list", "po", "payout_details", waiting_cents(number)),
+        _ => ("payment_list", "pm", "payment_details", 10_000),
+    };
     let mut operation = json!({
-        "id": format!("pm_{number}"), "status": operation_status, "created_at": at,
+        "id": format!("{id}_{number}"), "status": operation_status, "created_at": at,
         "customer": {"reference": format!("user-{number}"), "contacts": [{"email": "payer@example.com"}]},
-        "payment_details": {"type": "card", "card": {"last4": "4242", "brand": "visa"}},
-        "amount_details": {"amount": 10_000, "currency": "usd"},
+        details: {"type": "card", "card": {"last4": "4242", "brand": "visa"}},
+        "amount_details": {"amount": cents, "currency": "usd"},
         "metadata": "sample",
     });
     if let (Value::Object(fields), Value::Object(more)) = (&mut operation, more) {
@@ -57,8 +61,19 @@ fn body(topic_part: &str, now: Timestamp, number: u64) -> Value {
     }
     json!({"type": topic_part.replace('-', "_"), "session": {
         "id": format!("ps_{number}"), "status": status, "created_at": at, "updated_at": at,
-        "next_action": next_action, "payment_list": [operation],
+        "next_action": next_action, list: [operation],
     }})
+}
+
+/// What a session that waits is about: amounts that rules tell apart, by turns.
+fn waiting_cents(number: u64) -> u32 {
+    match number % 5 {
+        0 => 10_000,
+        1 => 2_500,
+        2 => 60_000,
+        3 => 250_000,
+        _ => 1_500_000,
+    }
 }
 
 fn interaction() -> Value {
