@@ -39,7 +39,7 @@ use watch::Watch;
 /// How long the bridge may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long the last records may take to be seen, and the last sessions to end: their deadline is some seconds away.
-const SEEN_WITHIN: Duration = Duration::from_secs(60);
+const SEEN_WITHIN: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

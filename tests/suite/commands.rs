@@ -255,8 +255,7 @@ fn check_demo(ran: &Ran, prefix: &str) {
         assert!(ran.output.contains(&format!("# {provider}\ncurl ")), "no curl line for {provider}");
     }
     // Each has its outcome, and the provider's own record agrees: both columns are the same.
-    for sessions in ["confirmed (a rule)", "confirmed (another team)", "cancelled (a rule)", "cancelled (the deadline)"]
-    {
+    for sessions in SESSIONS {
         let row = ran.output.lines().find_map(|line| line.strip_prefix(sessions)).unwrap_or_default();
         let numbers: Vec<&str> = row.split_whitespace().collect();
         assert!(matches!(numbers.as_slice(), [told, applied] if told == applied), "{sessions}: {}", ran.output);
