@@ -39,7 +39,7 @@ enum Command {
     /// Run the daemon. With Kafka away it stays up, not ready, and answers 503.
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
-    /// Show the whole system in one process: an in-memory Kafka, the bridge, and simulated providers.
+    /// Show the whole system in one process: an in-memory Kafka, the bridge, simulated providers, and a team that decides.
     #[command(after_help = "Example:\n  paybridge demo --duration 20s")]
     Demo(demo::DemoArguments),
     /// Send a correctly signed sample webhook to a running bridge.
@@ -61,7 +61,7 @@ enum Command {
     /// Print decoded events as they arrive, one JSON object a line.
     #[command(after_help = tail::EXAMPLE)]
     Tail(tail::Options),
-    /// Put a decision on a session that waits on the decision topic, and wait for what becomes of it.
+    /// Decide on a session that waits: put a decision on its topic, and wait for what becomes of it.
     #[command(after_help = decide::EXAMPLE)]
     Decide(decide::Options),
 }

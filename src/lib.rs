@@ -11,11 +11,27 @@
 //! [`ingress::Ingress`] holds all branches of it; what it calls is small and mostly pure. Read it first, then one provider,
 //! [`provider::smart_glocal`] say.
 //!
+//! # The way of a session that waits for the merchant's word
+//!
+//! ```text
+//! kafka::group ──▶ inputs ──▶ rules ──▶ machine::step ──▶ records, ledger ──▶ kafka::transaction ──▶ calls ──▶ the provider
+//! (ready events,   (what they  (what they  (the one pure     (what is to be      (records and input     (HTTP, only      │
+//!  decisions,       mean)       say of a    function that     written)            offsets together,      after the       │
+//!  finished)                    session)    decides)                              or nothing)            commit)         │
+//!       ▲                                        ▲                                                                       │
+//!       └── restoring: an earlier owner's ledger └──────────────────────── its answer ◀──────────────────────────────────┘
+//! ```
+//!
+//! [`confirmation::engine::Engine`] turns this wheel on a thread of its own; what a step does to a session stands in
+//! [`confirmation::machine`] and nowhere else. A decision is in the ledger before anybody is called, and the ledger's change,
+//! the outcome and the input's offsets are one transaction: so whoever owns a partition next finds all that may have happened.
+//!
 //! # What each part does not do
 //!
 //! - [`provider`] does no input or output and reads no clock, so it cannot fail but by its input: any bytes are classified.
 //!   Only authentication makes an [`provider::AuthenticWebhook`], and only that can be normalized.
-//! - [`ingress`] knows no provider, and the confirmation engine to come will not know it, nor it the engine.
+//! - [`ingress`] knows no provider. It and [`confirmation`] do not know each other: they meet on topics alone.
+//! - [`confirmation::machine`] does no input or output and reads no clock; [`confirmation::engine`] decides nothing.
 //! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers.
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
 //! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::confirmation::rules::Rules;
 use crate::provider::{self, ConfigureError, KeyFiles};
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -163,4 +164,14 @@ fn the_other_files_are_valid() {
     assert_eq!(production.kafka.properties.pairs()["security.protocol"], "sasl_ssl");
     assert!(production.ingress.tls.is_some());
     assert!(!production.kafka.properties.pairs().keys().any(|name| name.contains("password")));
+}
+
+/// What they show and leave off is valid too, rules included.
+#[test]
+fn the_other_files_examples_are_valid() {
+    Config::from_toml(&with_examples(LOCAL), []).unwrap();
+    let confirmation = Config::from_toml(&with_examples(PRODUCTION), []).unwrap().confirmation;
+    assert!(confirmation.enabled && !confirmation.rules.is_empty());
+    let rules = Rules::compile(&confirmation.rules, confirmation.default).unwrap();
+    assert_eq!(rules.confirm_before_cancel(), Vec::<(&str, &str)>::new());
 }

@@ -29,7 +29,7 @@ fn its_first_steps_put_a_webhook_through_kafka() {
     let kafka = Kafka::start(&[]);
     let readme = readme();
     let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) || true; wait' EXIT\n");
-    for name in ["prepare", "start", "send", "see"] {
+    for name in ["prepare", "start", "send", "see", "confirm"] {
         writeln!(script, "{}", block(&readme, name)).unwrap();
     }
     assert!(script.contains("cargo build --release\n"));
@@ -57,12 +57,15 @@ fn its_first_steps_put_a_webhook_through_kafka() {
     for expected in [r#""status":"accepted""#, r#""status":"duplicate""#, r#""key":"ps_3230""#, "created"] {
         assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
     }
-    assert_eq!(printed.matches(r#"200 {"status":"accepted""#).count(), 6, "samples sent:\n{printed}");
+    assert_eq!(printed.matches(r#"200 {"status":"accepted""#).count(), 7, "samples sent:\n{printed}");
+    for expected in [r#""result":"RESULT_DRY_RUN""#, r#""decided_by_kind":"DECIDER_KIND_DECISION""#] {
+        assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
+    }
 }
 
 /// Where the README shows a file, it is that very file.
 #[test]
-fn it_shows_the_subscribers_as_they_are() {
+fn it_shows_the_examples_as_they_are() {
     let mut readme = readme();
     let before = readme.clone();
     let mut shown = 0;
@@ -74,7 +77,7 @@ fn it_shows_the_subscribers_as_they_are() {
         readme = readme.replace(old, &format!("{language}\n{}\n```\n", file.trim_end()));
         shown += 1;
     }
-    assert_eq!(shown, 2);
+    assert_eq!(shown, 3);
     if std::env::var_os("PAYBRIDGE_BLESS").is_some() {
         fs::write(Path::new(CHECKOUT).join("README.md"), readme).unwrap();
     } else {

@@ -22,21 +22,15 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
 fn python_reads_our_records() {
-    check(&python());
+    check(python("subscriber.py"));
 }
 
 #[test]
 fn java_reads_our_records() {
-    check(&java());
+    check(java());
 }
 
-/// A program and its first arguments.
-struct Subscriber {
-    program: PathBuf,
-    arguments: Vec<String>,
-}
-
-fn check(subscriber: &Subscriber) {
+fn check(mut subscriber: Command) {
     let kafka = Kafka::shared();
     let topic = format!("{}.smart-glocal.ready-to-confirm.v1", unique_prefix());
     // the broker sees to it that lz4 is what subscribers get
@@ -45,8 +39,7 @@ fn check(subscriber: &Subscriber) {
 
     let folder = tempfile::tempdir().unwrap();
     let (output, errors) = (folder.path().join("output"), folder.path().join("errors"));
-    let mut process = Command::new(&subscriber.program)
-        .args(&subscriber.arguments)
+    let mut process = subscriber
         .args([kafka.bootstrap(), &topic, &format!("{topic}.group"), "--count", "2"])
         .stdin(Stdio::null())
         .stdout(fs::File::create(&output).unwrap())
@@ -123,7 +116,8 @@ fn money(minor_units: i64, exponent: Option<u32>, currency: Option<&str>) -> Mon
     Money { currency: currency.map(str::to_owned), minor_units, exponent }
 }
 
-fn python() -> Subscriber {
+/// A Python program of the examples, before its arguments.
+pub fn python(script: &str) -> Command {
     let folder = Path::new(CHECKOUT).join("tests/subscribers/python");
     let requirements = folder.join("requirements.txt");
     // an environment works with the Python that made it
@@ -136,13 +130,13 @@ fn python() -> Subscriber {
             run(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements)).map(drop)
         })
         .unwrap();
-    Subscriber {
-        program: environment.join("bin/python"),
-        arguments: vec![folder.join("subscriber.py").display().to_string()],
-    }
+    let mut command = Command::new(environment.join("bin/python"));
+    // What it imports from beside it is compiled to nowhere.
+    command.arg("-B").arg(folder.join(script));
+    command
 }
 
-fn java() -> Subscriber {
+fn java() -> Command {
     let folder = Path::new(CHECKOUT).join("tests/subscribers/java");
     let mut inputs = files_below(&folder.join("src"));
     inputs.extend(files_below(&Path::new(CHECKOUT).join("proto")));
@@ -156,10 +150,9 @@ fn java() -> Subscriber {
     })
     .unwrap();
     let class_path = format!("{}:{}/*", built.join("classes").display(), built.join("libraries").display());
-    Subscriber {
-        program: "java".into(),
-        arguments: vec!["-cp".to_owned(), class_path, "subscriber.ReadyToConfirmSubscriber".to_owned()],
-    }
+    let mut command = Command::new("java");
+    command.args(["-cp", &class_path, "subscriber.ReadyToConfirmSubscriber"]);
+    command
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
