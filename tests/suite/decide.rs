@@ -14,6 +14,7 @@ use paybridge::message::confirmation::v1::{self, RejectionReason};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::bridge::key_file;
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, unique_prefix};
 
@@ -33,8 +34,11 @@ impl Setup {
     fn new() -> Self {
         let (kafka, prefix) = (Kafka::shared(), unique_prefix());
         let text = format!(
-            "[ingress]\nenabled = false\n[confirmation]\nenabled = true\n[kafka]\nbootstrap_servers = \"{}\"\n\
+            "[ingress]\nenabled = false\n[confirmation]\nenabled = true\ndry_run = true\n\
+             [sources.sg-main]\nprovider = \"smart-glocal\"\npublic_key_files = [\"{}\"]\n\
+             [kafka]\nbootstrap_servers = \"{}\"\n\
              topic_prefix = \"{prefix}\"\npartitions = {PARTITIONS}\nreplication_factor = 1\n",
+            key_file("smart-glocal-public.pem").display(),
             kafka.bootstrap()
         );
         let folder = tempfile::tempdir().unwrap();
