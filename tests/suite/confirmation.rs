@@ -1,6 +1,6 @@
 //! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
 
-mod guards;
 mod decider;
+mod guards;
 mod life;
 mod stage;
