@@ -55,6 +55,8 @@ pub struct Engine {
     epoch: u64,
     caller: Caller,
     answers: Receiver<Answer>,
+    /// Whether an answer may come, or has come and is not taken.
+    expects_answers: bool,
     clock: ClockGuard,
     began: Instant,
     tally: Tally,
@@ -232,6 +234,8 @@ impl Engine {
     }
 
     fn take_answers(&mut self) -> Result<(), EngineError> {
+        // Looked at before: a call that ends meanwhile gives its answer first, and its place back then.
+        self.expects_answers = self.caller.in_flight() > 0;
         for _ in 0..self.at_once {
             let Ok(answer) = self.answers.try_recv() else { return Ok(()) };
             if let Some(skew) = answer.clock_skew {
@@ -242,6 +246,7 @@ impl Engine {
                 held.holding.answer(answer, &present)?;
             }
         }
+        self.expects_answers = true;
         Ok(())
     }
 
@@ -304,7 +309,7 @@ impl Engine {
     /// How long the next poll may wait.
     fn patience(&self) -> Duration {
         match &self.standing {
-            _ if self.caller.in_flight() > 0 => BUSY,
+            _ if self.expects_answers => BUSY,
             Standing::Restoring(..) => BUSY,
             Standing::Unassigned(_) | Standing::Assigned(_) => IDLE,
             Standing::Holding(held) => {

@@ -120,6 +120,7 @@ impl Plan {
             epoch: 0,
             caller: self.caller,
             answers: self.answers,
+            expects_answers: false,
             clock: ClockGuard::new(Timestamp::now(), began.elapsed()),
             began,
             tally,

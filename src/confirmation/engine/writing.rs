@@ -23,7 +23,10 @@ impl Engine {
             // Asking writes nothing, so it waits for nothing.
             let calls = std::mem::take(&mut held.holding.pending.calls);
             self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
-            held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+            for call in held.holding.calls_to_make(calls) {
+                self.caller.call(call);
+                self.expects_answers = true;
+            }
             return Ok(());
         }
         let Some(producer) = &mut self.producer else { return Ok(()) };
@@ -37,7 +40,10 @@ impl Engine {
                 self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
                 self.tally.transaction(TransactionEnd::Committed);
                 self.tally.counted(counts);
-                held.holding.calls_to_make(calls).for_each(|call| self.caller.call(call));
+                for call in held.holding.calls_to_make(calls) {
+                    self.caller.call(call);
+                    self.expects_answers = true;
+                }
                 Ok(())
             }
             Err(broken) => self.recover(&broken),
