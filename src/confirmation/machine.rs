@@ -23,7 +23,7 @@ mod histories;
 #[cfg(test)]
 mod rules_of_life;
 #[cfg(test)]
-mod scenes;
+pub mod scenes;
 #[cfg(test)]
 mod world;
 

@@ -28,6 +28,8 @@ pub struct Partition {
     open: HashMap<SessionKey, Open>,
     ended: Ended,
     timers: BTreeSet<(Timestamp, SessionKey)>,
+    /// Each source's name once, whatever number of sessions it has: there are few.
+    sources: BTreeSet<Arc<str>>,
 }
 
 impl Partition {
@@ -42,6 +44,7 @@ impl Partition {
             open: HashMap::new(),
             ended: Ended::default(),
             timers: BTreeSet::new(),
+            sources: BTreeSet::new(),
         }
     }
 
@@ -151,10 +154,19 @@ impl Partition {
     }
 
     fn keep(&mut self, key: SessionKey, open: Open, policy: &Policy) {
+        let key = SessionKey { source: self.kept_source(key.source), ..key };
         if let Some(due) = machine::due(&open, policy) {
             self.timers.insert((due, key.clone()));
         }
         self.open.insert(key, open);
+    }
+
+    fn kept_source(&mut self, source: Arc<str>) -> Arc<str> {
+        if let Some(kept) = self.sources.get(&source) {
+            return Arc::clone(kept);
+        }
+        self.sources.insert(Arc::clone(&source));
+        source
     }
 
     fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
@@ -171,5 +183,26 @@ fn window_end(open: &Open, policy: &Policy) -> Option<Timestamp> {
         Entry::Early(_) => None,
         Entry::Awaiting(opening) => Some(policy.window_end(opening)),
         Entry::Decided(decided) => Some(policy.window_end(&decided.opening)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confirmation::machine::scenes::{opening, policy};
+
+    /// There are 200,000 sessions and a few sources.
+    #[test]
+    fn sessions_of_a_source_share_its_name() {
+        let (policy, mut partition) = (policy(), Partition::new(0));
+        let mut taken = Vec::new();
+        for session_id in ["ps_1", "ps_2"] {
+            let key = SessionKey { source: "sg-main".into(), session_id: session_id.into() };
+            partition.take_over(key, Entry::Awaiting(Box::new(opening())), &policy);
+            let kept = partition.due(Timestamp::MAX).unwrap();
+            partition.forget(&kept, &policy);
+            taken.push(kept.source);
+        }
+        assert!(Arc::ptr_eq(&taken[0], &taken[1]));
     }
 }

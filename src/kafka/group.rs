@@ -22,8 +22,9 @@ use member::Member;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a transaction takes that goes wrong at every step; a member that does not poll for this long leaves.
 const POLL_INTERVAL_MAX: Duration = Duration::from_mins(1);
-/// What waits in memory for the member at most, in KiB.
-const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
+/// What waits in memory for the member: in KiB, and of one partition in one answer, in bytes. Several transactions' worth.
+const QUEUED_KBYTES_MAX: u32 = 4 * 1024;
+const FETCH_BYTES: u32 = 256 * 1024;
 /// How often librdkafka tells where the partitions end.
 const STATISTICS_INTERVAL_MS: u32 = 2000;
 /// How long a leaving member polls at a time.
@@ -294,6 +295,9 @@ fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
         .set("enable.partition.eof", "false")
         .set("allow.auto.create.topics", "false")
         .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+        .set("max.partition.fetch.bytes", FETCH_BYTES.to_string())
+        // How long a full queue keeps the client from asking for more; its default is a second.
+        .set("fetch.queue.backoff.ms", "10")
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string())
         .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
     config

@@ -87,7 +87,9 @@ fn early_decision(session: &SessionKey, early: v1::EarlyDecision) -> Result<Earl
 }
 
 fn opening(opening: Option<v1::Opening>) -> Result<Opening, LedgerError> {
-    let opening = opening.ok_or(LedgerError::Missing("opening"))?;
+    let mut opening = opening.ok_or(LedgerError::Missing("opening"))?;
+    // A list that was decoded has room for four at least, and most sessions have one.
+    opening.operations.shrink_to_fit();
     for operation in &opening.operations {
         if v1::OperationKind::try_from(operation.kind).is_err() {
             return Err(LedgerError::UnknownValue("opening.operations.kind"));

@@ -102,6 +102,16 @@ fn check(kept: &Kept, spoil: impl FnOnce(&mut v1::LedgerEntry), expected: &Ledge
     assert_eq!(decode(key.as_bytes(), &entry.encode_to_vec()).as_ref(), Err(expected));
 }
 
+/// A list is decoded with room for four operations, and most sessions have one for hours.
+#[test]
+fn what_is_read_takes_no_room_that_it_does_not_need() {
+    let written = encode(&session(), &Entry::Awaiting(Box::new(opening())));
+    let Ok(Kept::Entry(_, Entry::Awaiting(read))) = decode(key(&session()).as_bytes(), &written) else {
+        panic!("not read")
+    };
+    assert_eq!((read.operations.len(), read.operations.capacity()), (1, 1));
+}
+
 #[test]
 fn refuses_every_entry_that_is_not_known_in_full() {
     use LedgerError::{Contradiction, Missing, Schema, Time, UnknownState, UnknownValue};

@@ -53,7 +53,9 @@ pub fn decision(action: Action, decision_id: &str, offset: i64) -> Decision {
 
 /// A session as a test holds it.
 pub enum Lived {
+    /// Nothing is known of it.
     Absent,
+    /// It has not ended.
     Open(Open),
     /// The session alone among the ended.
     Ended(Ended),

@@ -13,8 +13,11 @@ use rdkafka::topic_partition_list::Offset;
 use super::super::complaints::{Complaints, Trouble};
 use super::{RestoreError, list};
 
-/// What waits in memory for the reader at most, in KiB.
-const QUEUED_KBYTES_MAX: u32 = 16 * 1024;
+/// What waits in memory for the reader: in KiB, in records, and of one partition in one answer, in bytes. Small, because the
+/// reader is fast and what waits takes memory beside the sessions: a small record takes twice its bytes while it does.
+const QUEUED_KBYTES_MAX: u32 = 2 * 1024;
+const QUEUED_RECORDS: u32 = 2000;
+const FETCH_BYTES: u32 = 64 * 1024;
 
 /// An offset of each partition of a topic; none where there is none.
 pub(super) type Places = BTreeMap<(String, i32), i64>;
@@ -130,6 +133,8 @@ fn configured(client: &ClientConfig, group_id: &str, isolation: &str) -> ClientC
         // How long a full queue keeps the client from asking for more; its default is a second.
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+        .set("queued.min.messages", QUEUED_RECORDS.to_string())
+        .set("max.partition.fetch.bytes", FETCH_BYTES.to_string())
         .set("statistics.interval.ms", "0")
         .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
     config
