@@ -25,6 +25,7 @@ use crate::confirmation::model::Action;
 use crate::confirmation::records::Records;
 use crate::confirmation::rules::Rules;
 use crate::https::Roots;
+use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
 
@@ -69,7 +70,8 @@ fn plan(
     let settings = Settings {
         timeout: confirmation.call_timeout(),
         in_flight_max: confirmation.calls_in_flight_max,
-        stale_after: confirmation.key_reuse_wait() / 2,
+        // Whoever was a member then has not been replaced before this is over, nor its calls on their way been received late.
+        send_within: SESSION_TIMEOUT / 2,
         roots: roots(&apis),
     };
     let desk = desk(config, &apis)?;

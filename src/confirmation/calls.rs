@@ -60,14 +60,14 @@ pub struct Settings {
     pub timeout: Duration,
     /// Calls on their way at once, at least one.
     pub in_flight_max: usize,
-    /// An action that waited longer than this is not sent: this process may have stood still, and another one may have
-    /// taken the session over and be about to use another key. To be well below the time that it lets pass before.
-    pub stale_after: Duration,
+    /// An action that waits for longer than this is not sent: its session may be another process's by then.
+    pub send_within: Duration,
     /// Whose certificates are believed.
     pub roots: Roots,
 }
 
-/// Everything that a call can come to, as counted: `not_sent` for one that the breaker held back, or whose source has no api.
+/// Everything that a call can come to, as counted: `not_sent` for one that the breaker held back, that waited for too long,
+/// or whose source has no api.
 pub const OUTCOMES: [&str; 8] =
     ["ok", "refused", "unknown_code", "try_again", "key_exists", "our_trouble", "unclear", NOT_SENT];
 
@@ -84,7 +84,7 @@ struct Shared {
     lines: BTreeMap<Arc<str>, Line>,
     transport: Transport,
     in_flight_max: usize,
-    stale_after: Duration,
+    send_within: Duration,
     work: Mutex<Work>,
     answers: Sender<Answer>,
     metrics: CallMetrics,
@@ -126,7 +126,7 @@ impl Caller {
             lines: apis.into_iter().map(line).collect(),
             transport: Transport::new(settings.roots, settings.timeout)?,
             in_flight_max: settings.in_flight_max.max(1),
-            stale_after: settings.stale_after,
+            send_within: settings.send_within,
             work: Mutex::default(),
             answers,
             metrics: metrics.calls(&Operation::ALL.map(Operation::as_str), &OUTCOMES),
@@ -134,13 +134,16 @@ impl Caller {
         Ok((Self { shared: Arc::new(shared), handle }, receiver))
     }
 
-    /// Takes a call; never blocks. One that cannot be sent now is answered at once as our trouble.
-    pub fn call(&self, call: Call) {
+    /// Takes a call; never blocks. One that cannot be sent now is answered at once as our trouble. At `owned_at` its session
+    /// was this process's for certain: an action is sent within the set time after that, or not at all. Or this would happen:
+    /// the action is committed; the process freezes; another takes the session over, acts with the same key, hears an error
+    /// that is worth another key, and acts with that; the process wakes, and sends what waited.
+    pub fn call(&self, call: Call, owned_at: Instant) {
         let line = self.shared.lines.get(&call.key.source);
         if !line.is_some_and(|line| line.breaker().is_passable(Instant::now())) {
             return self.shared.not_sent(call);
         }
-        if self.shared.enqueue(call) {
+        if self.shared.enqueue(call, owned_at) {
             self.handle.spawn(work(Arc::clone(&self.shared)));
         }
     }
@@ -165,8 +168,8 @@ impl Drop for Caller {
 /// Carries out what waits until nothing does. There are at most `in_flight_max` of these, each with one call at a time.
 async fn work(shared: Arc<Shared>) {
     let mut place = Place { shared: &shared, taken: true };
-    while let Some((call, since)) = place.next() {
-        shared.carry_out(call, since).await;
+    while let Some((call, owned_at)) = place.next() {
+        shared.carry_out(call, owned_at).await;
     }
 }
 
@@ -204,9 +207,9 @@ impl Shared {
     }
 
     /// Puts a call to wait; whether there is a place for a worker to take it, which is then taken.
-    fn enqueue(&self, call: Call) -> bool {
+    fn enqueue(&self, call: Call, owned_at: Instant) -> bool {
         let mut work = self.work();
-        work.waiting.push(call, Instant::now());
+        work.waiting.push(call, owned_at);
         let free = work.in_flight < self.in_flight_max;
         if free {
             work.in_flight += 1;
@@ -220,8 +223,8 @@ impl Shared {
         self.metrics.in_flight.decrement(1.0);
     }
 
-    async fn carry_out(&self, call: Call, since: Instant) {
-        if call.operation != Operation::Status && since.elapsed() > self.stale_after {
+    async fn carry_out(&self, call: Call, owned_at: Instant) {
+        if call.operation != Operation::Status && owned_at.elapsed() > self.send_within {
             return self.not_sent(call);
         }
         let line = self.lines.get(&call.key.source);

@@ -19,7 +19,7 @@ use super::complaints::Trouble;
 use member::Member;
 
 /// After this long without a heartbeat the group gives a member's partitions to others.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a transaction takes that goes wrong at every step; a member that does not poll for this long leaves.
 const POLL_INTERVAL_MAX: Duration = Duration::from_mins(1);
 /// What waits in memory for the member: in KiB, and of one partition in one answer, in bytes. Several transactions' worth.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +53,7 @@ struct Scene {
 struct Way {
     timeout: Duration,
     in_flight_max: usize,
-    stale_after: Duration,
+    send_within: Duration,
     roots: RootCertStore,
     tls: Option<Acceptor>,
     project: &'static str,
@@ -65,7 +65,7 @@ impl Default for Way {
         Self {
             timeout: PATIENT,
             in_flight_max: 8,
-            stale_after: LIMIT,
+            send_within: PATIENT,
             roots: RootCertStore::empty(),
             tls: None,
             project: PROJECT,
@@ -114,8 +114,8 @@ impl Scene {
         let metrics = Metrics::new().unwrap();
         let api = Arc::new(ArcSwap::from_pointee(session_api(base_url, &way)));
         let apis = BTreeMap::from([(Arc::from("sg"), Arc::clone(&api))]);
-        let Way { timeout, in_flight_max, stale_after, roots, .. } = way;
-        let settings = Settings { timeout, in_flight_max, stale_after, roots: Roots::Only(roots) };
+        let Way { timeout, in_flight_max, send_within, roots, .. } = way;
+        let settings = Settings { timeout, in_flight_max, send_within, roots: Roots::Only(roots) };
         let (caller, answers) = Caller::start(settings, apis, runtime.handle().clone(), &metrics).unwrap();
         Self { simulator, caller, answers, api, metrics, runtime }
     }
@@ -126,6 +126,11 @@ impl Scene {
         Self::calling(&format!("http://127.0.0.1:{}", free_port()), Way::default(), simulator, runtime)
     }
 
+    /// Makes a call about a session that is ours at this moment.
+    fn call(&self, call: Call) {
+        self.caller.call(call, Instant::now());
+    }
+
     fn answer(&self) -> Answer {
         self.answers.recv_timeout(LIMIT).unwrap()
     }
@@ -133,7 +138,7 @@ impl Scene {
     /// Calls, and waits for the one answer.
     fn ask(&self, operation: Operation, key_number: u32) -> Answer {
         let call = Call { operation, key_number, ..call(1) };
-        self.caller.call(call.clone());
+        self.call(call.clone());
         let answer = self.answer();
         assert_eq!(answer.call, call);
         answer

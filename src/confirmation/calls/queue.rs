@@ -18,20 +18,20 @@ pub struct Queue {
 #[derive(Debug)]
 struct Waiting {
     call: Call,
+    owned_at: Instant,
     arrival: u64,
-    since: Instant,
 }
 
 impl Queue {
-    /// Puts a call in its place.
-    pub fn push(&mut self, call: Call, now: Instant) {
+    /// Puts a call in its place; at `owned_at` its session was this process's.
+    pub fn push(&mut self, call: Call, owned_at: Instant) {
         self.arrivals = self.arrivals.saturating_add(1);
-        self.waiting.push(Waiting { call, arrival: self.arrivals, since: now });
+        self.waiting.push(Waiting { call, owned_at, arrival: self.arrivals });
     }
 
-    /// Takes out what is due first, and since when it waits.
+    /// Takes out what is due first, and what it was put in with.
     pub fn pop(&mut self) -> Option<(Call, Instant)> {
-        self.waiting.pop().map(|waiting| (waiting.call, waiting.since))
+        self.waiting.pop().map(|waiting| (waiting.call, waiting.owned_at))
     }
 
     /// Drops the calls of all epochs before `epoch`.
@@ -92,10 +92,10 @@ mod tests {
             calls in prop::collection::vec((0_i64..5, 0_u64..4), 0..30),
             epoch in 0_u64..5,
         ) {
-            let (mut queue, now) = (Queue::default(), Instant::now());
+            let mut queue = Queue::default();
             let mut expect = Vec::new();
             for (number, (due_by, of)) in (0..).zip(&calls) {
-                queue.push(call(number, *due_by, *of), now);
+                queue.push(call(number, *due_by, *of), Instant::now());
                 if *of >= epoch {
                     expect.push((*due_by, number));
                 }

@@ -23,8 +23,9 @@ impl Engine {
             // Asking writes nothing, so it waits for nothing.
             let calls = std::mem::take(&mut held.holding.pending.calls);
             self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
+            let now = Instant::now();
             for call in held.holding.calls_to_make(calls) {
-                self.caller.call(call);
+                self.caller.call(call, now);
                 self.expects_answers = true;
             }
             return Ok(());
@@ -34,6 +35,8 @@ impl Engine {
         let Pending { records, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
         let batch = Batch::new(records, &offsets)?;
         let group = &self.group;
+        // Who commits after this is a member still at this moment; how long ago the commit was, it cannot tell when it wakes.
+        let owned_at = Instant::now();
         match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
             Ok(()) => {
                 held.committed = Instant::now();
@@ -41,7 +44,7 @@ impl Engine {
                 self.tally.transaction(TransactionEnd::Committed);
                 self.tally.counted(counts);
                 for call in held.holding.calls_to_make(calls) {
-                    self.caller.call(call);
+                    self.caller.call(call, owned_at);
                     self.expects_answers = true;
                 }
                 Ok(())

@@ -59,7 +59,7 @@ fn without_a_connection_or_an_address_it_is_our_trouble() {
     assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "our_trouble"]), "1");
     let mut stranger = call(2);
     stranger.key.source = "other".into();
-    scene.caller.call(stranger);
+    scene.call(stranger);
     assert_eq!(scene.answer().reply, Reply::OurTrouble);
     assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
     scene.expect_no_more_answers();
@@ -69,7 +69,7 @@ fn without_a_connection_or_an_address_it_is_our_trouble() {
 fn the_end_of_the_runtime_leaves_a_call_unclear() {
     let scene = Scene::start();
     scene.simulator.misbehave(Fault::Hold, 1);
-    scene.caller.call(call(1));
+    scene.call(call(1));
     scene.await_calls(1);
     let Scene { runtime, caller, answers, .. } = scene;
     runtime.shutdown_timeout(LIMIT);
