@@ -70,6 +70,9 @@ pub struct Activity {
     pub fruitless: u32,
     /// What became of the last idempotency key, as far as this process saw.
     pub key: KeyUse,
+    /// When a call with that key was last left without a clear answer, or may have been by an earlier owner: it may still be
+    /// on its way, whatever later calls with the same key are answered.
+    pub unanswered: Option<Timestamp>,
 }
 
 /// What happens at the moment.

@@ -66,7 +66,12 @@ pub(super) fn decided(decided: &Decided, activity: &Activity, input: Input, poli
             })
         }
         Input::Decision(decision) => second_decision(decided, decision),
-        Input::Timer if !activity.is_calling() => activity.asking(),
+        Input::Timer if !activity.is_calling() => {
+            // Who takes a session over has made no call about it; whose calls there were does not know their answers.
+            let is_taken_over = activity.calls == 0 && decided.attempts > 0;
+            let unanswered = if is_taken_over { Some(moment.now) } else { activity.unanswered };
+            Activity { unanswered, ..activity.clone() }.asking()
+        }
         // One is enough; and an answer to a call that does not count any more.
         Input::Ready { .. } | Input::Answer { .. } | Input::Timer => Step::nothing(),
     }
@@ -88,7 +93,8 @@ fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, mome
     let tried_after_window = decided.tried_after_window || policy.window(&decided.opening, moment.now) == Window::Over;
     let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
     let operation = decided.operation();
-    let activity = Activity { key: KeyUse::Usable, ..activity.calling(operation) };
+    let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
+    let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
     let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
     Step { state: Next::Entry(open), effects: vec![call] }
@@ -158,9 +164,12 @@ impl Turn<'_> {
             }
             Reply::Refused { code, description } => self.refused(code, description),
             Reply::UnknownCode { code, description } => self.unknown_code(code, description),
-            Reply::TryAgain => self.rest(KeyUse::Spent),
+            Reply::TryAgain => self.rest(self.spent()),
             Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
-            Reply::Unclear => self.rest(KeyUse::Unclear(now)),
+            Reply::Unclear => {
+                let activity = Activity { key: KeyUse::Unclear(now), unanswered: Some(now), ..self.activity.clone() };
+                Step::rest(&activity, self.rest_until())
+            }
             Reply::OurTrouble => self.rest(KeyUse::Usable),
         }
     }
@@ -180,8 +189,14 @@ impl Turn<'_> {
             return self.refused(code, description);
         }
         let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
-        let activity = Activity { key: KeyUse::Spent, ..self.activity.resting(self.rest_until()) };
+        let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
         Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+    }
+
+    /// What an error that wants another try makes of the key. While an earlier call with it may still be on its way, only the
+    /// same key keeps the two from both having their effect.
+    fn spent(&self) -> KeyUse {
+        self.activity.unanswered.map_or(KeyUse::Spent, KeyUse::Unclear)
     }
 
     fn rest(&self, key: KeyUse) -> Step {

@@ -163,6 +163,35 @@ fn a_burnt_or_unclear_key_is_replaced_after_the_wait_and_not_before() {
     assert_eq!(unclear.at(late).asked().called(), Some((Operation::Confirm, 2)));
 }
 
+/// The first call times out and is still on its way; the second, with the same key, fails; a third with another key would
+/// have its effect beside the first.
+#[test]
+fn a_key_whose_call_may_still_be_on_its_way_is_not_replaced_because_of_a_later_error() {
+    let odd = || Reply::UnknownCode { code: "odd".into(), description: String::new() };
+    for error in [Reply::TryAgain, odd()] {
+        let unclear = Life::confirmed(Reply::Unclear);
+        let replaced = later(unclear.moment.now, unclear.policy.key_reuse_wait);
+        let mut life = unclear.asked();
+        while life.moment.now < replaced {
+            assert_eq!(life.called(), Some((Operation::Confirm, 1)), "{error:?}");
+            life = life.answered(error.clone()).asked();
+        }
+        assert_eq!(life.called(), Some((Operation::Confirm, 2)), "{error:?}");
+        assert_eq!(life.answered(error.clone()).asked().called(), Some((Operation::Confirm, 3)), "{error:?}");
+    }
+}
+
+/// Whoever had the session before may have called just before it lost it.
+#[test]
+fn taken_over_the_key_is_not_replaced_because_of_an_error_before_the_wait_is_over() {
+    let Lived::Open(open) = Life::confirmed(Reply::OurTrouble).state else { panic!("it ended") };
+    let mut life = Life::new();
+    life.state = Lived::Open(Open::taken_over(open.entry));
+    let life = life.asked();
+    assert_eq!(life.called(), Some((Operation::Confirm, 1)));
+    assert_eq!(life.answered(Reply::TryAgain).asked().called(), Some((Operation::Confirm, 1)));
+}
+
 #[test]
 fn nothing_is_called_while_the_provider_does_not_wait() {
     let life = Life::confirmed(Reply::Unclear).timer().answered(Reply::Ok(Some(WORKS)));
