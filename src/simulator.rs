@@ -151,6 +151,11 @@ impl Simulator {
         self.provider.state().world.forget_session(session_id);
     }
 
+    /// How many calls have met a fault, by the fault's name.
+    pub fn faults_met(&self) -> BTreeMap<&'static str, u64> {
+        self.provider.state().plan.met().clone()
+    }
+
     /// A session with its record.
     pub fn session(&self, session_id: &str) -> Option<Session> {
         self.provider.state().world.session(session_id, Timestamp::now())

@@ -1,6 +1,7 @@
 //! What the simulated provider does wrong, and when: on demand, or at random from a seed.
 //! Pure: must not know how a fault is carried out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::provider::smart_glocal::api::Operation;
@@ -61,6 +62,7 @@ pub struct Faults {
 pub(super) struct Plan {
     scripted: Vec<Scripted>,
     random: Faults,
+    met: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,7 @@ struct Scripted {
 
 impl Plan {
     pub(super) fn new(random: Faults) -> Self {
-        Self { scripted: Vec::new(), random }
+        Self { scripted: Vec::new(), random, met: BTreeMap::new() }
     }
 
     /// The next `count` calls of an operation meet the fault, after those that were asked for before.
@@ -85,12 +87,46 @@ impl Plan {
     pub(super) fn next(&mut self, operation: Operation) -> Option<Fault> {
         self.scripted.retain(|scripted| scripted.left > 0);
         let meets = |scripted: &&mut Scripted| scripted.operation.is_none_or(|named| named == operation);
-        match self.scripted.iter_mut().find(meets) {
+        let fault = match self.scripted.iter_mut().find(meets) {
             Some(scripted) => {
                 scripted.left -= 1;
                 Some(scripted.fault.clone())
             }
             None => self.random.draw(),
+        };
+        if let Some(fault) = &fault {
+            *self.met.entry(fault.name()).or_default() += 1;
+        }
+        fault
+    }
+
+    /// How many calls have met a fault, by the fault's name.
+    pub(super) fn met(&self) -> &BTreeMap<&'static str, u64> {
+        &self.met
+    }
+}
+
+impl Fault {
+    /// What it is called where faults are counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delay(_) => "delay",
+            Self::Hold => "hold",
+            Self::FailBefore => "fail before",
+            Self::FailAfter => "fail after",
+            Self::LoseRequest => "lose request",
+            Self::LoseAnswer => "lose answer",
+            Self::BurnKey => "burn key",
+            Self::Refuse(_) => "refuse",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not found",
+            Self::TooMany(_) => "too many",
+            Self::Redirect => "redirect",
+            Self::Garbage => "garbage",
+            Self::Huge => "huge",
+            Self::Drip => "drip",
+            Self::ForgetKeys => "forget keys",
+            Self::ForgetSession => "forget session",
         }
     }
 }

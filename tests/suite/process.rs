@@ -1,6 +1,6 @@
 //! The program itself: it runs, stops in order, is killed, and says what is wrong with how it is called.
 
-mod daemon;
+pub mod daemon;
 mod misuse;
 mod secrets;
 

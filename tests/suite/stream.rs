@@ -32,10 +32,11 @@ pub struct Random(u64);
 impl Random {
     /// From `PAYBRIDGE_TEST_SEED`, else from the clock.
     pub fn printed() -> Self {
-        let given = env::var(SEED_VARIABLE).ok().map(|seed| seed.parse().unwrap());
-        let clock = || u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
-        let seed = given.unwrap_or_else(clock);
-        println!("{SEED_VARIABLE}={seed}");
+        Self(printed_seed())
+    }
+
+    /// From a seed that was printed elsewhere.
+    pub fn of(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -46,6 +47,15 @@ impl Random {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(bound).unwrap()).unwrap()
     }
+}
+
+/// A seed for random choices: `PAYBRIDGE_TEST_SEED`, else from the clock.
+pub fn printed_seed() -> u64 {
+    let given = env::var(SEED_VARIABLE).ok().map(|seed| seed.parse().unwrap());
+    let clock = || u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos());
+    let seed = given.unwrap_or_else(clock);
+    println!("{SEED_VARIABLE}={seed}");
+    seed
 }
 
 /// A webhook to send, and the topic that its event belongs on.

@@ -28,6 +28,11 @@ pub const LIMIT: Duration = Duration::from_mins(1);
 /// The project that the provider knows.
 pub const PROJECT: &str = "shop";
 
+/// The engine's inputs, by what stands after the prefix.
+pub const READY: &str = "smart-glocal.ready-to-confirm.v1";
+pub const DECISION: &str = "confirmation.decision.v1";
+pub const FINISHED: &str = "smart-glocal.payment-finished.v1";
+
 /// A provider, and topics of its own.
 pub struct Stage {
     pub kafka: &'static Kafka,
@@ -78,26 +83,18 @@ impl Stage {
 
     /// A session that waits, as the ingress publishes it.
     pub fn ready(&self, session_id: &str, received_at: Timestamp, cents: i64) {
-        let event = ReadyToConfirm {
-            metadata: Some(metadata(session_id, &format!("ready {session_id}"), received_at)),
-            session: Some(session(session_id, SessionStatus::InProgress, NextAction::Confirm, received_at, cents)),
-        };
-        self.write("smart-glocal.ready-to-confirm.v1", session_id, &event.encode_to_vec());
+        let event = ready_event(session_id, &format!("ready {session_id}"), received_at, cents);
+        self.write(READY, session_id, &event.encode_to_vec());
     }
 
     /// A session that finished at the provider by itself.
     pub fn finished(&self, session_id: &str, status: SessionStatus) {
-        let now = Timestamp::now();
-        let event = PaymentFinished {
-            metadata: Some(metadata(session_id, &format!("finished {session_id}"), now)),
-            session: Some(session(session_id, status, NextAction::Unspecified, now, 100)),
-        };
-        self.write("smart-glocal.payment-finished.v1", session_id, &event.encode_to_vec());
+        self.write(FINISHED, session_id, &finished_event(session_id, status).encode_to_vec());
     }
 
     /// A decision of another team.
     pub fn decide(&self, session_id: &str, action: Action, decision_id: &str) {
-        self.write("confirmation.decision.v1", session_id, &decision(session_id, action, decision_id).encode_to_vec());
+        self.write(DECISION, session_id, &decision(session_id, action, decision_id).encode_to_vec());
     }
 
     /// Writes a record and waits for it to be there.
@@ -110,6 +107,13 @@ impl Stage {
     pub fn send(&self, part: &str, key: &str, value: &[u8]) {
         let topic = self.topic(part);
         self.producer.send(BaseRecord::to(&topic).key(key).payload(value)).map_err(|(error, _)| error).unwrap();
+    }
+
+    /// Writes a record to a partition that is not its key's, perhaps.
+    pub fn send_to(&self, part: &str, partition: i32, key: &str, value: &[u8]) {
+        let topic = self.topic(part);
+        let record = BaseRecord::to(&topic).partition(partition).key(key).payload(value);
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
     }
 
     /// The outcomes so far, in each partition's order.
@@ -178,6 +182,23 @@ pub fn decision(session_id: &str, action: Action, decision_id: &str) -> Decision
         decided_by: "risk".to_owned(),
         reason: "looked at".to_owned(),
         decision_id: decision_id.to_owned(),
+    }
+}
+
+/// A session that waits, as the ingress publishes it.
+pub fn ready_event(session_id: &str, event_id: &str, received_at: Timestamp, cents: i64) -> ReadyToConfirm {
+    ReadyToConfirm {
+        metadata: Some(metadata(session_id, event_id, received_at)),
+        session: Some(session(session_id, SessionStatus::InProgress, NextAction::Confirm, received_at, cents)),
+    }
+}
+
+/// A session that the provider tells the end of.
+pub fn finished_event(session_id: &str, status: SessionStatus) -> PaymentFinished {
+    let now = Timestamp::now();
+    PaymentFinished {
+        metadata: Some(metadata(session_id, &format!("finished {session_id}"), now)),
+        session: Some(session(session_id, status, NextAction::Unspecified, now, 100)),
     }
 }
 
