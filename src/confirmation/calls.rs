@@ -6,7 +6,7 @@ pub mod headers;
 pub mod queue;
 mod transport;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -153,6 +153,12 @@ impl Caller {
         self.shared.work().waiting.forget(epoch);
     }
 
+    /// Drops the waiting calls about sessions that have ended, without an answer: nothing is done to a session whose outcome
+    /// is told.
+    pub fn withdraw(&self, ended: &BTreeSet<SessionKey>) {
+        self.shared.work().waiting.withdraw(ended);
+    }
+
     /// Calls on their way.
     pub fn in_flight(&self) -> usize {
         self.shared.work().in_flight
@@ -238,7 +244,7 @@ impl Shared {
 
     fn not_sent(&self, call: Call) {
         self.metrics.answered(call.operation.as_str(), NOT_SENT);
-        self.answer(call, Exchange { reply: Reply::OurTrouble, times: Times::default() });
+        self.answer(call, Exchange { reply: Reply::NotSent, times: Times::default() });
     }
 
     fn answer(&self, call: Call, exchange: Exchange) {
@@ -312,6 +318,7 @@ fn judge(reply: &Reply) -> (Health, &'static str) {
         Reply::TryAgain => (Health::Well, "try_again"),
         Reply::KeyExists => (Health::Well, "key_exists"),
         Reply::OurTrouble => (Health::Unwell, "our_trouble"),
+        Reply::NotSent => (Health::Unwell, NOT_SENT),
         Reply::Unclear => (Health::Unwell, "unclear"),
     }
 }

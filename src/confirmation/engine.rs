@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ pub use start::{EngineError, Plan};
 use super::calls::{Answer, Caller};
 use super::clock::ClockGuard;
 use super::holding::{Desk, Holding, Present};
+use super::machine::timing::later;
 use super::partition::Partition;
 use super::restoring::{NotRestored, Read, Restoring};
 use super::tally::Tally;
@@ -34,8 +35,15 @@ const IDLE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(2);
 /// Offsets of records that changed nothing are committed this often: reading them again changes nothing either.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
-/// How often metrics are set and ended sessions forgotten.
+/// How often it is looked whether the inputs are read, and ended sessions are forgotten.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often metrics are set: all open sessions are looked at.
+const SHOWN_EVERY: Duration = Duration::from_secs(5);
+/// A wall clock that goes back by more than this was set.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(5);
+/// The pauses after failed transactions and restores.
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// A member that was fenced hears of its next assignment long before this; else it joins anew.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the end waits for calls on their way, and for leaving the group.
@@ -63,6 +71,11 @@ pub struct Engine {
     /// The most records for the next transaction: fewer after one was too large.
     at_once: usize,
     kept_up: Instant,
+    shown: Instant,
+    /// The wall clock when it was last looked at.
+    wall: Timestamp,
+    /// Failed transactions and restores since a transaction was last committed.
+    failures: u32,
     /// Set once transactions can begin.
     ready: CancellationToken,
     stop: CancellationToken,
@@ -75,7 +88,8 @@ enum Standing {
     Unassigned(Option<Instant>),
     /// Partitions whose ledger is to be read once there is a producer. What became of the last transaction of an earlier
     /// one may be open still, and only the start of the next one ends that for certain; what is read before may miss it.
-    Assigned(Assignment),
+    /// And not before this moment: what failed just now is not tried again at once.
+    Assigned(Assignment, Instant),
     /// Partitions whose ledger is being read.
     Restoring(Assignment, Restoring),
     /// Partitions that it works on.
@@ -147,7 +161,7 @@ impl Engine {
                 }
                 let standing = match partitions.as_slice() {
                     [] => Standing::Unassigned(None),
-                    _ => Standing::Assigned(Assignment { generation, partitions }),
+                    _ => Standing::Assigned(Assignment { generation, partitions }, Instant::now()),
                 };
                 self.drop_epoch(standing);
             }
@@ -170,15 +184,18 @@ impl Engine {
         self.epoch = self.epoch.saturating_add(1);
         self.caller.forget(self.epoch);
         self.standing = standing;
-        self.tally.assigned(0, 0);
-        let is_waiting = matches!(self.standing, Standing::Assigned(_));
+        self.tally.dropped();
+        let is_waiting = matches!(self.standing, Standing::Assigned(..));
         self.tally.restoring(is_waiting.then(Timestamp::now));
     }
 
     /// Begins to read the ledger of what was assigned.
     fn begin_restore(&mut self) -> Result<(), EngineError> {
-        if let (Standing::Assigned(assignment), true) = (&self.standing, self.producer.is_some()) {
-            self.standing = self.restore(assignment.clone())?;
+        match &self.standing {
+            Standing::Assigned(assignment, not_before) if self.producer.is_some() && Instant::now() >= *not_before => {
+                self.standing = self.restore(assignment.clone())?;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -199,10 +216,18 @@ impl Engine {
             Err(NotRestored::OtherOwner(other)) => Err(other.into()),
             Err(error) => {
                 tracing::error!(error = chain(&error), "the ledger is read again");
-                self.standing = self.restore(assignment)?;
+                self.standing = self.again(assignment);
                 Ok(())
             }
         }
+    }
+
+    /// What was assigned, to be restored after a pause that grows with each failure in a row.
+    fn again(&mut self, assignment: Assignment) -> Standing {
+        let pause =
+            AGAIN_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(AGAIN_MAX);
+        self.failures = self.failures.saturating_add(1);
+        Standing::Assigned(assignment, Instant::now() + pause)
     }
 
     fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
@@ -226,7 +251,8 @@ impl Engine {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
-        let holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions);
+        let holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions, Timestamp::now());
+        self.tally.unknown_sources(&holding.unknown_sources());
         self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
         self.tally.assigned(held, stopped);
         self.tally.restoring(None);
@@ -253,7 +279,9 @@ impl Engine {
     /// Fires timers; now and then forgets what ended long ago, and shows how things stand.
     fn let_time_pass(&mut self) -> Result<(), EngineError> {
         let present = self.present();
+        self.follow_the_clock(present.now);
         let is_time = self.kept_up.elapsed() >= UPKEEP_EVERY;
+        let is_time_to_show = self.shown.elapsed() >= SHOWN_EVERY;
         if is_time {
             self.kept_up = Instant::now();
         }
@@ -264,6 +292,9 @@ impl Engine {
                 held.holding.note_progress(|partition| is_caught_up(&positions, partition));
                 held.holding.forget(&present);
                 self.tally.clock(present.trust);
+            }
+            if is_time_to_show {
+                self.shown = Instant::now();
                 self.tally.show(&held.holding, &self.desk.policy, self.group.lag().ok(), present.now);
             }
         }
@@ -292,6 +323,7 @@ impl Engine {
                 Polled::Record(_) => {}
                 polled => self.follow(polled)?,
             }
+            self.at_once = usize::MAX; // all answers that are there
             self.take_answers()?;
             if let Standing::Holding(held) = &mut self.standing {
                 held.holding.pending.calls.clear();
@@ -306,12 +338,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Rests are times of the wall clock: where that is set back they would last by as much longer, so all begins anew.
+    fn follow_the_clock(&mut self, now: Timestamp) {
+        let was_set_back = now < later(self.wall, -SET_BACK);
+        self.wall = now;
+        if let (true, Standing::Holding(Held { assignment, .. })) = (was_set_back, &self.standing) {
+            tracing::warn!("the wall clock was set back: the confirmation engine reads its ledger again");
+            let assignment = assignment.clone();
+            self.drop_epoch(Standing::Assigned(assignment, Instant::now()));
+        }
+    }
+
     /// How long the next poll may wait.
     fn patience(&self) -> Duration {
         match &self.standing {
             _ if self.expects_answers => BUSY,
             Standing::Restoring(..) => BUSY,
-            Standing::Unassigned(_) | Standing::Assigned(_) => IDLE,
+            Standing::Unassigned(_) | Standing::Assigned(..) => IDLE,
             Standing::Holding(held) => {
                 let until = held.holding.next_timer().map(|due| due.duration_since(Timestamp::now()));
                 until.map_or(IDLE, |until| Duration::try_from(until).unwrap_or(Duration::ZERO)).min(IDLE)

@@ -3,7 +3,7 @@
 
 mod desk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::zip;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
 use super::inputs::{self, Finished, Mode, Problem, Ready, Undecodable};
-use super::machine::{self, Effect, Input, Moment, Reading, State, Step, timing};
+use super::machine::{self, Effect, Input, Moment, Next, Reading, State, Step, timing};
 use super::model::{Action, Decider, Entry, SessionKey};
 use super::partition::Partition;
 use super::records::was_passed_on;
@@ -40,13 +40,18 @@ pub struct Holding {
     partitions: BTreeMap<i32, Partition>,
     /// What the next transaction will write.
     pub pending: Pending,
+    turn: usize,
 }
 
 impl Holding {
     /// What was restored for an assignment.
-    pub fn new(desk: Arc<Desk>, epoch: u64, partitions: Vec<Partition>) -> Self {
-        let partitions = partitions.into_iter().map(|partition| (partition.number, partition)).collect();
-        Self { desk, epoch, partitions, pending: Pending::default() }
+    pub fn new(desk: Arc<Desk>, epoch: u64, partitions: Vec<Partition>, now: Timestamp) -> Self {
+        let behind = |mut partition: Partition| {
+            partition.reading = Reading::Behind { since: now };
+            (partition.number, partition)
+        };
+        let partitions = partitions.into_iter().map(behind).collect();
+        Self { desk, epoch, partitions, pending: Pending::default(), turn: 0 }
     }
 
     /// The partitions.
@@ -56,8 +61,8 @@ impl Holding {
 
     /// Notes how far the inputs were read, where that was not known yet.
     pub fn note_progress(&mut self, is_caught_up: impl Fn(&Partition) -> bool) {
-        for partition in self.partitions.values_mut().filter(|partition| partition.reading == Reading::Behind) {
-            if is_caught_up(partition) {
+        for partition in self.partitions.values_mut() {
+            if partition.reading != Reading::CaughtUp && is_caught_up(partition) {
                 partition.reading = Reading::CaughtUp;
             }
         }
@@ -100,7 +105,11 @@ impl Holding {
     /// # Errors
     /// A partition has no room left.
     pub fn fire(&mut self, max: usize, present: &Present) -> Result<usize, EndedError> {
-        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        // Another one begins each time, so that a busy partition does not keep others waiting.
+        let mut numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % numbers.len().max(1);
+        numbers.rotate_left(first);
         let mut fired = 0;
         for number in numbers {
             while fired < max {
@@ -132,6 +141,12 @@ impl Holding {
                 self.pending.records.push(self.desk.tombstone(*number, &key));
             }
         }
+    }
+
+    /// The sources of open sessions that are not configured here: nobody can call their provider.
+    pub fn unknown_sources(&self) -> BTreeSet<Arc<str>> {
+        let open = self.partitions.values().flat_map(Partition::open_sources);
+        open.filter(|source| !self.desk.sources.contains(source)).collect()
     }
 
     /// When the first timer is due.
@@ -260,7 +275,7 @@ impl Holding {
 
     /// One step of one session: what it writes, then the session itself, then what else it asks for.
     fn feed(&mut self, number: i32, key: &SessionKey, input: Input, present: &Present) -> Result<(), EndedError> {
-        let Self { desk, epoch, partitions, pending } = self;
+        let Self { desk, epoch, partitions, pending, .. } = self;
         let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
         let moment = Moment {
             now: present.now,
@@ -269,7 +284,12 @@ impl Holding {
             owner: partition.owner_for(key, &input, &desk.sources),
             jitter: present.jitter,
         };
-        let Step { state: next, effects } = machine::step(partition.state(key), input, &desk.policy, &moment);
+        let state = partition.state(key);
+        let was_calling = state.is_calling();
+        let Step { state: next, effects } = machine::step(state, input, &desk.policy, &moment);
+        if was_calling && matches!(next, Next::Done(_)) {
+            pending.withdrawn.insert(key.clone());
+        }
         if let Some(record) = desk.written(number, key, &next) {
             pending.touch(partition, desk);
             pending.records.push(record);

@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::Trust;
 use super::done::Facts;
 use super::model::{Action, Decided, Decider, Decision, Done, Entry, Opening, Outcome};
-use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
+use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
 pub use timing::Policy;
 
@@ -154,7 +154,10 @@ pub struct Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// A decision written before the assignment may still come.
-    Behind,
+    Behind {
+        /// When the partition was assigned.
+        since: Timestamp,
+    },
     /// All of them came.
     CaughtUp,
 }
@@ -241,6 +244,11 @@ pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) ->
 }
 
 impl State<'_> {
+    /// Whether a call about it waits or is on its way.
+    pub fn is_calling(self) -> bool {
+        matches!(self, State::Open(open) if open.activity.is_calling())
+    }
+
     /// Whether the answer to this call is waited for.
     pub fn awaits(self, number: u32, operation: Operation) -> bool {
         match self {
@@ -266,6 +274,7 @@ pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
 fn after_the_end(facts: &Facts<'_>, input: Input) -> Step {
     let effect = match input {
         Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
+        Input::Ready { .. } if facts.result == v1::Result::DryRun => return Step::nothing(),
         Input::Ready { .. } => Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 },
         Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
         Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
@@ -324,6 +333,14 @@ impl Step {
 
     fn rest(activity: &Activity, until: Timestamp) -> Self {
         Self { state: Next::Activity(activity.resting(until)), effects: Vec::new() }
+    }
+
+    /// A rest that no failure caused: the next one is not longer for it.
+    fn wait(activity: &Activity, until: Timestamp) -> Self {
+        Self {
+            state: Next::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
+            effects: Vec::new(),
+        }
     }
 
     fn with(mut self, effect: Effect) -> Self {

@@ -39,7 +39,7 @@ impl Partition {
             number,
             next: [0; INPUTS],
             ends: [0; INPUTS],
-            reading: Reading::Behind,
+            reading: Reading::Behind { since: Timestamp::MIN },
             has_owner: false,
             open: HashMap::new(),
             ended: Ended::default(),
@@ -70,9 +70,15 @@ impl Partition {
         self.ended.remove(key);
     }
 
-    /// How many sessions have not ended.
+    /// How many sessions were opened and have not ended.
     pub fn open_sessions(&self) -> usize {
-        self.open.len()
+        self.open.values().filter(|open| !matches!(open.entry, Entry::Early(_))).count()
+    }
+
+    /// The sources of sessions that were opened and have not ended.
+    pub fn open_sources(&self) -> BTreeSet<Arc<str>> {
+        let opened = self.open.iter().filter(|(_, open)| !matches!(open.entry, Entry::Early(_)));
+        opened.map(|(key, _)| Arc::clone(&key.source)).collect()
     }
 
     /// The window of an open session that closes first.

@@ -73,6 +73,11 @@ impl Records {
         &self.ledger
     }
 
+    /// The topics that are written beside the ledger.
+    pub fn output_topics(&self) -> [&Arc<str>; 3] {
+        [&self.outcome, &self.decision_rejected, &self.quarantine]
+    }
+
     /// A session's entry that has not ended. As large as its operations, which came in one webhook, or as its early
     /// decisions, of at most 4 KiB each: whoever keeps these bounds their number.
     pub fn entry(&self, session: &SessionKey, entry: &Entry) -> Record {

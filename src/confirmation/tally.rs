@@ -1,6 +1,7 @@
 //! What the engine tells: for each event its metric and its log line, in one place.
 //! Must not hold personal data: a session's id is none, who or what it pays is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -73,12 +74,12 @@ impl Tally {
             }
             Count::Quarantined(reason) => {
                 self.metrics.quarantined(reason);
-                tracing::warn!(?reason, "a record of an input is in quarantine");
+                tracing::debug!(?reason, "a record of an input is in quarantine");
             }
             Count::PassedOn => self.metrics.passed_on.increment(1),
             Count::UnknownSource(key) => {
                 self.metrics.alert(Alert::UnknownSource);
-                tracing::error!(
+                tracing::debug!(
                     session = %key,
                     "a session of a source that is not configured here waits for a decision: nobody can call its provider"
                 );
@@ -95,7 +96,7 @@ impl Tally {
             Note::Redelivered => self.metrics.redelivered.increment(1),
             Note::TooOld => {
                 self.metrics.alert(Alert::TooOld);
-                tracing::warn!(
+                tracing::debug!(
                     session = %key,
                     "a ready_to_confirm is older than confirmation.ledger_retention_s and opens no session"
                 );
@@ -115,7 +116,7 @@ impl Tally {
             rules::Held::NotEvaluated => Held::NotEvaluated,
             rules::Held::Failed(rule) => {
                 self.metrics.rule_failed(rule);
-                tracing::warn!(session = %key, rule, "a rule failed; the session waits for a decision");
+                tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");
                 Held::RuleFailed
             }
         };
@@ -138,6 +139,25 @@ impl Tally {
         self.metrics.stopped_partitions.set(float(stopped));
     }
 
+    /// Nothing is held any more: what was shown of it is not so.
+    pub fn dropped(&self) {
+        self.assigned(0, 0);
+        self.metrics.open_sessions.set(0.0);
+        self.metrics.oldest_remaining(None);
+        self.metrics.lag_records.set(0.0);
+    }
+
+    /// Open sessions have sources that are not configured here.
+    pub fn unknown_sources(&self, sources: &BTreeSet<Arc<str>>) {
+        for source in sources {
+            self.metrics.alert(Alert::UnknownSource);
+            tracing::error!(
+                source = &**source,
+                "sessions of a source that is not configured here are open: nobody can call its provider"
+            );
+        }
+    }
+
     /// Since when the ledger is being read.
     pub fn restoring(&self, since: Option<Timestamp>) {
         let seconds = since.map_or(0, Timestamp::as_second);
@@ -149,7 +169,10 @@ impl Tally {
         let is_untrusted = trust == Trust::Drifted;
         match (std::mem::replace(&mut self.clock_untrusted, is_untrusted), is_untrusted) {
             (false, true) => {
-                tracing::error!("the clock is not to be trusted: no deadline is acted on until it is put right");
+                tracing::error!(
+                    "the clock is not to be trusted: it is more than 60 s from the provider's, or was set by more than 5 s since \
+                     the start. No deadline is acted on; put it right, and start this process anew if it was set"
+                );
             }
             (true, false) => tracing::info!("the clock can be trusted again"),
             (true, true) | (false, false) => {}

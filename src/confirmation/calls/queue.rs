@@ -2,13 +2,17 @@
 //! Pure: must not know how a call is carried out.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Instant;
 
 use super::Call;
+use crate::confirmation::machine::AFTER_THE_END;
+use crate::confirmation::model::SessionKey;
+use crate::provider::smart_glocal::api::Operation;
 
-/// Calls in the order of their `due_by`; of equals, the first that came. Holds at most as many as there are sessions whose
-/// call was asked for and not answered: the engine asks for one at a time for each.
+/// Actions before questions, so that none gets too old to be sent while others are asked about; then in the order of their
+/// `due_by`; of equals, the first that came. Holds at most as many as there are sessions whose call was asked for and not
+/// answered, for the engine asks for one at a time for each, and one for each event about a session that has ended.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: BinaryHeap<Waiting>,
@@ -39,16 +43,31 @@ impl Queue {
         self.waiting.retain(|waiting| waiting.call.epoch >= epoch);
     }
 
+    /// Drops the calls about sessions that have ended, but not those that ask about one that had ended before.
+    pub fn withdraw(&mut self, ended: &BTreeSet<SessionKey>) {
+        self.waiting.retain(|waiting| waiting.call.number == AFTER_THE_END || !ended.contains(&waiting.call.key));
+    }
+
     /// Drops all calls.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }
 }
 
+impl Waiting {
+    fn is_question(&self) -> bool {
+        self.call.operation == Operation::Status
+    }
+}
+
 /// The greatest is taken first: so the earliest is the greatest.
 impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.call.due_by, other.arrival).cmp(&(self.call.due_by, self.arrival))
+        (other.is_question(), other.call.due_by, other.arrival).cmp(&(
+            self.is_question(),
+            self.call.due_by,
+            self.arrival,
+        ))
     }
 }
 
@@ -72,8 +91,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::confirmation::model::SessionKey;
-    use crate::provider::smart_glocal::api::Operation;
 
     fn call(number: u32, due_by: i64, epoch: u64) -> Call {
         Call {

@@ -126,6 +126,9 @@ impl Plan {
             tally,
             at_once: AT_ONCE,
             kept_up: began,
+            shown: began,
+            wall: Timestamp::now(),
+            failures: 0,
             ready: self.ready,
             stop: self.stop,
             grace: self.grace,
@@ -135,10 +138,13 @@ impl Plan {
     /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
     fn await_topics(&self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
         let ledger = self.desk.records.ledger_topic();
-        let topics: Vec<String> = self.desk.inputs.iter().chain([ledger]).map(ToString::to_string).collect();
+        let alike: BTreeSet<String> = self.desk.inputs.iter().chain([ledger]).map(ToString::to_string).collect();
+        // No provider is called while what comes of it cannot be told.
+        let outputs = self.desk.records.output_topics().map(ToString::to_string);
+        let topics: Vec<String> = alike.iter().cloned().chain(outputs).collect();
         while !self.stop.is_cancelled() {
             match cluster::partition_counts(&self.client, &topics, Instant::now() + LOOK_WITHIN) {
-                Ok(counts) => match agree(counts)? {
+                Ok(counts) => match agree(counts, &alike)? {
                     Ok(partitions) => return Ok(Some(partitions)),
                     Err(missing) => tally.trouble(&format!("topics are missing: {}", missing.join(", "))),
                 },
@@ -153,11 +159,15 @@ impl Plan {
     }
 }
 
-/// The one number of partitions that all topics have, or the topics that are not there.
-fn agree(counts: BTreeMap<String, Result<usize, cluster::Standing>>) -> Result<Result<i32, Vec<String>>, EngineError> {
+/// The one number of partitions that the topics in `alike` have, or the topics that are not there.
+fn agree(
+    counts: BTreeMap<String, Result<usize, cluster::Standing>>,
+    alike: &BTreeSet<String>,
+) -> Result<Result<i32, Vec<String>>, EngineError> {
     let missing: Vec<String> =
         counts.iter().filter(|(_, count)| count.is_err()).map(|(name, _)| name.clone()).collect();
-    let told: Vec<(String, usize)> = counts.into_iter().filter_map(|(name, count)| Some((name, count.ok()?))).collect();
+    let told = counts.into_iter().filter(|(name, _)| alike.contains(name));
+    let told: Vec<(String, usize)> = told.filter_map(|(name, count)| Some((name, count.ok()?))).collect();
     let different: BTreeSet<usize> = told.iter().map(|(_, count)| *count).collect();
     match (different.first(), missing.is_empty()) {
         _ if different.len() > 1 => {

@@ -32,7 +32,7 @@ impl Engine {
         }
         let Some(producer) = &mut self.producer else { return Ok(()) };
         let offsets = held.holding.offsets();
-        let Pending { records, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
+        let Pending { records, withdrawn, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
         let batch = Batch::new(records, &offsets)?;
         let group = &self.group;
         // Who commits after this is a member still at this moment; how long ago the commit was, it cannot tell when it wakes.
@@ -41,7 +41,9 @@ impl Engine {
             Ok(()) => {
                 held.committed = Instant::now();
                 self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
+                self.failures = 0;
                 self.tally.transaction(TransactionEnd::Committed);
+                self.caller.withdraw(&withdrawn);
                 self.tally.counted(counts);
                 for call in held.holding.calls_to_make(calls) {
                     self.caller.call(call, owned_at);
@@ -83,7 +85,10 @@ impl Engine {
             Ok(()) | Err(TakeError::Superseded) => {}
             Err(error) => return Err(error.into()),
         }
-        self.drop_epoch(Standing::Assigned(assignment));
+        // A smaller batch may pass where this one was too much.
+        self.at_once = (self.at_once / 2).max(1);
+        let standing = self.again(assignment);
+        self.drop_epoch(standing);
         Ok(())
     }
 

@@ -57,6 +57,8 @@ pub struct Pending {
     pub records: Vec<Outgoing>,
     /// The partitions whose inputs were read, or whose ledger is written.
     pub touched: BTreeSet<i32>,
+    /// Sessions that ended while a call about them waited or was on its way: it is not to be sent any more.
+    pub withdrawn: BTreeSet<SessionKey>,
     /// The calls to make afterwards.
     pub calls: Vec<Call>,
     /// What to count afterwards.

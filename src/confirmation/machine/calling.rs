@@ -124,7 +124,7 @@ impl Turn<'_> {
             return End::told(result, now).of_decided(self.decided, self.policy, now);
         }
         match () {
-            () if self.is_over() => self.expire(End::told(Result::Expired, now)),
+            () if self.is_over() => self.expire(End::told(ending::at_last_end(self.decided.deed(), sight), now)),
             () if ending::waits_for_word(sight) => self.try_again(),
             () => self.rest(self.activity.key),
         }
@@ -171,7 +171,16 @@ impl Turn<'_> {
                 Step::rest(&activity, self.rest_until())
             }
             Reply::OurTrouble => self.rest(KeyUse::Usable),
+            Reply::NotSent => self.not_sent(),
         }
+    }
+
+    /// It never left: it counts neither as an attempt nor as the one try after the window.
+    fn not_sent(&self) -> Step {
+        let attempts = self.decided.attempts.saturating_sub(1);
+        let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
+        let activity = self.activity.resting(self.rest_until());
+        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
     }
 
     fn refused(&self, code: String, description: String) -> Step {

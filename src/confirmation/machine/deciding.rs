@@ -88,15 +88,22 @@ fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy
             effects: Vec::new(),
         };
     }
-    if moment.reading == Reading::Behind {
-        return Step::rest(activity, look_again(moment.now));
+    if moment.reading != Reading::CaughtUp {
+        return Step::wait(activity, look_again(moment.now));
     }
     let reason = match moment.owner {
         Owner::NoOther => RejectionReason::UnknownSession,
         Owner::OtherSource => RejectionReason::SourceMismatch,
     };
-    let effects = early.iter().map(|early| Effect::Reject(early.decision.clone(), reason)).collect();
-    Step { state: Next::Forgotten, effects }
+    let is_over = |early: &&EarlyDecision| policy.unknown_at(std::slice::from_ref(*early)) <= moment.now;
+    let (over, left): (Vec<&EarlyDecision>, Vec<&EarlyDecision>) = early.iter().partition(is_over);
+    let effects = over.into_iter().map(|early| Effect::Reject(early.decision.clone(), reason)).collect();
+    let state = if left.is_empty() {
+        Next::Forgotten
+    } else {
+        Next::Entry(Open::taken_over(Entry::Early(left.into_iter().cloned().collect())))
+    };
+    Step { state, effects }
 }
 
 /// A session that is open and not decided.
@@ -122,8 +129,8 @@ pub(super) fn awaiting(opening: &Opening, activity: &Activity, input: Input, pol
 /// The deadline margin has begun, or the window is over: the provider's word beats our clock, and its answer's date tells
 /// whether ours is right, so `session/status` comes before anything else.
 fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
-    if moment.reading == Reading::Behind && moment.now < policy.waits_for_inputs_until(opening) {
-        return Step::rest(activity, look_again(moment.now));
+    if policy.waits_for_inputs(opening, moment) {
+        return Step::wait(activity, look_again(moment.now));
     }
     if !opening.dry_run {
         return activity.asking();
@@ -136,7 +143,7 @@ fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Momen
         None if moment.now >= policy.last_end(opening) => {
             End::untold(Result::Expired).of_awaiting(opening, policy, moment.now)
         }
-        Some(_) | None => Step::rest(activity, policy.first_look(opening)),
+        Some(_) | None => Step::wait(activity, policy.first_look(opening)),
     }
 }
 
@@ -155,7 +162,11 @@ fn seen(
     }
     match policy.at_deadline {
         _ if moment.trust == Trust::Drifted => clock_untrusted(activity, moment),
-        _ if now >= policy.last_end(opening) => End::told(Result::Expired, now).of_awaiting(opening, policy, now),
+        _ if now >= policy.last_end(opening) => {
+            End::told(ending::at_last_end(Deed::None, sight), now).of_awaiting(opening, policy, now)
+        }
+        // Decisions may have been read meanwhile, and more may come.
+        Some(_) if policy.waits_for_inputs(opening, moment) => Step::wait(activity, look_again(now)),
         Some(action) if ending::waits_for_word(sight) && now >= policy.deadline(opening) => {
             at_deadline(opening, activity, action, policy, moment)
         }
@@ -177,12 +188,18 @@ fn unseen(
     if moment.now >= policy.last_end(opening) {
         return End::untold(Result::Expired).of_awaiting(opening, policy, moment.now);
     }
-    Step::rest(activity, policy.rest(opening, activity, retry_after, moment))
+    match policy.at_deadline {
+        // The question fails and the time runs out: the action may not fail, and its clock was proven before.
+        Some(action) if moment.trust == Trust::Trusted && policy.is_last_chance(opening, moment.now) => {
+            at_deadline(opening, activity, action, policy, moment)
+        }
+        Some(_) | None => Step::rest(activity, policy.rest(opening, activity, retry_after, moment)),
+    }
 }
 
 /// Nothing is done by a clock that is wrong.
 pub(super) fn clock_untrusted(activity: &Activity, moment: &Moment) -> Step {
-    Step::rest(activity, clock_again(moment.now)).with(Effect::Note(Note::ClockUntrusted))
+    Step::wait(activity, clock_again(moment.now)).with(Effect::Note(Note::ClockUntrusted))
 }
 
 fn at_deadline(opening: &Opening, activity: &Activity, action: Action, policy: &Policy, moment: &Moment) -> Step {

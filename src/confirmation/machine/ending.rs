@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Effect, Next, Policy, Step};
 use crate::confirmation::model::{Action, Decided, Decider, Done, Opening, Outcome, Refusal};
-use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
+use crate::message::confirmation::v1::{RejectionReason, Result};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 use crate::provider::smart_glocal::api::{Reply, Sight};
 
@@ -54,6 +54,18 @@ pub fn result(deed: Deed, sight: Sight, window: Window) -> Option<Result> {
         ) => return None,
     };
     Some(result)
+}
+
+/// How a session ends here that has not ended at the provider when the time is over. Where the provider works on it and
+/// waits for nobody's word, an action was taken: ours, where one was sent. It is not told as expired, which means that none
+/// was: who paid otherwise then would pay twice.
+pub fn at_last_end(deed: Deed, sight: Sight) -> Result {
+    match (sight.status, deed) {
+        _ if waits_for_word(sight) => Result::Expired,
+        (SessionStatus::InProgress, Deed::Sent(_) | Deed::Taken(_)) => Result::Accepted,
+        (SessionStatus::InProgress, Deed::None | Deed::Unsent(_)) => Result::Superseded,
+        _ => Result::Expired,
+    }
 }
 
 /// Whether the provider waits for the merchant's word: the only time to act.
@@ -140,11 +152,6 @@ impl End {
         };
         Step { state: Next::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
     }
-}
-
-/// What decided when the provider ended the session itself.
-pub fn decider_kind(outcome: &Outcome) -> DeciderKind {
-    outcome.decided.as_ref().map_or(DeciderKind::Provider, |(_, decider, _)| decider.kind)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn events() -> impl Strategy<Value = Event> {
         2 => (0..5_000_u32).prop_map(Event::Wait),
         2 => Just(Event::Restart),
         1 => prop::sample::select(&[Trust::Trusted, Trust::Unproven, Trust::Drifted][..]).prop_map(Event::Trust),
-        1 => prop::sample::select(&[Reading::Behind, Reading::CaughtUp][..]).prop_map(Event::Reading),
+        1 => prop::sample::select(&[Reading::Behind { since: Timestamp::MIN }, Reading::CaughtUp][..]).prop_map(Event::Reading),
     ]
 }
 

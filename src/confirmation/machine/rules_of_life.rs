@@ -244,7 +244,7 @@ fn the_deadline_asks_first_and_then_acts() {
 #[test]
 fn the_deadline_waits_for_the_inputs_until_half_the_margin_is_left() {
     let mut life = Life::awaiting();
-    life.moment.reading = Reading::Behind;
+    life.moment.reading = Reading::Behind { since: opened_at() };
     let half = later(life.policy.window_end(&opening()), -(life.policy.deadline_margin / 2));
     while life.moment.now < half {
         assert_eq!(life.called(), None, "{}", life.moment.now);

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::ending::Window;
-use super::{Activity, Moment};
+use super::{Activity, Moment, Reading};
 use crate::confirmation::model::{Action, EarlyDecision, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
@@ -15,6 +15,9 @@ const REST_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// How long to wait for what cannot be hurried: the inputs to be read, the clock to be mended.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 const CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// How long a deadline that is due waits for the inputs after an assignment, and how close to the window's end at most.
+const CATCH_UP_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+const CATCH_UP_BEFORE_END: SignedDuration = SignedDuration::from_secs(60);
 /// A last try is made this long before the window's end, whatever the provider asks to wait.
 const LAST_TRY_BEFORE_END: SignedDuration = SignedDuration::from_secs(30);
 
@@ -56,9 +59,9 @@ impl Policy {
         later(opening.received_at, self.window.saturating_add(AFTER_WINDOW))
     }
 
-    /// When a decision's session counts as unknown.
+    /// When the first of these decisions' sessions counts as unknown.
     pub fn unknown_at(&self, early: &[EarlyDecision]) -> Timestamp {
-        early.first().map_or(Timestamp::MIN, |first| later(first.read_at, self.unknown_session_ttl))
+        early.iter().map(|early| later(early.read_at, self.unknown_session_ttl)).min().unwrap_or(Timestamp::MIN)
     }
 
     /// When an undecided session is looked at for the first time.
@@ -70,9 +73,22 @@ impl Policy {
         }
     }
 
-    /// Until when a deadline waits for the inputs to be read.
-    pub fn waits_for_inputs_until(&self, opening: &Opening) -> Timestamp {
-        later(self.window_end(opening), -(self.deadline_margin / 2))
+    /// Whether the deadline has to wait for the inputs to be read: until half the margin is left; and where less was left when
+    /// the partition was assigned, for some seconds all the same, if they are there: a decision written while no engine ran
+    /// comes before the deadline.
+    pub fn waits_for_inputs(&self, opening: &Opening, moment: &Moment) -> bool {
+        let Reading::Behind { since } = moment.reading else { return false };
+        let window_end = self.window_end(opening);
+        let half = later(window_end, -(self.deadline_margin / 2));
+        let catch_up = later(since, CATCH_UP_WITHIN).min(later(window_end, -CATCH_UP_BEFORE_END));
+        moment.now < half.max(catch_up)
+    }
+
+    /// Whether so little of the margin is left that the deadline's action does not wait for the provider to say where the
+    /// session stands.
+    pub fn is_last_chance(&self, opening: &Opening, now: Timestamp) -> bool {
+        let window_end = self.window_end(opening);
+        (later(window_end, -(self.deadline_margin / 2))..window_end).contains(&now)
     }
 
     /// Whether an event received then is so old that its session may have ended and been forgotten.

@@ -69,6 +69,8 @@ pub enum Reply {
     TryAgain,
     /// The idempotency key was used before.
     KeyExists,
+    /// It was not sent at all: held back after others failed, too late to be sent, or there is nowhere to send it.
+    NotSent,
     /// Our trouble, not the session's: signature, project, address, TLS, too many calls. The call had no effect.
     OurTrouble,
     /// No telling whether the call had an effect: a timeout, a 5xx, an answer that does not parse.
@@ -117,6 +119,7 @@ impl fmt::Debug for Reply {
             Self::UnknownCode { code, .. } => f.debug_struct("UnknownCode").field("code", code).finish_non_exhaustive(),
             Self::TryAgain => f.write_str("TryAgain"),
             Self::KeyExists => f.write_str("KeyExists"),
+            Self::NotSent => f.write_str("NotSent"),
             Self::OurTrouble => f.write_str("OurTrouble"),
             Self::Unclear => f.write_str("Unclear"),
         }
