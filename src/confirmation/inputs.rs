@@ -19,7 +19,7 @@ use crate::message::smart_glocal::v1::{
 };
 use crate::provider::smart_glocal::api::Sight;
 
-pub use decision::{MalformedDecision, MalformedReason, TEXT_BYTES_MAX, decision};
+pub use decision::{DECISION_BYTES_MAX, MalformedDecision, MalformedReason, TEXT_BYTES_MAX, decision};
 
 /// The only provider whose sessions wait for a word.
 const PROVIDER: &str = "smart-glocal";

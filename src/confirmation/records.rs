@@ -29,6 +29,8 @@ const REFUSAL_CODE_BYTES_MAX: usize = 255;
 const REFUSAL_DESCRIPTION_BYTES_MAX: usize = 1024;
 /// The most headers of a decision that are passed on with it, in bytes; beyond it none is, so that the record fits.
 const FOREIGN_HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// The longest key of a decision that is passed on with it, in bytes: as long as a session's id may be, and more.
+const FOREIGN_KEY_BYTES_MAX: usize = 1024;
 
 /// Where a record of an input stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +121,8 @@ impl Records {
         Record { topic: Arc::clone(&self.outcome), key: session.session_id.to_string(), value, headers }
     }
 
-    /// The same decision for `partition`, marked with where it was found. More than 16 KiB of headers are left out.
+    /// The same decision for `partition`, marked with where it was found. More than 16 KiB of headers are left
+    /// out, and a key of more than 1024 bytes.
     pub fn passed_on(
         &self,
         found: Place<'_>,
@@ -133,6 +136,7 @@ impl Records {
         let mut headers = if bytes > FOREIGN_HEADERS_BYTES_MAX { Vec::new() } else { headers };
         let mark = format!("{}/{}", found.partition, found.offset).into_bytes();
         headers.push((PASSED_ON_HEADER.to_owned(), Some(mark)));
+        let key = key.filter(|key| key.len() <= FOREIGN_KEY_BYTES_MAX);
         ForeignRecord { topic: Arc::clone(&self.decision), partition, key, value, headers }
     }
 

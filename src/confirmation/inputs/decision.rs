@@ -10,6 +10,9 @@ use crate::message::confirmation::v1;
 
 /// The longest `decided_by`, `reason` and `decision_id`, in bytes: they are kept in the ledger, and repeated in the outcome.
 pub const TEXT_BYTES_MAX: usize = 1024;
+/// The longest decision, in bytes: four times the sum of its texts' bounds, so that it can be passed on, or told of, whatever a
+/// later version or a careless writer puts beside them.
+pub const DECISION_BYTES_MAX: usize = 16 * 1024;
 
 /// A record of the decision topic that is no complete decision.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -24,6 +27,9 @@ pub struct MalformedDecision {
 /// What is wrong with a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedReason {
+    /// More than any decision.
+    #[error("the value is larger than any decision")]
+    TooLarge,
     /// No protobuf of a decision.
     #[error("the value is no protobuf of a decision")]
     NotProtobuf,
@@ -47,6 +53,9 @@ pub enum MalformedReason {
 /// It is no complete decision: it is rejected. A text that is too long is an error and not cut: a cut `decision_id` would be
 /// another's identity, and nobody would know of a cut reason.
 pub fn decision(value: &[u8], offset: i64) -> Result<(SessionKey, Decision), MalformedDecision> {
+    if value.len() > DECISION_BYTES_MAX {
+        return Err(MalformedDecision { reason: MalformedReason::TooLarge, decision: None });
+    }
     let Ok(decision) = v1::Decision::decode(value) else {
         return Err(MalformedDecision { reason: MalformedReason::NotProtobuf, decision: None });
     };
@@ -125,6 +134,11 @@ mod tests {
         check(TooLong("decided_by"), |decision| decision.decided_by.push('x'));
         check(TooLong("reason"), |decision| decision.reason.push('x'));
         check(TooLong("decision_id"), |decision| decision.decision_id.push('x'));
+        let mut padded = whole().encode_to_vec();
+        padded.extend([0xfa, 0x3e, 0x80, 0x80, 0x01]); // an unknown field of 16 KiB
+        padded.resize(padded.len() + 16 * 1024, 0);
+        let padded = decision(&padded, 7).unwrap_err();
+        assert_eq!(padded, MalformedDecision { reason: MalformedReason::TooLarge, decision: None });
         // What a tombstone would be taken for.
         assert_eq!(decision(&[], 7).unwrap_err().reason, Missing("source"));
     }

@@ -8,16 +8,13 @@ use prost::Message;
 
 use super::{Records, wire};
 use crate::config::SourceName;
-use crate::confirmation::inputs::{MalformedDecision, SESSION_ID_BYTES_MAX};
+use crate::confirmation::inputs::{DECISION_BYTES_MAX, MalformedDecision, SESSION_ID_BYTES_MAX};
 use crate::confirmation::model::{Decision, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::Record;
 use crate::kafka::topics::DECISION_REJECTED_MESSAGE;
 use crate::message::confirmation::v1::{self, DecisionRejected, RejectionReason};
 use crate::provider::EventId;
-
-/// The most of a malformed decision that is told, in bytes: four times the largest that would be whole.
-const RAW_BYTES_MAX: usize = 16 * 1024;
 
 impl Records {
     /// A decision that is complete and does not count. `partition` is where it was read: with its offset, it makes the event
@@ -52,14 +49,14 @@ impl Records {
         (partition, offset): (i32, i64),
         now: Timestamp,
     ) -> Record {
-        let decision = malformed.decision.as_deref().filter(|_| value.len() <= RAW_BYTES_MAX);
+        let decision = malformed.decision.as_deref();
         let source = decision.and_then(|decision| SourceName::new(&decision.source));
         let session_id = decision.map(|decision| decision.session_id.as_str());
         let session_id = session_id.filter(|id| id.len() <= SESSION_ID_BYTES_MAX).unwrap_or_default();
         let rejected = DecisionRejected {
             metadata: None,
             decision: decision.cloned(),
-            raw: Bytes::copy_from_slice(value.get(..RAW_BYTES_MAX).unwrap_or(value)),
+            raw: Bytes::copy_from_slice(value.get(..DECISION_BYTES_MAX).unwrap_or(value)),
             reason: RejectionReason::Malformed.into(),
         };
         let source = source.as_ref().map_or("", AsRef::as_ref);
