@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::Trust;
 use super::done::Facts;
 use super::model::{Action, Decided, Decider, Decision, Done, Entry, Opening, Outcome};
-use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
 pub use timing::Policy;
 
@@ -274,7 +274,8 @@ pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
 fn after_the_end(facts: &Facts<'_>, input: Input) -> Step {
     let effect = match input {
         Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
-        Input::Ready { .. } if facts.result == v1::Result::DryRun => return Step::nothing(),
+        // Nobody was called, so of course it still waits.
+        Input::Ready { opening, .. } if opening.dry_run => return Step::nothing(),
         Input::Ready { .. } => Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 },
         Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
         Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
