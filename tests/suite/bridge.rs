@@ -146,7 +146,8 @@ impl Bridge {
             let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
             let urls = (url(&ingress), url(&admin));
-            (Listeners { ingress: Some(ingress), admin }, urls.0, urls.1)
+            let ingress = config.ingress.enabled.then_some(ingress);
+            (Listeners { ingress, admin }, urls.0, urls.1)
         });
         let app = runtime.spawn(app::serve(config.clone(), listeners, stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();

@@ -1,7 +1,16 @@
 //! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
 
 mod chaos;
+mod deadline;
 mod decider;
+mod decisions;
+mod ends;
+mod finished;
 mod guards;
+mod ledger;
 mod life;
+mod misplaced;
+mod our_trouble;
+mod provider;
 mod stage;
+mod start;

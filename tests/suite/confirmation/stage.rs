@@ -1,13 +1,16 @@
 //! What the engine's tests play on: a simulated provider, topics on a real Kafka, and the daemon in this process.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
-use paybridge::message::confirmation::v1::{Action, Decision, DecisionRejected, Outcome};
-use paybridge::message::event::v1::{EventMetadata, Money};
+use paybridge::confirmation::inputs;
+use paybridge::message::confirmation::v1::{Action, Decision, DecisionRejected, Outcome, RejectionReason};
+use paybridge::message::event::v1::{EventMetadata, Money, QuarantinedWebhook};
 use paybridge::message::smart_glocal::v1::{
     NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
 };
@@ -15,23 +18,29 @@ use paybridge::message::timestamp;
 use paybridge::provider::keys::public_keys;
 use paybridge::simulator::{Settings, Simulator};
 use prost::Message;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::bridge::{Bridge, config, create_needed_topics, key_file};
 use crate::eventually::eventually;
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, Record};
+use crate::process::daemon::{self, configuration};
 
 /// How long anything may take that happens by itself.
 pub const LIMIT: Duration = Duration::from_mins(1);
 /// The project that the provider knows.
 pub const PROJECT: &str = "shop";
 
-/// The engine's inputs, by what stands after the prefix.
+/// The engine's topics, without the prefix.
 pub const READY: &str = "smart-glocal.ready-to-confirm.v1";
-pub const DECISION: &str = "confirmation.decision.v1";
 pub const FINISHED: &str = "smart-glocal.payment-finished.v1";
+pub const DECISION: &str = "confirmation.decision.v1";
+pub const LEDGER: &str = "confirmation.ledger.v1";
+pub const OUTCOME: &str = "confirmation.outcome.v1";
+pub const REJECTED: &str = "confirmation.decision-rejected.v1";
+pub const QUARANTINE: &str = "quarantine.v1";
 
 /// A provider, and topics of its own.
 pub struct Stage {
@@ -50,23 +59,60 @@ impl Stage {
 
     /// A stage on this Kafka, with a provider like this.
     pub fn set_with(kafka: &'static Kafka, confirmation: &str, settings: Settings) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let provider = {
-            let _entered = runtime.enter();
-            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-            Simulator::start(listener, None, settings).unwrap()
-        };
-        let sources = sources(&format!("http://{}", provider.address));
+        Self::set_signing(kafka, confirmation, settings, &key_file("smart-glocal-private.pem"))
+    }
+
+    /// The same with calls signed by the key of this file.
+    pub fn set_signing(kafka: &'static Kafka, confirmation: &str, settings: Settings, private_key: &Path) -> Self {
+        let (provider, runtime) = provider(settings);
+        let sources = sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
-        let config = config(kafka.bootstrap(), &text, &[]);
+        let mut config = config(kafka.bootstrap(), &text, &[]);
+        // Tests that run at once are no replicas of each other.
+        config.confirmation.group_id = config.kafka.topic_prefix.as_ref().to_owned();
         create_needed_topics(kafka, &config);
-        let producer = kafka.client().set("linger.ms", "0").set("partitioner", "murmur2_random").create().unwrap();
+        Self::around(kafka, provider, config, runtime)
+    }
+
+    /// A stage for the program itself, and the text of its configuration file. Topics are not made.
+    pub fn for_process(kafka: &'static Kafka, confirmation: &str, settings: Settings) -> (Self, String) {
+        let (provider, runtime) = provider(settings);
+        let common = configuration(kafka.bootstrap(), daemon::Settings::default());
+        let (before, rest) = common.split_once("[sources.sg-main]").unwrap();
+        let (_, after) = rest.split_once("[kafka]").unwrap();
+        let private_key = key_file("smart-glocal-private.pem");
+        let sources = sources(&format!("http://{}", provider.address), &private_key);
+        let sources = sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
+        let prefix = Config::from_toml(&common, []).unwrap().kafka.topic_prefix;
+        let group = format!("group_id = \"{}\"", prefix.as_ref());
+        let text = format!("{before}{sources}[kafka]{after}[confirmation]\nenabled = true\n{group}\n{confirmation}\n");
+        let config = Config::from_toml(&text, []).unwrap_or_else(|errors| panic!("{errors}"));
+        (Self::around(kafka, provider, config, runtime), text)
+    }
+
+    fn around(kafka: &'static Kafka, provider: Simulator, config: Config, runtime: Runtime) -> Self {
+        let producer = kafka
+            .client()
+            .set("linger.ms", "0")
+            .set("message.max.bytes", "2000000")
+            .set("partitioner", "murmur2_random")
+            .create()
+            .unwrap();
         Self { kafka, provider, config, producer, runtime }
     }
 
     /// A daemon that is ready.
+    #[track_caller]
     pub fn engine(&self) -> Bridge {
-        let bridge = Bridge::launch(self.config.clone());
+        self.engine_with(|_| {})
+    }
+
+    /// A daemon that is ready and differs from the stage's configuration: in what the check of a file may refuse, too.
+    #[track_caller]
+    pub fn engine_with(&self, change: impl FnOnce(&mut Config)) -> Bridge {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let bridge = Bridge::launch(config);
         bridge.await_ready();
         bridge
     }
@@ -83,8 +129,7 @@ impl Stage {
 
     /// A session that waits, as the ingress publishes it.
     pub fn ready(&self, session_id: &str, received_at: Timestamp, cents: i64) {
-        let event = ready_event(session_id, &format!("ready {session_id}"), received_at, cents);
-        self.write(READY, session_id, &event.encode_to_vec());
+        self.write(READY, session_id, &waiting_event(session_id, received_at, cents).encode_to_vec());
     }
 
     /// A session that finished at the provider by itself.
@@ -116,28 +161,99 @@ impl Stage {
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
     }
 
+    /// Writes a record to a partition, whatever its key says, and waits for it to be there; without a value, a tombstone.
+    pub fn write_to(&self, part: &str, partition: i32, key: &str, value: Option<&[u8]>) {
+        self.write_record(part, partition, key, value, OwnedHeaders::new());
+    }
+
+    /// The same with a header.
+    pub fn write_to_with(&self, part: &str, partition: i32, key: &str, value: Option<&[u8]>, header: (&str, &str)) {
+        let (name, text) = header;
+        let headers = OwnedHeaders::new().insert(Header { key: name, value: Some(text) });
+        self.write_record(part, partition, key, value, headers);
+    }
+
+    fn write_record(&self, part: &str, partition: i32, key: &str, value: Option<&[u8]>, headers: OwnedHeaders) {
+        let topic = self.topic(part);
+        let record = BaseRecord::to(&topic).key(key).partition(partition).headers(headers);
+        let record = match value {
+            Some(value) => record.payload(value),
+            None => record,
+        };
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        self.producer.flush(LIMIT).unwrap();
+    }
+
+    /// The partition that a session belongs to.
+    pub fn partition_of(&self, session_id: &str) -> i32 {
+        inputs::partition_of(session_id, self.config.kafka.partitions)
+    }
+
+    /// Ids of sessions that belong to a partition.
+    pub fn sessions_of(&self, partition: i32) -> impl Iterator<Item = String> {
+        (0..100_000).map(|number| format!("ps_{number}")).filter(move |id| self.partition_of(id) == partition)
+    }
+
+    /// The partition after a session's.
+    pub fn other_partition(&self, session_id: &str) -> i32 {
+        (self.partition_of(session_id) + 1) % self.config.kafka.partitions
+    }
+
+    /// The records of a topic so far.
+    pub fn records(&self, part: &str) -> Vec<Record> {
+        self.kafka.read_all(&self.topic(part))
+    }
+
     /// The outcomes so far, in each partition's order.
     pub fn outcomes(&self) -> Vec<Outcome> {
-        self.read("confirmation.outcome.v1")
+        self.read(OUTCOME)
     }
 
     /// The rejected decisions so far.
     pub fn rejections(&self) -> Vec<DecisionRejected> {
-        self.read("confirmation.decision-rejected.v1")
+        self.read(REJECTED)
+    }
+
+    /// What is in quarantine so far.
+    pub fn quarantined(&self) -> Vec<QuarantinedWebhook> {
+        self.read(QUARANTINE)
+    }
+
+    /// Waits until there are so many rejected decisions; gives each one's identity and reason, in order.
+    #[track_caller]
+    pub fn await_rejections(&self, count: usize) -> Vec<(String, RejectionReason)> {
+        let rejections = await_count(count, || self.rejections());
+        let told = |rejected: &DecisionRejected| {
+            (rejected.decision.clone().unwrap_or_default().decision_id, rejected.reason())
+        };
+        let mut told: Vec<_> = rejections.iter().map(told).collect();
+        told.sort();
+        told
+    }
+
+    /// Waits until so many records are in quarantine.
+    #[track_caller]
+    pub fn await_quarantined(&self, count: usize) -> Vec<QuarantinedWebhook> {
+        await_count(count, || self.quarantined())
+    }
+
+    /// Waits until the ledger has so many entries of a session of the one source.
+    #[track_caller]
+    pub fn await_entries(&self, session_id: &str, count: usize) -> Vec<Record> {
+        let key = format!("sg-main/{session_id}").into_bytes();
+        let mine = || self.records(LEDGER).into_iter().filter(|record| record.key.as_ref() == Some(&key)).collect();
+        await_count(count, mine)
     }
 
     fn read<M: Message + Default>(&self, part: &str) -> Vec<M> {
-        let records = self.kafka.read_all(&self.topic(part));
+        let records = self.records(part);
         records.iter().map(|record| M::decode(record.value.as_deref().unwrap_or_default()).unwrap()).collect()
     }
 
     /// Waits until there are so many outcomes; gives them by session, each exactly once.
     #[track_caller]
     pub fn await_outcomes(&self, count: usize) -> BTreeMap<String, Outcome> {
-        let outcomes = eventually(LIMIT, || match self.outcomes() {
-            outcomes if outcomes.len() >= count => Ok(outcomes),
-            outcomes => Err(format!("{} outcomes of {count}", outcomes.len())),
-        });
+        let outcomes = await_count(count, || self.outcomes());
         let by_session: BTreeMap<String, Outcome> =
             outcomes.iter().map(|outcome| (outcome.session_id.clone(), outcome.clone())).collect();
         assert_eq!((outcomes.len(), by_session.len()), (count, count), "an outcome twice, or too many");
@@ -158,14 +274,43 @@ impl Stage {
     }
 }
 
+/// Waits until there are so many, and looks that there are no more.
+#[track_caller]
+fn await_count<T: Debug>(count: usize, look: impl Fn() -> Vec<T>) -> Vec<T> {
+    let found = eventually(LIMIT, || match look() {
+        found if found.len() >= count => Ok(found),
+        found => Err(format!("{} of {count}: {found:?}", found.len())),
+    });
+    assert_eq!(found.len(), count, "{found:?}");
+    found
+}
+
+/// Waits until a series of `/metrics` has a value.
+#[track_caller]
+pub fn await_metric(engine: &Bridge, series: &str, value: u64) {
+    eventually(LIMIT, || match engine.metric(series).to_string() {
+        shown if shown == value.to_string() => Ok(()),
+        shown => Err(format!("{series} is {shown}, not {value}")),
+    });
+}
+
+fn provider(settings: Settings) -> (Simulator, Runtime) {
+    let runtime = Runtime::new().unwrap();
+    let provider = {
+        let _entered = runtime.enter();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        Simulator::start(listener, None, settings).unwrap()
+    };
+    (provider, runtime)
+}
+
 /// The provider's idea of whose calls are authentic.
 pub fn known_keys() -> Vec<paybridge::provider::keys::PublicKey> {
     public_keys(&FileReader::new(), &[key_file("smart-glocal-public.pem")]).unwrap()
 }
 
 /// The one source, whose provider listens at this URL.
-pub fn sources(base_url: &str) -> String {
-    let private_key = key_file("smart-glocal-private.pem");
+pub fn sources(base_url: &str, private_key: &Path) -> String {
     format!(
         "[sources.sg-main]\nprovider = \"smart-glocal\"\npublic_key_files = [\"smart-glocal-public.pem\"]\n\
          [sources.sg-main.api]\nbase_url = \"{base_url}\"\nversion = 2\nproject = \"{PROJECT}\"\nprivate_key_file = \"{}\"\n",
@@ -185,6 +330,11 @@ pub fn decision(session_id: &str, action: Action, decision_id: &str) -> Decision
     }
 }
 
+/// The event of a session that waits.
+pub fn waiting_event(session_id: &str, received_at: Timestamp, cents: i64) -> ReadyToConfirm {
+    ready_event(session_id, &format!("ready {session_id}"), received_at, cents)
+}
+
 /// A session that waits, as the ingress publishes it.
 pub fn ready_event(session_id: &str, event_id: &str, received_at: Timestamp, cents: i64) -> ReadyToConfirm {
     ReadyToConfirm {
@@ -193,7 +343,7 @@ pub fn ready_event(session_id: &str, event_id: &str, received_at: Timestamp, cen
     }
 }
 
-/// A session that the provider tells the end of.
+/// The event of a session that finished just now.
 pub fn finished_event(session_id: &str, status: SessionStatus) -> PaymentFinished {
     let now = Timestamp::now();
     PaymentFinished {

@@ -1,0 +1,124 @@
+//! How the engine starts, and when it refuses to: every message says what to do.
+
+use jiff::Timestamp;
+use paybridge::config::Config;
+use paybridge::kafka::topics;
+use paybridge::simulator::Settings;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use tokio::runtime::Runtime;
+
+use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, known_keys};
+use crate::bridge::{Bridge, config, create_needed_topics, free_port};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::process::daemon::{Daemon, Exchange};
+use crate::wire::SMART_GLOCAL;
+
+fn for_process(confirmation: &str) -> (Stage, String) {
+    Stage::for_process(Kafka::shared(), confirmation, Settings::new(PROJECT, known_keys()))
+}
+
+/// The daemon ends by itself with an error, and its log says each of these.
+#[track_caller]
+fn check_refuses(text: &str, told: &[&str]) {
+    let mut daemon = Daemon::run(text);
+    assert_eq!(daemon.await_end(), Some(1), "{}", daemon.log());
+    for words in told {
+        assert!(daemon.log().contains(words), "no `{words}` in {}", daemon.log());
+    }
+}
+
+#[test]
+fn is_not_ready_before_it_can_write_and_says_so() {
+    let text = format!("{SMART_GLOCAL}[confirmation]\nenabled = true\ndry_run = true\n");
+    let away = Bridge::launch(config(&format!("127.0.0.1:{}", free_port()), &text, &[]));
+    let answered = away.admin("/readyz");
+    assert_eq!(answered.status, 503);
+    assert!(answered.text.contains("transactions"), "{}", answered.text);
+    away.stop().unwrap();
+}
+
+#[test]
+fn waits_for_its_topics_says_which_are_missing_and_goes_on_when_they_are_made() {
+    let (stage, text) = for_process("default = \"confirm\"");
+    let daemon = Daemon::run(&text);
+    let missing: Vec<String> = [DECISION, LEDGER, READY, FINISHED].map(|part| stage.topic(part)).to_vec();
+    eventually(LIMIT, || {
+        let log = daemon.log();
+        let told = log.lines().filter(|line| line.contains("the confirmation engine has trouble"));
+        let told: Vec<&str> = told.filter(|line| missing.iter().all(|topic| line.contains(topic))).collect();
+        if told.len() == 1 { Ok(()) } else { Err(format!("told {} times: {log}", told.len())) }
+    });
+    match daemon.client().admin("/readyz") {
+        Exchange::Answered(answered) => assert!(answered.text.contains("transactions"), "{answered:?}"),
+        other => panic!("{other:?}"),
+    }
+    create_needed_topics(stage.kafka, &stage.config);
+    daemon.await_ready();
+    stage.ready("ps_one", Timestamp::now(), 100);
+    stage.await_outcome("ps_one");
+}
+
+#[test]
+fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
+    let (stage, text) = for_process("default = \"confirm\"");
+    create_needed_topics(stage.kafka, &stage.config);
+    let engine = stage.engine();
+    stage.ready("ps_one", Timestamp::now(), 100);
+    stage.await_outcome("ps_one");
+    engine.stop().unwrap();
+    let group = stage.config.confirmation.group_id.as_str();
+    let whose = format!("of the ledger belongs to group {group} with 3 partitions, and this engine is");
+    let key = format!("group_id = \"{group}\"");
+    let dry_run = format!("group {group} with 3 partitions, a dry run: go on with the same group");
+    for (changed, told) in [
+        ("group_id = \"another\"", "group another with 3 partitions: go on with the same group"),
+        (&format!("{key}\ndry_run = true"), &dry_run),
+    ] {
+        check_refuses(&text.replace(&key, changed), &[&whose, told, "kafka.topic_prefix of its own"]);
+    }
+    grow(&stage, &[DECISION, LEDGER, READY, FINISHED], 4);
+    check_refuses(&text, &[&whose, "with 4 partitions: go on with the same group"]);
+    stage.await_outcomes(1);
+}
+
+#[test]
+fn refuses_topics_of_unequal_partition_counts() {
+    let (stage, text) = for_process("");
+    create_needed_topics(stage.kafka, &stage.config);
+    grow(&stage, &[DECISION], 4);
+    let names = [(DECISION, 4), (LEDGER, 3), (READY, 3), (FINISHED, 3)];
+    let told: Vec<String> = names.iter().map(|(part, count)| format!("{} has {count}", stage.topic(part))).collect();
+    let told: Vec<&str> = told.iter().map(String::as_str).chain(["must have the same number of partitions"]).collect();
+    check_refuses(&text, &told);
+}
+
+/// Gives topics more partitions than they were made with.
+fn grow(stage: &Stage, parts: &[&str], partitions: usize) {
+    let admin: AdminClient<DefaultClientContext> = stage.kafka.client().create().unwrap();
+    let names: Vec<String> = parts.iter().map(|part| stage.topic(part)).collect();
+    let new: Vec<NewPartitions<'_>> = names.iter().map(|name| NewPartitions::new(name, partitions)).collect();
+    let runtime = Runtime::new().unwrap();
+    let made = runtime.block_on(admin.create_partitions(&new, &AdminOptions::new())).unwrap();
+    assert!(made.iter().all(std::result::Result::is_ok), "{made:?}");
+}
+
+#[test]
+fn the_engine_alone_needs_no_topic_of_the_ingress() {
+    let (stage, text) = for_process("");
+    let text = text.replace("[ingress]", "[ingress]\nenabled = false");
+    let config = Config::from_toml(&text, []).unwrap();
+    let names: Vec<String> = topics::needed(&config).into_iter().map(|topic| topic.name).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
+    create_needed_topics(stage.kafka, &config);
+    let mut daemon = Daemon::run(&text);
+    daemon.await_ready();
+    eventually(LIMIT, || match daemon.log() {
+        log if log.contains("every topic is there") => Ok(()),
+        log => Err(log),
+    });
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0));
+    assert!(!daemon.log().contains("\"level\":\"ERROR\""), "{}", daemon.log());
+}
