@@ -76,8 +76,6 @@ pub struct Engine {
     wall: Timestamp,
     /// Failed transactions and restores since a transaction was last committed.
     failures: u32,
-    /// Set once transactions can begin.
-    ready: CancellationToken,
     stop: CancellationToken,
     grace: Duration,
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Engine, Standing};
+use super::{AT_ONCE, Engine, Standing, chain};
 use crate::confirmation::calls::{Answer, Caller};
 use crate::confirmation::clock::ClockGuard;
 use crate::confirmation::done::EndedError;
@@ -20,7 +20,7 @@ use crate::confirmation::tally::Tally;
 use crate::kafka::cluster;
 use crate::kafka::complaints::Trouble;
 use crate::kafka::group::{Group, GroupSettings, TakeError};
-use crate::kafka::transaction::{TransactionSettings, Unfenced};
+use crate::kafka::transaction::{TransactionSettings, Transactions, Unfenced};
 use crate::metrics::ConfirmationMetrics;
 
 /// How long one look at the topics may take, and between two looks.
@@ -89,19 +89,23 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Waits for the topics, joins the group, and runs until it is stopped. Blocks: it wants a thread of its own.
+    /// Waits until it can write, and for the topics, joins the group, and runs until it is stopped. Blocks: it wants a thread
+    /// of its own.
     ///
     /// # Errors
     /// What no waiting mends.
     pub fn run(self) -> Result<(), EngineError> {
         let mut tally = Tally::new(Arc::clone(&self.metrics));
+        // Topics that are missing keep no webhook from being taken: what readiness waits for comes before them.
+        let Some(producer) = self.await_producer(&mut tally) else { return Ok(()) };
         match self.await_topics(&mut tally)? {
-            Some(partitions) => self.engine(partitions, tally)?.run(),
+            Some(partitions) => self.engine(partitions, producer, tally)?.run(),
             None => Ok(()),
         }
     }
 
-    fn engine(self, partitions: i32, tally: Tally) -> Result<Engine, EngineError> {
+    fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
+        let transaction_settings = self.transaction_settings();
         let mut desk = self.desk;
         desk.partitions = partitions;
         desk.owner.partitions = u32::try_from(partitions).unwrap_or_default();
@@ -111,10 +115,10 @@ impl Plan {
         Ok(Engine {
             desk: Arc::new(desk),
             group: Group::join(&self.client, &group_settings)?,
-            transaction_settings: TransactionSettings::new(self.transactional_id, self.record_bytes_max),
+            transaction_settings,
             client: self.client,
             group_settings,
-            producer: None,
+            producer: Some(producer),
             tried_producer: None,
             standing: Standing::Unassigned(None),
             epoch: 0,
@@ -129,10 +133,30 @@ impl Plan {
             shown: began,
             wall: Timestamp::now(),
             failures: 0,
-            ready: self.ready,
             stop: self.stop,
             grace: self.grace,
         })
+    }
+
+    fn transaction_settings(&self) -> TransactionSettings {
+        TransactionSettings::new(self.transactional_id.clone(), self.record_bytes_max)
+    }
+
+    /// The first producer; nothing when it is stopped before Kafka gives one.
+    fn await_producer(&self, tally: &mut Tally) -> Option<Transactions> {
+        while !self.stop.is_cancelled() {
+            match Transactions::start(&self.client, &self.transaction_settings(), LOOK_WITHIN) {
+                Ok(producer) => {
+                    tally.trouble_is_over();
+                    tracing::info!("the confirmation engine can write");
+                    self.ready.cancel();
+                    return Some(producer);
+                }
+                Err(error) => tally.trouble(&chain(&error)),
+            }
+            self.pause();
+        }
+        None
     }
 
     /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
@@ -150,12 +174,17 @@ impl Plan {
                 },
                 Err(trouble) => tally.trouble(&trouble.to_string()),
             }
-            let again = Instant::now() + LOOK_EVERY;
-            while Instant::now() < again && !self.stop.is_cancelled() {
-                std::thread::sleep(STOP_POLL);
-            }
+            self.pause();
         }
         Ok(None)
+    }
+
+    /// Lets some time pass between two looks, unless it is stopped.
+    fn pause(&self) {
+        let again = Instant::now() + LOOK_EVERY;
+        while Instant::now() < again && !self.stop.is_cancelled() {
+            std::thread::sleep(STOP_POLL);
+        }
     }
 }
 

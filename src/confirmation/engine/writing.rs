@@ -102,10 +102,6 @@ impl Engine {
             Ok(producer) => {
                 self.producer = Some(producer);
                 self.tally.trouble_is_over();
-                if !self.ready.is_cancelled() {
-                    tracing::info!("the confirmation engine can write");
-                }
-                self.ready.cancel();
             }
             Err(error) => self.tally.trouble(&chain(&error)),
         }
