@@ -182,7 +182,10 @@ impl Engine {
         self.epoch = self.epoch.saturating_add(1);
         self.caller.forget(self.epoch);
         self.standing = standing;
-        self.tally.dropped();
+        self.tally.assigned(0, 0);
+        if matches!(self.standing, Standing::Unassigned(_)) {
+            self.tally.nothing_held();
+        }
         let is_waiting = matches!(self.standing, Standing::Assigned(..));
         self.tally.restoring(is_waiting.then(Timestamp::now));
     }

@@ -139,14 +139,6 @@ impl Tally {
         self.metrics.stopped_partitions.set(float(stopped));
     }
 
-    /// Nothing is held any more: what was shown of it is not so.
-    pub fn dropped(&self) {
-        self.assigned(0, 0);
-        self.metrics.open_sessions.set(0.0);
-        self.metrics.oldest_remaining(None);
-        self.metrics.lag_records.set(0.0);
-    }
-
     /// Open sessions have sources that are not configured here.
     pub fn unknown_sources(&self, sources: &BTreeSet<Arc<str>>) {
         for source in sources {
@@ -189,6 +181,13 @@ impl Tally {
         }
     }
 
+    /// Others hold what was held here, and show it.
+    pub fn nothing_held(&self) {
+        self.metrics.open_sessions.set(0.0);
+        self.metrics.oldest_remaining(None);
+        self.metrics.lag_records.set(0.0);
+    }
+
     /// Kafka cannot be used at the moment; told once for each reason.
     pub fn trouble(&mut self, reason: &str) {
         if self.trouble.as_deref() != Some(reason) {
@@ -208,4 +207,22 @@ impl Tally {
 /// A count as a gauge has it.
 fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn shows_nothing_of_partitions_that_others_hold() {
+        let metrics = Metrics::new().unwrap();
+        let confirmation = Arc::new(metrics.confirmation(&[]));
+        confirmation.open_sessions.set(7.0);
+        confirmation.lag_records.set(7.0);
+        confirmation.oldest_remaining(Some(7.0));
+        assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 3);
+        Tally::new(confirmation).nothing_held();
+        assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 0);
+    }
 }
