@@ -11,6 +11,7 @@ mod ledger;
 mod life;
 mod misplaced;
 mod our_trouble;
+mod privacy;
 mod provider;
 mod stage;
 mod start;
