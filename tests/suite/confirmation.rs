@@ -1,6 +1,7 @@
 //! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
 
 mod chaos;
+mod counted;
 mod deadline;
 mod decider;
 mod decisions;
