@@ -181,7 +181,7 @@ impl Holding {
         match inputs::ready(record.value.as_deref().unwrap_or_default()).and_then(|ready| self.in_place(ready, record))
         {
             Ok(ready) => {
-                let verdict = self.judge(record.partition, &ready);
+                let verdict = self.judge(record.partition, &ready, present.now);
                 let input = Input::Ready { opening: ready.opening(self.desk.mode), verdict };
                 self.feed(record.partition, &ready.key, input, present)
             }
@@ -192,15 +192,15 @@ impl Holding {
         }
     }
 
-    /// What the rules say of a session that may open.
-    fn judge(&mut self, partition: i32, ready: &Ready) -> Option<(Action, Decider)> {
+    /// What the rules say of a session that may open: of one that cannot there is nothing to count.
+    fn judge(&mut self, partition: i32, ready: &Ready, now: Timestamp) -> Option<(Action, Decider)> {
         let partition = self.partitions.get(&partition)?;
         let is_unopened = match partition.state(&ready.key) {
             State::Absent => true,
             State::Open(open) => matches!(open.entry, Entry::Early(_)),
             State::Ended(_) => false,
         };
-        if !is_unopened {
+        if !is_unopened || self.desk.policy.is_too_old(ready.received_at, now) {
             return None;
         }
         if !self.desk.sources.contains(&ready.key.source) {

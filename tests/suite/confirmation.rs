@@ -14,5 +14,5 @@ mod misplaced;
 mod our_trouble;
 mod privacy;
 mod provider;
-mod stage;
+pub mod stage;
 mod start;

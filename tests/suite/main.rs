@@ -48,6 +48,8 @@ mod ordering;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod pace;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod quarantine;

@@ -71,14 +71,21 @@ fn a_session_that_asks_again_after_its_end_is_asked_about_and_nothing_more() {
 
 #[test]
 fn an_event_older_than_the_memory_opens_nothing_and_is_counted() {
-    let stage = Stage::set("default = \"confirm\"");
+    let stage = Stage::set("");
     let engine = stage.engine();
     stage.ready("ps_old", ago(86_400 + 60), 100);
-    await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"too_old\"}", 1);
+    let too_old = "paybridge_confirmation_alerts_total{kind=\"too_old\"}";
+    await_metric(&engine, too_old, 1);
+    let mut event = waiting_event("ps_old", ago(86_400 + 60), 100);
+    event.metadata.as_mut().unwrap().source = "sg-gone".to_owned();
+    stage.write(READY, "ps_old", &event.encode_to_vec());
+    await_metric(&engine, too_old, 2);
     stage.ready("ps_new", Timestamp::now(), 100);
-    stage.await_outcome("ps_new");
-    stage.await_outcomes(1);
-    assert_eq!(engine.count("paybridge_confirmation_held_total{reason=\"no_rule\"}"), 0);
+    stage.await_entries("ps_new", 1);
+    // Only what opened was held, or is anybody's trouble.
+    await_metric(&engine, "paybridge_confirmation_held_total{reason=\"no_rule\"}", 1);
+    assert_eq!(engine.count("paybridge_confirmation_alerts_total{kind=\"unknown_source\"}"), 0);
+    assert_eq!(engine.count("paybridge_confirmation_open_sessions"), 1);
     engine.stop().unwrap();
 }
 
@@ -92,7 +99,7 @@ fn an_event_that_comes_again_opens_nothing_again() {
     stage.await_entries("ps_one", 1);
     stage.decide("ps_one", Action::Confirm, "one");
     let outcome = stage.await_outcome("ps_one");
-    assert_eq!(outcome.waiting_event_id, "ready ps_one");
+    assert_eq!(outcome.ready_event_id, "ready ps_one");
     assert_eq!(stage.provider.session("ps_one").unwrap().actions(), [Operation::Confirm]);
     assert_eq!(engine.count("paybridge_confirmation_held_total{reason=\"no_rule\"}"), 1);
     engine.stop().unwrap();

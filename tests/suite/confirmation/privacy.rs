@@ -7,7 +7,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::{Fault, Settings};
 use prost::Message;
 
-use super::stage::{DECISION, PROJECT, READY, Stage, decision, known_keys, ready_event};
+use super::stage::{DECISION, PROJECT, READY, Stage, decision, known_keys, waiting_event};
 use crate::bridge::{create_needed_topics, sender};
 use crate::kafka::Kafka;
 use crate::process::daemon::{Client, Daemon, Exchange};
@@ -70,7 +70,7 @@ fn go_wrong(stage: &Stage) {
     malformed.action = 9;
     stage.write(DECISION, "ps_refused", &malformed.encode_to_vec());
     stage.write(DECISION, "ps_refused", E_MAIL.as_bytes());
-    let mut event = ready_event("ps_two", Timestamp::now(), 100);
+    let mut event = waiting_event("ps_two", Timestamp::now(), 100);
     event.metadata.as_mut().unwrap().subject = E_MAIL.to_owned();
     stage.write(READY, "ps_two", &event.encode_to_vec());
 }

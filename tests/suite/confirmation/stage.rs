@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use paybridge::config::Config;
 use paybridge::config::files::FileReader;
+use paybridge::config::{Config, Confirmation};
 use paybridge::confirmation::inputs;
 use paybridge::message::confirmation::v1::{Action, Decision, DecisionRejected, Outcome, RejectionReason};
 use paybridge::message::event::v1::{EventMetadata, Money, QuarantinedWebhook};
@@ -65,11 +65,13 @@ impl Stage {
     /// The same with calls signed by the key of this file.
     pub fn set_signing(kafka: &'static Kafka, confirmation: &str, settings: Settings, private_key: &Path) -> Self {
         let (provider, runtime) = provider(settings);
-        let sources = sources(&format!("http://{}", provider.address), private_key);
+        let sources = signed_sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
         let mut config = config(kafka.bootstrap(), &text, &[]);
         // Tests that run at once are no replicas of each other.
-        config.confirmation.group_id = config.kafka.topic_prefix.as_ref().to_owned();
+        if config.confirmation.group_id == Confirmation::default().group_id {
+            config.confirmation.group_id = config.kafka.topic_prefix.as_ref().to_owned();
+        }
         create_needed_topics(kafka, &config);
         Self::around(kafka, provider, config, runtime)
     }
@@ -80,8 +82,7 @@ impl Stage {
         let common = configuration(kafka.bootstrap(), daemon::Settings::default());
         let (before, rest) = common.split_once("[sources.sg-main]").unwrap();
         let (_, after) = rest.split_once("[kafka]").unwrap();
-        let private_key = key_file("smart-glocal-private.pem");
-        let sources = sources(&format!("http://{}", provider.address), &private_key);
+        let sources = sources(&format!("http://{}", provider.address));
         let sources = sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
         let prefix = Config::from_toml(&common, []).unwrap().kafka.topic_prefix;
         let group = format!("group_id = \"{}\"", prefix.as_ref());
@@ -310,7 +311,11 @@ pub fn known_keys() -> Vec<paybridge::provider::keys::PublicKey> {
 }
 
 /// The one source, whose provider listens at this URL.
-pub fn sources(base_url: &str, private_key: &Path) -> String {
+pub fn sources(base_url: &str) -> String {
+    signed_sources(base_url, &key_file("smart-glocal-private.pem"))
+}
+
+fn signed_sources(base_url: &str, private_key: &Path) -> String {
     format!(
         "[sources.sg-main]\nprovider = \"smart-glocal\"\npublic_key_files = [\"smart-glocal-public.pem\"]\n\
          [sources.sg-main.api]\nbase_url = \"{base_url}\"\nversion = 2\nproject = \"{PROJECT}\"\nprivate_key_file = \"{}\"\n",
