@@ -60,7 +60,7 @@ fn without_a_connection_or_an_address_it_is_our_trouble() {
     let mut stranger = call(2);
     stranger.key.source = "other".into();
     scene.call(stranger);
-    assert_eq!(scene.answer().reply, Reply::OurTrouble);
+    assert_eq!(scene.answer().reply, Reply::NotSent);
     assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
     scene.expect_no_more_answers();
 }

@@ -29,7 +29,7 @@ pub const LIMIT: Duration = Duration::from_mins(5);
 pub const RULES: &str = r#"
 [[confirmation.rules]]
 name = "small"
-when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_units <= 50000)'
+when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_units <= 100000000)'
 then = "confirm"
 "#;
 /// What a webhook's body and its signature take.
