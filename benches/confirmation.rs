@@ -63,6 +63,7 @@ mod suite {
     pub mod kafka;
     pub mod pace;
     pub mod confirmation {
+        pub mod events;
         pub mod stage;
     }
     pub mod process {

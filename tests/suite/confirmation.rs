@@ -6,6 +6,7 @@ mod deadline;
 mod decider;
 mod decisions;
 mod ends;
+mod events;
 mod finished;
 mod guards;
 mod ledger;

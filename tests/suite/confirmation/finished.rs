@@ -85,7 +85,7 @@ fn an_event_older_than_the_memory_opens_nothing_and_is_counted() {
     // Only what opened was held, or is anybody's trouble.
     await_metric(&engine, "paybridge_confirmation_held_total{reason=\"no_rule\"}", 1);
     assert_eq!(engine.count("paybridge_confirmation_alerts_total{kind=\"unknown_source\"}"), 0);
-    assert_eq!(engine.count("paybridge_confirmation_open_sessions"), 1);
+    await_metric(&engine, "paybridge_confirmation_open_sessions", 1);
     engine.stop().unwrap();
 }
 

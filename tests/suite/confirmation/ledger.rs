@@ -8,8 +8,7 @@ use paybridge::message::confirmation::v1::{Action, LedgerEntry, Result};
 use paybridge::provider::smart_glocal::api::Operation;
 use prost::Message;
 
-use super::stage::{LEDGER, LIMIT, READY, Stage, ago, await_metric, waiting_event};
-use crate::eventually::eventually;
+use super::stage::{LEDGER, READY, Stage, ago, await_metric, waiting_event};
 
 const STOPPED: &str = "paybridge_confirmation_stopped_partitions";
 
@@ -82,14 +81,7 @@ fn ended_sessions_are_forgotten_after_a_while_and_come_back_by_no_redelivery() {
     stage.ready("ps_one", received_at, 100);
     stage.await_outcome("ps_one");
     // Opened and decided at once, ended, forgotten.
-    let entries = eventually(LIMIT, || {
-        let key = b"sg-main/ps_one";
-        let entries: Vec<_> = stage.records(LEDGER).into_iter().filter(|one| one.key.as_deref() == Some(key)).collect();
-        match entries.last() {
-            Some(last) if last.value.is_none() => Ok(entries),
-            _ => Err(format!("{} entries and no tombstone", entries.len())),
-        }
-    });
+    let entries = stage.await_forgotten("ps_one");
     assert_eq!(entries.len(), 3, "decided, done, forgotten");
     engine.stop().unwrap();
     let engine = stage.engine_with(forgetful);

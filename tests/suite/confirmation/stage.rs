@@ -5,16 +5,13 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use paybridge::config::files::FileReader;
 use paybridge::config::{Config, Confirmation};
 use paybridge::confirmation::inputs;
-use paybridge::message::confirmation::v1::{Action, Decision, DecisionRejected, Outcome, RejectionReason};
-use paybridge::message::event::v1::{EventMetadata, Money, QuarantinedWebhook};
-use paybridge::message::smart_glocal::v1::{
-    NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
-};
-use paybridge::message::timestamp;
+use paybridge::message::confirmation::v1::{Action, DecisionRejected, Outcome, RejectionReason};
+use paybridge::message::event::v1::QuarantinedWebhook;
+use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::keys::public_keys;
 use paybridge::simulator::{Settings, Simulator};
 use prost::Message;
@@ -23,6 +20,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+pub use super::events::{ago, decision, finished_event, ready_event, waiting_event};
 use crate::bridge::{Bridge, config, create_needed_topics, key_file};
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, Record};
@@ -241,9 +239,21 @@ impl Stage {
     /// Waits until the ledger has so many entries of a session of the one source.
     #[track_caller]
     pub fn await_entries(&self, session_id: &str, count: usize) -> Vec<Record> {
+        await_count(count, || self.entries(session_id))
+    }
+
+    /// Waits until the ledger has forgotten a session of the one source, and gives all that it ever had of it.
+    #[track_caller]
+    pub fn await_forgotten(&self, session_id: &str) -> Vec<Record> {
+        eventually(LIMIT, || match self.entries(session_id) {
+            entries if entries.last().is_some_and(|last| last.value.is_none()) => Ok(entries),
+            entries => Err(format!("{} entries and no tombstone", entries.len())),
+        })
+    }
+
+    fn entries(&self, session_id: &str) -> Vec<Record> {
         let key = format!("sg-main/{session_id}").into_bytes();
-        let mine = || self.records(LEDGER).into_iter().filter(|record| record.key.as_ref() == Some(&key)).collect();
-        await_count(count, mine)
+        self.records(LEDGER).into_iter().filter(|record| record.key.as_ref() == Some(&key)).collect()
     }
 
     fn read<M: Message + Default>(&self, part: &str) -> Vec<M> {
@@ -321,71 +331,4 @@ fn signed_sources(base_url: &str, private_key: &Path) -> String {
          [sources.sg-main.api]\nbase_url = \"{base_url}\"\nversion = 2\nproject = \"{PROJECT}\"\nprivate_key_file = \"{}\"\n",
         private_key.display()
     )
-}
-
-/// A decision of another team on a session of the one source.
-pub fn decision(session_id: &str, action: Action, decision_id: &str) -> Decision {
-    Decision {
-        source: "sg-main".to_owned(),
-        session_id: session_id.to_owned(),
-        action: action.into(),
-        decided_by: "risk".to_owned(),
-        reason: "looked at".to_owned(),
-        decision_id: decision_id.to_owned(),
-    }
-}
-
-/// The event of a session that waits.
-pub fn waiting_event(session_id: &str, received_at: Timestamp, cents: i64) -> ReadyToConfirm {
-    ready_event(session_id, &format!("ready {session_id}"), received_at, cents)
-}
-
-/// A session that waits, as the ingress publishes it.
-pub fn ready_event(session_id: &str, event_id: &str, received_at: Timestamp, cents: i64) -> ReadyToConfirm {
-    ReadyToConfirm {
-        metadata: Some(metadata(session_id, event_id, received_at)),
-        session: Some(session(session_id, SessionStatus::InProgress, NextAction::Confirm, received_at, cents)),
-    }
-}
-
-/// The event of a session that finished just now.
-pub fn finished_event(session_id: &str, status: SessionStatus) -> PaymentFinished {
-    let now = Timestamp::now();
-    PaymentFinished {
-        metadata: Some(metadata(session_id, &format!("finished {session_id}"), now)),
-        session: Some(session(session_id, status, NextAction::Unspecified, now, 100)),
-    }
-}
-
-fn metadata(session_id: &str, event_id: &str, received_at: Timestamp) -> EventMetadata {
-    EventMetadata {
-        event_id: event_id.to_owned(),
-        source: "sg-main".to_owned(),
-        provider: "smart-glocal".to_owned(),
-        subject: session_id.to_owned(),
-        received_at: Some(timestamp(received_at)),
-        ..EventMetadata::default()
-    }
-}
-
-fn session(id: &str, status: SessionStatus, next_action: NextAction, updated_at: Timestamp, cents: i64) -> Session {
-    let operation = Operation {
-        id: format!("po_{id}"),
-        kind: OperationKind::Payout.into(),
-        amount: Some(Money { currency: Some("USD".to_owned()), minor_units: cents, exponent: Some(2) }),
-        ..Operation::default()
-    };
-    Session {
-        id: id.to_owned(),
-        status: status.into(),
-        next_action: next_action.into(),
-        updated_at: Some(timestamp(updated_at)),
-        operations: vec![operation],
-        ..Session::default()
-    }
-}
-
-/// This long ago.
-pub fn ago(seconds: i64) -> Timestamp {
-    Timestamp::now() - SignedDuration::from_secs(seconds)
 }
