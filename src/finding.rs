@@ -100,8 +100,6 @@ codes! {
     RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can be right for both";
     /// What the rules say of a sample session.
     RulesTried = "rules-tried", Info, "nothing, if that is what you want";
-    /// Calls that move money go over a network without TLS.
-    ApiWithoutTls = "api-without-tls", Warning, "use https://, unless this is a trial";
     /// The engine decides and tells, and calls nobody.
     DryRun = "dry-run", Warning, "give it a kafka.topic_prefix of its own, so that nobody takes its outcomes for real ones";
 

@@ -94,8 +94,8 @@ pub enum ApiAddress {
     None,
     /// The provider asks, and the settings do not say where to answer.
     NotConfigured,
-    /// At this address; empty when the settings are wrong, of which [`Provider::configure`] tells more.
-    At(String),
+    /// The settings say where; whether they are right, [`Provider::configure`] tells.
+    Configured,
 }
 
 /// One configured source of webhooks: a provider's rules with this user's keys.

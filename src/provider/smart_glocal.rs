@@ -102,8 +102,7 @@ impl Provider for SmartGlocal {
     fn api_address(&self, section: &Section) -> ApiAddress {
         match section.parse::<Reach>() {
             Ok(Reach { api: None }) => ApiAddress::NotConfigured,
-            Ok(Reach { api: Some(api) }) => ApiAddress::At(api.base_url),
-            Err(_) => ApiAddress::At(String::new()),
+            Ok(Reach { api: Some(_) }) | Err(_) => ApiAddress::Configured,
         }
     }
 }
@@ -111,13 +110,7 @@ impl Provider for SmartGlocal {
 /// The part of the settings that tells where calls go, whatever else is wrong in them.
 #[derive(Deserialize)]
 struct Reach {
-    api: Option<Address>,
-}
-
-#[derive(Deserialize)]
-struct Address {
-    #[serde(default)]
-    base_url: String,
+    api: Option<serde::de::IgnoredAny>,
 }
 
 struct SmartGlocalSource {

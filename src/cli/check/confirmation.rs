@@ -1,9 +1,6 @@
-//! What can be found of the confirmation engine without Kafka: its rules, what they say of a sample, where calls go.
+//! What can be found of the confirmation engine without Kafka: its rules, and what they say of a sample.
 //! Must not show a rule's text.
 
-use std::net::IpAddr;
-
-use http::Uri;
 use jiff::Timestamp;
 
 use crate::config::{Config, Confirmation};
@@ -11,14 +8,13 @@ use crate::confirmation::model::Action;
 use crate::confirmation::rules::{Held, RuleProblem, Rules, Verdict, sample};
 use crate::finding::{Code, Finding};
 use crate::message::confirmation::v1::DeciderKind;
-use crate::provider::{self, ApiAddress};
 
 /// What findings about rules are about.
 const RULES: &str = "confirmation.rules";
 
 /// What is to be said of the engine at `now`, which the sample session's times are.
 pub(super) fn of_config(config: &Config, now: Timestamp) -> Vec<Finding> {
-    let mut findings = without_tls(config);
+    let mut findings = Vec::new();
     let confirmation = &config.confirmation;
     if confirmation.enabled && confirmation.dry_run {
         let message = "nobody is called: outcomes tell what would have been done";
@@ -29,28 +25,6 @@ pub(super) fn of_config(config: &Config, now: Timestamp) -> Vec<Finding> {
         Err(problems) => findings.extend(problems.iter().map(unusable)),
     }
     findings
-}
-
-fn without_tls(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (name, source) in &config.sources {
-        let api = provider::find(&source.provider).map(|provider| provider.api_address(&source.section));
-        if let Some(ApiAddress::At(address)) = api
-            && is_open(&address)
-        {
-            let message = "begins with http://: whoever is on the way can read and change calls and answers";
-            findings.push(Finding::new(Code::ApiWithoutTls, format!("sources.{name}.api.base_url"), message));
-        }
-    }
-    findings
-}
-
-/// Whether calls to this address leave the machine without TLS.
-fn is_open(address: &str) -> bool {
-    let Ok(address) = address.parse::<Uri>() else { return false };
-    let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    address.scheme_str() == Some("http") && !is_loopback
 }
 
 fn unusable(problem: &RuleProblem) -> Finding {
@@ -161,16 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn tells_of_calls_that_are_open_or_left_out() {
+    fn tells_of_calls_that_are_left_out() {
         check("", &[]);
-        let api = |address: &str| format!("{SOURCE}[sources.sg.api]\nbase_url = '{address}'\n");
-        for address in ["https://api.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "::"] {
-            check(&api(address), &[]);
-        }
-        let open = "begins with http://: whoever is on the way can read and change calls and answers";
-        for address in ["http://api.example", "HTTP://10.0.0.1/"] {
-            check(&api(address), &[(Code::ApiWithoutTls, "sources.sg.api.base_url", open)]);
-        }
         let dry = "[confirmation]\ndry_run = true\n";
         check(dry, &[]);
         let message = "nobody is called: outcomes tell what would have been done";

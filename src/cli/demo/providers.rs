@@ -137,7 +137,7 @@ impl Counterpart {
 
     /// Whether it asks for the merchant's word.
     pub fn asks(&self) -> bool {
-        matches!(self.api_address, ApiAddress::At(_))
+        self.api_address == ApiAddress::Configured
     }
 
     /// Posts one webhook and counts its answer.
