@@ -244,11 +244,11 @@ impl Shared {
 
     fn not_sent(&self, call: Call) {
         self.metrics.answered(call.operation.as_str(), NOT_SENT);
-        self.answer(call, Exchange { reply: Reply::NotSent, times: Times::default() });
+        self.answer(call, Exchange { reply: Reply::NotSent, times: Times::default(), seen: String::new() });
     }
 
     fn answer(&self, call: Call, exchange: Exchange) {
-        let Exchange { reply, times: Times { retry_after, clock_skew } } = exchange;
+        let Exchange { reply, times: Times { retry_after, clock_skew }, .. } = exchange;
         // An engine that has ended wants no answer.
         let _ = self.answers.send(Answer { call, reply, retry_after, clock_skew });
     }
@@ -260,13 +260,14 @@ impl Line {
     }
 
     /// Tells the breaker, and the world where that changes something.
-    fn heard(&self, leave: Leave, health: Health) {
+    fn heard(&self, leave: Leave, health: Health, seen: &str) {
         let source = &*self.source;
         match self.breaker().heard(leave, health, Instant::now()) {
             Some(Change::Opened) => {
                 self.open.set(1.0);
                 tracing::error!(
                     source,
+                    seen,
                     "the provider does not answer calls, or refuses all: they are held back for a while"
                 );
             }
@@ -299,9 +300,13 @@ impl Drop for Underway<'_> {
     fn drop(&mut self) {
         // None when the runtime ends meanwhile: the call may have had its effect.
         let exchange = self.exchange.take();
-        let exchange = exchange.unwrap_or(Exchange { reply: Reply::Unclear, times: Times::default() });
+        let exchange = exchange.unwrap_or_else(|| Exchange {
+            reply: Reply::Unclear,
+            times: Times::default(),
+            seen: "this process ended".to_owned(),
+        });
         let (health, outcome) = judge(&exchange.reply);
-        self.line.heard(self.leave, health);
+        self.line.heard(self.leave, health, &exchange.seen);
         let operation = self.call.operation.as_str();
         self.shared.metrics.answered(operation, outcome);
         self.shared.metrics.lasted(operation, self.began.elapsed());

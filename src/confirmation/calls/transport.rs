@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::response::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -35,6 +35,8 @@ pub(super) struct Transport {
 pub(super) struct Exchange {
     pub reply: Reply,
     pub times: Times,
+    /// What was seen of the answer, or instead of it, for whoever is on call: nothing that a session or its customer is.
+    pub seen: String,
 }
 
 /// What the answer's head said about time; nothing where none came.
@@ -70,22 +72,24 @@ impl Transport {
     pub async fn exchange(&self, api: &SessionApi, call: &Call) -> Exchange {
         let mut times = Times::default();
         // What the head said stays known when the body never ends.
-        let reply = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
-            Ok(reply) => reply,
-            Err(_elapsed) => Reply::Unclear,
+        let (reply, seen) = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
+            Ok(asked) => asked,
+            Err(_elapsed) => (Reply::Unclear, format!("no answer within {} ms", self.timeout.as_millis())),
         };
-        Exchange { reply, times }
+        Exchange { reply, times, seen }
     }
 
-    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> Reply {
+    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> (Reply, String) {
         let request = request(api, call);
         let (began, clock) = (Timestamp::now(), Instant::now());
         let response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) => {
-                debug!(session = %call.key, operation = call.operation.as_str(), error = %whole(&error), "a call failed");
+                let seen = whole(&error);
+                debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
-                return if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
+                let reply = if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
+                return (reply, seen);
             }
         };
         let (head, body) = response.into_parts();
@@ -93,7 +97,12 @@ impl Transport {
         // A body that breaks off or is too large says nothing; the status alone may.
         let body = Limited::new(body, api.response_bytes_max()).collect().await;
         let body = body.map(Collected::to_bytes).unwrap_or_default();
-        api::read(call.operation, &call.key.session_id, head.status, &body)
+        let reply = api::read(call.operation, &call.key.session_id, head.status, &body);
+        let seen = match &reply {
+            Reply::OurTrouble | Reply::Unclear => seen(head.status, &body),
+            _ => String::new(), // nobody asks
+        };
+        (reply, seen)
     }
 }
 
@@ -103,6 +112,13 @@ impl Times {
             retry_after: headers::retry_after(&head.headers, began),
             clock_skew: headers::clock_skew(&head.headers, began, passed),
         }
+    }
+}
+
+fn seen(status: StatusCode, body: &[u8]) -> String {
+    match api::our_trouble(body) {
+        Some(code) => format!("HTTP status {}, {code}", status.as_u16()),
+        None => format!("HTTP status {}", status.as_u16()),
     }
 }
 

@@ -18,7 +18,7 @@ use super::signing::signature;
 use super::{ConfigureError, KeyFiles, Section, Settings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
-pub use reply::read;
+pub use reply::{our_trouble, read};
 pub(super) use settings::ApiSettings;
 
 /// The header of the project's id.

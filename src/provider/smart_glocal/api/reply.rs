@@ -20,6 +20,10 @@ use super::super::normalize::{next_action, session_status};
 use super::{Operation, Reply, Sight};
 use crate::provider::json::{self, Object};
 
+/// Codes that speak of our signature, our project, or our request, and not of the session.
+const OUR_TROUBLE: [&str; 4] =
+    ["identification_error", "authentication_error", "authorization_error", "invalid_request"];
+
 /// A code is a word.
 const CODE_BYTES_MAX: usize = 128;
 /// A description is a sentence; it becomes part of a record.
@@ -118,9 +122,7 @@ impl Failure {
     fn reply(self, class: Class, operation: Operation) -> Reply {
         let asks_only = operation == Operation::Status;
         match self.code.as_str() {
-            "identification_error" | "authentication_error" | "authorization_error" | "invalid_request" => {
-                Reply::OurTrouble
-            }
+            code if OUR_TROUBLE.contains(&code) => Reply::OurTrouble,
             "internal_error" | "provider_timeout" | "provider_internal_error" | "capture_timeout" => Reply::TryAgain,
             // A status has no key.
             "idempotency_key_already_exists" if asks_only => Reply::Unclear,
@@ -145,6 +147,13 @@ impl Failure {
 fn bounded(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text
+}
+
+/// Which of our troubles an answer names, for whoever has to mend it; nothing else that stands in it is repeated.
+pub fn our_trouble(body: &[u8]) -> Option<&'static str> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = answer.get("error")?.get("code")?.as_str()?;
+    OUR_TROUBLE.into_iter().find(|known| *known == code)
 }
 
 #[cfg(test)]
@@ -356,6 +365,18 @@ mod tests {
                 prop_assert!(!matches!(reply, Reply::Refused { .. }), "{:?}", reply);
                 prop_assert!(!matches!(reply, Reply::Ok(_)), "{:?}", reply);
             }
+        }
+    }
+
+    #[test]
+    fn names_our_troubles_and_repeats_nothing_else() {
+        for code in ALL_ERRORS {
+            let ours = OUR_TROUBLE.into_iter().find(|known| *known == code);
+            assert_eq!(our_trouble(error(code).as_bytes()), ours, "{code}");
+        }
+        for body in ["", "{}", r#"{"error":"authentication_error"}"#, r#"{"error":{"code":["authentication_error"]}}"#]
+        {
+            assert_eq!(our_trouble(body.as_bytes()), None, "{body}");
         }
     }
 }
