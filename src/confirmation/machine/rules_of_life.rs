@@ -38,16 +38,7 @@ impl Life {
 
     fn then(mut self, input: Input) -> Self {
         let step = step(self.state.seen(), input, &self.policy, &self.moment);
-        match step.state {
-            Next::Same => {}
-            Next::Activity(activity) => match &mut self.state {
-                Lived::Open(open) => open.activity = activity,
-                Lived::Absent | Lived::Ended(..) => panic!("an activity without a session"),
-            },
-            Next::Entry(open) => self.state = Lived::Open(open),
-            Next::Done(done) => self.state = Lived::ended(&done),
-            Next::Forgotten => self.state = Lived::Absent,
-        }
+        self.state.follow(step.state);
         self.effects = step.effects;
         self
     }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Moment, Open, Owner, Policy, Reading, State};
+use super::{Moment, Next, Open, Owner, Policy, Reading, State};
 use crate::confirmation::clock::Trust;
 use crate::confirmation::done::Ended;
 use crate::confirmation::model::{Action, Decision, Done, Opening, SessionKey};
@@ -67,6 +67,18 @@ impl Lived {
         let mut ended = Ended::default();
         ended.insert(&key(), done).unwrap();
         Self::Ended(ended)
+    }
+
+    /// What a step made of it.
+    pub fn follow(&mut self, next: Next) {
+        match (next, &mut *self) {
+            (Next::Same, _) => {}
+            (Next::Activity(activity), Self::Open(open)) => open.activity = activity,
+            (Next::Activity(_), Self::Absent | Self::Ended(..)) => panic!("an activity without a session"),
+            (Next::Entry(open), _) => *self = Self::Open(open),
+            (Next::Done(done), _) => *self = Self::ended(&done),
+            (Next::Forgotten, _) => *self = Self::Absent,
+        }
     }
 
     /// As the machine sees it.

@@ -148,16 +148,7 @@ impl World {
         let moment = Moment { trust: self.trust, reading: self.reading, ..moment(self.now) };
         let step = step(self.state.seen(), input, &self.policy, &moment);
         let written = matches!(step.state, Next::Entry(_));
-        match step.state {
-            Next::Same => {}
-            Next::Activity(activity) => match &mut self.state {
-                Lived::Open(open) => open.activity = activity,
-                Lived::Absent | Lived::Ended(..) => panic!("an activity without a session"),
-            },
-            Next::Entry(open) => self.state = Lived::Open(open),
-            Next::Done(done) => self.state = Lived::ended(&done),
-            Next::Forgotten => self.state = Lived::Absent,
-        }
+        self.state.follow(step.state);
         for effect in step.effects {
             self.carry_out(effect, written);
         }
