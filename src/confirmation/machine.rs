@@ -21,6 +21,8 @@ pub mod timing;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod late_rules;
+#[cfg(test)]
 mod rules_of_life;
 #[cfg(test)]
 pub mod scenes;

@@ -8,35 +8,35 @@ use super::*;
 use crate::message::confirmation::v1::Result as Told;
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
-const WAITS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
-const WORKS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+pub const WAITS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+pub const WORKS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
 const CANCELLED: Sight = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
 
 /// A session, and what its last step asked for.
-struct Life {
-    policy: Policy,
-    state: Lived,
-    moment: Moment,
-    effects: Vec<Effect>,
+pub struct Life {
+    pub policy: Policy,
+    pub state: Lived,
+    pub moment: Moment,
+    pub effects: Vec<Effect>,
 }
 
 impl Life {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { policy: policy(), state: Lived::Absent, moment: moment(opened_at()), effects: Vec::new() }
     }
 
     /// A session that waits.
-    fn awaiting() -> Self {
+    pub fn awaiting() -> Self {
         Self::new().then(ready(None))
     }
 
     /// A session whose confirmation was called, and met `reply`; at rest.
-    fn confirmed(reply: Reply) -> Self {
+    pub fn confirmed(reply: Reply) -> Self {
         let rule = Decider { name: "a rule".into(), ..Decider::of_kind(DeciderKind::Rule) };
         Self::new().then(ready(Some((Action::Confirm, rule)))).answered(reply)
     }
 
-    fn then(mut self, input: Input) -> Self {
+    pub fn then(mut self, input: Input) -> Self {
         let step = step(self.state.seen(), input, &self.policy, &self.moment);
         self.state.follow(step.state);
         self.effects = step.effects;
@@ -44,35 +44,35 @@ impl Life {
     }
 
     /// The call on its way meets `reply`.
-    fn answered(self, reply: Reply) -> Self {
+    pub fn answered(self, reply: Reply) -> Self {
         let (operation, number, _) = self.call().expect("no call is on its way");
         self.then(Input::Answer { number, operation, reply, retry_after: None })
     }
 
     /// The session's next timer fires.
-    fn timer(mut self) -> Self {
+    pub fn timer(mut self) -> Self {
         self.moment.now = self.moment.now.max(self.due().expect("no timer"));
         self.then(Input::Timer)
     }
 
     /// The timer fires, and the provider says that it waits.
-    fn asked(self) -> Self {
+    pub fn asked(self) -> Self {
         self.timer().answered(Reply::Ok(Some(WAITS)))
     }
 
-    fn at(mut self, now: Timestamp) -> Self {
+    pub fn at(mut self, now: Timestamp) -> Self {
         self.moment.now = now;
         self
     }
 
-    fn due(&self) -> Option<Timestamp> {
+    pub fn due(&self) -> Option<Timestamp> {
         match &self.state {
             Lived::Open(open) => due(open, &self.policy),
             Lived::Absent | Lived::Ended(..) => None,
         }
     }
 
-    fn call(&self) -> Option<(Operation, u32, u32)> {
+    pub fn call(&self) -> Option<(Operation, u32, u32)> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Call { operation, number, key_number } => Some((*operation, *number, *key_number)),
             _ => None,
@@ -80,18 +80,18 @@ impl Life {
     }
 
     /// The action called now, with its key.
-    fn called(&self) -> Option<(Operation, u32)> {
+    pub fn called(&self) -> Option<(Operation, u32)> {
         self.call().map(|(operation, _, key)| (operation, key))
     }
 
-    fn told(&self) -> Option<(Told, bool)> {
+    pub fn told(&self) -> Option<(Told, bool)> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Outcome(outcome) => Some((outcome.result, outcome.verified)),
             _ => None,
         })
     }
 
-    fn rejected(&self) -> Vec<RejectionReason> {
+    pub fn rejected(&self) -> Vec<RejectionReason> {
         let reason = |effect: &Effect| match effect {
             Effect::Reject(_, reason) => Some(*reason),
             _ => None,
@@ -99,20 +99,20 @@ impl Life {
         self.effects.iter().filter_map(reason).collect()
     }
 
-    fn notes(&self, note: &Note) -> bool {
+    pub fn notes(&self, note: &Note) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Note(noted) if noted == note))
     }
 }
 
-fn ready(verdict: Option<(Action, Decider)>) -> Input {
+pub fn ready(verdict: Option<(Action, Decider)>) -> Input {
     Input::Ready { opening: opening(), verdict }
 }
 
-fn decides(action: Action, id: &str) -> Input {
+pub fn decides(action: Action, id: &str) -> Input {
     Input::Decision(decision(action, id, 7))
 }
 
-fn seconds(seconds: i64) -> SignedDuration {
+pub fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
