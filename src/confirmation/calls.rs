@@ -73,6 +73,10 @@ pub const OUTCOMES: [&str; 8] =
 
 const NOT_SENT: &str = "not_sent";
 
+/// Actions that wait for each place: enough that none is ever empty, and few enough that the last is sent within a second or
+/// two also where a call takes half of that.
+const WAITING_FOR_EACH_PLACE: usize = 4;
+
 /// Takes calls. Dropping it drops the calls that wait; those on their way end by themselves.
 pub struct Caller {
     shared: Arc<Shared>,
@@ -157,6 +161,12 @@ impl Caller {
     /// is told.
     pub fn withdraw(&self, ended: &BTreeSet<SessionKey>) {
         self.shared.work().waiting.withdraw(ended);
+    }
+
+    /// How many more actions may be put to wait: beyond some for each place they would get too old to be sent.
+    pub fn room(&self) -> usize {
+        let most = self.shared.in_flight_max.saturating_mul(WAITING_FOR_EACH_PLACE);
+        most.saturating_sub(self.shared.work().waiting.actions())
     }
 
     /// Calls on their way.

@@ -4,6 +4,7 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod restored;
 mod start;
 mod writing;
 
@@ -22,9 +23,9 @@ use super::clock::ClockGuard;
 use super::holding::{Desk, Holding, Present};
 use super::machine::timing::later;
 use super::partition::Partition;
-use super::restoring::{NotRestored, Read, Restoring};
+use super::restoring::Restoring;
 use super::tally::Tally;
-use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position, TakeError};
+use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
 
 /// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
@@ -33,6 +34,8 @@ const AT_ONCE: usize = 500;
 /// How long a poll waits: idle, while a timer or a restore may come, and while answers are on their way.
 const IDLE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(2);
+/// However many calls wait, the group is polled this often: rebalances wait for it.
+const POLL_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 /// Offsets of records that changed nothing are committed this often: reading them again changes nothing either.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the inputs are read, and ended sessions are forgotten.
@@ -41,9 +44,6 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
 /// A wall clock that goes back by more than this was set.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(5);
-/// The pauses after failed transactions and restores.
-const AGAIN_MIN: Duration = Duration::from_millis(100);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// A member that was fenced hears of its next assignment long before this; else it joins anew.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the end waits for calls on their way, and for leaving the group.
@@ -70,6 +70,8 @@ pub struct Engine {
     tally: Tally,
     /// The most records for the next transaction: fewer after one was too large.
     at_once: usize,
+    /// When the group was last polled.
+    polled: Instant,
     kept_up: Instant,
     shown: Instant,
     /// The wall clock when it was last looked at.
@@ -130,10 +132,22 @@ impl Engine {
         self.commit()
     }
 
-    /// Takes what the group brings, up to a transaction's worth.
+    /// Takes what the group brings, up to a transaction's worth, and no more than can be called soon: a backlog waits on its
+    /// topics, not as calls that get too old to be sent.
     fn read(&mut self) -> Result<(), EngineError> {
+        let room = match &self.standing {
+            Standing::Holding(_) => self.caller.room().min(self.at_once),
+            Standing::Unassigned(_) | Standing::Assigned(..) | Standing::Restoring(..) => self.at_once,
+        };
+        if room == 0 && self.polled.elapsed() < POLL_AT_LEAST_EVERY {
+            return match self.answers.recv_timeout(BUSY) {
+                Ok(answer) => self.take_answer(answer),
+                Err(_) => Ok(()),
+            };
+        }
+        self.polled = Instant::now();
         let mut polled = self.group.poll(self.patience());
-        for _ in 1..self.at_once {
+        for _ in 1..room {
             match polled {
                 Polled::Idle => return Ok(()),
                 polled => self.follow(polled)?,
@@ -190,90 +204,25 @@ impl Engine {
         self.tally.restoring(is_waiting.then(Timestamp::now));
     }
 
-    /// Begins to read the ledger of what was assigned.
-    fn begin_restore(&mut self) -> Result<(), EngineError> {
-        match &self.standing {
-            Standing::Assigned(assignment, not_before) if self.producer.is_some() && Instant::now() >= *not_before => {
-                self.standing = self.restore(assignment.clone())?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn restore(&self, assignment: Assignment) -> Result<Standing, EngineError> {
-        let partitions = assignment.partitions.clone();
-        let restoring = Restoring::begin(Arc::clone(&self.desk), self.client.clone(), partitions)?;
-        Ok(Standing::Restoring(assignment, restoring))
-    }
-
-    /// Begins to work on partitions once their ledger is read.
-    fn take_restored(&mut self) -> Result<(), EngineError> {
-        let Standing::Restoring(assignment, restoring) = &self.standing else { return Ok(()) };
-        let Some(restored) = restoring.poll() else { return Ok(()) };
-        let assignment = assignment.clone();
-        match restored {
-            Ok(read) => self.hold(assignment, read),
-            Err(NotRestored::OtherOwner(other)) => Err(other.into()),
-            Err(error) => {
-                tracing::error!(error = chain(&error), "the ledger is read again");
-                self.standing = self.again(assignment);
-                Ok(())
-            }
-        }
-    }
-
-    /// What was assigned, to be restored after a pause that grows with each failure in a row.
-    fn again(&mut self, assignment: Assignment) -> Standing {
-        let pause =
-            AGAIN_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(AGAIN_MAX);
-        self.failures = self.failures.saturating_add(1);
-        Standing::Assigned(assignment, Instant::now() + pause)
-    }
-
-    fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
-        for (partition, unreadable) in &read.stopped {
-            tracing::error!(
-                partition,
-                error = chain(unreadable),
-                "this partition stands still: nothing is decided on it"
-            );
-        }
-        let positions = read.partitions.iter().flat_map(|partition| {
-            let next = (0..).zip(partition.next);
-            next.map(|(input, next)| Position { input, partition: partition.number, next })
-        });
-        let positions: Vec<Position> = positions.collect();
-        let (held, stopped) = (read.partitions.len(), read.stopped.len());
-        match self.group.take(&assignment.generation, &positions) {
-            Ok(()) => {}
-            // The event that says so comes with the next poll.
-            Err(TakeError::Superseded) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-        tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
-        let holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions, Timestamp::now());
-        self.tally.unknown_sources(&holding.unknown_sources());
-        self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
-        self.tally.assigned(held, stopped);
-        self.tally.restoring(None);
-        Ok(())
-    }
-
     fn take_answers(&mut self) -> Result<(), EngineError> {
         // Looked at before: a call that ends meanwhile gives its answer first, and its place back then.
         self.expects_answers = self.caller.in_flight() > 0;
         for _ in 0..self.at_once {
             let Ok(answer) = self.answers.try_recv() else { return Ok(()) };
-            if let Some(skew) = answer.clock_skew {
-                self.clock.heard(skew);
-            }
-            let present = self.present();
-            if let Standing::Holding(held) = &mut self.standing {
-                held.holding.answer(answer, &present)?;
-            }
+            self.take_answer(answer)?;
         }
         self.expects_answers = true;
+        Ok(())
+    }
+
+    fn take_answer(&mut self, answer: Answer) -> Result<(), EngineError> {
+        if let Some(skew) = answer.clock_skew {
+            self.clock.heard(skew);
+        }
+        let present = self.present();
+        if let Standing::Holding(held) = &mut self.standing {
+            held.holding.answer(answer, &present)?;
+        }
         Ok(())
     }
 

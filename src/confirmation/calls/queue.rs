@@ -16,6 +16,8 @@ use crate::provider::smart_glocal::api::Operation;
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: BinaryHeap<Waiting>,
+    /// How many of them are actions.
+    actions: usize,
     arrivals: u64,
 }
 
@@ -30,27 +32,43 @@ impl Queue {
     /// Puts a call in its place; at `owned_at` its session was this process's.
     pub fn push(&mut self, call: Call, owned_at: Instant) {
         self.arrivals = self.arrivals.saturating_add(1);
-        self.waiting.push(Waiting { call, owned_at, arrival: self.arrivals });
+        let waiting = Waiting { call, owned_at, arrival: self.arrivals };
+        self.actions += usize::from(!waiting.is_question());
+        self.waiting.push(waiting);
     }
 
     /// Takes out what is due first, and what it was put in with.
     pub fn pop(&mut self) -> Option<(Call, Instant)> {
-        self.waiting.pop().map(|waiting| (waiting.call, waiting.owned_at))
+        let waiting = self.waiting.pop()?;
+        self.actions -= usize::from(!waiting.is_question());
+        Some((waiting.call, waiting.owned_at))
+    }
+
+    /// How many actions wait.
+    pub fn actions(&self) -> usize {
+        self.actions
     }
 
     /// Drops the calls of all epochs before `epoch`.
     pub fn forget(&mut self, epoch: u64) {
-        self.waiting.retain(|waiting| waiting.call.epoch >= epoch);
+        self.retain(|call| call.epoch >= epoch);
     }
 
     /// Drops the calls about sessions that have ended, but not those that ask about one that had ended before.
     pub fn withdraw(&mut self, ended: &BTreeSet<SessionKey>) {
-        self.waiting.retain(|waiting| waiting.call.number == AFTER_THE_END || !ended.contains(&waiting.call.key));
+        if !ended.is_empty() {
+            self.retain(|call| call.number == AFTER_THE_END || !ended.contains(&call.key));
+        }
     }
 
     /// Drops all calls.
     pub fn clear(&mut self) {
-        self.waiting.clear();
+        self.retain(|_| false);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
+        self.waiting.retain(|waiting| keep(&waiting.call));
+        self.actions = self.waiting.iter().filter(|waiting| !waiting.is_question()).count();
     }
 }
 
@@ -119,6 +137,7 @@ mod tests {
             }
             expect.sort_unstable();
             queue.forget(epoch);
+            prop_assert_eq!(queue.actions(), expect.len());
             let given: Vec<(i64, u32)> =
                 std::iter::from_fn(|| queue.pop()).map(|(call, _)| (call.due_by.as_second(), call.number)).collect();
             prop_assert_eq!(given, expect);

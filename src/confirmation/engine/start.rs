@@ -129,6 +129,7 @@ impl Plan {
             began,
             tally,
             at_once: AT_ONCE,
+            polled: began,
             kept_up: began,
             shown: began,
             wall: Timestamp::now(),
