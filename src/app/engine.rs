@@ -70,7 +70,7 @@ fn plan(
     let settings = Settings {
         timeout: confirmation.call_timeout(),
         in_flight_max: confirmation.calls_in_flight_max,
-        // Whoever was a member then has not been replaced before this is over, nor its calls on their way been received late.
+        // Whoever was a member then is not replaced before this is over; the other half is for the way.
         send_within: SESSION_TIMEOUT / 2,
         roots: roots(&apis),
     };

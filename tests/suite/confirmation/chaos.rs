@@ -28,7 +28,7 @@ use crate::eventually::{eventually, try_eventually};
 use crate::kafka::{Kafka, unique_prefix};
 use crate::stream::{Random, printed_seed};
 use disasters::Disaster;
-use members::Members;
+use members::{Loss, Members};
 use provider::Finished;
 use traffic::Traffic;
 use verdict::Evidence;
@@ -123,13 +123,16 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
     }
     let Form { disasters, .. } = &form;
     let count = |kind: Disaster| disasters.iter().filter(|disaster| **disaster == kind).count();
+    let found =
+        |losses: &[Loss]| losses.iter().map(|loss| story.matches(&format!(": {loss:?};")).count()).sum::<usize>();
     println!(
-        "seed {seed}: {} sessions, {} kills, {} rebalances, {} stops, {} times fenced, {}, {} s",
+        "seed {seed}: {} sessions, {} kills, {} rebalances, {} stops, {} of them fenced by Kafka and {} told by the group, {}, {} s",
         written.scripts.len(),
         count(Disaster::Kill),
         count(Disaster::Guest) * 2 + count(Disaster::Restart) * 2,
         count(Disaster::Freeze),
-        members.times_fenced(),
+        found(&[Loss::Refused, Loss::Ended]),
+        found(&[Loss::Failed, Loss::Told]),
         evidence.summary(&stage),
         began.elapsed().as_secs(),
     );

@@ -56,22 +56,26 @@ fn freeze(members: &Members, victim: usize, random: &mut Random) -> String {
     });
     // It must be caught amid its work.
     pause(some_of(Duration::from_millis(500), random));
-    let losses = member.losses();
+    let mark = member.daemon.log().len();
     member.daemon.signal("STOP");
     let stopped = Instant::now();
     await_takeover(members, victim);
-    pause(some_of(Duration::from_secs(2), random));
-    let frozen = stopped.elapsed();
+    // The group counts from the last heartbeat, which was up to a second before the freeze.
+    let missed = stopped.elapsed();
     assert!(
-        frozen > SESSION_TIMEOUT,
-        "the others took over after {frozen:?}: was it frozen while it was fenced already?"
+        missed > SESSION_TIMEOUT * 4 / 5,
+        "the others took over after {missed:?}: had it lost its partitions before?"
     );
+    let over = SESSION_TIMEOUT + some_of(Duration::from_secs(3), random);
+    pause(over.saturating_sub(missed));
+    let frozen = stopped.elapsed();
     member.daemon.signal("CONT");
-    eventually(MOVE_LIMIT, || match member.losses() {
-        now if now > losses => Ok(()),
-        _ => Err(format!("it does not find that it lost its partitions\n{}", member.daemon.log())),
+    // Whatever it says now, it says after the others took over.
+    let loss = eventually(MOVE_LIMIT, || {
+        let complaint = || format!("it does not find that it lost its partitions\n{}", member.daemon.log());
+        member.found_its_loss(mark).ok_or_else(complaint)
     });
-    format!("engine {victim} frozen for {:.1} s", frozen.as_secs_f32())
+    format!("engine {victim} frozen for {:.1} s: {loss:?}", frozen.as_secs_f32())
 }
 
 fn restart(members: &mut Members, victim: usize) -> String {

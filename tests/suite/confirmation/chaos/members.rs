@@ -18,6 +18,19 @@ pub struct Member {
     client: Client,
 }
 
+/// How an engine that wakes finds that its partitions are another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The group refused its transaction: it was fenced.
+    Refused,
+    /// Kafka had ended its open transaction, and refuses its producer: it was fenced.
+    Ended,
+    /// Its open transaction was too old to go on, so it aborted that itself; then the group told it.
+    Failed,
+    /// The group told it before it wrote anything.
+    Told,
+}
+
 /// All that run.
 pub struct Members {
     /// Those that stay.
@@ -68,11 +81,6 @@ impl Members {
         }
     }
 
-    /// How often an engine found that it had lost its partitions.
-    pub fn times_fenced(&self) -> usize {
-        self.stay.iter().map(Member::losses).sum()
-    }
-
     /// All that they said.
     pub fn logs(&self) -> String {
         self.stay.iter().map(|member| member.daemon.log()).collect::<Vec<_>>().join("\n--- the next engine:\n")
@@ -104,12 +112,19 @@ impl Member {
         self.metric(ASSIGNED)
     }
 
-    /// How often it found that it had lost its partitions, since ever.
-    pub fn losses(&self) -> usize {
-        // By a transaction that the group refuses, by Kafka having ended one meanwhile, or by the group's own word.
-        let signs = ["lost its partitions", "what became of the transaction is not known", "\"revocation\":\"Lost\""];
-        let is_loss = |line: &&str| signs.iter().any(|sign| line.contains(sign));
-        self.daemon.log().lines().filter(is_loss).count()
+    /// How it found, since its log was `mark` bytes long, that its partitions are another's; nothing while it has not.
+    pub fn found_its_loss(&self, mark: usize) -> Option<Loss> {
+        let log = self.daemon.log();
+        let since = log.get(mark..).unwrap_or_default();
+        if !since.contains("partitions are taken from it") {
+            return None;
+        }
+        Some(match () {
+            () if since.contains("lost its partitions") => Loss::Refused,
+            () if since.contains("what became of the transaction is not known") => Loss::Ended,
+            () if since.contains("a transaction failed") => Loss::Failed,
+            () => Loss::Told,
+        })
     }
 
     /// A whole number of its metrics; 0 where it does not answer.

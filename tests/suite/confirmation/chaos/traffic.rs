@@ -190,7 +190,7 @@ impl<'a> Traffic<'a> {
             2 if matches!(kind, Kind::Small | Kind::Large) => self.decide(&id),
             3 | 4 if matches!(kind, Kind::Small | Kind::Large | Kind::Held) => self.forget(&id),
             5 => self.stage.send(DECISION, &id, b"no decision"),
-            6 if self.random.below(4) == 0 => {
+            6 if self.random.below(12) == 0 => {
                 self.stage.provider.forget_keys();
                 self.written.keys_forgotten.push(Timestamp::now());
             }

@@ -110,7 +110,7 @@ impl<'a> Evidence<'a> {
         }
         let faults = stage.provider.faults_met();
         format!(
-            "{} calls, {} actions twice, {} faults of {} kinds, {} decisions, {} rejected, outcomes {results:?}",
+            "{} calls, {} repeated by forgotten keys, {} faults of {} kinds, {} decisions, {} rejected, outcomes {results:?}",
             stage.provider.calls(),
             self.sessions.values().filter(|session| session.applied.len() > 1).count(),
             faults.values().sum::<u64>(),
