@@ -83,7 +83,7 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
     let traffic = Traffic::new(&stage, Random::of(seed ^ 1));
     let (writing, running) = (AtomicBool::new(true), AtomicBool::new(true));
     let mut story = String::new();
-    let written = thread::scope(|scope| {
+    let (written, rest) = thread::scope(|scope| {
         // Whatever fails, the others end, or the scope would wait for them for ever.
         let _ends = Ends([&writing, &running]);
         let writer = scope.spawn(|| traffic.write(&form, &writing));
@@ -110,13 +110,10 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
             }
             rest
         });
-        if let Err(complaint) = rest {
-            println!("{complaint}: all that is known follows");
-        }
-        written
+        (written, rest)
     });
     let evidence = Evidence::gather(&stage, &written);
-    let complaints = evidence.complaints();
+    let complaints: Vec<String> = evidence.complaints().into_iter().chain(rest.err()).collect();
     if !complaints.is_empty() {
         println!("{}", members.logs());
         panic!("PAYBRIDGE_TEST_SEED={seed} ({story}):\n{}", complaints.join("\n"));
