@@ -1,6 +1,9 @@
 //! `paybridge send`: correctly signed sample webhooks to a running bridge, for trying and for staging.
 //! Must not know how a webhook is signed or sent.
 
+mod read_back;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -10,13 +13,17 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::sender::Poster;
+use super::sender::{Answered, Poster};
+use super::tell;
 use crate::config::files::FileReader;
 use crate::config::{Config, SourceConfig, SourceName};
+use crate::kafka::topics;
 use crate::provider::{self, EventType, Provider};
+use read_back::ReadBack;
 
 /// What to send, and where.
 #[derive(Args)]
@@ -37,12 +44,16 @@ pub struct SendArguments {
     /// The bridge's URL without a path; by default the configured address.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Read the events from their topic afterwards, as a subscriber does, and wait for all of them so long, such as `30s`.
+    #[arg(long, value_name = "TIME")]
+    read_back: Option<SignedDuration>,
 }
 
-/// Sends the webhooks and prints each answer; good when every answer is 200.
+/// Sends the webhooks and prints each answer; good when every answer is 200 and, where that is asked for, every event was
+/// read back.
 ///
 /// # Errors
-/// There is no such source or event, its keys cannot sign, or nobody answers.
+/// There is no such source or event, its keys cannot sign, nobody answers, or the topic cannot be read.
 pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<ExitCode> {
     let (name, settings) = source(config, &arguments.source)?;
     let provider = provider::find(&settings.provider).context("the source's provider is unknown")?;
@@ -52,13 +63,20 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
         .with_context(|| format!("sources.{name}"))?;
     let base = arguments.url.clone().unwrap_or_else(|| own_url(config));
     let poster = Poster::new(format!("{}{}", base.trim_end_matches('/'), settings.path(name)))?;
+    let read_back = match arguments.read_back {
+        Some(within) => {
+            let topic = topics::event_topic(config.kafka.topic_prefix.as_ref(), provider.name(), event_type);
+            Some(ReadBack::open(config, topic, within).await?)
+        }
+        None => None,
+    };
 
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(arguments.rate)?);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Microseconds since 1970: samples of another run are other events. Whole milliseconds: the first sample is always of
     // the same kind, where a provider's samples differ by turns.
     let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default().saturating_mul(1000);
-    let mut code = ExitCode::SUCCESS;
+    let (mut code, mut event_ids) = (ExitCode::SUCCESS, BTreeSet::new());
     for number in first..first.saturating_add(arguments.count) {
         ticks.tick().await;
         let answered = poster.post(&sender.sample(event_type, Timestamp::now(), number)).await?;
@@ -66,8 +84,32 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
         if answered.status != StatusCode::OK {
             code = ExitCode::FAILURE;
         }
+        if read_back.is_some() {
+            match event_id(&answered) {
+                Some(event_id) => event_ids.insert(event_id),
+                None => {
+                    code = ExitCode::FAILURE;
+                    continue;
+                }
+            };
+        }
     }
-    Ok(code)
+    let Some(read_back) = read_back else { return Ok(code) };
+    let count = event_ids.len();
+    let missing = read_back.missing(event_ids).await?;
+    tell(&format!("read back {} of {count}", count.saturating_sub(missing.len())));
+    Ok(if missing.is_empty() { code } else { ExitCode::FAILURE })
+}
+
+/// The id of an event that was taken; other answers are no good anyhow.
+fn event_id(answered: &Answered) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Receipt {
+        event_id: String,
+    }
+    (answered.status == StatusCode::OK)
+        .then(|| serde_json::from_str::<Receipt>(&answered.body).ok())?
+        .map(|it| it.event_id)
 }
 
 fn source<'c>(config: &'c Config, name: &str) -> anyhow::Result<(&'c SourceName, &'c SourceConfig)> {

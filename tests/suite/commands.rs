@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bridge::{SOURCES, free_port, key_file};
+use crate::bridge::{Bridge, SOURCES, free_port, key_file};
 use crate::kafka::{Kafka, User, unique_prefix};
 
 /// A folder with a configuration file.
@@ -283,4 +285,37 @@ fn send_says_what_there_is_when_asked_for_something_else() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let ran = setup.run(&["send", "unipaas", "payout-update", "--url", &nobody]);
     assert!(ran.code == 1 && ran.errors.contains("cannot be reached"), "{ran:?}");
+}
+
+/// Answers one request as a bridge does that has published, and has published nothing. Where it is.
+fn liar() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let body = r#"{"status":"accepted","event_id":"0123456789abcdef0123456789abcdef"}"#;
+        let read = connection.read(&mut [0; 65_536]).unwrap();
+        assert!(read > 0);
+        write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    url
+}
+
+#[test]
+fn send_reads_its_events_back_and_is_not_content_with_an_answer_alone() {
+    let kafka = Kafka::shared();
+    let bridge = Bridge::start(kafka, &[]);
+    let setup = Setup::new(kafka.bootstrap(), "");
+    let text = fs::read_to_string(setup.file()).unwrap();
+    fs::write(setup.file(), text.replace(&setup.prefix, bridge.config.kafka.topic_prefix.as_ref())).unwrap();
+    let send = |url: &str, more: &[&str]| {
+        setup.run(&[&["send", "unipaas", "payout-update", "--url", url, "--read-back"], more].concat())
+    };
+
+    let ran = send(&liar(), &["0s"]);
+    assert!(ran.code == 1 && ran.output.contains("accepted") && ran.errors.contains("read back 0 of 1"), "{ran:?}");
+    let ran = send(&bridge.url, &["-1s"]);
+    assert!(ran.code != 0 && ran.output.is_empty(), "{ran:?}");
+    let ran = send(&bridge.url, &["30s", "--count", "3"]);
+    assert!(ran.code == 0 && ran.errors.contains("read back 3 of 3"), "{ran:?}");
 }
