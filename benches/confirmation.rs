@@ -5,7 +5,7 @@
 
 // By the names that they have among the tests.
 #[cfg(test)]
-use suite::{bridge, cache, confirmation, eventually, kafka, pace, process};
+use suite::{authority, bridge, cache, confirmation, eventually, kafka, pace, process};
 
 fn main() {
     #[cfg(test)]
@@ -57,6 +57,7 @@ mod measure {
 #[expect(dead_code, unused_imports, reason = "the benchmark uses less of it than the tests do")]
 #[path = "../tests/suite"]
 mod suite {
+    pub mod authority;
     pub mod bridge;
     pub mod cache;
     pub mod eventually;

@@ -1,10 +1,12 @@
 //! A real Apache Kafka for the tests, as jars from Maven: one node, shared by the tests of a process, or a test's own
 //! that it may kill, freeze and start again.
 //!
-//! Each node listens twice: without authentication, where everybody may do everything, and for users with a password,
-//! where access is controlled. It makes no topic by itself.
+//! Each node listens four times: without authentication, where everybody may do everything; for users with a password,
+//! where access is controlled; and encrypted, for one with a password by SCRAM and for one with a certificate. It makes
+//! no topic by itself.
 
 mod broker;
+mod security;
 mod topics;
 
 use std::env;
@@ -17,7 +19,9 @@ use std::thread;
 
 use rdkafka::ClientConfig;
 
+use crate::authority::Pair;
 use broker::Broker;
+pub use security::Security;
 pub use topics::{Record, Topic, read_all};
 
 /// Names the file to which every test that takes a Kafka appends its name.
@@ -30,6 +34,15 @@ pub enum User {
     Admin,
     /// May read and describe every topic and group, and write nothing.
     Reader,
+}
+
+/// How a client logs in over an encrypted connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Login {
+    /// With the password of [`Security::SCRAM_USER`], by SCRAM-SHA-512.
+    Scram,
+    /// With a certificate of that name.
+    Certificate,
 }
 
 /// One running node. It ends, and its data with it, when this value or the test process does.
@@ -93,6 +106,26 @@ impl Kafka {
             .set("sasl.username", name)
             .set("sasl.password", password);
         client
+    }
+
+    /// Where encrypted clients find it that log in so.
+    pub fn secured_bootstrap(&self, login: Login) -> String {
+        self.broker().secured_bootstrap(login)
+    }
+
+    /// What clients trust who connect encrypted, as PEM text.
+    pub fn authority_pem(&self) -> String {
+        self.broker().security().authority_pem()
+    }
+
+    /// A new client certificate and its key that the node takes.
+    pub fn client_certificate(&self) -> Pair {
+        self.broker().security().client_certificate()
+    }
+
+    /// Gives the user of SCRAM another password. Connections that are open stay so.
+    pub fn change_scram_password(&self, password: &str) {
+        self.broker().change_scram_password(password).unwrap();
     }
 
     /// Kills the node as `kill -9` does, and returns when it is gone.

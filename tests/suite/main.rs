@@ -3,6 +3,8 @@
 //! They need Java 17, Maven and Python 3; `tests/run` sees to these and runs everything.
 
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod bridge;
 #[cfg(test)]
 mod cache;
@@ -15,6 +17,8 @@ mod kafka;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]
+mod volume;
+#[cfg(test)]
 mod wire;
 
 #[cfg(test)]
@@ -23,6 +27,8 @@ mod calls;
 mod commands;
 #[cfg(test)]
 mod confirmation;
+#[cfg(test)]
+mod credentials;
 #[cfg(test)]
 mod decide;
 #[cfg(test)]

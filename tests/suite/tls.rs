@@ -7,40 +7,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
+use crate::authority::{Authority, Pair};
 use crate::bridge::{Bridge, ready_to_confirm};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::wire::{SMART_GLOCAL, head};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key, as PEM text.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn sign(&self) -> Pair {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        Pair { certificate: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
-    }
-}
 
 /// The files of `[ingress.tls]`.
 struct Files(TempDir);
@@ -50,7 +28,7 @@ impl Files {
         let files = Self(tempfile::tempdir().unwrap());
         files.write(pair);
         if let Some(clients) = clients {
-            fs::write(files.path("client-ca.pem"), clients.0.pem()).unwrap();
+            fs::write(files.path("client-ca.pem"), clients.pem()).unwrap();
         }
         files
     }
@@ -78,7 +56,7 @@ impl Files {
 /// Sends a webhook over TLS, and gives the answer's first line.
 fn post(bridge: &Bridge, trusts: &Authority, shows: Option<&Pair>, number: u64) -> io::Result<String> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(trusts.0.pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(trusts.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let builder = builder.with_root_certificates(roots);
@@ -106,10 +84,10 @@ fn post(bridge: &Bridge, trusts: &Authority, shows: Option<&Pair>, number: u64) 
 #[test]
 fn a_client_without_a_certificate_of_the_client_authority_does_not_get_through_the_handshake() {
     let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
-    let bridge = Files::new(&authority.sign(), Some(&clients)).start();
+    let bridge = Files::new(&authority.sign("somebody"), Some(&clients)).start();
     assert!(post(&bridge, &authority, None, 1).is_err());
-    assert!(post(&bridge, &authority, Some(&strangers.sign()), 2).is_err());
-    assert_eq!(post(&bridge, &authority, Some(&clients.sign()), 3).unwrap(), "HTTP/1.1 200 OK");
+    assert!(post(&bridge, &authority, Some(&strangers.sign("somebody")), 2).is_err());
+    assert_eq!(post(&bridge, &authority, Some(&clients.sign("somebody")), 3).unwrap(), "HTTP/1.1 200 OK");
     let failed = r#"paybridge_ingress_connection_events_total{event="tls_failed"}"#;
     eventually(LIMIT, || match format!("{}", bridge.metric(failed)).as_str() {
         "2" => Ok(()),
@@ -120,13 +98,13 @@ fn a_client_without_a_certificate_of_the_client_authority_does_not_get_through_t
 #[test]
 fn a_renewed_certificate_is_in_force_without_a_restart_and_an_unusable_one_is_not() {
     let (before, after) = (Authority::new(), Authority::new());
-    let files = Files::new(&before.sign(), None);
+    let files = Files::new(&before.sign("somebody"), None);
     let bridge = files.start();
     assert_eq!(post(&bridge, &before, None, 1).unwrap(), "HTTP/1.1 200 OK");
     fs::write(files.path("cert.pem"), "damaged").unwrap();
     await_reloads(&bridge, "unusable");
     assert_eq!(post(&bridge, &before, None, 2).unwrap(), "HTTP/1.1 200 OK");
-    files.write(&after.sign());
+    files.write(&after.sign("somebody"));
     await_reloads(&bridge, "used");
     assert_eq!(post(&bridge, &after, None, 3).unwrap(), "HTTP/1.1 200 OK");
     assert!(post(&bridge, &before, None, 4).is_err(), "the old certificate is gone");

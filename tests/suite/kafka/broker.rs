@@ -15,7 +15,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
-use super::{User, announce};
+use super::security::Security;
+use super::{Login, User, announce};
 use crate::cache;
 use crate::eventually::try_eventually;
 
@@ -34,6 +35,7 @@ const CLUSTER_ID: &str = "cGF5YnJpZGdlLXRlc3Rzcw";
 pub struct Broker {
     java: Java,
     ports: Ports,
+    security: Security,
     folder: PathBuf,
     supervisor: Child,
     /// Its end is what makes the supervisor end the node.
@@ -51,6 +53,8 @@ struct Java {
 struct Ports {
     plain: u16,
     password: u16,
+    scram: u16,
+    certificate: u16,
     controller: u16,
 }
 
@@ -106,6 +110,28 @@ impl Broker {
         format!("127.0.0.1:{}", self.ports.password)
     }
 
+    /// Where encrypted clients find it that log in so.
+    pub fn secured_bootstrap(&self, login: Login) -> String {
+        let port = match login {
+            Login::Scram => self.ports.scram,
+            Login::Certificate => self.ports.certificate,
+        };
+        format!("127.0.0.1:{port}")
+    }
+
+    /// Who may trust whom.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// Gives the user of SCRAM another password, by Kafka's own tool. Connections that are open stay so.
+    pub fn change_scram_password(&self, password: &str) -> Result<(), String> {
+        let mut command = self.java.command("kafka.admin.ConfigCommand");
+        command.args(["--bootstrap-server", &self.bootstrap(), "--alter", "--entity-type", "users"]);
+        command.args(["--entity-name", Security::SCRAM_USER, "--add-config"]);
+        cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
+    }
+
     /// Lets the user of this name read and describe every topic and group.
     pub fn allow_reading(&self, bootstrap: &str, name: &str) -> Result<(), String> {
         let mut command = self.java.command("org.apache.kafka.tools.AclCommand");
@@ -119,14 +145,18 @@ impl Broker {
         let ports = Ports::free().map_err(|error| format!("looking for free ports: {error}"))?;
         let folder = TempDir::with_prefix("paybridge-kafka-").map_err(|error| format!("making a folder: {error}"))?;
         let file = folder.path().join("server.properties");
-        fs::write(&file, server_properties(folder.path(), &ports, properties))
-            .map_err(|error| format!("writing {}: {error}", file.display()))?;
+        let security = Security::new();
+        security
+            .write(folder.path())
+            .and_then(|()| fs::write(&file, server_properties(folder.path(), &ports, properties)))
+            .map_err(|error| format!("writing {}: {error}", folder.path().display()))?;
         let mut format = java.command("kafka.tools.StorageTool");
-        cache::run(format.args(["format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(&file))?;
+        format.args(["format", "--standalone", "-t", CLUSTER_ID, "--add-scram", &Security::first_scram_user()]);
+        cache::run(format.arg("-c").arg(&file))?;
         let (supervisor, orders, answers) = supervise(&java, folder.path(), &file)?;
         // from here on the supervisor removes it: it does so however this process ends
         let folder = folder.keep();
-        Ok(Self { java, ports, folder, supervisor, orders: Some(orders), answers })
+        Ok(Self { java, ports, security, folder, supervisor, orders: Some(orders), answers })
     }
 
     fn announce_once(&self, took: Duration) {
@@ -201,9 +231,13 @@ impl Ports {
     fn free() -> io::Result<Self> {
         let listen = || TcpListener::bind(("127.0.0.1", 0));
         // all held at once, so that they differ
-        let (plain, password, controller) = (listen()?, listen()?, listen()?);
-        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-        Ok(Self { plain: port(&plain)?, password: port(&password)?, controller: port(&controller)? })
+        let listeners = [listen()?, listen()?, listen()?, listen()?, listen()?];
+        let mut ports = [0; 5];
+        for (port, listener) in ports.iter_mut().zip(&listeners) {
+            *port = listener.local_addr()?.port();
+        }
+        let [plain, password, scram, certificate, controller] = ports;
+        Ok(Self { plain, password, scram, certificate, controller })
     }
 }
 
@@ -211,23 +245,27 @@ impl Ports {
 /// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
 /// the end of one; and a transaction that has timed out is soon found to have.
 fn server_properties(folder: &Path, ports: &Ports, more: &[(&str, &str)]) -> String {
-    let Ports { plain, password, controller } = ports;
+    let Ports { plain, password, scram, certificate, controller } = ports;
+    let security = Security::server_properties(folder);
     let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
+    let clients = [("PLAIN", plain), ("PASSWORD", password), ("SCRAM", scram), ("CERTIFICATE", certificate)];
+    let clients = clients.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
     let mut text = format!(
         "\
 process.roles=broker,controller
 node.id=1
 log.dirs={data}
-listeners=PLAIN://127.0.0.1:{plain},PASSWORD://127.0.0.1:{password},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAIN://127.0.0.1:{plain},PASSWORD://127.0.0.1:{password}
-listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={clients},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={clients}
+listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 sasl.enabled.mechanisms=PLAIN
 listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS;User:admin
+super.users=User:ANONYMOUS;User:admin;User:{scram_user};User:CN={scram_user}
+{security}\
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=3
@@ -243,6 +281,7 @@ broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 ",
         data = folder.join("data").display(),
+        scram_user = Security::SCRAM_USER,
     );
     for (key, value) in more {
         let _ = writeln!(text, "{key}={value}");
