@@ -53,7 +53,7 @@ pub struct Confirmation {
     #[serde(deserialize_with = "within::<100, 60_000, _, _>")]
     pub call_timeout_ms: u64,
     /// How long an idempotency key whose call was not answered is left alone before the next one is used, in seconds,
-    /// 1 to 86400: a call that was sent may still arrive.
+    /// 1 to 86400, and at least `call_timeout_ms`: a call that was sent may still arrive.
     #[serde(deserialize_with = "within::<1, 86_400, _, _>")]
     pub key_reuse_wait_s: u64,
     /// How long a decision waits for its session, in seconds, 1 to 2592000.
@@ -181,6 +181,13 @@ impl Confirmation {
                 "confirmation.deadline_margin_s",
                 "leaves no time to decide: it must be less than `confirmation.window_s`",
                 "lower it",
+            ));
+        }
+        if self.key_reuse_wait() < self.call_timeout() {
+            problems.push(Problem::with_key(
+                "confirmation.key_reuse_wait_s",
+                "would repeat a call under another key while it may still be answered: it must be `confirmation.call_timeout_ms` or more",
+                format!("set it to {} or more, or lower that", self.call_timeout_ms.div_ceil(1000)),
             ));
         }
         // A session that was forgotten while its window was still open would be opened, and decided, a second time when

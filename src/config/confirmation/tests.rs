@@ -59,6 +59,11 @@ fn refuses_keys_that_contradict_each_other() {
         ],
     );
     check(&section("window_s = 100\ndeadline_margin_s = 99\nledger_retention_s = 1000"), &[]);
+    let too_soon = "`confirmation.key_reuse_wait_s` would repeat a call under another key while it may still be answered: \
+                    it must be `confirmation.call_timeout_ms` or more";
+    check(&section("key_reuse_wait_s = 9"), &[too_soon]);
+    check(&section("call_timeout_ms = 2001\nkey_reuse_wait_s = 2"), &[too_soon]);
+    check(&section("call_timeout_ms = 2000\nkey_reuse_wait_s = 2"), &[]);
 }
 
 #[test]
