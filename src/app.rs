@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
+use crate::causes;
 use crate::config::{ClientSide, Config};
 use crate::ingress::source::Sources;
 use crate::kafka::{client, topics};
@@ -199,6 +200,6 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 fn joined(problems: Vec<keys::SourceProblem>) -> String {
-    let lines: Vec<String> = problems.into_iter().map(|problem| format!("{:#}", anyhow::Error::new(problem))).collect();
+    let lines: Vec<String> = problems.into_iter().map(|problem| causes::told(&problem)).collect();
     lines.join("\n")
 }

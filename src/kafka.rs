@@ -8,6 +8,7 @@ pub mod complaints;
 pub mod create;
 pub mod decoded;
 pub mod group;
+mod headers;
 pub mod inspect;
 pub mod partition;
 pub mod publisher;

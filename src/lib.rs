@@ -42,6 +42,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod confirmation;

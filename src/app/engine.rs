@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::keys::Apis;
 use super::{CONFIRMATION_ENGINE, FLUSH_RESERVE, grace_without, named};
 use crate::admin::Readiness;
+use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation};
 use crate::confirmation::calls::{Caller, Settings};
 use crate::confirmation::engine::Plan;
-use crate::confirmation::holding::Desk;
+use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::inputs::Mode;
-use crate::confirmation::ledger::Owner;
 use crate::confirmation::machine::Policy;
 use crate::confirmation::model::Action;
 use crate::confirmation::records::Records;
@@ -46,10 +46,7 @@ pub fn start(
         match tokio::task::spawn_blocking(move || plan.run()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "the confirmation engine cannot go on"
-                );
+                tracing::error!(error = causes::told(&error), "the confirmation engine cannot go on");
             }
             Err(error) => tracing::error!(%error, "the confirmation engine's thread failed"),
         }
@@ -90,7 +87,7 @@ fn plan(
     })
 }
 
-fn desk(config: &Config, apis: &Apis) -> anyhow::Result<Desk> {
+fn desk(config: &Config, apis: &Apis) -> anyhow::Result<Desk<Untold>> {
     let confirmation = &config.confirmation;
     let prefix = config.kafka.topic_prefix.as_ref();
     let rules = Rules::compile(&confirmation.rules, confirmation.default).map_err(|problems| {
@@ -102,9 +99,9 @@ fn desk(config: &Config, apis: &Apis) -> anyhow::Result<Desk> {
         rules,
         mode: if confirmation.dry_run { Mode::DryRun } else { Mode::Live },
         sources: sources(config, apis),
-        owner: Owner { group_id: confirmation.group_id.clone(), partitions: 0, dry_run: confirmation.dry_run },
+        group_id: confirmation.group_id.clone(),
         inputs: inputs(prefix).context("the engine's provider has no such events")?,
-        partitions: 0,
+        partitions: Untold,
         records: Records::new(prefix, &config.bridge_instance, config.ingress.record_bytes_max()),
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::causes;
 use crate::config::files::FileReader;
 use crate::config::{Config, IngressTls, SourceConfig, SourceName};
 use crate::ingress::source::{Configured, RunningSource, Sources};
@@ -177,7 +178,7 @@ impl Watched {
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);
-                let error = format!("{:#}", anyhow::Error::new(error));
+                let error = causes::told(&error);
                 tracing::error!(source = name, error, "a changed key file is unusable; the old keys stay in use");
             }
         }
@@ -258,7 +259,7 @@ impl WatchedCertificate {
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);
-                let error = format!("{:#}", anyhow::Error::new(error));
+                let error = causes::told(&error);
                 tracing::error!(error, "the renewed certificate is unusable; the old one stays in use");
             }
         }

@@ -138,7 +138,8 @@ impl Caller {
         Ok((Self { shared: Arc::new(shared), handle }, receiver))
     }
 
-    /// Takes a call; never blocks. One that cannot be sent now is answered at once as our trouble. At `owned_at` its session
+    /// Takes a call; never blocks. One that cannot be sent now is answered at once
+    /// as not sent. At `owned_at` its session
     /// was this process's for certain: an action is sent within the set time after that, or not at all. Or this would happen:
     /// the action is committed; the process freezes; another takes the session over, acts with the same key, hears an error
     /// that is worth another key, and acts with that; the process wakes, and sends what waited.

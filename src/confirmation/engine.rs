@@ -127,7 +127,7 @@ impl Engine {
         self.read()?;
         self.begin_restore()?;
         self.take_restored()?;
-        self.take_answers()?;
+        self.take_answers(self.at_once)?;
         self.let_time_pass()?;
         self.commit()
     }
@@ -204,10 +204,11 @@ impl Engine {
         self.tally.restoring(is_waiting.then(Timestamp::now));
     }
 
-    fn take_answers(&mut self) -> Result<(), EngineError> {
+    /// Takes the answers that are there, at most `max` of them.
+    fn take_answers(&mut self, max: usize) -> Result<(), EngineError> {
         // Looked at before: a call that ends meanwhile gives its answer first, and its place back then.
         self.expects_answers = self.caller.in_flight() > 0;
-        for _ in 0..self.at_once {
+        for _ in 0..max {
             let Ok(answer) = self.answers.try_recv() else { return Ok(()) };
             self.take_answer(answer)?;
         }
@@ -273,8 +274,7 @@ impl Engine {
                 Polled::Record(_) => {}
                 polled => self.follow(polled)?,
             }
-            self.at_once = usize::MAX; // all answers that are there
-            self.take_answers()?;
+            self.take_answers(usize::MAX)?;
             if let Standing::Holding(held) = &mut self.standing {
                 held.holding.pending.calls.clear();
             }
@@ -327,10 +327,4 @@ fn is_caught_up(positions: &[Position], partition: &Partition) -> bool {
         positions.iter().find(is_it).is_some_and(|position| position.next >= end)
     };
     (0..).zip(partition.ends).all(|(input, end)| reached(input, end))
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

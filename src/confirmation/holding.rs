@@ -13,8 +13,8 @@ use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
 use super::inputs::{self, Finished, Mode, Problem, Ready, Undecodable};
-use super::machine::{self, Effect, Input, Moment, Next, Reading, State, Step, timing};
-use super::model::{Action, Decider, Entry, SessionKey};
+use super::machine::{self, Effect, Input, Moment, Next, Reading, Step, timing};
+use super::model::{Action, Decider, SessionKey};
 use super::partition::Partition;
 use super::records::was_passed_on;
 use super::rules::Verdict;
@@ -23,12 +23,14 @@ use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
-pub use desk::{Desk, Pending, Present};
+pub use desk::{Desk, Pending, Present, Untold};
 
-/// The inputs in the order in which the group reads them: sessions that wait.
-pub const READY: usize = 0;
-/// Decisions of other teams stand between them. Sessions that finished at the provider.
-pub const FINISHED: usize = 2;
+/// The place of sessions that wait, in the group's list of inputs.
+const READY: usize = 0;
+/// The place of other teams' decisions.
+const DECISION: usize = 1;
+/// The place of sessions that finished at the provider.
+const FINISHED: usize = 2;
 
 /// How many ended sessions are forgotten in one transaction, so that others are not kept waiting.
 const FORGOTTEN_AT_ONCE: usize = 500;
@@ -80,8 +82,9 @@ impl Holding {
         self.pending.touch(partition, &self.desk);
         match record.input {
             READY => self.ready(record, present),
+            DECISION => self.decision(record, present),
             FINISHED => self.finished(record, present),
-            _ => self.decision(record, present),
+            _ => Ok(()), // the group reads no other
         }
     }
 
@@ -100,11 +103,11 @@ impl Holding {
         self.feed(partition, &call.key, input, present)
     }
 
-    /// Fires the timers that are due, at most `max` of them; how many.
+    /// Fires the timers that are due, at most `max` of them.
     ///
     /// # Errors
     /// A partition has no room left.
-    pub fn fire(&mut self, max: usize, present: &Present) -> Result<usize, EndedError> {
+    pub fn fire(&mut self, max: usize, present: &Present) -> Result<(), EndedError> {
         // Another one begins each time, so that a busy partition does not keep others waiting.
         let mut numbers: Vec<i32> = self.partitions.keys().copied().collect();
         self.turn = self.turn.wrapping_add(1);
@@ -119,7 +122,7 @@ impl Holding {
                 fired += 1;
             }
         }
-        Ok(fired)
+        Ok(())
     }
 
     /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
@@ -195,12 +198,7 @@ impl Holding {
     /// What the rules say of a session that may open: of one that cannot there is nothing to count.
     fn judge(&mut self, partition: i32, ready: &Ready, now: Timestamp) -> Option<(Action, Decider)> {
         let partition = self.partitions.get(&partition)?;
-        let is_unopened = match partition.state(&ready.key) {
-            State::Absent => true,
-            State::Open(open) => matches!(open.entry, Entry::Early(_)),
-            State::Ended(_) => false,
-        };
-        if !is_unopened || self.desk.policy.is_too_old(ready.received_at, now) {
+        if !partition.state(&ready.key).is_unopened() || self.desk.policy.is_too_old(ready.received_at, now) {
             return None;
         }
         if !self.desk.sources.contains(&ready.key.source) {

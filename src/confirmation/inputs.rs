@@ -11,6 +11,7 @@ use prost::Message;
 use super::model::{Opening, SessionKey};
 use crate::config::SourceName;
 use crate::kafka::partition;
+use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::message::confirmation::v1;
 use crate::message::event::v1::EventMetadata;
 use crate::message::instant;
@@ -21,8 +22,6 @@ use crate::provider::smart_glocal::api::Sight;
 
 pub use decision::{DECISION_BYTES_MAX, MalformedDecision, MalformedReason, TEXT_BYTES_MAX, decision};
 
-/// The only provider whose sessions wait for a word.
-const PROVIDER: &str = "smart-glocal";
 /// The longest id of a session, in bytes: no provider's is near it, and every session of the ledger has one in memory.
 pub const SESSION_ID_BYTES_MAX: usize = 255;
 /// The longest id of an event, in bytes: ours have 32.
@@ -177,7 +176,7 @@ fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(Session
         return Err(Problem::Missing("metadata.source"));
     }
     let source = source_name(metadata).ok_or(Problem::NotASource)?;
-    if metadata.provider != PROVIDER {
+    if metadata.provider != CONFIRMATION_PROVIDER {
         return Err(Problem::OtherProvider);
     }
     let received_at = metadata.received_at.as_ref().ok_or(Problem::Missing("metadata.received_at"))?;
@@ -225,7 +224,7 @@ mod tests {
         EventMetadata {
             event_id: "e5a20a9b4376573f5ec05721afbb5f83".to_owned(),
             source: "sg-main".to_owned(),
-            provider: PROVIDER.to_owned(),
+            provider: CONFIRMATION_PROVIDER.to_owned(),
             subject: "ps_3230".to_owned(),
             received_at: Some(timestamp(at(RECEIVED))),
             ..EventMetadata::default()

@@ -246,6 +246,15 @@ pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) ->
 }
 
 impl State<'_> {
+    /// Whether it may open still.
+    pub fn is_unopened(self) -> bool {
+        match self {
+            State::Absent => true,
+            State::Open(open) => matches!(open.entry, Entry::Early(_)),
+            State::Ended(_) => false,
+        }
+    }
+
     /// Whether a call about it waits or is on its way.
     pub fn is_calling(self) -> bool {
         matches!(self, State::Open(open) if open.activity.is_calling())

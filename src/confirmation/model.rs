@@ -41,6 +41,15 @@ pub enum Action {
     Cancel,
 }
 
+impl From<Action> for v1::Action {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Confirm => Self::Confirm,
+            Action::Cancel => Self::Cancel,
+        }
+    }
+}
+
 /// What the ledger remembers of a session that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {

@@ -96,13 +96,8 @@ impl Partition {
 
     /// Whether a session that has not opened belongs to another one of `sources`: where a step looks at that.
     pub fn owner_for(&self, key: &SessionKey, input: &Input, sources: &[Arc<str>]) -> Owner {
-        let is_unopened = match self.state(key) {
-            State::Absent => true,
-            State::Open(open) => matches!(open.entry, Entry::Early(_)),
-            State::Ended(_) => false,
-        };
         match input {
-            Input::Decision(_) | Input::Timer if is_unopened => self.owner(key, sources),
+            Input::Decision(_) | Input::Timer if self.state(key).is_unopened() => self.owner(key, sources),
             _ => Owner::NoOther,
         }
     }

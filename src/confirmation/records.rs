@@ -10,17 +10,15 @@ use jiff::Timestamp;
 use prost::Message;
 
 use super::ledger::{self, Owner};
-use super::model::{Action, Decider, Done, Entry, Outcome, SessionKey};
+use super::model::{Decider, Done, Entry, Outcome, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::{ForeignRecord, Record};
-use crate::kafka::topics::{self, OUTCOME_MESSAGE};
+use crate::kafka::topics::{self, CONFIRMATION_PROVIDER, OUTCOME_MESSAGE};
 use crate::message::confirmation::v1;
 use crate::message::event::v1::EventMetadata;
 use crate::message::timestamp;
 use crate::provider::EventId;
 
-/// The only provider whose sessions wait for a word.
-const PROVIDER: &str = "smart-glocal";
 /// The header of a decision that was passed on: `{partition}/{offset}` of the record that it was read from.
 pub const PASSED_ON_HEADER: &str = "paybridge-passed-on";
 /// The most of a provider's code that an outcome tells, in bytes: known ones have a tenth of it.
@@ -144,7 +142,7 @@ impl Records {
         EventMetadata {
             event_id: event_id.to_owned(),
             source: source.to_owned(),
-            provider: if source.is_empty() { String::new() } else { PROVIDER.to_owned() },
+            provider: if source.is_empty() { String::new() } else { CONFIRMATION_PROVIDER.to_owned() },
             subject: subject.to_owned(),
             received_at: Some(timestamp(now)),
             bridge_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -167,7 +165,7 @@ fn message(session: &SessionKey, outcome: &Outcome, metadata: EventMetadata) -> 
         reason: String::new(),
     };
     let (action, decider, decided_at) = match outcome.decided.clone() {
-        Some((action, decider, decided_at)) => (wire(action), decider, Some(timestamp(decided_at))),
+        Some((action, decider, decided_at)) => (v1::Action::from(action), decider, Some(timestamp(decided_at))),
         None => (v1::Action::Unspecified, nobody(), None),
     };
     let refusal = outcome.refusal.as_ref();
@@ -194,13 +192,6 @@ fn message(session: &SessionKey, outcome: &Outcome, metadata: EventMetadata) -> 
         verified: outcome.verified,
         dry_run: outcome.opening.dry_run,
         reason: decider.reason,
-    }
-}
-
-fn wire(action: Action) -> v1::Action {
-    match action {
-        Action::Confirm => v1::Action::Confirm,
-        Action::Cancel => v1::Action::Cancel,
     }
 }
 

@@ -123,7 +123,7 @@ fn restore(
 ) -> Result<Read, NotRestored> {
     let inputs = desk.inputs.each_ref().map(ToString::to_string);
     let wanted = Wanted {
-        group_id: &desk.owner.group_id,
+        group_id: &desk.group_id,
         inputs: &inputs,
         ledger: desk.records.ledger_topic(),
         partitions: numbers,
@@ -155,8 +155,8 @@ impl<'a> Shelf<'a> {
         let taken = match value {
             None => tombstone(self.desk, partition, key),
             Some(value) => match ledger::decode(key, value) {
-                Ok(Kept::Owner(found)) if found != self.desk.owner => {
-                    let (found, expected) = (Described(found), Described(self.desk.owner.clone()));
+                Ok(Kept::Owner(found)) if found != self.desk.owner() => {
+                    let (found, expected) = (Described(found), Described(self.desk.owner()));
                     self.other_owner.get_or_insert(OtherOwner { partition: number, found, expected });
                     Ok(())
                 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::clock::Trust;
 use super::holding::Holding;
 use super::machine::{Note, Policy};
-use super::model::{Action, Outcome, SessionKey};
+use super::model::{Outcome, SessionKey};
 use super::partition::Partition;
 use super::rules;
 use crate::message::confirmation::v1::{self, RejectionReason};
@@ -61,10 +61,8 @@ impl Tally {
             Count::Noted(key, note) => self.noted(&key, note),
             Count::Held(key, held) => self.held(&key, &held),
             Count::Ended(key, outcome) => {
-                let action = outcome.decided.as_ref().map_or(v1::Action::Unspecified, |(action, ..)| match action {
-                    Action::Confirm => v1::Action::Confirm,
-                    Action::Cancel => v1::Action::Cancel,
-                });
+                let decided = outcome.decided.as_ref();
+                let action = decided.map_or(v1::Action::Unspecified, |(action, ..)| (*action).into());
                 self.metrics.ended(action, outcome.result);
                 tracing::debug!(session = %key, ?action, result = ?outcome.result, "a session ended");
             }

@@ -12,10 +12,11 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
 use super::complaints::Trouble;
+use super::headers;
 use member::Member;
 
 /// After this long without a heartbeat the group gives a member's partitions to others.
@@ -305,16 +306,13 @@ fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
 
 /// The record, unless its topic is no input.
 fn owned(inputs: &[String], record: &BorrowedMessage<'_>) -> Option<InputRecord> {
-    let headers = record.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(ToOwned::to_owned))).collect()
-    });
     Some(InputRecord {
         input: inputs.iter().position(|input| input == record.topic())?,
         partition: record.partition(),
         offset: record.offset(),
         timestamp_ms: record.timestamp().to_millis(),
         key: record.key().map(ToOwned::to_owned),
-        headers: headers.unwrap_or_default(),
+        headers: headers::owned(record),
         value: record.payload().map(ToOwned::to_owned),
     })
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::{Cluster, Standing};
 use super::complaints::{Complaints, Trouble};
 use super::decoded::ReadRecord;
+use super::headers;
 
 /// librdkafka assigns partitions only to a client with a group's name; the group itself is never joined.
 const GROUP_NEVER_JOINED: &str = "paybridge-reader";
@@ -216,16 +217,13 @@ fn ends(
 }
 
 fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {
-    let headers = record.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(ToOwned::to_owned))).collect()
-    });
     ReadRecord {
         topic: record.topic().to_owned(),
         partition: record.partition(),
         offset: record.offset(),
         timestamp_ms: record.timestamp().to_millis(),
         key: record.key().map(ToOwned::to_owned),
-        headers: headers.unwrap_or_default(),
+        headers: headers::owned(record),
         value: record.payload().map(ToOwned::to_owned),
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Call, headers};
+use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::provider::smart_glocal::api::{self, Reply, SessionApi};
 
@@ -85,7 +86,8 @@ impl Transport {
         let response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) => {
-                let seen = whole(&error);
+                // The outermost only says that the client failed.
+                let seen = causes::told(&error);
                 debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
                 let reply = if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
@@ -128,10 +130,4 @@ fn request(api: &SessionApi, call: &Call) -> Request<Full<Bytes>> {
     let agent = HeaderValue::from_static(concat!("paybridge/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().insert(USER_AGENT, agent);
     request
-}
-
-/// An error with all its causes: the outermost only says that the client failed.
-fn whole(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

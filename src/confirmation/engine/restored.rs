@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Assignment, Engine, EngineError, Held, Standing, chain};
+use super::{Assignment, Engine, EngineError, Held, Standing};
+use crate::causes;
 use crate::confirmation::holding::Holding;
 use crate::confirmation::restoring::{NotRestored, Read, Restoring};
 use crate::kafka::group::{Position, TakeError};
@@ -42,7 +43,7 @@ impl Engine {
             Ok(read) => self.hold(assignment, read),
             Err(NotRestored::OtherOwner(other)) => Err(other.into()),
             Err(error) => {
-                tracing::error!(error = chain(&error), "the ledger is read again");
+                tracing::error!(error = causes::told(&error), "the ledger is read again");
                 self.standing = self.again(assignment);
                 Ok(())
             }
@@ -61,7 +62,7 @@ impl Engine {
         for (partition, unreadable) in &read.stopped {
             tracing::error!(
                 partition,
-                error = chain(unreadable),
+                error = causes::told(unreadable),
                 "this partition stands still: nothing is decided on it"
             );
         }

@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Engine, Standing, chain};
+use super::{AT_ONCE, Engine, Standing};
+use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
 use crate::confirmation::clock::ClockGuard;
 use crate::confirmation::done::EndedError;
-use crate::confirmation::holding::Desk;
+use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::restoring::OtherOwner;
 use crate::confirmation::tally::Tally;
 use crate::kafka::cluster;
@@ -66,8 +67,8 @@ pub enum EngineError {
 
 /// What the engine is made of.
 pub struct Plan {
-    /// All but the number of partitions, which Kafka tells.
-    pub desk: Desk,
+    /// What is known before Kafka tells the number of partitions.
+    pub desk: Desk<Untold>,
     /// The engine's clients.
     pub client: ClientConfig,
     /// Who writes: the same after a restart of this process.
@@ -106,11 +107,9 @@ impl Plan {
 
     fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
         let transaction_settings = self.transaction_settings();
-        let mut desk = self.desk;
-        desk.partitions = partitions;
-        desk.owner.partitions = u32::try_from(partitions).unwrap_or_default();
+        let desk = self.desk.told(partitions);
         let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
-        let group_settings = GroupSettings::new(desk.owner.group_id.clone(), inputs);
+        let group_settings = GroupSettings::new(desk.group_id.clone(), inputs);
         let began = Instant::now();
         Ok(Engine {
             desk: Arc::new(desk),
@@ -153,7 +152,7 @@ impl Plan {
                     self.ready.cancel();
                     return Some(producer);
                 }
-                Err(error) => tally.trouble(&chain(&error)),
+                Err(error) => tally.trouble(&causes::told(&error)),
             }
             self.pause();
         }

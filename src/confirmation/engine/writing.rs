@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{AT_ONCE, Engine, EngineError, Held, OFFSETS_EVERY, Standing, chain};
+use super::{AT_ONCE, Engine, EngineError, Held, OFFSETS_EVERY, Standing};
+use crate::causes;
 use crate::confirmation::holding::Pending;
 use crate::kafka::group::TakeError;
 use crate::kafka::transaction::{Batch, Broken, Transactions};
@@ -57,7 +58,7 @@ impl Engine {
 
     /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
     fn recover(&mut self, broken: &Broken) -> Result<(), EngineError> {
-        let error = chain(broken);
+        let error = causes::told(broken);
         let end = match broken {
             Broken::Fenced(_) => {
                 tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
@@ -103,7 +104,7 @@ impl Engine {
                 self.producer = Some(producer);
                 self.tally.trouble_is_over();
             }
-            Err(error) => self.tally.trouble(&chain(&error)),
+            Err(error) => self.tally.trouble(&causes::told(&error)),
         }
         self.tried_producer = Some(Instant::now());
     }

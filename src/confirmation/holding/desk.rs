@@ -19,8 +19,8 @@ use crate::confirmation::tally::Count;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::{self, Outgoing};
 
-/// What every assignment of this process has in common.
-pub struct Desk {
+/// What every assignment of this process has in common; until Kafka has told how many partitions there are, with [`Untold`].
+pub struct Desk<Partitions = i32> {
     /// The times of sessions.
     pub policy: Policy,
     /// What decides at once.
@@ -29,15 +29,18 @@ pub struct Desk {
     pub mode: Mode,
     /// Every configured source whose sessions wait for a word.
     pub sources: Vec<Arc<str>>,
-    /// Who keeps the ledger.
-    pub owner: Owner,
+    /// The consumer group, which keeps the ledger.
+    pub group_id: String,
     /// The input topics' names, in the group's order.
     pub inputs: [Arc<str>; INPUTS],
-    /// How many partitions each has.
-    pub partitions: i32,
+    /// How many partitions each of them and the ledger has.
+    pub partitions: Partitions,
     /// Makes records.
     pub records: Records,
 }
+
+/// Kafka has not told it yet.
+pub struct Untold;
 
 /// The circumstances of the steps of one turn.
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +74,30 @@ impl Pending {
     pub(super) fn touch(&mut self, partition: &mut Partition, desk: &Desk) {
         if !partition.has_owner {
             partition.has_owner = true;
-            self.records.push(Outgoing::owned(desk.records.owner(&desk.owner), partition.number));
+            self.records.push(Outgoing::owned(desk.records.owner(&desk.owner()), partition.number));
         }
         self.touched.insert(partition.number);
     }
 }
 
+impl Desk<Untold> {
+    /// The same with the number of partitions that Kafka tells.
+    pub fn told(self, partitions: i32) -> Desk {
+        let Self { policy, rules, mode, sources, group_id, inputs, partitions: Untold, records } = self;
+        Desk { policy, rules, mode, sources, group_id, inputs, partitions, records }
+    }
+}
+
 impl Desk {
+    /// Who keeps the ledger.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            group_id: self.group_id.clone(),
+            partitions: u32::try_from(self.partitions).unwrap_or_default(),
+            dry_run: self.mode == Mode::DryRun,
+        }
+    }
+
     /// The ledger's record of what a step made of a session; none where nothing is to be written.
     pub(super) fn written(&self, partition: i32, key: &SessionKey, next: &Next) -> Option<Outgoing> {
         match next {

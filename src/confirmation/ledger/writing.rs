@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use prost::Message;
 
 use super::{Owner, SCHEMA};
-use crate::confirmation::model::{Action, Decided, Done, EarlyDecision, Entry, Opening, SessionKey};
+use crate::confirmation::model::{Decided, Done, EarlyDecision, Entry, Opening, SessionKey};
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::timestamp;
 
@@ -51,7 +51,7 @@ fn early_decision(session: &SessionKey, early: &EarlyDecision) -> v1::EarlyDecis
         decision: Some(v1::Decision {
             source: session.source.to_string(),
             session_id: session.session_id.to_string(),
-            action: action(decision.action).into(),
+            action: v1::Action::from(decision.action).into(),
             decided_by: decision.decided_by.clone(),
             reason: decision.reason.clone(),
             decision_id: decision.decision_id.clone(),
@@ -75,7 +75,7 @@ fn decided(decided: &Decided) -> v1::Decided {
     let unknown_codes_since = decided.unknown_codes.map(|(_, since): (u32, Timestamp)| timestamp(since));
     v1::Decided {
         opening: Some(opening(&decided.opening)),
-        action: action(decided.action).into(),
+        action: v1::Action::from(decided.action).into(),
         decided_by_kind: decided.decider.kind.into(),
         decided_by_name: decided.decider.name.clone(),
         decision_id: decided.decider.decision_id.clone(),
@@ -86,12 +86,5 @@ fn decided(decided: &Decided) -> v1::Decided {
         unknown_codes: decided.unknown_codes.map_or(0, |(count, _)| count),
         unknown_codes_since,
         tried_after_window: decided.tried_after_window,
-    }
-}
-
-fn action(action: Action) -> v1::Action {
-    match action {
-        Action::Confirm => v1::Action::Confirm,
-        Action::Cancel => v1::Action::Cancel,
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 
-use super::{Records, wire};
+use super::Records;
 use crate::config::SourceName;
 use crate::confirmation::inputs::{DECISION_BYTES_MAX, MalformedDecision, SESSION_ID_BYTES_MAX};
 use crate::confirmation::model::{Decision, SessionKey};
@@ -30,7 +30,7 @@ impl Records {
         let message = v1::Decision {
             source: session.source.to_string(),
             session_id: session.session_id.to_string(),
-            action: wire(decision.action).into(),
+            action: v1::Action::from(decision.action).into(),
             decided_by: decision.decided_by.clone(),
             reason: decision.reason.clone(),
             decision_id: decision.decision_id.clone(),

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::confirmation::inputs::{self, Problem, Undecodable};
-use crate::confirmation::model::{Decision, Refusal};
+use crate::confirmation::model::{Action, Decision, Refusal};
 use crate::confirmation::strategies;
 use crate::message::confirmation::v1::{DecisionRejected, RejectionReason};
 use crate::message::event::v1::{QuarantineReason, QuarantinedWebhook};
@@ -187,7 +187,7 @@ proptest! {
         prop_assert_eq!(told.operations, outcome.opening.operations);
         prop_assert_eq!(told.answered_at, outcome.answered_at.map(timestamp));
         if let Some((action, decider, at)) = outcome.decided {
-            prop_assert_eq!((told.action, told.decided_by_kind), (wire(action).into(), decider.kind.into()));
+            prop_assert_eq!((told.action, told.decided_by_kind), (v1::Action::from(action).into(), decider.kind.into()));
             prop_assert_eq!((told.decided_by_name, told.decision_id), (decider.name, decider.decision_id));
             prop_assert_eq!((told.reason, told.decided_at), (decider.reason, Some(timestamp(at))));
         }
