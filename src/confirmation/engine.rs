@@ -132,14 +132,11 @@ impl Engine {
         self.commit()
     }
 
-    /// Takes what the group brings, up to a transaction's worth, and no more than can be called soon: a backlog waits on its
-    /// topics, not as calls that get too old to be sent.
+    /// Takes what the group brings, up to a transaction's worth, or until it asks for as many calls as can be made soon: a
+    /// backlog waits on its topics, not as calls that get too old to be sent. Most records ask for none.
     fn read(&mut self) -> Result<(), EngineError> {
-        let room = match &self.standing {
-            Standing::Holding(_) => self.caller.room().min(self.at_once),
-            Standing::Unassigned(_) | Standing::Assigned(..) | Standing::Restoring(..) => self.at_once,
-        };
-        if room == 0 && self.polled.elapsed() < POLL_AT_LEAST_EVERY {
+        let room = self.caller.room();
+        if !self.has_room(room) && self.polled.elapsed() < POLL_AT_LEAST_EVERY {
             return match self.answers.recv_timeout(BUSY) {
                 Ok(answer) => self.take_answer(answer),
                 Err(_) => Ok(()),
@@ -147,14 +144,25 @@ impl Engine {
         }
         self.polled = Instant::now();
         let mut polled = self.group.poll(self.patience());
-        for _ in 1..room {
+        for _ in 1..self.at_once {
             match polled {
                 Polled::Idle => return Ok(()),
                 polled => self.follow(polled)?,
             }
+            if !self.has_room(room) {
+                return Ok(());
+            }
             polled = self.group.poll(Duration::ZERO);
         }
         self.follow(polled)
+    }
+
+    /// Whether fewer calls than `room` wait for the next commit.
+    fn has_room(&self, room: usize) -> bool {
+        match &self.standing {
+            Standing::Holding(held) => held.holding.pending.calls.len() < room,
+            Standing::Unassigned(_) | Standing::Assigned(..) | Standing::Restoring(..) => true,
+        }
     }
 
     fn follow(&mut self, polled: Polled) -> Result<(), EngineError> {
