@@ -84,14 +84,13 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
         if answered.status != StatusCode::OK {
             code = ExitCode::FAILURE;
         }
-        if read_back.is_some() {
-            match event_id(&answered) {
-                Some(event_id) => event_ids.insert(event_id),
-                None => {
-                    code = ExitCode::FAILURE;
-                    continue;
-                }
-            };
+        if read_back.is_none() {
+            continue;
+        }
+        if let Some(event_id) = event_id(&answered) {
+            event_ids.insert(event_id);
+        } else {
+            code = ExitCode::FAILURE;
         }
     }
     let Some(read_back) = read_back else { return Ok(code) };

@@ -294,7 +294,7 @@ fn liar() -> String {
     std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let body = r#"{"status":"accepted","event_id":"0123456789abcdef0123456789abcdef"}"#;
-        let read = connection.read(&mut [0; 65_536]).unwrap();
+        let read = connection.read(&mut [0; 16_384]).unwrap();
         assert!(read > 0);
         write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
     });
