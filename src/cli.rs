@@ -139,16 +139,26 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
         match command {
             Command::Run(file) => run::run(file.load(environment)?).await,
             Command::Demo(arguments) => demo::demo(arguments).await,
-            Command::Send { file, arguments } => send::send(&file.load(environment)?, &arguments).await,
-            Command::Check(options) => check::run(&options, environment).await,
-            Command::Topics(options) => topics::run(&options, environment).await,
+            Command::Send { file, arguments } => or_stopped(send::send(&file.load(environment)?, &arguments)).await,
+            Command::Check(options) => or_stopped(check::run(&options, environment)).await,
+            Command::Topics(options) => or_stopped(topics::run(&options, environment)).await,
             Command::Tail(options) => tail::run(options, environment).await,
-            Command::Decide(options) => decide::run(options, environment).await,
+            Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
         }
     });
     // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.
     runtime.shutdown_timeout(BLOCKED_WITHIN);
     ended
+}
+
+/// A command that has nothing to end in order. It must hear the signals all the same: as the first process of a container
+/// it is not ended by those that it does not handle.
+async fn or_stopped(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    tokio::select! {
+        ended = command => ended,
+        () = stop.cancelled() => Err(anyhow::anyhow!("stopped by a signal before it was done")),
+    }
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) has seen enough: that is no error.

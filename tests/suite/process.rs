@@ -3,6 +3,7 @@
 pub mod daemon;
 mod misuse;
 mod secrets;
+mod signals;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
