@@ -1,0 +1,123 @@
+{{/*
+What must hold between values, which the schema cannot say in a sentence that helps. Renders nothing.
+*/}}
+
+{{- define "paybridge.checks" -}}
+{{- include "paybridge.checks.parts" . -}}
+{{- include "paybridge.checks.sources" . -}}
+{{- include "paybridge.checks.kafka" . -}}
+{{- include "paybridge.checks.kubernetes" . -}}
+{{- end -}}
+
+{{- define "paybridge.checks.parts" -}}
+{{- if and (eq .Values.mode "split") (not .Values.confirmation.enabled) -}}
+{{- fail "mode is split, but confirmation.enabled is false: there is no engine to run apart; set mode to combined, or enable the engine" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "split") (not .Values.ingress.enabled) -}}
+{{- fail "mode is split, but ingress.enabled is false: for an engine alone set mode to combined" -}}
+{{- end -}}
+{{- if not (or .Values.ingress.enabled .Values.confirmation.enabled) -}}
+{{- fail "ingress.enabled and confirmation.enabled are both false: there is nothing to run" -}}
+{{- end -}}
+{{- if and .Values.ingress.tls.enabled (not .Values.ingress.tls.existingSecret) -}}
+{{- range $key := list "certFile" "keyFile" "clientCaFile" -}}
+{{- $file := get $.Values.ingress.tls $key -}}
+{{- if and $file (not (hasPrefix "/" $file)) -}}
+{{- fail "ingress.tls.enabled is true, but ingress.tls.existingSecret is empty: name the Secret with the certificate" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "paybridge.checks.sources" -}}
+{{- if not .Values.sources -}}
+{{- fail "sources is empty: name at least one sender of webhooks, such as sources.sg-main; values.yaml shows one of each provider" -}}
+{{- end -}}
+{{- $asking := list -}}
+{{- range $name, $source := .Values.sources -}}
+{{- if and $source.existingSecret $source.volume -}}
+{{- fail (printf "sources.%s has existingSecret and volume: give one of the two" $name) -}}
+{{- end -}}
+{{- if and $source.api (ne $source.provider "smart-glocal") -}}
+{{- fail (printf "sources.%s has an api, which only sources of smart-glocal have: remove it" $name) -}}
+{{- end -}}
+{{- if eq $source.provider "smart-glocal" -}}
+{{- $asking = append $asking $name -}}
+{{- if and $.Values.confirmation.enabled (not $.Values.confirmation.dryRun) (not $source.api) -}}
+{{- fail (printf "confirmation.enabled is true, but sources.%s has no api: the engine could not call its provider; add sources.%s.api, or set confirmation.dryRun" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.confirmation.enabled (not $asking) -}}
+{{- fail "confirmation.enabled is true, but no source is of smart-glocal: nobody asks for confirmations" -}}
+{{- end -}}
+{{- with .Values.helmTest.source -}}
+{{- if not (hasKey $.Values.sources .) -}}
+{{- fail (printf "helmTest.source is %q, which is none of the sources: %s" . (keys $.Values.sources | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- if and (eq (get $.Values.sources .).provider "smart-glocal") (not $.Values.helmTest.signingKeyFile) -}}
+{{- fail "helmTest.source is of smart-glocal, whose webhooks only the provider can sign: name another source, or a key of your own with helmTest.signingKeyFile" -}}
+{{- end -}}
+{{- if not (include "paybridge.webhooksComponent" $) -}}
+{{- fail "helmTest.source is set, but ingress.enabled is false: nobody would take the webhook" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "paybridge.checks.kafka" -}}
+{{- if not .Values.kafka.bootstrapServers -}}
+{{- fail "kafka.bootstrapServers is empty: name the brokers as host:port, joined by commas" -}}
+{{- end -}}
+{{- $auth := .Values.kafka.auth -}}
+{{- if and (ne $auth.type "none") (not (include "paybridge.kafkaUserSecret" .)) -}}
+{{- fail (printf "kafka.auth.type is %s, but kafka.auth.existingSecret is empty: name the Secret with our credentials, or let strimzi.user make one" $auth.type) -}}
+{{- end -}}
+{{- if and (eq $auth.type "scram") (not (include "paybridge.kafkaUsername" .)) -}}
+{{- fail "kafka.auth.type is scram, but kafka.auth.username is empty: name the user" -}}
+{{- end -}}
+{{- if and $auth.ca.existingSecret $auth.ca.existingConfigMap -}}
+{{- fail "kafka.auth.ca has existingSecret and existingConfigMap: give one of the two" -}}
+{{- end -}}
+{{- if and .Values.strimzi.enabled (not .Values.strimzi.cluster) -}}
+{{- fail "strimzi.enabled is true, but strimzi.cluster is empty: name the Kafka resource" -}}
+{{- end -}}
+{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "none") -}}
+{{- fail "strimzi.user.enabled is true, but kafka.auth.type is none: set it to scram or tls, which is the user's authentication" -}}
+{{- end -}}
+{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "scram") (ne (include "paybridge.kafkaUsername" .) (include "paybridge.strimziUser" .)) -}}
+{{- fail "kafka.auth.username is not the name of Strimzi's user: leave it out" -}}
+{{- end -}}
+{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "scram") (ne $auth.mechanism "SCRAM-SHA-512") -}}
+{{- fail "kafka.auth.mechanism must be SCRAM-SHA-512: Strimzi's users have no other" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "paybridge.checks.kubernetes" -}}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
+{{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled: every series would be there twice; enable one of the two" -}}
+{{- end -}}
+{{- if and (or .Values.kubernetesIngress.enabled .Values.httpRoute.enabled) (not (include "paybridge.webhooksComponent" .)) -}}
+{{- fail "kubernetesIngress or httpRoute is enabled, but ingress.enabled is false: nobody would take the webhooks" -}}
+{{- end -}}
+{{- if and .Values.kubernetesIngress.enabled (not .Values.kubernetesIngress.host) -}}
+{{- fail "kubernetesIngress.enabled is true, but kubernetesIngress.host is empty: name the host that providers send to" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.enabled is true, but httpRoute.parentRefs is empty: name the Gateway" -}}
+{{- end -}}
+{{- if and .Values.check.createTopics .Values.strimzi.enabled .Values.strimzi.topics.enabled -}}
+{{- fail "check.createTopics and strimzi.topics.enabled are both true: topics have one owner; disable one of the two" -}}
+{{- end -}}
+{{- range (include "paybridge.workloads" . | fromJson).workloads -}}
+{{- $autoscaling := .settings.autoscaling -}}
+{{- if gt (int64 $autoscaling.minReplicas) (int64 $autoscaling.maxReplicas) -}}
+{{- fail (printf "autoscaling.minReplicas of the %s is %d, more than its maxReplicas, %d" .component (int64 $autoscaling.minReplicas) (int64 $autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq $autoscaling.type "keda") (not $autoscaling.keda.triggers) -}}
+{{- fail (printf "autoscaling.type of the %s is keda, but autoscaling.keda.triggers is empty: say what it scales by" .component) -}}
+{{- end -}}
+{{- if and (eq .component "engine") (ne $autoscaling.type "none") (gt (int64 $autoscaling.maxReplicas) (int64 $.Values.kafka.partitions)) -}}
+{{- fail (printf "autoscaling.maxReplicas of the engine is %d, but there are %d partitions: more engines than partitions have nothing to do" (int64 $autoscaling.maxReplicas) (int64 $.Values.kafka.partitions)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,113 @@
+{{/*
+Names, labels and the list of workloads. Knows nothing of the daemon's configuration: _config.tpl does.
+*/}}
+
+{{- define "paybridge.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* What every object's name begins with: 52 characters, so that suffixes have room in the 63 of a label. */}}
+{{- define "paybridge.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "paybridge.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "paybridge.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels that select pods. Takes {root, component}; without a component: all of the release. */}}
+{{- define "paybridge.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "paybridge.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of every object. Takes {root, component}. */}}
+{{- define "paybridge.labels" -}}
+{{ include "paybridge.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "paybridge.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "paybridge.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "paybridge.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The workloads as JSON {workloads: [{component, name, ingress, engine, settings}]}: whether each takes webhooks and whether
+it decides, and its Kubernetes settings, those of `split` laid over those of `workload`.
+*/}}
+{{- define "paybridge.workloads" -}}
+{{- $fullname := include "paybridge.fullname" . -}}
+{{- $base := .Values.workload -}}
+{{- $workloads := list -}}
+{{- if eq .Values.mode "combined" -}}
+{{- $workloads = list (dict "component" "bridge" "name" $fullname "ingress" .Values.ingress.enabled "engine" .Values.confirmation.enabled "settings" $base) -}}
+{{- else -}}
+{{- $ingress := mergeOverwrite (deepCopy $base) (deepCopy .Values.split.ingress) -}}
+{{- $engine := mergeOverwrite (deepCopy $base) (deepCopy .Values.split.engine) -}}
+{{- $workloads = list
+      (dict "component" "ingress" "name" (printf "%s-ingress" $fullname) "ingress" true "engine" false "settings" $ingress)
+      (dict "component" "engine" "name" (printf "%s-engine" $fullname) "ingress" false "engine" true "settings" $engine) -}}
+{{- end -}}
+{{- toJson (dict "workloads" $workloads) -}}
+{{- end -}}
+
+{{/* The component whose pods take webhooks; empty where none does. */}}
+{{- define "paybridge.webhooksComponent" -}}
+{{- if eq .Values.mode "split" -}}ingress{{- else if .Values.ingress.enabled -}}bridge{{- end -}}
+{{- end -}}
+
+{{/* The port of an address of the configuration. */}}
+{{- define "paybridge.port" -}}
+{{- regexFind "[0-9]+$" . -}}
+{{- end -}}
+
+{{/* How long a pod has to end, in seconds: at least the daemon's own bound and five seconds. Takes {root, settings}. */}}
+{{- define "paybridge.terminationGracePeriodSeconds" -}}
+{{- $bound := add (int64 .root.Values.shutdown.drainDelayMs) (int64 .root.Values.shutdown.graceMs) -}}
+{{- $least := add 5 (div (add $bound 999) 1000) -}}
+{{- $asked := .settings.terminationGracePeriodSeconds -}}
+{{- if kindIs "invalid" $asked -}}
+{{- $least -}}
+{{- else if lt (int64 $asked) $least -}}
+{{- fail (printf "terminationGracePeriodSeconds is %d, but the daemon may take shutdown.drainDelayMs + shutdown.graceMs = %d ms to end, and needs 5 s more: make it %d or more, or leave it out" (int64 $asked) $bound $least) -}}
+{{- else -}}
+{{- int64 $asked -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pod security `restricted`, for every pod. */}}
+{{- define "paybridge.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "paybridge.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
