@@ -56,11 +56,11 @@ def values_file(variant):
     return CHART / "ci" / f"{variant}-values.yaml"
 
 
-def template(*value_files, kubernetes_version=GOLDEN_KUBERNETES_VERSION, arguments=()):
+def template(*value_files, chart=CHART, kubernetes_version=GOLDEN_KUBERNETES_VERSION, arguments=()):
     """Runs `helm template` with these files of values, the later ones over the earlier."""
     files = [f"--values={path}" for path in value_files]
     where = ["--namespace", NAMESPACE, "--kube-version", kubernetes_version]
-    return helm("template", RELEASE, CHART, *where, *files, *arguments)
+    return helm("template", RELEASE, chart, *where, *files, *arguments)
 
 
 @functools.cache

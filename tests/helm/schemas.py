@@ -75,7 +75,7 @@ def crd_files():
 
 def _strict_resource(schema):
     strict = _strict(schema)
-    strict["properties"]["metadata"] = {"$ref": f"/api/_definitions.json#/$defs/{METADATA}"}
+    strict["properties"]["metadata"] = {"$ref": f"https://kubernetes.io/api/_definitions.json#/$defs/{METADATA}"}
     return strict
 
 

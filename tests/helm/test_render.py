@@ -1,0 +1,121 @@
+"""What Helm renders of each variant of the chart: valid everywhere, and as it was reviewed.
+
+PAYBRIDGE_BLESS=1 writes the golden files anew; what changed in them is for a reviewer to read.
+"""
+
+import difflib
+import os
+import pathlib
+import shutil
+
+import pytest
+import schemas
+from chart import (
+    CHART,
+    GOLDEN_KUBERNETES_VERSION,
+    KUBERNETES_VERSIONS,
+    RELEASE,
+    VARIANTS,
+    helm,
+    load_all,
+    manifests,
+    name_of,
+    rendered,
+    succeed,
+    template,
+    values_file,
+)
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+NOTES_TEMPLATE = 'kind: Notes\nnotes: {{ tpl (.Files.Get "files/NOTES.txt") . | toJson }}\n'
+
+
+def check_golden(name, text):
+    """Compares a text with its golden file byte for byte, or writes it where that is asked for."""
+    path = GOLDEN / name
+    if os.environ.get("PAYBRIDGE_BLESS") == "1":
+        GOLDEN.mkdir(exist_ok=True)
+        path.write_text(text)
+        return
+    assert path.exists(), f"{path.name} is not there: PAYBRIDGE_BLESS=1 tests/helm/run writes it"
+    lines = difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), "golden", "rendered", lineterm="")
+    difference = "\n".join(lines)
+    assert path.read_bytes() == text.encode(), f"{name}: if this is as it should be, PAYBRIDGE_BLESS=1\n{difference}"
+
+
+def test_there_is_a_variant_of_each_kind():
+    assert {"default", "split", "production", "strimzi", "keda", "off"} <= set(VARIANTS)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_lint_has_nothing_to_say(variant):
+    succeed(helm("lint", "--strict", CHART, f"--values={values_file(variant)}"))
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_manifest_is_valid(variant, version):
+    documents = manifests(variant, version)
+    assert documents
+    complaints = [
+        f"{name_of(document)}: {complaint}"
+        for document in documents
+        for complaint in schemas.complaints(document, version)
+    ]
+    assert complaints == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_version_of_kubernetes_changes_nothing(variant):
+    for version in KUBERNETES_VERSIONS:
+        assert rendered(variant, version) == rendered(variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_two_manifests_have_one_name(variant):
+    names = [(document["apiVersion"], name_of(document)) for document in manifests(variant)]
+    assert len(names) == len(set(names)), sorted(names)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_manifest_is_labelled_as_the_releases_own(variant):
+    for document in manifests(variant):
+        labels = document["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "paybridge", name_of(document)
+        assert labels["app.kubernetes.io/instance"] == RELEASE, name_of(document)
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", name_of(document)
+        assert document["metadata"]["namespace"], name_of(document)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_renders_what_was_reviewed(variant):
+    check_golden(f"{variant}.yaml", rendered(variant))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_says_what_to_do_next_as_it_was_reviewed(variant, tmp_path):
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    # Helm renders the notes without a cluster, but prints them for nobody: a template of our own does
+    (chart / "templates" / "NOTES.txt").rename(chart / "files" / "NOTES.txt")
+    (chart / "templates" / "notes.yaml").write_text(NOTES_TEMPLATE)
+    shown = template(values_file(variant), chart=chart, arguments=["--show-only=templates/notes.yaml"])
+    [document] = load_all(succeed(shown))
+    check_golden(f"{variant}.notes.txt", document["notes"])
+
+
+def test_every_golden_file_has_its_variant():
+    expected = {name for variant in VARIANTS for name in (f"{variant}.yaml", f"{variant}.notes.txt")}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
+def test_strict_about_what_the_golden_files_say():
+    for variant in VARIANTS:
+        assert load_all((GOLDEN / f"{variant}.yaml").read_text()) == manifests(variant)
+
+
+def test_refuses_a_kubernetes_that_is_too_old():
+    result = template(values_file("default"), kubernetes_version="1.27.0")
+    assert result.returncode != 0
+    assert "1.28.0" in result.stderr
+    assert GOLDEN_KUBERNETES_VERSION in KUBERNETES_VERSIONS
