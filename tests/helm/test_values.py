@@ -1,0 +1,207 @@
+"""The chart's values beside their schema, their comments, and the daemon's own reference."""
+
+import json
+
+import configuration
+import pytest
+import yaml
+from chart import CHART, StrictLoader
+
+VALUES_TEXT = (CHART / "values.yaml").read_text()
+VALUES = yaml.load(VALUES_TEXT, Loader=StrictLoader)
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+# What the daemon has and the values have not, with the reason.
+NOT_VALUES = {("bridge_instance",): "it is the pod's name, by the environment"}
+# Defaults that are otherwise than the daemon's, with the reason.
+OTHER_DEFAULTS = {
+    ("kafka", "bootstrap_servers"): ("", "no broker is in the pod: it has to be named"),
+    ("ingress", "tls", "cert_file"): ("tls.crt", "the name in a Secret of Kubernetes' own type"),
+    ("ingress", "tls", "key_file"): ("tls.key", "the name in a Secret of Kubernetes' own type"),
+    ("ingress", "tls", "client_ca_file"): ("", "it has no default"),
+}
+# What the values have under the daemon's names and the daemon has not.
+CHART_ONLY = {
+    ("ingress", "tls", "enabled"),
+    ("ingress", "tls", "existingSecret"),
+    ("kafka", "auth", "type"),
+    ("kafka", "auth", "mechanism"),
+    ("kafka", "auth", "username"),
+    ("kafka", "auth", "existingSecret"),
+    ("kafka", "auth", "passwordKey"),
+    ("kafka", "auth", "certificateKey"),
+    ("kafka", "auth", "privateKeyKey"),
+    ("kafka", "auth", "encrypted"),
+    ("kafka", "auth", "ca", "existingSecret"),
+    ("kafka", "auth", "ca", "existingConfigMap"),
+    ("kafka", "auth", "ca", "key"),
+}
+CHART_ONLY_OF_SOURCES = {"existingSecret", "volume", "api.existingSecret", "api.volume"}
+# Properties of the schema that values.yaml does not show: Helm gives `global` to every chart, and those of `split` are
+# those of `workload`.
+NOT_SHOWN = {("global",), ("split", "ingress"), ("split", "engine")}
+
+
+def resolve(schema):
+    """The schema itself where it is a reference."""
+    reference = schema.get("$ref")
+    return SCHEMA["$defs"][reference.removeprefix("#/$defs/")] if reference else schema
+
+
+def schema_leaves(schema, path=()):
+    """The values that the schema knows by name, with the schema of each; those in lists and of open tables are data."""
+    for name, inner in resolve(schema).get("properties", {}).items():
+        here, inner = (*path, name), resolve(inner)
+        if "properties" in inner and here not in NOT_SHOWN:
+            yield from schema_leaves(inner, here)
+        else:
+            yield here, inner
+
+
+def value_at(path):
+    value = VALUES
+    for key in path:
+        assert key in value, f"values.yaml has no {'.'.join(path)}"
+        value = value[key]
+    return value
+
+
+def camel_path(path):
+    return tuple(map(configuration.camel, path))
+
+
+SCHEMA_LEAVES = dict(schema_leaves(SCHEMA))
+
+
+def test_every_value_of_the_schema_is_shown_and_the_other_way_round():
+    shown = {path for path in SCHEMA_LEAVES if path not in NOT_SHOWN}
+    for path in shown:
+        value_at(path)
+    unknown = [".".join(path) for path in value_paths(VALUES) if not is_known(path)]
+    assert unknown == [], "values that the schema does not know by name"
+
+
+def value_paths(table, path=()):
+    for key, value in table.items():
+        here = (*path, key)
+        if isinstance(value, dict) and value and here not in SCHEMA_LEAVES:
+            yield from value_paths(value, here)
+        else:
+            yield here
+
+
+def is_known(path):
+    # an empty table in values.yaml may be a place for values that the schema names
+    return path in SCHEMA_LEAVES or path in NOT_SHOWN
+
+
+def all_schemas(schema, path=()):
+    """The schema and every schema in it, by its place."""
+    yield path, schema
+    for word in ("properties", "$defs"):
+        for name, inner in schema.get(word, {}).items():
+            yield from all_schemas(inner, (*path, name))
+    for word in ("items", "additionalProperties", "then"):
+        if isinstance(schema.get(word), dict):
+            yield from all_schemas(schema[word], (*path, word))
+    for index, inner in enumerate(schema.get("allOf", [])):
+        yield from all_schemas(inner, (*path, str(index)))
+
+
+def test_objects_of_the_schema_are_closed():
+    schemas = list(all_schemas(SCHEMA))
+    assert len(schemas) > 200
+    # a source is closed by the case of its provider
+    named = [(path, schema) for path, schema in schemas if "properties" in schema and path != ("source",)]
+    assert [path for path, schema in named if schema.get("additionalProperties") is not False] == []
+
+
+def test_every_value_has_a_comment():
+    lines = VALUES_TEXT.splitlines()
+    node = yaml.compose(VALUES_TEXT, Loader=yaml.SafeLoader)
+    bare = [
+        ".".join(path)
+        for path, line in key_lines(node)
+        if not lines[line - 1].lstrip().startswith("# ") and path not in groups()
+    ]
+    assert bare == [], "values without a comment above them"
+
+
+def key_lines(node, path=()):
+    """The keys of a YAML tree that are values' names, each with the index of its line."""
+    for key, value in node.value:
+        here = (*path, key.value)
+        yield here, key.start_mark.line
+        if isinstance(value, yaml.MappingNode) and here not in SCHEMA_LEAVES:
+            yield from key_lines(value, here)
+
+
+def groups():
+    """Tables whose values are each explained."""
+    return {path[:length] for path in SCHEMA_LEAVES for length in range(1, len(path))}
+
+
+def test_every_key_of_the_daemon_is_a_value_with_the_same_default():
+    wanted = {path: default for path, default in configuration.defaults().items()}
+    assert len(wanted) > 40
+    for path, default in wanted.items():
+        expected, _reason = OTHER_DEFAULTS.get(path, (default, ""))
+        assert value_at(camel_path(path)) == expected, path
+    assert value_at(("confirmation", "rules")) == []
+    assert value_at(("sources",)) == {}
+
+
+def test_the_values_of_the_daemons_parts_are_its_keys():
+    daemons = set(configuration.keys()) - set(NOT_VALUES)
+    expected = {camel_path(path) for path in daemons} | CHART_ONLY | {("confirmation", "rules"), ("sources",)}
+    parts = {path[0] for path in expected}
+    assert {path for path in SCHEMA_LEAVES if path[0] in parts} == expected
+    for path, (value, _reason) in OTHER_DEFAULTS.items():
+        assert value_at(camel_path(path)) == value
+
+
+def test_values_that_are_the_charts_own_say_so():
+    for path in CHART_ONLY:
+        table = path[:2] if path[:2] == ("kafka", "auth") else path
+        line = next(line for here, line in key_lines(yaml.compose(VALUES_TEXT, Loader=yaml.SafeLoader)) if here == table)
+        assert "The chart's own" in VALUES_TEXT.splitlines()[line - 1], path
+
+
+def test_numbers_have_the_daemons_bounds():
+    bounds = configuration.bounds()
+    assert len(bounds) > 20
+    for path, (least, greatest) in bounds.items():
+        schema = SCHEMA_LEAVES[camel_path(path)]
+        assert (schema["minimum"], schema["maximum"]) == (least, greatest), path
+
+
+def source_schemas():
+    cases = SCHEMA["$defs"]["source"]["allOf"]
+    return {case["if"]["properties"]["provider"]["const"]: case["then"] for case in cases}
+
+
+@pytest.mark.parametrize("provider", configuration.source_keys())
+def test_sources_have_the_daemons_keys(provider):
+    wanted = {".".join(camel_path(key.split("."))) for key in configuration.source_keys()[provider]}
+    own = {".".join(path) for path, _ in schema_leaves(source_schemas()[provider])}
+    assert own - CHART_ONLY_OF_SOURCES == wanted
+    for key in wanted | {"existingSecret", "volume"}:
+        assert f"{key.split('.')[-1]}:" in VALUES_TEXT, f"values.yaml says nothing of {key}"
+
+
+def test_there_is_a_source_of_each_provider():
+    assert source_schemas().keys() == configuration.source_keys().keys()
+    listed = SCHEMA["$defs"]["source"]["properties"]["provider"]["enum"]
+    assert set(listed) == source_schemas().keys()
+
+
+def test_rules_have_the_daemons_keys():
+    rule = SCHEMA["properties"]["confirmation"]["properties"]["rules"]["items"]
+    assert rule["properties"].keys() == configuration.rule_keys()
+
+
+def test_the_chart_is_of_the_daemons_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    lines = (configuration.CHECKOUT / "Cargo.toml").read_text().splitlines()
+    [version, *_] = [line.split('"')[1] for line in lines if line.startswith("version = ")]
+    assert chart["appVersion"] == version
