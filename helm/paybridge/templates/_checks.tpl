@@ -35,6 +35,11 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- end -}}
 {{- $asking := list -}}
 {{- range $name, $source := .Values.sources -}}
+{{- range $index, $file := $source.secretFiles -}}
+{{- if hasPrefix "whsec_" $file -}}
+{{- fail (printf "sources.%s.secretFiles.%d is a secret and not a file's name: put it into a Secret, and name its key here; and make a new one, for this one stands in your values" $name $index) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $source.existingSecret $source.volume -}}
 {{- fail (printf "sources.%s has existingSecret and volume: give one of the two" $name) -}}
 {{- end -}}
@@ -67,6 +72,14 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- define "paybridge.checks.kafka" -}}
 {{- if not .Values.kafka.bootstrapServers -}}
 {{- fail "kafka.bootstrapServers is empty: name the brokers as host:port, joined by commas" -}}
+{{- end -}}
+{{- $properties := dict "kafka.properties" .Values.kafka.properties "kafka.ingress.properties" .Values.kafka.ingress.properties "kafka.engine.properties" .Values.kafka.engine.properties -}}
+{{- range $part, $table := $properties -}}
+{{- range $name, $_ := $table -}}
+{{- if regexMatch "(password|secret|passphrase|key\\.pem)$" $name -}}
+{{- fail (printf "%s has %q, which is a secret and would stand in a ConfigMap: use kafka.auth, or kafka.propertyFiles with a file of workload.volumes" $part $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $auth := .Values.kafka.auth -}}
 {{- if and (ne $auth.type "none") (not (include "paybridge.kafkaUserSecret" .)) -}}

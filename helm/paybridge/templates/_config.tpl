@@ -210,6 +210,15 @@ secret:
 {{ regexReplaceAll "(?m)^ +$" (include "paybridge.config" . | indent 4) "" }}
 {{- end -}}
 
+{{/* A volume's name has 63 characters: of a longer one the end is its digest. */}}
+{{- define "paybridge.volumeName" -}}
+{{- if gt (len .) 63 -}}
+{{ trunc 54 . | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
+{{- else -}}
+{{ . }}
+{{- end -}}
+{{- end -}}
+
 {{/* Volumes with the configuration and the secrets of a workload. Takes {root, ingress, engine, configMap, settings}. */}}
 {{- define "paybridge.volumes" -}}
 - name: config
@@ -217,12 +226,12 @@ secret:
     name: {{ .configMap }}
 {{- range $name, $source := include "paybridge.sources" . | fromJson }}
 {{- with include "paybridge.secretVolume" $source }}
-- name: source-{{ $name }}
+- name: {{ include "paybridge.volumeName" (printf "source-%s" $name) }}
   {{- . | nindent 2 }}
 {{- end }}
 {{- if and $.engine $source.api }}
 {{- with include "paybridge.secretVolume" $source.api }}
-- name: api-{{ $name }}
+- name: {{ include "paybridge.volumeName" (printf "api-%s" $name) }}
   {{- . | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -255,13 +264,13 @@ secret:
   readOnly: true
 {{- range $name, $source := include "paybridge.sources" . | fromJson }}
 {{- if or $source.existingSecret $source.volume }}
-- name: source-{{ $name }}
+- name: {{ include "paybridge.volumeName" (printf "source-%s" $name) }}
   mountPath: /etc/paybridge/sources/{{ $name }}
   readOnly: true
 {{- end }}
 {{- if and $.engine $source.api }}
 {{- if or $source.api.existingSecret $source.api.volume }}
-- name: api-{{ $name }}
+- name: {{ include "paybridge.volumeName" (printf "api-%s" $name) }}
   mountPath: /etc/paybridge/api/{{ $name }}
   readOnly: true
 {{- end }}
