@@ -45,15 +45,16 @@ fn tables(login: Login, volume: &Volume) -> String {
 }
 
 /// Runs a command of the program with this configuration.
-fn command(text: &str, arguments: &[&str]) -> Output {
+pub fn command(text: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("paybridge.toml");
     fs::write(&file, text).unwrap();
     program().args(arguments).arg("--config").arg(file).output().unwrap()
 }
 
+/// Its output; it must not fail.
 #[track_caller]
-fn succeeds(text: &str, arguments: &[&str]) -> String {
+pub fn succeeds(text: &str, arguments: &[&str]) -> String {
     let output = command(text, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -67,10 +68,15 @@ fn works_over(login: Login) {
     let text = text.replace(kafka.bootstrap(), &kafka.secured_bootstrap(login)) + &tables(login, &volume);
 
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
-    let checked = succeeds(&text, &["check"]);
+    works(&stage, &text);
+}
+
+/// From existing topics to an outcome, with the clients that this configuration makes.
+pub fn works(stage: &Stage, text: &str) {
+    let checked = succeeds(text, &["check"]);
     assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
 
-    let mut daemon = Daemon::run(&text);
+    let mut daemon = Daemon::run(text);
     daemon.await_ready();
     let Exchange::Answered(answered) = daemon.client().post("sg-main", &ready_to_confirm(&daemon.config, 1)) else {
         panic!("no answer:\n{}", daemon.log());
@@ -78,10 +84,10 @@ fn works_over(login: Login) {
     assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
     let [record] = stage.records(READY).try_into().unwrap();
     let session = String::from_utf8(record.key.unwrap()).unwrap();
-    succeeds(&text, &["decide", "sg-main", &session, "cancel", "--reason", "a test"]);
+    succeeds(text, &["decide", "sg-main", &session, "cancel", "--reason", "a test"]);
     let outcome = stage.await_outcome(&session);
     assert_eq!((outcome.result(), outcome.action()), (Result::Accepted, Action::Cancel));
-    let told = succeeds(&text, &["tail", &stage.topic(OUTCOME), "--from-beginning", "--count", "1"]);
+    let told = succeeds(text, &["tail", &stage.topic(OUTCOME), "--from-beginning", "--count", "1"]);
     assert!(told.contains(&session), "{told}");
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());

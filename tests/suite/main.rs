@@ -62,6 +62,8 @@ mod quarantine;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod subscribers;
 #[cfg(test)]
 mod tidy;

@@ -132,12 +132,11 @@ impl Broker {
         cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
     }
 
-    /// Lets the user of this name read and describe every topic and group.
-    pub fn allow_reading(&self, bootstrap: &str, name: &str) -> Result<(), String> {
+    /// Lets the user of this name do what these arguments of Kafka's own tool say.
+    pub fn allow(&self, name: &str, rights: &[&str]) -> Result<(), String> {
         let mut command = self.java.command("org.apache.kafka.tools.AclCommand");
-        command.args(["--bootstrap-server", bootstrap, "--add", "--allow-principal", &format!("User:{name}")]);
-        command.args(["--operation", "Read", "--operation", "Describe", "--topic", "*", "--group", "*"]);
-        cache::run(&mut command).map(drop)
+        command.args(["--bootstrap-server", &self.bootstrap(), "--add", "--allow-principal", &format!("User:{name}")]);
+        cache::run(command.args(rights)).map(drop)
     }
 
     fn prepare(properties: &[(&str, &str)]) -> Result<Self, String> {
