@@ -367,6 +367,12 @@ def test_dashboards_keep_their_addresses(dashboards):
     }
 
 
+def test_a_dashboard_is_rendered_as_it_is_kept(dashboards):
+    for name, dashboard in dashboards.items():
+        part = name.removeprefix("paybridge-dashboard-")
+        assert dashboard == json.loads((CHART / "files" / "dashboards" / f"{part}.json").read_text())
+
+
 def test_dashboards_are_for_any_datasource_and_release(dashboards):
     for dashboard in dashboards.values():
         names = [variable["name"] for variable in dashboard["templating"]["list"]]
