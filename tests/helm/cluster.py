@@ -17,6 +17,9 @@ COMMAND_TIMEOUT_S = 120
 PATIENCE_S = 60
 LOOK_EVERY_S = 0.2
 
+# What tells the tests' own namespaces from others: a run removes only its own.
+MARK = {"paybridge.test/run": uuid.uuid4().hex[:8]}
+
 # What every namespace has by itself.
 OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 # What comes and goes by itself: tellings, and what belongs to something that is listed.
@@ -61,13 +64,15 @@ def restricted_namespace():
     """A namespace of its own, whose pods must keep the restricted standard; it is removed with all that is in it."""
     name = f"paybridge-test-{uuid.uuid4().hex[:8]}"
     standard = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    labelled = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": standard}}
+    labels = standard | MARK
+    labelled = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     succeed(kubectl("create", "--filename=-", given=[labelled]))
     eventually(lambda: get(name, "serviceaccount", "default"))
     try:
         yield name
     finally:
-        succeed(kubectl("delete", "namespace", name, f"--timeout={PATIENCE_S}s"))
+        # the last of them are waited for once, at the end
+        succeed(kubectl("delete", "namespace", name, "--wait=false"))
 
 
 @contextlib.contextmanager
@@ -83,6 +88,8 @@ def definitions(paths):
         succeed(kubectl("wait", "--for=condition=Established", f"--timeout={PATIENCE_S}s", "crd", *names))
         yield names
     finally:
+        selector = ",".join(f"{key}={value}" for key, value in MARK.items())
+        succeed(kubectl("wait", "--for=delete", "namespace", f"--selector={selector}", f"--timeout={PATIENCE_S}s"))
         if new:
             mine = [document["metadata"]["name"] for document in new]
             succeed(kubectl("delete", "crd", *mine, f"--timeout={PATIENCE_S}s"))
@@ -113,3 +120,12 @@ def namespace_fixture(custom_kinds):
     assert custom_kinds
     with restricted_namespace() as name:
         yield name
+
+
+@pytest.fixture(scope="session", name="untouched_namespace")
+def untouched_namespace_fixture(custom_kinds):
+    """A namespace for all tests that leave nothing in it."""
+    assert custom_kinds
+    with restricted_namespace() as name:
+        yield name
+        assert things(name) == set()
