@@ -25,7 +25,7 @@ use crate::config::{ClientSide, Config};
 use crate::ingress::source::Sources;
 use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
-use crate::server::{self, Limits, Peer};
+use crate::server::{self, End, Limits, Peer};
 use keys::Watch;
 use readiness::Needed;
 use webhooks::Webhooks;
@@ -127,7 +127,7 @@ struct Ends {
     admin: CancellationToken,
 }
 
-/// Not ready; serve on while endpoints are withdrawn; take no more; finish what is in flight; then the admin port last.
+/// Not ready; serve on while endpoints are withdrawn and connections end with their next answers; take no more; finish what is in flight; then the admin port last.
 async fn drain(
     config: &Config,
     webhooks: Option<&Webhooks>,
@@ -176,7 +176,9 @@ async fn serve_admin(listener: TcpListener, readiness: Readiness, metrics: Arc<M
         let answer = admin::answer(request.method(), request.uri().path(), &readiness, &metrics);
         std::future::ready(answer)
     };
-    server::serve(listener, None, limits, handler, |_| {}, stop, ADMIN_GRACE).await;
+    // It is asked to the last, mostly whether it is ready.
+    let end = End { drain: CancellationToken::new(), stop, grace: ADMIN_GRACE };
+    server::serve(listener, None, limits, handler, |_| {}, end).await;
 }
 
 /// Tidies histograms.

@@ -89,6 +89,19 @@ pub enum ConnectionEvent {
     Closed,
 }
 
+/// How a server ends: in three steps.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Serve on, and let each connection end as soon as it was told so: HTTP/1.1 with its next answer, HTTP/2 with GOAWAY after
+    /// its first request. Its client connects anew, elsewhere perhaps. One that ends untold may have a request on its way
+    /// to it, which nobody would answer.
+    pub drain: CancellationToken,
+    /// Take no more.
+    pub stop: CancellationToken,
+    /// How long connections and handlers have after the stop.
+    pub grace: Duration,
+}
+
 /// What every connection of one listener shares.
 struct Server<H, E> {
     tls: Option<tls::Acceptor>,
@@ -100,6 +113,8 @@ struct Server<H, E> {
     events: E,
     /// Connections and handlers: whom the end waits for.
     work: TaskTracker,
+    /// Each connection ends with its next answer.
+    drain: CancellationToken,
     /// Take no more requests.
     stop: CancellationToken,
     /// Drop the handlers; their requests are answered 503.
@@ -108,8 +123,9 @@ struct Server<H, E> {
     kill: CancellationToken,
 }
 
-/// Serves `listener` until `stop` is cancelled, then closes it, tells every connection to finish, waits for connections and
-/// handlers at most `grace`, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the future drops everything at once.
+/// Serves `listener` until the stop, then closes it, tells every connection to finish, waits for connections and handlers
+/// at most the grace period, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the
+/// future drops everything at once.
 ///
 /// `handler` runs in a task of its own: it goes on when its client hangs up. Its panic is a 500. It sets its own deadlines:
 /// while it runs, no clock of the connection does. `events` must not block.
@@ -119,8 +135,7 @@ pub async fn serve<H, F, E>(
     limits: Limits,
     handler: H,
     events: E,
-    stop: CancellationToken,
-    grace: Duration,
+    end: End,
 ) where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -140,7 +155,8 @@ pub async fn serve<H, F, E>(
         handler,
         events,
         work: work.clone(),
-        stop: stop.clone(),
+        drain: end.drain,
+        stop: end.stop.clone(),
         hurry,
         kill,
     });
@@ -148,12 +164,12 @@ pub async fn serve<H, F, E>(
     // Biased by order: a cancelled `stop` wins over a full backlog.
     tokio::select! {
         biased;
-        () = stop.cancelled() => {}
+        () = end.stop.cancelled() => {}
         () = accept_all(&listener, &server) => {}
     }
     take_backlog(listener, &server);
     work.close();
-    match timeout(grace, work.wait()).await {
+    match timeout(end.grace, work.wait()).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
             warn!(unfinished = work.len(), "connections or requests are dropped: the grace period is over");

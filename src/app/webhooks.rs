@@ -25,7 +25,7 @@ use crate::ingress::{Bounds, Ingress};
 use crate::kafka::publisher::{Publisher, Settings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
-use crate::server::{self, ConnectionEvent, Limits, Peer, forwarded};
+use crate::server::{self, ConnectionEvent, End, Limits, Peer, forwarded};
 
 /// How long before the ack timeout librdkafka gives a record up, so that its fate is mostly known when the answer is due.
 const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ impl Webhooks {
         readiness: &Readiness,
     ) {
         let publisher = || Arc::clone(&self.ingress.sending.publisher);
-        tasks.spawn(named(WEBHOOK_SERVER, self.serve(listener, tls)));
+        tasks.spawn(named(WEBHOOK_SERVER, self.serve(listener, tls, readiness.draining.clone())));
         tasks.spawn(named("dedup window", show_window(Arc::clone(&self.ingress))));
         tasks.spawn(named("Kafka producer", keep_producer(publisher())));
         tasks.spawn(named("producer id", await_producer_id(publisher(), readiness.clone())));
@@ -93,9 +93,11 @@ impl Webhooks {
         &self,
         listener: TcpListener,
         tls: Option<server::tls::Acceptor>,
+        drain: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (ingress, trusted_proxies) = (Arc::clone(&self.ingress), Arc::clone(&self.trusted_proxies));
-        let (limits, grace, stop) = (self.limits.clone(), self.grace, self.ingress.stopping.clone());
+        let limits = self.limits.clone();
+        let end = End { drain, stop: self.ingress.stopping.clone(), grace: self.grace };
         let connections = ingress.metrics.connections.clone();
         let counters = Arc::new(ingress.metrics.connection_events(&CONNECTION_EVENTS));
         let events = move |event| match event {
@@ -114,7 +116,7 @@ impl Webhooks {
                 ingress.take(request, client).await.response()
             }
         };
-        server::serve(listener, tls, limits, handler, events, stop, grace)
+        server::serve(listener, tls, limits, handler, events, end)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -95,11 +95,19 @@ where
     let opened = Instant::now();
     let framing = Arc::new(Mutex::new(Framing::default()));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock)));
-    let hurry = server.hurry.child_token();
-    let requests = Requests { server: Arc::clone(server), peer, clock: Arc::clone(&clock), framing, hurry };
+    let drain = server.drain.child_token();
+    let requests = Requests {
+        server: Arc::clone(server),
+        peer,
+        clock: Arc::clone(&clock),
+        framing: Arc::clone(&framing),
+        drain: drain.clone(),
+        hurry: server.hurry.child_token(),
+    };
     let mut connection = pin!(server.http.serve_connection(socket, service_fn(|request| requests.answer(request))));
+    let mut drained = pin!(drain.cancelled());
     let mut stop = pin!(stops(&server.stop, opened));
-    let mut finishing = false;
+    let (mut draining, mut told, mut finishing) = (false, false, false);
     let mut timer = pin!(sleep_until(Instant::now()));
 
     loop {
@@ -107,6 +115,11 @@ where
         match deadline {
             Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
             Some(_) | None => {}
+        }
+        // HTTP/1.1 is told with an answer.
+        if draining && !told && is_http2(&framing) && !matches!(deadline, Some((_, Wait::Head))) {
+            told = true;
+            connection.as_mut().graceful_shutdown();
         }
         // Biased by order: what the connection did may have moved the deadline.
         tokio::select! {
@@ -130,12 +143,17 @@ where
                     };
                 }
             },
+            () = drained.as_mut(), if !draining => draining = true,
             () = stop.as_mut(), if !finishing => {
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
         }
     }
+}
+
+fn is_http2(framing: &Mutex<Framing>) -> bool {
+    framing.lock().unwrap_or_else(PoisonError::into_inner).is_http2()
 }
 
 /// A connection that is new at the stop gets a moment for its first request, which may be in the socket already:

@@ -19,13 +19,15 @@ pub(super) enum Framing {
     Http2,
 }
 
-/// What may follow the request that was just taken, on its HTTP/1 connection.
+/// What may follow the request that was just taken, on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Another request.
     Request,
     /// Its answer must be the connection's last.
     Close,
+    /// Whatever HTTP/2 says: no answer ends it.
+    Stream,
 }
 
 impl Default for Framing {
@@ -82,6 +84,11 @@ impl Framing {
     /// A head has begun and not ended.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self, Self::Head(scanner) if !scanner.is_empty())
+    }
+
+    /// The client has begun as one of HTTP/2 does.
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2)
     }
 
     /// The client may be sending bytes that nobody will read.

@@ -24,7 +24,10 @@ pub(super) struct Requests<H, E> {
     pub(super) peer: Peer,
     pub(super) clock: Arc<Clock>,
     pub(super) framing: Arc<Mutex<Framing>>,
-    /// Drops the handlers; of this connection alone, for a shared one would be everybody's lock.
+    /// Makes the next answer the last. This token and the next are of this connection alone: shared ones would be everybody's
+    /// lock.
+    pub(super) drain: CancellationToken,
+    /// Drops the handlers.
     pub(super) hurry: CancellationToken,
 }
 
@@ -45,11 +48,17 @@ where
     ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H, F, E> {
         let handling = self.clock.request_begins();
         let taken = self.take(&request).map(|next| (next, self.spawn(request)));
-        let events = self.server.events.clone();
+        let (events, drain) = (self.server.events.clone(), self.drain.clone());
         async move {
             let response = match taken {
-                Ok((Next::Request, work)) => finished(work, &events).await,
-                Ok((Next::Close, work)) => closing(finished(work, &events).await),
+                Ok((next, work)) => {
+                    let response = finished(work, &events).await;
+                    match next {
+                        Next::Close => closing(response),
+                        Next::Request if drain.is_cancelled() => closing(response),
+                        Next::Request | Next::Stream => response,
+                    }
+                }
                 Err(refusal) => refused(refusal, &events),
             };
             drop(handling);
@@ -60,7 +69,7 @@ where
     /// Brings the framing in step with hyper, and asks whether it is the only way to read it.
     fn take(&self, request: &Request<Incoming>) -> Result<Next, Refusal> {
         if request.version() == Version::HTTP_2 {
-            return Ok(Next::Request);
+            return Ok(Next::Stream);
         }
         let head_bytes_max = protocol::head_bytes_max(&self.server.limits);
         let body_bytes = request.body().size_hint().exact();

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionEvent, Limits, Peer, serve};
+use super::{ConnectionEvent, End, Limits, Peer, serve};
 
 /// A timeout that tests wait out.
 const SHORT: Duration = Duration::from_millis(300);
@@ -37,6 +37,7 @@ const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 /// A running server whose handler answers `{method} {path} {body}` and remembers the paths it saw.
 struct Edge {
     address: SocketAddr,
+    drain: CancellationToken,
     stop: CancellationToken,
     serving: JoinHandle<()>,
     events: Arc<Mutex<Vec<ConnectionEvent>>>,
@@ -64,7 +65,7 @@ impl Edge {
     async fn start_with(limits: Limits, tls: Option<super::tls::Acceptor>, grace: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, gate) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
+        let (drain, stop, gate) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Semaphore::new(0)));
         let (events, seen) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
         let (said, handler_seen, handler_gate) = (Arc::clone(&events), Arc::clone(&seen), Arc::clone(&gate));
         let handler = move |request: Request<Incoming>, peer: Peer| {
@@ -72,8 +73,9 @@ impl Edge {
             handle(request, peer, Arc::clone(&handler_gate), Arc::clone(&handler_seen))
         };
         let note = move |event| said.lock().unwrap().push(event);
-        let serving = tokio::spawn(serve(listener, tls, limits, handler, note, stop.clone(), grace));
-        Self { address, stop, serving, events, seen, gate }
+        let end = End { drain: drain.clone(), stop: stop.clone(), grace };
+        let serving = tokio::spawn(serve(listener, tls, limits, handler, note, end));
+        Self { address, drain, stop, serving, events, seen, gate }
     }
 
     async fn connect(&self) -> Client {

@@ -98,3 +98,34 @@ async fn drops_everything_when_it_is_dropped_itself() {
     edge.serving.abort();
     assert_eq!(client.rest().await, "");
 }
+
+/// The head of the answer to one request, in lower case.
+async fn hello_told(client: &mut Client) -> String {
+    client.send(HELLO).await;
+    client.read_until("GET /hello ").await.to_ascii_lowercase()
+}
+
+#[tokio::test]
+async fn while_it_drains_each_connection_ends_with_its_next_answer_and_new_ones_are_taken() {
+    let edge = Edge::start(limits()).await;
+    let (mut kept, mut busy, mut idle) = (edge.connect().await, edge.connect().await, edge.connect().await);
+    idle.hello().await;
+    assert!(!hello_told(&mut kept).await.contains("connection: close"));
+    busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+
+    edge.drain.cancel();
+    assert!(hello_told(&mut kept).await.contains("connection: close"));
+    assert_eq!(kept.rest().await, "");
+    edge.gate.add_permits(1);
+    let answer = busy.rest().await.to_ascii_lowercase();
+    assert!(answer.contains("connection: close") && answer.ends_with("get /wait "), "{answer}");
+    let mut new = edge.connect().await;
+    assert!(hello_told(&mut new).await.contains("connection: close"));
+    assert_eq!(new.rest().await, "");
+    // Who asks nothing cannot be told, and is served until the stop.
+    assert!(hello_told(&mut idle).await.contains("connection: close"));
+    assert_eq!(idle.rest().await, "");
+    edge.stop.cancel();
+    edge.ends().await;
+}

@@ -109,3 +109,41 @@ async fn refuses_a_head_that_is_too_large() {
     );
     assert!(!edge.saw("/large-head"));
 }
+
+#[tokio::test]
+async fn while_it_drains_it_takes_no_more_streams_on_a_connection_and_answers_those_that_it_has() {
+    let edge = Edge::start(limits()).await;
+    let (mut sender, ended) = connect(&edge).await;
+    let mut other = sender.clone();
+    let waiting = tokio::spawn(async move { text(post(&mut other, "/wait", "w").await).await });
+    edge.until_seen("/wait").await;
+
+    edge.drain.cancel();
+    let mut unsent = loop {
+        let request = Request::post("http://a/late").body(Full::from("late")).unwrap();
+        match timeout(PATIENCE, sender.try_send_request(request)).await.unwrap() {
+            // It crossed what the server told.
+            Ok(answer) => assert_eq!(text(answer).await, "POST /late late"),
+            Err(unsent) => break unsent,
+        }
+    };
+    assert!(unsent.take_message().is_some(), "{unsent:?}");
+    edge.gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap(), "POST /wait w");
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn while_it_drains_a_new_connection_is_answered_before_it_ends() {
+    let edge = Edge::start(limits()).await;
+    edge.drain.cancel();
+    let (mut sender, ended) = connect(&edge).await;
+    // What it may tell before its first request comes.
+    sleep(SHORT).await;
+    let answer = post(&mut sender, "/a", "body").await;
+    assert_eq!(answer.headers().get(http::header::CONNECTION), None);
+    assert_eq!(text(answer).await, "POST /a body");
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+    edge.stop.cancel();
+    edge.ends().await;
+}
