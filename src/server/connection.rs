@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -23,11 +23,13 @@ use tracing::debug;
 use super::clock::{Clock, Wait};
 use super::framing::Framing;
 use super::requests::Requests;
-use super::socket::Socket;
+use super::socket::{OverTcp, Socket, Unread};
 use super::{ConnectionEvent, Peer, Server, tls};
 
 /// How old a connection must be at the stop to be closed when it has no request.
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
+/// How often a connection that is to be closed is looked at again, because a request is on its way.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Says that a connection opened and, however it ends, that it closed.
 struct Open<E: Fn(ConnectionEvent)>(E);
@@ -90,11 +92,11 @@ where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
 {
     let opened = Instant::now();
-    let framing = Arc::new(Mutex::new(Framing::default()));
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock)));
+    let (framing, unread) = (Arc::new(Mutex::new(Framing::default())), Arc::new(Unread::default()));
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock), Arc::clone(&unread)));
     let drain = server.drain.child_token();
     let requests = Requests {
         server: Arc::clone(server),
@@ -106,7 +108,12 @@ where
     };
     let mut connection = pin!(server.http.serve_connection(socket, service_fn(|request| requests.answer(request))));
     let mut drained = pin!(drain.cancelled());
-    let mut stop = pin!(stops(&server.stop, opened));
+    let mut stop = pin!(async {
+        server.stop.cancelled().await;
+        drain.cancel();
+        stops(&server.stop, opened).await;
+        rests(&unread, &framing, &clock).await;
+    });
     let (mut draining, mut told, mut finishing) = (false, false, false);
     let mut timer = pin!(sleep_until(Instant::now()));
 
@@ -117,7 +124,7 @@ where
             Some(_) | None => {}
         }
         // HTTP/1.1 is told with an answer.
-        if draining && !told && is_http2(&framing) && !matches!(deadline, Some((_, Wait::Head))) {
+        if draining && !told && locked(&framing).is_http2() && !matches!(deadline, Some((_, Wait::Head))) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -152,8 +159,8 @@ where
     }
 }
 
-fn is_http2(framing: &Mutex<Framing>) -> bool {
-    framing.lock().unwrap_or_else(PoisonError::into_inner).is_http2()
+fn locked(framing: &Mutex<Framing>) -> MutexGuard<'_, Framing> {
+    framing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection that is new at the stop gets a moment for its first request, which may be in the socket already:
@@ -161,6 +168,21 @@ fn is_http2(framing: &Mutex<Framing>) -> bool {
 async fn stops(stop: &CancellationToken, opened: Instant) {
     stop.cancelled().await;
     sleep_until(opened + FIRST_REQUEST_AT_STOP).await;
+}
+
+/// Returns when the connection handles a request, whose answer then is its last, or when nothing of one has come: hyper closes
+/// a connection without a request, half a head or not, and what the kernel has of one.
+async fn rests(unread: &Unread, framing: &Mutex<Framing>, clock: &Clock) {
+    unread.ask();
+    loop {
+        // The connection is polled before this is, so hyper has read, and found what the kernel had just now.
+        sleep(LOOK_AGAIN).await;
+        let is_handling = clock.deadline().is_none();
+        let has_begun = unread.are_there() || locked(framing).is_in_head();
+        if is_handling || !has_begun {
+            return;
+        }
+    }
 }
 
 /// A client may end as it likes: worth counting only when what it sent was not HTTP.

@@ -3,12 +3,17 @@
 //! Must not know TLS or what the requests mean.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::clock::Clock;
 use super::framing::Framing;
@@ -17,11 +22,62 @@ use super::head::Refusal;
 /// Bytes read at a time of what nobody will use.
 const UNREAD_BYTES: usize = 1024;
 
+/// A stream over a socket of the system's.
+pub(super) trait OverTcp {
+    /// The socket.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl OverTcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl OverTcp for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// Whether the kernel has bytes that nobody has read. The runtime hears of them a little later, and on a busy machine later
+/// still: a connection that is closed meanwhile has lost a request.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    asked: AtomicBool,
+    are_there: AtomicBool,
+}
+
+impl Unread {
+    /// From now on each read that finds nothing asks the kernel itself.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// What the last such read was told.
+    pub(super) fn are_there(&self) -> bool {
+        self.are_there.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, came: &Poll<io::Result<()>>, tcp: &TcpStream) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.are_there.store(came.is_pending() && has_bytes(tcp), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Looks without taking. The socket does not block: where there is nothing, that is an error.
+fn has_bytes(tcp: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit(); 1];
+    matches!(SockRef::from(tcp).peek(&mut byte), Ok(1..))
+}
+
 /// A stream whose reads stop at each head's end.
 pub(super) struct Socket<S> {
     stream: S,
     framing: Arc<Mutex<Framing>>,
     clock: Arc<Clock>,
+    unread: Arc<Unread>,
     /// Read from the stream, but not admitted yet: at most what one read gave. Empty without allocation on an idle connection.
     held: Bytes,
     shut: bool,
@@ -29,8 +85,8 @@ pub(super) struct Socket<S> {
 
 impl<S> Socket<S> {
     /// Wraps a stream of which nothing was read.
-    pub(super) fn new(stream: S, framing: Arc<Mutex<Framing>>, clock: Arc<Clock>) -> Self {
-        Self { stream, framing, clock, held: Bytes::new(), shut: false }
+    pub(super) fn new(stream: S, framing: Arc<Mutex<Framing>>, clock: Arc<Clock>, unread: Arc<Unread>) -> Self {
+        Self { stream, framing, clock, unread, held: Bytes::new(), shut: false }
     }
 
     /// How many of `bytes` hyper may have now.
@@ -61,13 +117,15 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.held.is_empty() {
             return Poll::Ready(self.admit_held(buffer));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.unread.note(&read, self.stream.tcp());
+        ready!(read)?;
         let came = buffer.filled().get(before..).unwrap_or_default();
         if came.is_empty() {
             return Poll::Ready(Ok(()));
@@ -126,4 +184,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
 fn out_of_step(refusal: Refusal) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn read(socket: &mut Socket<TcpStream>, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut bytes = [0; 100];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        Pin::new(socket).poll_read(cx, &mut buffer).map(|came| came.map(|()| buffer.filled().len()).unwrap())
+    }
+
+    /// Nothing is awaited between the client's write and the reads, so the runtime cannot have heard of it.
+    #[tokio::test]
+    async fn knows_of_bytes_that_the_runtime_has_not_heard_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let unread = Arc::<Unread>::default();
+        let clock = Clock::new(Duration::from_secs(1), Duration::from_secs(1));
+        let mut socket = Socket::new(stream, Arc::default(), clock, Arc::clone(&unread));
+        let mut unheard = Context::from_waker(Waker::noop());
+
+        unread.ask();
+        assert!(read(&mut socket, &mut unheard).is_pending());
+        assert!(!unread.are_there());
+        client.write_all(b"GET /").unwrap();
+        assert!(read(&mut socket, &mut unheard).is_pending());
+        assert!(unread.are_there());
+        assert_eq!(poll_fn(|cx| read(&mut socket, cx)).await, 5);
+        assert!(!unread.are_there());
+    }
 }

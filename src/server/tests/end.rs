@@ -129,3 +129,45 @@ async fn while_it_drains_each_connection_ends_with_its_next_answer_and_new_ones_
     edge.stop.cancel();
     edge.ends().await;
 }
+
+/// At the stop the connection's task runs before the runtime looks what came.
+#[tokio::test]
+async fn answers_a_request_that_only_the_kernel_has_at_the_stop() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.connect().await;
+    client.hello().await;
+    tokio::time::sleep(SHORT).await; // a new connection gets a moment anyway
+    edge.stop.cancel();
+    assert_eq!(client.0.try_write(HELLO.as_bytes()).unwrap(), HELLO.len());
+    let answer = client.rest().await.to_ascii_lowercase();
+    assert!(answer.contains("connection: close") && answer.ends_with("get /hello "), "{answer}");
+    edge.ends().await;
+}
+
+#[tokio::test]
+async fn answers_a_request_whose_head_had_begun_at_the_stop() {
+    let edge = Edge::start(limits()).await;
+    let (mut client, mut idle) = (edge.connect().await, edge.connect().await);
+    client.hello().await;
+    idle.hello().await;
+    client.send("GET /hello HTTP/1.1\r\nHo").await;
+    tokio::time::sleep(SHORT).await;
+    edge.stop.cancel();
+    assert_eq!(idle.rest().await, "");
+    client.send("st: a\r\n\r\n").await;
+    let answer = client.rest().await.to_ascii_lowercase();
+    assert!(answer.contains("connection: close") && answer.ends_with("get /hello "), "{answer}");
+    edge.ends().await;
+}
+
+#[tokio::test]
+async fn does_not_wait_longer_for_the_rest_of_a_head_than_before_the_stop() {
+    let edge = Edge::start(Limits { header_read_timeout: SHORT, ..limits() }).await;
+    let mut client = edge.connect().await;
+    client.hello().await;
+    client.send("GET /hello HTTP/1.1\r\nHo").await;
+    edge.stop.cancel();
+    assert_eq!(client.rest().await, "");
+    assert_eq!(edge.count(ConnectionEvent::HeadTimedOut), 1);
+    edge.ends().await;
+}
