@@ -1,6 +1,7 @@
 //! Puts the daemon together: makes the parts, binds nothing itself, runs them, and ends them in order.
 //! The only place that starts long-lived tasks; the first of them to end ends the process.
 
+mod credentials;
 mod engine;
 pub mod keys;
 mod readiness;
@@ -21,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::causes;
-use crate::config::{ClientSide, Config};
+use crate::config::Config;
 use crate::ingress::source::Sources;
-use crate::kafka::{client, topics};
+use crate::kafka::topics;
 use crate::metrics::Metrics;
 use crate::server::{self, End, Limits, Peer};
+use credentials::{CredentialWatch, Part};
 use keys::Watch;
 use readiness::Needed;
 use webhooks::Webhooks;
@@ -75,6 +77,7 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
         bail!("ingress.enabled and confirmation.enabled are both false: nothing to run");
     }
     let metrics = Metrics::new().context("metrics")?;
+    let mut credentials = CredentialWatch::new(&config.kafka, &metrics);
     let loaded = keys::load(&config).map_err(|problems| anyhow!(joined(problems)))?;
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
@@ -89,6 +92,7 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
     let webhooks = if let Some(listener) = listeners.ingress {
         let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
+        credentials.add(Part::Ingress(webhooks.publisher()));
         Some(webhooks)
     } else {
         readiness.producer_id.cancel();
@@ -102,10 +106,10 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
     let admin = serve_admin(listeners.admin, readiness.clone(), Arc::clone(&metrics), ends.admin.clone());
     tasks.spawn(named("admin server", admin));
     tasks.spawn(named("key watch", watch.run()));
+    tasks.spawn(named("credential watch", credentials.run()));
     tasks.spawn(named("metrics upkeep", upkeep(Arc::clone(&metrics))));
-    let look = client::base(&config.kafka, ClientSide::Common)?;
     let needed = Needed { topics: topics::needed(&config), equal: topics::equal_counts(&config) };
-    let topics = readiness::find_topics(needed, look, readiness.clone(), Arc::clone(&metrics));
+    let topics = readiness::find_topics(needed, config.kafka.clone(), readiness.clone(), Arc::clone(&metrics));
     tasks.spawn(named("topics", topics));
 
     tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");

@@ -17,7 +17,7 @@ use crate::provider::{self, ConfigureError, KeyFiles, Provider, SessionApi, Sour
 use crate::server::tls::{self, Acceptor, TlsError};
 
 /// A changed key file is in force within 10 s, the time to read and parse it included.
-const LOOK_EVERY: Duration = Duration::from_secs(4);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(4);
 
 /// A source that cannot be made, by its name.
 #[derive(Debug, thiserror::Error)]

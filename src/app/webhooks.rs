@@ -71,11 +71,15 @@ impl Webhooks {
         tls: Option<server::tls::Acceptor>,
         readiness: &Readiness,
     ) {
-        let publisher = || Arc::clone(&self.ingress.sending.publisher);
         tasks.spawn(named(WEBHOOK_SERVER, self.serve(listener, tls, readiness.draining.clone())));
         tasks.spawn(named("dedup window", show_window(Arc::clone(&self.ingress))));
-        tasks.spawn(named("Kafka producer", keep_producer(publisher())));
-        tasks.spawn(named("producer id", await_producer_id(publisher(), readiness.clone())));
+        tasks.spawn(named("Kafka producer", keep_producer(self.publisher())));
+        tasks.spawn(named("producer id", await_producer_id(self.publisher(), readiness.clone())));
+    }
+
+    /// What puts its records on Kafka.
+    pub fn publisher(&self) -> Arc<Publisher> {
+        Arc::clone(&self.ingress.sending.publisher)
     }
 
     /// Waits for the last delivery reports, until the deadline.

@@ -3,8 +3,8 @@
 
 pub mod properties;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -101,6 +101,14 @@ impl Kafka {
         if problems.is_empty() { Ok(merged) } else { Err(ConfigErrors::of(problems)) }
     }
 
+    /// The files that clients log in with, which are read when a client is made: those of `property_files`, and those that
+    /// librdkafka reads itself, `ssl.ca.location` and its like.
+    pub fn credential_files(&self) -> BTreeSet<PathBuf> {
+        let tables = [&self.properties, &self.ingress.properties, &self.engine.properties];
+        let of_librdkafka = tables.into_iter().flat_map(Properties::pairs).filter(|(name, _)| names_a_file(name));
+        of_librdkafka.chain(self.property_files.pairs()).map(|(_, path)| PathBuf::from(path)).collect()
+    }
+
     /// A property must not be both in a file and beside it: nobody could tell which one counts.
     pub(super) fn check(&self) -> Vec<Problem> {
         let tables = [
@@ -117,6 +125,11 @@ impl Kafka {
         }
         problems
     }
+}
+
+/// Whether a property's value is the path of a file with keys or certificates.
+fn names_a_file(property: &str) -> bool {
+    property.starts_with("ssl.") && property.ends_with(".location")
 }
 
 fn read_value(name: &str, path: &Path) -> Result<String, Problem> {
@@ -193,6 +206,19 @@ mod tests {
         fs::write(path, "\n").unwrap();
         let told = kafka(&toml).unwrap().client_properties(ClientSide::Engine).unwrap_err().to_string();
         assert!(told.contains("which is empty"), "{told}");
+    }
+
+    #[test]
+    fn names_every_file_that_a_client_is_made_with() {
+        let kafka = kafka(
+            "[kafka.properties]\nssl.ca.location = '/ca'\nsasl.username = '/name'\nclient.id = 'ssl.location'\n\
+             [kafka.property_files]\nsasl.password = '/password'\n\
+             [kafka.ingress.properties]\nssl.certificate.location = '/ingress.crt'\nssl.key.location = '/ingress.key'\n\
+             [kafka.engine.properties]\nssl.keystore.location = '/engine.p12'",
+        )
+        .unwrap();
+        let expected = ["/ca", "/engine.p12", "/ingress.crt", "/ingress.key", "/password"].map(PathBuf::from);
+        assert_eq!(kafka.credential_files(), BTreeSet::from(expected));
     }
 
     #[test]

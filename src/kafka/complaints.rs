@@ -69,6 +69,11 @@ impl Trouble {
         matches!(self, Self::Properties(_) | Self::Authentication(_))
     }
 
+    /// Whether brokers refuse who we are, or we who they are: waiting alone does not help.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Authentication(_) | Self::Tls(_))
+    }
+
     /// How much it explains: a later complaint does not hide one that explains more.
     fn weight(&self) -> u8 {
         match self {

@@ -1,7 +1,10 @@
 //! Puts records on Kafka, idempotent and acknowledged by all in-sync replicas, and tells what became of each exactly once.
 //! Must not know what a record means. Never blocks: a full queue is a failure that is told at once.
 
+mod context;
 mod delivery;
+mod gate;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
-use rdkafka::statistics::Statistics;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use context::{Context, Pending};
 pub use delivery::{Delivery, FAILURE_REASONS, Failure};
+use gate::{Gate, Refused};
+pub use renewal::NotRenewed;
 
 use super::complaints::Trouble;
 use super::record::Record;
@@ -35,7 +39,10 @@ const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// Called once for each record, from Kafka's thread or, when the record is refused at once, from the sender's: keep it short.
 pub type Report = Box<dyn FnOnce(Delivery) + Send + Sync>;
 
+type Producer = ThreadedProducer<Context>;
+
 /// What the producer needs to know beyond the user's librdkafka properties.
+#[derive(Clone)]
 pub struct Settings {
     /// What every client of ours has, with the user's properties.
     pub client: ClientConfig,
@@ -50,7 +57,9 @@ pub struct Settings {
 /// Sends records. Cheap to share.
 pub struct Publisher {
     shared: Arc<Shared>,
-    producer: ArcSwap<ThreadedProducer<Context>>,
+    gate: Gate,
+    /// One producer takes another's place at a time.
+    exchanging: tokio::sync::Mutex<()>,
 }
 
 /// With how much company a producer sends a record.
@@ -62,9 +71,10 @@ enum Batches {
     OfOne,
 }
 
-/// What the producer's threads and the publisher both see; outlives a rebuilt producer.
+/// What the producers' threads and the publisher all see; outlives a producer.
 struct Shared {
-    settings: Settings,
+    /// Those of the present producer, and of the next one after a fatal error.
+    settings: ArcSwap<Settings>,
     /// Sends those records once more that the broker refused as too large in a batch, where a topic takes less than the
     /// configuration says: the batch may have been too large, and each record not. Made when first needed.
     singly: Mutex<Singly>,
@@ -78,7 +88,7 @@ struct Shared {
 /// The producer that sends one record at a time.
 #[derive(Default)]
 struct Singly {
-    producer: Option<ThreadedProducer<Context>>,
+    producer: Option<Producer>,
     /// The publisher is gone: no other is made.
     closed: bool,
 }
@@ -99,31 +109,25 @@ impl Publisher {
             |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let shared = Arc::new(Shared {
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
             trouble: Notify::new(),
         });
-        let producer = producer(&shared, Batches::Full)?;
-        Ok(Self { shared, producer: ArcSwap::from_pointee(producer) })
+        let settings = shared.settings.load();
+        let producer = producer(&shared, &settings, Batches::Full)?;
+        producer.context().is_present.store(true, Ordering::Relaxed);
+        let gate = Gate::new(producer, settings.queue_bytes_max);
+        drop(settings);
+        Ok(Self { shared, gate, exchanging: tokio::sync::Mutex::new(()) })
     }
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
     pub fn publish(&self, record: &Record, report: Report) {
-        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        let headers = record
-            .headers
-            .iter()
-            .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-        let base = BaseRecord::with_opaque_to(&record.topic, Box::new(Pending { report }))
-            .key(&record.key)
-            .payload(&record.value)
-            .headers(headers);
-        if let Err((error, refused)) = self.producer.load().send(base) {
-            self.shared.settle(&record.topic, *refused.delivery_opaque, Delivery::of(&error), &error);
-        }
+        let passed = self.gate.pass(record, Box::new(Pending { report }));
+        self.settle_refused(passed.err());
     }
 
     /// Waits until the idempotent producer has its id, without which the first record would wait for it.
@@ -140,46 +144,66 @@ impl Publisher {
     pub async fn keep_alive(self: Arc<Self>) -> Result<(), Trouble> {
         loop {
             self.shared.trouble.notified().await;
-            // Asked for, because the report has the code of the cause and does not say that it is fatal.
-            let Some((code, reason)) = self.fatal_error() else { continue };
-            tracing::error!(
-                %code,
-                reason,
-                "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
-            );
-            let old = self.producer.swap(Arc::new(producer(&self.shared, Batches::Full)?));
-            // It may be the one with the error.
-            let old_singly = self.shared.singly().producer.take();
-            self.shared.metrics.producer_restarts.increment(1);
-            // Purging tells each record's fate; dropping blocks, so not on this thread.
-            let stopped = tokio::task::spawn_blocking(move || {
-                for old in old_singly.iter().chain([&*old]) {
-                    old.purge(PurgeConfig::default().queue().inflight());
-                }
-                drop((old, old_singly));
-            });
-            if stopped.await.is_err() {
-                tracing::error!("the old producer did not stop cleanly");
+            if self.rebuild_after_fatal_error().await? {
+                sleep(REBUILD_GAP).await;
             }
-            sleep(REBUILD_GAP).await;
         }
+    }
+
+    /// Whether there was a fatal error.
+    async fn rebuild_after_fatal_error(&self) -> Result<bool, Trouble> {
+        let alone = self.exchanging.lock().await;
+        // Asked for, because the report has the code of the cause and does not say that it is fatal.
+        let Some((code, reason)) = self.fatal_error() else { return Ok(false) };
+        tracing::error!(
+            %code,
+            reason,
+            "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
+        );
+        let successor = producer(&self.shared, &self.shared.settings.load(), Batches::Full)?;
+        let old = self.put_in_place(successor);
+        // It may be the one with the error.
+        let old_singly = self.shared.singly().producer.take();
+        drop(alone);
+        self.shared.metrics.producer_restarts.increment(1);
+        retire(old_singly.into_iter().chain(old).collect()).await;
+        Ok(true)
     }
 
     fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         let singly = || self.shared.singly().producer.as_ref()?.client().fatal_error();
-        self.producer.load().client().fatal_error().or_else(singly)
+        self.gate.with_producer(|producer| producer.client().fatal_error()).or_else(singly)
     }
 
-    fn in_flight_count(&self) -> i32 {
+    /// Puts a producer in the place of the present one, which it gives.
+    fn put_in_place(&self, successor: Producer) -> Option<Producer> {
+        successor.context().is_present.store(true, Ordering::Relaxed);
+        let (old, refused) = self.gate.release(Some(successor));
+        if let Some(old) = &old {
+            old.context().is_present.store(false, Ordering::Relaxed);
+        }
+        self.settle_refused(refused);
+        old
+    }
+
+    fn settle_refused(&self, refused: impl IntoIterator<Item = Refused>) {
+        for Refused { topic, pending, error } in refused {
+            self.shared.settle(&topic, *pending, Delivery::of(&error), &error);
+        }
+    }
+
+    /// How many records have been given to a producer, and not reported.
+    fn sent_count(&self) -> i32 {
         // In this order: records move from the first to the second, never back.
-        let full = self.producer.load().in_flight_count();
+        let full = self.gate.with_producer(Producer::in_flight_count);
         full.saturating_add(self.shared.singly().producer.as_ref().map_or(0, Producer::in_flight_count))
     }
 
     /// Waits for every delivery report, at most until `deadline`; whether all came.
     pub async fn drain(&self, deadline: Instant) -> bool {
         let all_reported = async {
-            while self.in_flight_count() > 0 {
+            // In this order: what was held is sent, never the other way.
+            while self.gate.held_count() > 0 || self.sent_count() > 0 {
                 sleep(DRAIN_POLL).await;
             }
         };
@@ -199,8 +223,21 @@ impl Drop for Publisher {
     }
 }
 
-fn producer(shared: &Arc<Shared>, batches: Batches) -> Result<ThreadedProducer<Context>, Trouble> {
-    let settings = &shared.settings;
+/// Ends producers: purging tells the fate of each record that they still have.
+async fn retire(producers: Vec<Producer>) {
+    // Dropping blocks, so not on this thread.
+    let stopped = tokio::task::spawn_blocking(move || {
+        for producer in &producers {
+            producer.purge(PurgeConfig::default().queue().inflight());
+        }
+        drop(producers);
+    });
+    if stopped.await.is_err() {
+        tracing::error!("the old producer did not stop cleanly");
+    }
+}
+
+fn producer(shared: &Arc<Shared>, settings: &Settings, batches: Batches) -> Result<Producer, Trouble> {
     let mut config = settings.client.clone();
     // Defaults that a user may change.
     let defaults = [
@@ -224,14 +261,10 @@ fn producer(shared: &Arc<Shared>, batches: Batches) -> Result<ThreadedProducer<C
     if batches == Batches::OfOne {
         config.set("batch.num.messages", "1");
     }
-    let context = Context { shared: Arc::clone(shared), batches };
     // librdkafka's own error would show the refused value, which may be a secret.
-    config.create_with_context::<_, ThreadedProducer<_>>(context).map_err(|error| Trouble::of_creation(&error))
-}
-
-/// A record on its way.
-struct Pending {
-    report: Report,
+    config
+        .create_with_context::<_, Producer>(Context::new(shared, batches))
+        .map_err(|error| Trouble::of_creation(&error))
 }
 
 impl Shared {
@@ -247,12 +280,13 @@ impl Shared {
             let purged = Delivery::Failed(Failure::Purged);
             return self.settle(message.topic(), *pending, purged, &"the producer is at its end");
         }
-        let producer = match singly.producer.take().map_or_else(|| producer(self, Batches::OfOne), Ok) {
-            Ok(producer) => singly.producer.insert(producer),
-            Err(trouble) => {
-                return self.settle(message.topic(), *pending, Delivery::Failed(Failure::Other), &trouble);
-            }
-        };
+        let producer =
+            match singly.producer.take().map_or_else(|| producer(self, &self.settings.load(), Batches::OfOne), Ok) {
+                Ok(producer) => singly.producer.insert(producer),
+                Err(trouble) => {
+                    return self.settle(message.topic(), *pending, Delivery::Failed(Failure::Other), &trouble);
+                }
+            };
         let base = BaseRecord::with_opaque_to(message.topic(), pending)
             .key(message.key().unwrap_or_default())
             .payload(message.payload().unwrap_or_default())
@@ -293,49 +327,6 @@ impl Topic {
             Delivery::TooLarge | Delivery::Failed(_) => {
                 tracing::error!(topic, error = %why, "Kafka does not acknowledge records; their webhooks are answered 503");
             }
-        }
-    }
-}
-
-/// What librdkafka's threads call.
-struct Context {
-    shared: Arc<Shared>,
-    batches: Batches,
-}
-
-impl ClientContext for Context {
-    fn stats(&self, statistics: Statistics) {
-        if self.batches == Batches::OfOne {
-            return; // comes and goes: what is shown is the other's state
-        }
-        let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
-        self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
-        let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
-        self.shared.has_producer_id.send_if_modified(|has| std::mem::replace(has, has_id) != has_id);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka reports a problem");
-        self.shared.trouble.notify_one();
-    }
-}
-
-impl ProducerContext<NoCustomPartitioner> for Context {
-    type DeliveryOpaque = Box<Pending>;
-
-    /// Only an offset proves that the broker took this very record. librdkafka also reports success when it took a later
-    /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
-    /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
-        use rdkafka::Message;
-        let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
-            Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
-            Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),
-            Err((error, message)) => (message, Delivery::of(error), error),
-        };
-        match (delivery, self.batches) {
-            (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
-            _ => self.shared.settle(message.topic(), *pending, delivery, why),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A certificate authority of a test's own, for servers on loopback and for their clients.
 
+use std::time::SystemTime;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 
 /// Signs certificates.
@@ -23,10 +25,20 @@ impl Authority {
 
     /// A certificate with a key of its own, for a server on 127.0.0.1 or a client; `name` is its common name and nothing else.
     pub fn sign(&self, name: &str) -> Pair {
+        self.sign_with(name, |_| {})
+    }
+
+    /// The same until a moment.
+    pub fn sign_until(&self, name: &str, end: SystemTime) -> Pair {
+        self.sign_with(name, |params| params.not_after = end.into())
+    }
+
+    fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
         Pair { certificate: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
     }
 

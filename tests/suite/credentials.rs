@@ -1,4 +1,8 @@
-//! Kafka's credentials: every client logs in with a password or a certificate over an encrypted connection.
+//! Kafka's credentials: every client logs in with a password or a certificate over an encrypted connection,
+//! and goes on with others when those change.
+
+mod exchange;
+mod rotation;
 
 use std::fs;
 use std::process::Output;

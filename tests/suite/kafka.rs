@@ -16,6 +16,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::SystemTime;
 
 use rdkafka::ClientConfig;
 
@@ -128,12 +129,22 @@ impl Kafka {
 
     /// What clients trust who connect encrypted, as PEM text.
     pub fn authority_pem(&self) -> String {
-        self.broker().security().authority_pem()
+        self.broker().security().authority().pem()
     }
 
     /// A new client certificate and its key that the node takes.
     pub fn client_certificate(&self) -> Pair {
-        self.broker().security().client_certificate()
+        self.certificate_of(Security::SCRAM_USER)
+    }
+
+    /// The same until a moment.
+    pub fn client_certificate_until(&self, end: SystemTime) -> Pair {
+        self.broker().security().authority().sign_until(Security::SCRAM_USER, end)
+    }
+
+    /// A certificate of whom the node believes, and who may do nothing.
+    pub fn certificate_of(&self, name: &str) -> Pair {
+        self.broker().security().authority().sign(name)
     }
 
     /// Gives the user of SCRAM another password. Connections that are open stay so.

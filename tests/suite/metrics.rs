@@ -71,6 +71,7 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         return owned(&closed_set_of_the_engine(part, label));
     }
     match (label, metric.name) {
+        ("source", "paybridge_key_reloads_total") => [owned(&SOURCES), owned(&["_kafka"])].concat(),
         ("source", _) => owned(&SOURCES),
         ("outcome", _) => owned(&OUTCOMES),
         ("topic", _) => topics::needed(&bridge.config).into_iter().map(|topic| topic.name).collect(),

@@ -26,14 +26,9 @@ impl Security {
         Self { authority: Authority::new() }
     }
 
-    /// What clients trust.
-    pub fn authority_pem(&self) -> String {
-        self.authority.pem()
-    }
-
-    /// A client's certificate that the node takes.
-    pub fn client_certificate(&self) -> Pair {
-        self.authority.sign(Self::SCRAM_USER)
+    /// What the node trusts.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Puts the node's files into its folder.

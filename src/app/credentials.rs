@@ -1,0 +1,135 @@
+//! Takes changed credentials of Kafka into use while the daemon runs: files of passwords, keys and certificates.
+//! Must not know what is in them, nor how a part goes on with others.
+//!
+//! A file may change before brokers know what is in it, or after: so a part that gets no further with the new ones keeps
+//! the old, which may still do, and it is tried again until they work or the files change once more.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::keys::LOOK_EVERY;
+use crate::config::files::FileReader;
+use crate::config::{ClientSide, Kafka};
+use crate::kafka::client;
+use crate::kafka::publisher::Publisher;
+use crate::metrics::{KeyReloads, Metrics};
+use crate::provider::KeyFiles as _;
+
+/// Whose clients are made anew.
+#[derive(Clone)]
+pub enum Part {
+    /// The ingress's producer.
+    Ingress(Arc<Publisher>),
+}
+
+/// Watches the files.
+pub struct CredentialWatch {
+    kafka: Arc<Kafka>,
+    files: Arc<FileReader>,
+    parts: Vec<Part>,
+    reloads: KeyReloads,
+}
+
+impl CredentialWatch {
+    /// Remembers what the files hold: to be made before the first client is.
+    pub fn new(kafka: &Kafka, metrics: &Metrics) -> Self {
+        let files = FileReader::new();
+        remember(kafka, &files);
+        let reloads = metrics.key_reloads("_kafka");
+        Self { kafka: Arc::new(kafka.clone()), files: Arc::new(files), parts: Vec::new(), reloads }
+    }
+
+    /// Renews this part's clients too.
+    pub fn add(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    /// Looks at the files again and again; never ends by itself.
+    pub async fn run(self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The parts that go on with old credentials, and what was told last about it.
+        let (mut behind, mut told) = (Vec::new(), String::new());
+        loop {
+            ticks.tick().await;
+            if self.changed().await {
+                behind = self.parts.clone();
+                told.clear();
+            }
+            if !behind.is_empty() {
+                self.catch_up(&mut behind, &mut told).await;
+            }
+        }
+    }
+
+    /// Whether a file holds something else than when it was last asked.
+    async fn changed(&self) -> bool {
+        let (kafka, files) = (Arc::clone(&self.kafka), Arc::clone(&self.files));
+        // Reading files blocks.
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = files.changed();
+            if changed {
+                // Before any client is made: what changes after this is seen by the next look.
+                remember(&kafka, &files);
+            }
+            changed
+        });
+        looked.await.unwrap_or_default()
+    }
+
+    /// Renews the parts that are behind, and leaves those that could not be.
+    async fn catch_up(&self, behind: &mut Vec<Part>, told: &mut String) {
+        let mut troubles = Vec::new();
+        for part in std::mem::take(behind) {
+            if let Err(trouble) = self.renew(&part).await {
+                troubles.push(format!("{}: {trouble:#}", part.name()));
+                behind.push(part);
+            }
+        }
+        if behind.is_empty() {
+            self.reloads.used.increment(1);
+            return tracing::info!("changed credentials of Kafka are in use");
+        }
+        self.reloads.unusable.increment(1);
+        let trouble = troubles.join("; ");
+        if *told != trouble {
+            tracing::error!(
+                error = trouble,
+                "changed credentials of Kafka cannot be used; the old ones stay in use, and it is tried again"
+            );
+            *told = trouble;
+        }
+    }
+
+    async fn renew(&self, part: &Part) -> anyhow::Result<()> {
+        let (kafka, side) = (Arc::clone(&self.kafka), part.side());
+        let client =
+            tokio::task::spawn_blocking(move || client::base(&kafka, side)).await.context("reading files")??;
+        match part {
+            Part::Ingress(publisher) => Ok(publisher.renew(client).await?),
+        }
+    }
+}
+
+impl Part {
+    fn side(&self) -> ClientSide {
+        match self {
+            Self::Ingress(_) => ClientSide::Ingress,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ingress(_) => "ingress",
+        }
+    }
+}
+
+fn remember(kafka: &Kafka, files: &FileReader) {
+    for path in kafka.credential_files() {
+        // One that cannot be read is remembered as such.
+        let _content = files.read(&path).ok();
+    }
+}

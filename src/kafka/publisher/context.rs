@@ -1,0 +1,90 @@
+//! What librdkafka's threads call: the delivery reports of a producer, and what it says of itself.
+//! Must not know how records get to the producer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::client::ClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+use rdkafka::statistics::Statistics;
+use tokio::sync::watch;
+
+use super::super::complaints::Complaints;
+use super::{Batches, Delivery, Failure, Report, Shared};
+
+/// A record on its way.
+pub(super) struct Pending {
+    pub(super) report: Report,
+}
+
+/// What one producer's threads see.
+pub(super) struct Context {
+    shared: Arc<Shared>,
+    batches: Batches,
+    /// Whether records go to it: what is shown is that one's state.
+    pub(super) is_present: AtomicBool,
+    pub(super) has_id: watch::Sender<bool>,
+    pub(super) complaints: Complaints,
+}
+
+impl Context {
+    pub(super) fn new(shared: &Arc<Shared>, batches: Batches) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            batches,
+            is_present: AtomicBool::new(false),
+            has_id: watch::Sender::new(false),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// Waits until the idempotent producer has its id.
+    pub(super) async fn id(&self) {
+        let mut has_id = self.has_id.subscribe();
+        // The sender lives as long as `self`, so the wait ends only by the value.
+        let _open = has_id.wait_for(|has| *has).await.is_ok();
+    }
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
+        let set = |has: &mut bool| std::mem::replace(has, has_id) != has_id;
+        self.has_id.send_if_modified(set);
+        // Those that come and go are not shown.
+        if self.is_present.load(Ordering::Relaxed) {
+            let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
+            self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
+            self.shared.has_producer_id.send_if_modified(set);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka reports a problem");
+        self.complaints.error(error, reason);
+        self.shared.trouble.notify_one();
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = Box<Pending>;
+
+    /// Only an offset proves that the broker took this very record. librdkafka also reports success when it took a later
+    /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
+    /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+        use rdkafka::Message;
+        let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
+            Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
+            Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),
+            Err((error, message)) => (message, Delivery::of(error), error),
+        };
+        match (delivery, self.batches) {
+            (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
+            _ => self.shared.settle(message.topic(), *pending, delivery, why),
+        }
+    }
+}

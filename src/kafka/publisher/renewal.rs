@@ -1,0 +1,110 @@
+//! How a producer with other credentials takes the place of one that works.
+//! Must not know where credentials come from.
+//!
+//! librdkafka has no safe way to change the credentials of a client that lives, so another is made, and takes over once it
+//! has logged in and has its id: until then nothing changes, and where it does not get that far nothing changes at all.
+//!
+//! Records of one key must not overtake each other, and two producers know nothing of each other's. So for the moment of
+//! the exchange new records are held, the old producer's are waited for, and only then the new one gets what was held, in
+//! order. That takes as long as an acknowledgement does, some milliseconds, and where it takes longer:
+//!
+//! - While the old producer is at work (a broker is slow, a leader moves), what was held goes to it after all, and the
+//!   exchange is tried again later: nothing is lost by waiting.
+//! - Where brokers refuse the old producer it waits for nothing that can come. It is given up, and its records with it:
+//!   their webhooks are answered 503, as they were without an exchange.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::Producer as _;
+use tokio::time::{sleep, timeout};
+
+use super::super::complaints::Trouble;
+use super::{Batches, DRAIN_POLL, Producer, Publisher, Settings};
+
+/// How long a new producer may take to log in and to get its id: half a second, usually.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+/// How long records are held at most: with the time that the new producer then has for them, no longer than until their
+/// answers are due.
+const HELD_MAX: Duration = Duration::from_secs(1);
+
+/// Why the old producer stays.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRenewed {
+    /// librdkafka makes no client of the properties.
+    #[error("there is no new producer: {0}")]
+    Create(Trouble),
+    /// It does not log in, or Kafka gives it no id.
+    #[error("the new producer does not get ready: {0}")]
+    NotReady(Trouble),
+    /// What the old one has sent is not acknowledged.
+    #[error("the records of the old producer are on their way for longer than new ones may wait")]
+    Busy,
+}
+
+/// Records are held for as long as it lives; however it ends, what was held is sent.
+struct Hold<'a>(&'a Publisher);
+
+impl Publisher {
+    /// Goes on with a producer of these properties, once that one is ready.
+    ///
+    /// # Errors
+    /// Why it goes on with the one that it has; to be tried again.
+    pub async fn renew(&self, client: ClientConfig) -> Result<(), NotRenewed> {
+        let settings = Settings { client, ..(**self.shared.settings.load()).clone() };
+        let successor = super::producer(&self.shared, &settings, Batches::Full).map_err(NotRenewed::Create)?;
+        let (old, renewed) = match self.take_over(successor, settings).await {
+            Ok(old) => (old, Ok(())),
+            Err((unused, why)) => (vec![unused], Err(why)),
+        };
+        super::retire(old).await;
+        renewed
+    }
+
+    /// Gives the producers that are of no use any more.
+    async fn take_over(
+        &self,
+        successor: Producer,
+        settings: Settings,
+    ) -> Result<Vec<Producer>, (Producer, NotRenewed)> {
+        if timeout(READY_WITHIN, successor.context().id()).await.is_err() {
+            let silent = || Trouble::Unreachable(format!("no producer id within {} s", READY_WITHIN.as_secs()));
+            let trouble = successor.context().complaints.heard().unwrap_or_else(silent);
+            return Err((successor, NotRenewed::NotReady(trouble)));
+        }
+        let _alone = self.exchanging.lock().await;
+        self.gate.hold();
+        let hold = Hold(self);
+        let patience = HELD_MAX.min(settings.message_timeout / 4);
+        if timeout(patience, self.all_sent_are_reported()).await.is_err() && !self.is_refused() {
+            return Err((successor, NotRenewed::Busy));
+        }
+        self.shared.settings.store(settings.into());
+        let singly = self.shared.singly().producer.take();
+        let old = self.put_in_place(successor);
+        drop(hold);
+        self.shared.has_producer_id.send_replace(true);
+        // A fatal error that the new one met before was not looked at.
+        self.shared.trouble.notify_one();
+        Ok(old.into_iter().chain(singly).collect())
+    }
+
+    async fn all_sent_are_reported(&self) {
+        while self.sent_count() > 0 {
+            sleep(DRAIN_POLL).await;
+        }
+    }
+
+    /// Whether brokers refuse the present producer's credentials, some at least.
+    fn is_refused(&self) -> bool {
+        let heard = self.gate.with_producer(|producer| producer.context().complaints.heard());
+        heard.is_some_and(|trouble| trouble.is_refusal())
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let (_none, refused) = self.0.gate.release(None);
+        self.0.settle_refused(refused);
+    }
+}
