@@ -99,7 +99,8 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
         None
     };
     if config.confirmation.enabled {
-        engine::start(&config, loaded.apis, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
+        let renew = engine::start(&config, loaded.apis, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
+        credentials.add(Part::Engine(renew));
     } else {
         readiness.transactions.cancel();
     }

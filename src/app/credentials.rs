@@ -5,23 +5,36 @@
 //! the old, which may still do, and it is tried again until they work or the files change once more.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use tokio::time::{MissedTickBehavior, interval};
+use anyhow::{Context as _, anyhow};
+use rdkafka::ClientConfig;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::keys::LOOK_EVERY;
 use crate::config::files::FileReader;
 use crate::config::{ClientSide, Kafka};
+use crate::confirmation::engine::Renewal;
 use crate::kafka::client;
+use crate::kafka::cluster::Cluster;
 use crate::kafka::publisher::Publisher;
 use crate::metrics::{KeyReloads, Metrics};
 use crate::provider::KeyFiles as _;
+
+/// How long a client may take to log in before it is tried again later.
+const LOG_IN_WITHIN: Duration = Duration::from_secs(5);
+/// How long the engine may take to end what it does just now: longer than a transaction that goes wrong at every step.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whose clients are made anew.
 #[derive(Clone)]
 pub enum Part {
     /// The ingress's producer.
     Ingress(Arc<Publisher>),
+    /// The confirmation engine's producer, its member of the group, and what reads its ledger.
+    Engine(Sender<Renewal>),
 }
 
 /// Watches the files.
@@ -109,20 +122,34 @@ impl CredentialWatch {
             tokio::task::spawn_blocking(move || client::base(&kafka, side)).await.context("reading files")??;
         match part {
             Part::Ingress(publisher) => Ok(publisher.renew(client).await?),
+            Part::Engine(renewals) => renew_engine(renewals, client).await,
         }
     }
+}
+
+/// The engine gives up the clients that it has, so it is seen first that Kafka takes the new ones' credentials.
+async fn renew_engine(renewals: &Sender<Renewal>, client: ClientConfig) -> anyhow::Result<()> {
+    let properties = client.clone();
+    let log_in = move || Cluster::connect(&properties)?.look(&[], Instant::now() + LOG_IN_WITHIN);
+    tokio::task::spawn_blocking(log_in).await.context("logging in")??;
+    let (done, is_done) = oneshot::channel();
+    renewals.send(Renewal { client, done }).map_err(|_| anyhow!("the engine has ended"))?;
+    let taken = timeout(TAKEN_WITHIN, is_done).await.context("the engine is busy")?;
+    Ok(taken.context("the engine has ended")??)
 }
 
 impl Part {
     fn side(&self) -> ClientSide {
         match self {
             Self::Ingress(_) => ClientSide::Ingress,
+            Self::Engine(_) => ClientSide::Engine,
         }
     }
 
     fn name(&self) -> &'static str {
         match self {
             Self::Ingress(_) => "ingress",
+            Self::Engine(_) => "confirmation engine",
         }
     }
 }

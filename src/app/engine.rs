@@ -2,6 +2,7 @@
 //! Must not know the other parts.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -17,7 +18,7 @@ use crate::admin::Readiness;
 use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation};
 use crate::confirmation::calls::{Caller, Settings};
-use crate::confirmation::engine::Plan;
+use crate::confirmation::engine::{Plan, Renewal};
 use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::inputs::Mode;
 use crate::confirmation::machine::Policy;
@@ -29,7 +30,8 @@ use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
 
-/// Starts the engine on a thread of its own; it ends in order once `stop` is cancelled.
+/// Starts the engine on a thread of its own; it ends in order once `stop` is cancelled. Gives where it takes other properties
+/// for its clients.
 ///
 /// # Errors
 /// A rule does not compile, there is no TLS, or a file of Kafka's properties cannot be read.
@@ -40,8 +42,9 @@ pub fn start(
     readiness: &Readiness,
     tasks: &mut JoinSet<&'static str>,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let plan = plan(config, apis, metrics, readiness, stop)?;
+) -> anyhow::Result<Sender<Renewal>> {
+    let (renew, renewals) = mpsc::channel();
+    let plan = plan(config, apis, metrics, readiness, stop, renewals)?;
     let thread = async move {
         match tokio::task::spawn_blocking(move || plan.run()).await {
             Ok(Ok(())) => {}
@@ -52,7 +55,7 @@ pub fn start(
         }
     };
     tasks.spawn(named(CONFIRMATION_ENGINE, thread));
-    Ok(())
+    Ok(renew)
 }
 
 fn plan(
@@ -61,6 +64,7 @@ fn plan(
     metrics: &Metrics,
     readiness: &Readiness,
     stop: CancellationToken,
+    renewals: Receiver<Renewal>,
 ) -> anyhow::Result<Plan> {
     let confirmation = &config.confirmation;
     let names: Vec<String> = confirmation.rules.iter().map(|rule| rule.name.clone()).collect();
@@ -80,6 +84,7 @@ fn plan(
         record_bytes_max: config.ingress.record_bytes_max(),
         caller,
         answers,
+        renewals,
         metrics: Arc::new(metrics.confirmation(&names)),
         ready: readiness.transactions.clone(),
         stop,

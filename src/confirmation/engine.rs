@@ -4,6 +4,7 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod renewal;
 mod restored;
 mod start;
 mod writing;
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+pub use renewal::Renewal;
 pub use start::{EngineError, Plan};
 
 use super::calls::{Answer, Caller};
@@ -63,6 +65,7 @@ pub struct Engine {
     epoch: u64,
     caller: Caller,
     answers: Receiver<Answer>,
+    renewals: Receiver<Renewal>,
     /// Whether an answer may come, or has come and is not taken.
     expects_answers: bool,
     clock: ClockGuard,
@@ -123,6 +126,7 @@ impl Engine {
 
     /// Read, answer, let time pass; write all that came of it; then call.
     fn turn(&mut self) -> Result<(), EngineError> {
+        self.renew();
         self.keep_producer();
         self.read()?;
         self.begin_restore()?;
@@ -264,10 +268,13 @@ impl Engine {
     }
 
     fn rejoin(&mut self) -> Result<(), EngineError> {
-        let group = Group::join(&self.client, &self.group_settings)?;
+        self.replace_member(Group::join(&self.client, &self.group_settings)?);
+        Ok(())
+    }
+
+    fn replace_member(&mut self, group: Group) {
         std::mem::replace(&mut self.group, group).leave(LEAVE_WITHIN);
         self.drop_epoch(Standing::Unassigned(None));
-        Ok(())
     }
 
     /// Waits for the calls on their way, writes what their answers bring, and leaves the group.

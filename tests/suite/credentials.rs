@@ -1,6 +1,7 @@
 //! Kafka's credentials: every client logs in with a password or a certificate over an encrypted connection,
 //! and goes on with others when those change.
 
+mod engine;
 mod exchange;
 mod rotation;
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Engine, Standing};
+use super::{AT_ONCE, Engine, Renewal, Standing};
 use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
 use crate::confirmation::clock::ClockGuard;
@@ -79,6 +79,8 @@ pub struct Plan {
     pub caller: Caller,
     /// Their answers.
     pub answers: Receiver<Answer>,
+    /// Other properties for its clients, when credentials change.
+    pub renewals: Receiver<Renewal>,
     /// What is told.
     pub metrics: Arc<ConfirmationMetrics>,
     /// Set once transactions can begin.
@@ -96,11 +98,12 @@ impl Plan {
     /// # Errors
     /// What no waiting mends.
     pub fn run(self) -> Result<(), EngineError> {
-        let mut tally = Tally::new(Arc::clone(&self.metrics));
+        let mut plan = self;
+        let mut tally = Tally::new(Arc::clone(&plan.metrics));
         // Topics that are missing keep no webhook from being taken: what readiness waits for comes before them.
-        let Some(producer) = self.await_producer(&mut tally) else { return Ok(()) };
-        match self.await_topics(&mut tally)? {
-            Some(partitions) => self.engine(partitions, producer, tally)?.run(),
+        let Some(producer) = plan.await_producer(&mut tally) else { return Ok(()) };
+        match plan.await_topics(&mut tally)? {
+            Some(partitions) => plan.engine(partitions, producer, tally)?.run(),
             None => Ok(()),
         }
     }
@@ -123,6 +126,7 @@ impl Plan {
             epoch: 0,
             caller: self.caller,
             answers: self.answers,
+            renewals: self.renewals,
             expects_answers: false,
             clock: ClockGuard::new(Timestamp::now(), began.elapsed()),
             began,
@@ -143,7 +147,7 @@ impl Plan {
     }
 
     /// The first producer; nothing when it is stopped before Kafka gives one.
-    fn await_producer(&self, tally: &mut Tally) -> Option<Transactions> {
+    fn await_producer(&mut self, tally: &mut Tally) -> Option<Transactions> {
         while !self.stop.is_cancelled() {
             match Transactions::start(&self.client, &self.transaction_settings(), LOOK_WITHIN) {
                 Ok(producer) => {
@@ -160,7 +164,7 @@ impl Plan {
     }
 
     /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
-    fn await_topics(&self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
+    fn await_topics(&mut self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
         let ledger = self.desk.records.ledger_topic();
         let alike: BTreeSet<String> = self.desk.inputs.iter().chain([ledger]).map(ToString::to_string).collect();
         // No provider is called while what comes of it cannot be told.
@@ -180,11 +184,12 @@ impl Plan {
     }
 
     /// Lets some time pass between two looks, unless it is stopped.
-    fn pause(&self) {
+    fn pause(&mut self) {
         let again = Instant::now() + LOOK_EVERY;
         while Instant::now() < again && !self.stop.is_cancelled() {
             std::thread::sleep(STOP_POLL);
         }
+        self.renew();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::stream::{Event, Events, Random, check_nothing_is_lost};
 use crate::volume::Volume;
 
 /// In use within 10 s is promised; a machine that builds beside the tests may stop for a while too.
-const IN_USE: Duration = Duration::from_secs(20);
+pub const IN_USE: Duration = Duration::from_secs(20);
 /// How long anything may take that has no promised time.
 const LIMIT: Duration = Duration::from_mins(1);
 /// Webhooks at once, and in all.

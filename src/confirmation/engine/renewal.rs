@@ -1,0 +1,47 @@
+//! How the engine goes on with other credentials: its clients are made anew between two transactions.
+//! Must not know where credentials come from, nor whether Kafka takes them: whoever gives them has seen that it does.
+
+use rdkafka::ClientConfig;
+use tokio::sync::oneshot;
+
+use super::Engine;
+use super::start::Plan;
+use crate::kafka::complaints::Trouble;
+use crate::kafka::group::Group;
+
+/// Other properties for the engine's clients.
+pub struct Renewal {
+    /// The properties; Kafka takes their credentials.
+    pub client: ClientConfig,
+    /// Told once the clients are made of them, or why they cannot be.
+    pub done: oneshot::Sender<Result<(), Trouble>>,
+}
+
+impl Engine {
+    /// Takes other properties into use, if there are some: the next turn makes a producer of them, another member joins
+    /// the group before the present one leaves, and the ledger is read by clients of theirs. No transaction is open between
+    /// two turns; what is called just now is asked about, as after any rebalance.
+    pub(super) fn renew(&mut self) {
+        let Ok(Renewal { client, done }) = self.renewals.try_recv() else { return };
+        let joined = Group::join(&client, &self.group_settings);
+        let renewed = joined.map(|group| {
+            tracing::info!("the confirmation engine makes its clients anew, with changed credentials");
+            self.client = client;
+            (self.producer, self.tried_producer) = (None, None);
+            self.tally.rebuilt();
+            self.replace_member(group);
+        });
+        // Whoever waited may have gone on.
+        let _gone = done.send(renewed);
+    }
+}
+
+impl Plan {
+    /// The same before there is an engine. A producer that is there already is made anew when Kafka refuses it.
+    pub(super) fn renew(&mut self) {
+        if let Ok(Renewal { client, done }) = self.renewals.try_recv() {
+            self.client = client;
+            let _gone = done.send(Ok(()));
+        }
+    }
+}
