@@ -6,6 +6,7 @@
 //! no topic by itself.
 
 mod broker;
+mod cluster;
 mod security;
 mod topics;
 
@@ -21,7 +22,8 @@ use std::time::SystemTime;
 use rdkafka::ClientConfig;
 
 use crate::authority::Pair;
-use broker::Broker;
+use broker::{Broker, Life, Place};
+pub use cluster::Cluster;
 pub use security::Security;
 pub use topics::{Record, Topic, read_all};
 
@@ -180,7 +182,7 @@ impl Kafka {
     }
 
     fn launch(properties: &[(&str, &str)]) -> Result<Self, String> {
-        let broker = Broker::launch(properties)?;
+        let broker = Broker::launch(Place::First, Life::Short, properties)?;
         Ok(Self {
             bootstrap: broker.bootstrap(),
             password_bootstrap: broker.password_bootstrap(),

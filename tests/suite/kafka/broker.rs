@@ -21,9 +21,9 @@ use crate::cache;
 use crate::eventually::try_eventually;
 
 /// How long a start may take: seconds on an idle machine, more while something is compiled beside it.
-const START_LIMIT: Duration = Duration::from_mins(2);
+pub const START_LIMIT: Duration = Duration::from_mins(2);
 /// How long one question for metadata may take.
-const METADATA_LIMIT: Duration = Duration::from_secs(2);
+pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Starts with new ports: another process may take a free port before the node does.
 const PORT_ATTEMPTS_MAX: usize = 3;
 /// Lines of the node's log that a failed start shows.
@@ -43,6 +43,24 @@ pub struct Broker {
     answers: BufReader<ChildStdout>,
 }
 
+/// Where a node stands.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// It is its own controller, and for all we know the only node.
+    First,
+    /// It joins the first one's cluster, under this number.
+    Further(&'a Broker, usize),
+}
+
+/// What a node's Java machine is made for.
+#[derive(Clone, Copy)]
+pub enum Life {
+    /// A test's: to be there soon.
+    Short,
+    /// A measurement's: to become fast.
+    Long,
+}
+
 /// A Java machine and the jars of Kafka.
 struct Java {
     program: PathBuf,
@@ -60,11 +78,11 @@ struct Ports {
 
 impl Broker {
     /// Fetches Kafka if need be, and starts a new node.
-    pub fn launch(properties: &[(&str, &str)]) -> Result<Self, String> {
+    pub fn launch(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
         let mut attempt = 1;
         loop {
             let begin = Instant::now();
-            let mut broker = Self::prepare(properties)?;
+            let mut broker = Self::prepare(place, life, properties)?;
             match broker.start() {
                 Ok(()) => {
                     broker.announce_once(begin.elapsed());
@@ -139,7 +157,7 @@ impl Broker {
         cache::run(command.args(rights)).map(drop)
     }
 
-    fn prepare(properties: &[(&str, &str)]) -> Result<Self, String> {
+    fn prepare(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
         let java = Java::with_kafka()?;
         let ports = Ports::free().map_err(|error| format!("looking for free ports: {error}"))?;
         let folder = TempDir::with_prefix("paybridge-kafka-").map_err(|error| format!("making a folder: {error}"))?;
@@ -147,12 +165,16 @@ impl Broker {
         let security = Security::new();
         security
             .write(folder.path())
-            .and_then(|()| fs::write(&file, server_properties(folder.path(), &ports, properties)))
+            .and_then(|()| fs::write(&file, server_properties(folder.path(), &ports, place, properties)))
             .map_err(|error| format!("writing {}: {error}", folder.path().display()))?;
         let mut format = java.command("kafka.tools.StorageTool");
-        format.args(["format", "--standalone", "-t", CLUSTER_ID, "--add-scram", &Security::first_scram_user()]);
+        format.args(["format", "-t", CLUSTER_ID]);
+        match place {
+            Place::First => format.args(["--standalone", "--add-scram", &Security::first_scram_user()]),
+            Place::Further(..) => format.arg("--no-initial-controllers"),
+        };
         cache::run(format.arg("-c").arg(&file))?;
-        let (supervisor, orders, answers) = supervise(&java, folder.path(), &file)?;
+        let (supervisor, orders, answers) = supervise(&java, life, folder.path(), &file)?;
         // from here on the supervisor removes it: it does so however this process ends
         let folder = folder.keep();
         Ok(Self { java, ports, security, folder, supervisor, orders: Some(orders), answers })
@@ -208,12 +230,22 @@ impl Java {
         Ok(Self { program, jars })
     }
 
-    /// One of Kafka's programs. A short life is what it is tuned for: the first compiler only, one collector thread.
+    /// One of Kafka's programs, for a short life.
     fn command(&self, class: &str) -> Command {
+        self.living(Life::Short, class)
+    }
+
+    /// One of Kafka's programs. In a short life the first compiler is enough; in each, one collector thread.
+    fn living(&self, life: Life, class: &str) -> Command {
         let log_settings = Path::new(cache::CHECKOUT).join("tests/kafka/log4j2.properties");
         let mut command = Command::new(&self.program);
+        let tuning: &[&str] = match life {
+            Life::Short => &["-Xmx512m", "-XX:TieredStopAtLevel=1"],
+            Life::Long => &["-Xmx1g"],
+        };
         command
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(tuning)
+            .arg("-XX:+UseSerialGC")
             .arg(format!("-Dlog4j2.configurationFile={}", log_settings.display()))
             .arg("-cp")
             .arg(self.jars.join("*"))
@@ -240,21 +272,25 @@ impl Ports {
     }
 }
 
-/// One node that is its own controller. What is not said is Kafka's default. The broker's session is short because a
+/// One node, its own controller or another's member. What is not said is Kafka's default. The broker's session is short because a
 /// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
 /// the end of one; and a transaction that has timed out is soon found to have.
-fn server_properties(folder: &Path, ports: &Ports, more: &[(&str, &str)]) -> String {
+fn server_properties(folder: &Path, ports: &Ports, place: Place<'_>, more: &[(&str, &str)]) -> String {
     let Ports { plain, password, scram, certificate, controller } = ports;
+    let (roles, node, controls, controller) = match place {
+        Place::First => ("broker,controller", 1, format!(",CONTROLLER://127.0.0.1:{controller}"), controller),
+        Place::Further(first, number) => ("broker", number, String::new(), &first.ports.controller),
+    };
     let security = Security::server_properties(folder);
     let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
     let clients = [("PLAIN", plain), ("PASSWORD", password), ("SCRAM", scram), ("CERTIFICATE", certificate)];
     let clients = clients.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
     let mut text = format!(
         "\
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={node}
 log.dirs={data}
-listeners={clients},CONTROLLER://127.0.0.1:{controller}
+listeners={clients}{controls}
 advertised.listeners={clients}
 listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
@@ -291,11 +327,12 @@ broker.heartbeat.interval.ms=500
 /// Starts the supervisor of a node that it does not start yet.
 fn supervise(
     java: &Java,
+    life: Life,
     folder: &Path,
     properties: &Path,
 ) -> Result<(Child, ChildStdin, BufReader<ChildStdout>), String> {
     let errors = File::create(folder.join("supervisor.log")).map_err(|error| format!("making its log: {error}"))?;
-    let node = java.command("kafka.Kafka");
+    let node = java.living(life, "kafka.Kafka");
     let mut supervisor = Command::new("sh")
         .arg(Path::new(cache::CHECKOUT).join("tests/kafka/supervise.sh"))
         .arg(folder)

@@ -1,0 +1,216 @@
+//! Where measurements take place: a Kafka with topics, webhooks, and one program after the other in its own process.
+//! Must not know what is compared with what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::arena::Arena;
+use crate::generator::{AtEnd, Load, Outcome, drive};
+use crate::measured::{Measured, Scene};
+use crate::pace::Pace;
+use crate::sizes::Sizes;
+use crate::subject::{PARTITIONS, Running, Setting, Subject};
+use crate::suite::eventually::eventually;
+use crate::suite::kafka::Cluster;
+use crate::webhooks::{Kind, Size, Webhooks};
+
+/// How long Kafka may take for what it is asked.
+const KAFKA_LIMIT: Duration = Duration::from_secs(30);
+/// How long one question may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// Beside the tests' own properties. What was measured is deleted at once, and the disk gets it back soon.
+const BROKER: [(&str, &str); 3] = [
+    ("log.segment.bytes", "67108864"),
+    ("log.retention.check.interval.ms", "2000"),
+    ("log.segment.delete.delay.ms", "1000"),
+];
+
+/// A Kafka, and what was prepared so far.
+pub struct Stage {
+    /// How much is measured.
+    pub sizes: Sizes,
+    cluster: Cluster,
+    with_topics: BTreeSet<&'static str>,
+    /// The last webhooks, by their name.
+    arena: Option<(String, Arc<Arena>)>,
+}
+
+/// What is sent, to whom.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Whose webhooks.
+    pub kind: &'static Kind,
+    /// How large they are.
+    pub size: Size,
+    /// For how many sources.
+    pub sources: u64,
+    /// How long a record waits for others to share its request.
+    pub linger_ms: u32,
+    /// When they are sent.
+    pub pace: Pace,
+}
+
+impl Stage {
+    /// Starts a Kafka of so many nodes, and gets it warm.
+    pub fn new(sizes: Sizes, nodes: usize) -> Self {
+        let cluster = Cluster::start(nodes, &BROKER);
+        let mut stage = Self { sizes, cluster, with_topics: BTreeSet::new(), arena: None };
+        println!("warming {nodes} node(s) up for {:?} …", stage.sizes.broker_warm_up);
+        let kind = Kind::of("unipaas");
+        let case = Case { kind, size: Size::Bytes(1024), sources: 1, linger_ms: 5, pace: Pace::Closed };
+        let measure = std::mem::replace(&mut stage.sizes.measure, stage.sizes.broker_warm_up);
+        stage.measure("warm-up", Subject::Floor, case);
+        stage.sizes.measure = measure;
+        stage
+    }
+
+    /// How many nodes Kafka has.
+    pub fn nodes(&self) -> usize {
+        self.cluster.nodes()
+    }
+
+    /// Starts a program, sends it the case's webhooks, and ends it.
+    pub fn measure(&mut self, scenario: &str, subject: Subject, case: Case) -> Measured {
+        let arena = self.webhooks(case, self.needed(subject, case));
+        let setting = self.setting(case);
+        let before = self.records(&setting.topic());
+        let running = subject.start(&setting);
+        let outcome = drive(&self.load(subject, case, &running, arena), &|| running.process.processor_seconds());
+        let records = self.records(&setting.topic()) - before;
+        let scene = Scene {
+            scenario: scenario.to_owned(),
+            subject,
+            provider: case.kind.provider,
+            body: case.size,
+            sources: case.sources,
+            linger_ms: case.linger_ms,
+            pace: case.pace,
+        };
+        let measured =
+            Measured::new(scene, &outcome, running.process.peak_memory_mib(), complaints(subject, &outcome, records));
+        drop(running);
+        self.forget(&setting.topic());
+        println!("{}", measured.line());
+        measured
+    }
+
+    /// Starts the daemon alone.
+    pub fn daemon(&mut self, case: Case) -> Running {
+        Subject::Daemon.start(&self.setting(case))
+    }
+
+    /// At least so many webhooks of a case.
+    pub fn webhooks(&mut self, case: Case, count: u64) -> Arc<Arena> {
+        let webhooks = Webhooks::new(case.kind, case.size, case.sources);
+        let name = webhooks.name();
+        match &self.arena {
+            Some((known, arena)) if *known == name && arena.len() >= usize::try_from(count).unwrap() => {
+                Arc::clone(arena)
+            }
+            _ => {
+                let arena = Arc::new(Arena::open(&webhooks, count, self.sizes.chunk));
+                self.arena = Some((name, Arc::clone(&arena)));
+                arena
+            }
+        }
+    }
+
+    /// How many webhooks a measurement needs.
+    fn needed(&self, subject: Subject, case: Case) -> u64 {
+        let seconds = (self.sizes.warm_up + self.sizes.measure).as_secs_f64();
+        match (subject, case.pace) {
+            // they remember nothing, and take the same again
+            (Subject::Echo | Subject::Floor, _) => self.sizes.chunk,
+            (Subject::Daemon, Pace::Closed) => self.sizes.whole(seconds * self.sizes.rate_max(case.kind)),
+            // and a little, for the schedule's last one
+            (Subject::Daemon, Pace::Open(rate)) => self.sizes.whole(seconds * rate * 1.01),
+        }
+    }
+
+    fn load(&self, subject: Subject, case: Case, running: &Running, arena: Arc<Arena>) -> Load {
+        Load {
+            address: running.address,
+            connections: self.sizes.connections,
+            pace: case.pace,
+            warm_up: self.sizes.warm_up,
+            measure: self.sizes.measure,
+            arena,
+            at_end: match subject {
+                Subject::Daemon => AtEnd::Stop,
+                Subject::Echo | Subject::Floor => AtEnd::Again,
+            },
+        }
+    }
+
+    fn setting(&mut self, case: Case) -> Setting {
+        let setting = Setting {
+            bootstrap: self.cluster.bootstrap(),
+            nodes: self.cluster.nodes(),
+            kind: case.kind,
+            sources: case.sources,
+            linger_ms: case.linger_ms,
+        };
+        if self.with_topics.insert(case.kind.provider) {
+            setting.create_topics();
+        }
+        setting
+    }
+
+    /// How many records the topic ever had.
+    fn records(&self, topic: &str) -> u64 {
+        let consumer: BaseConsumer = self.cluster.client().create().unwrap();
+        // a new topic has no leaders for a moment
+        let ends = eventually(KAFKA_LIMIT, || ends(&consumer, topic).map_err(|error| format!("{topic}: {error}")));
+        ends.into_iter().map(|end| u64::try_from(end).unwrap()).sum()
+    }
+
+    /// Deletes the topic's records.
+    fn forget(&self, topic: &str) {
+        let mut ends = TopicPartitionList::new();
+        for partition in PARTITIONS {
+            ends.add_partition_offset(topic, partition, Offset::End).unwrap();
+        }
+        let admin: AdminClient<DefaultClientContext> = self.cluster.client().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(KAFKA_LIMIT)).request_timeout(Some(KAFKA_LIMIT));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(admin.delete_records(&ends, &options)).unwrap();
+    }
+}
+
+/// The end of each partition.
+fn ends(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i64>, KafkaError> {
+    PARTITIONS.map(|partition| Ok(consumer.fetch_watermarks(topic, partition, QUESTION_LIMIT)?.1)).collect()
+}
+
+/// What is wrong with a measurement, or at least to be known of it.
+fn complaints(subject: Subject, outcome: &Outcome, records: u64) -> Vec<String> {
+    let tally = &outcome.tally;
+    let mut complaints: Vec<String> = tally
+        .answers
+        .iter()
+        .filter(|answer| (answer.code, answer.word.as_str()) != (200, "accepted"))
+        .map(|answer| format!("answered {answer}"))
+        .collect();
+    let good = tally.all_answers();
+    // What was answered otherwise may be there all the same, and is complained of already.
+    if subject != Subject::Echo && complaints.is_empty() && records < good {
+        complaints.push(format!("acknowledged {good}, but the topic has {records} records more"));
+    }
+    complaints.extend(tally.broken.first().map(|reason| format!("{} connections broke: {reason}", tally.broken.len())));
+    for (count, what) in [(outcome.unsent, "due and never sent"), (outcome.unanswered, "never answered")] {
+        if count > 0 {
+            complaints.push(format!("{count} {what}"));
+        }
+    }
+    if tally.ran_out {
+        complaints.push(format!("webhooks ran out after {:.1} s", outcome.seconds));
+    }
+    complaints
+}
