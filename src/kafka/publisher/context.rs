@@ -11,6 +11,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::super::complaints::Complaints;
 use super::{Batches, Delivery, Failure, Report, Shared};
@@ -28,6 +29,8 @@ pub(super) struct Context {
     pub(super) is_present: AtomicBool,
     pub(super) has_id: watch::Sender<bool>,
     pub(super) complaints: Complaints,
+    /// A broker refuses its credentials, or it a broker's.
+    pub(super) refused: CancellationToken,
 }
 
 impl Context {
@@ -38,14 +41,18 @@ impl Context {
             is_present: AtomicBool::new(false),
             has_id: watch::Sender::new(false),
             complaints: Complaints::default(),
+            refused: CancellationToken::new(),
         }
     }
 
-    /// Waits until the idempotent producer has its id.
-    pub(super) async fn id(&self) {
+    /// Waits until the idempotent producer has its id; whether it gets one, or is refused.
+    pub(super) async fn has_id(&self) -> bool {
         let mut has_id = self.has_id.subscribe();
-        // The sender lives as long as `self`, so the wait ends only by the value.
-        let _open = has_id.wait_for(|has| *has).await.is_ok();
+        tokio::select! {
+            // The sender lives as long as `self`, so the wait ends only by the value.
+            has_id = has_id.wait_for(|has| *has) => has_id.is_ok(),
+            () = self.refused.cancelled() => false,
+        }
     }
 }
 
@@ -65,6 +72,9 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka reports a problem");
         self.complaints.error(error, reason);
+        if self.complaints.heard().is_some_and(|trouble| trouble.is_refusal()) {
+            self.refused.cancel();
+        }
         self.shared.trouble.notify_one();
     }
 }

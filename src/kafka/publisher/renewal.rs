@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::super::complaints::Trouble;
 use super::{Batches, DRAIN_POLL, Producer, Publisher, Settings};
 
-/// How long a new producer may take to log in and to get its id: half a second, usually.
+/// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long records are held at most: with the time that the new producer then has for them, no longer than until their
 /// answers are due.
@@ -67,7 +67,7 @@ impl Publisher {
         successor: Producer,
         settings: Settings,
     ) -> Result<Vec<Producer>, (Producer, NotRenewed)> {
-        if timeout(READY_WITHIN, successor.context().id()).await.is_err() {
+        if !matches!(timeout(READY_WITHIN, successor.context().has_id()).await, Ok(true)) {
             let silent = || Trouble::Unreachable(format!("no producer id within {} s", READY_WITHIN.as_secs()));
             let trouble = successor.context().complaints.heard().unwrap_or_else(silent);
             return Err((successor, NotRenewed::NotReady(trouble)));
@@ -97,8 +97,7 @@ impl Publisher {
 
     /// Whether brokers refuse the present producer's credentials, some at least.
     fn is_refused(&self) -> bool {
-        let heard = self.gate.with_producer(|producer| producer.context().complaints.heard());
-        heard.is_some_and(|trouble| trouble.is_refusal())
+        self.gate.with_producer(|producer| producer.context().refused.is_cancelled())
     }
 }
 
