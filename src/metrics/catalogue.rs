@@ -81,7 +81,7 @@ catalogue! {
     UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]
         "Authentic webhooks of a type that this version does not know";
     KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]
-        "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate";
+        "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate, `_kafka` for Kafka's credentials, whose every try counts";
     CALLS = Counter "paybridge_confirmation_calls_total" ["operation,outcome"]
         "Calls of the provider's session API by what came of them; `not_sent`: held back by the breaker, or no api is configured";
     CALL_DURATION = Histogram "paybridge_confirmation_call_duration_seconds" ["operation"]
