@@ -64,6 +64,8 @@ mod readme;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
+mod rolling;
+#[cfg(test)]
 mod subscribers;
 #[cfg(test)]
 mod tidy;
