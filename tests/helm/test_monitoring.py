@@ -260,8 +260,23 @@ def test_every_section_tells_what_to_do(alerts):
 def test_the_readme_names_only_alerts_that_there_are(alerts):
     readme = (CHART / "README.md").read_text()
     assert set(re.findall(r"\bPaybridge[A-Z]\w+", readme)) == set(alerts)
-    links = set(re.findall(r"\]\(#(paybridge\w+)\)", readme))
-    assert links <= {name.lower() for name in alerts}
+
+
+def test_the_readme_points_only_at_headings_that_there_are():
+    readme = (CHART / "README.md").read_text()
+    headings = re.findall(r"^#+ (.+)$", readme, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    links = set(re.findall(r"\]\(#([^)]+)\)", readme))
+    assert len(links) > 10
+    assert links <= anchors
+
+
+def test_commands_that_look_into_logs_see_all_of_them():
+    commands = re.findall(r"^ *kubectl .* logs .*$", (CHART / "README.md").read_text(), flags=re.MULTILINE)
+    selecting = [command for command in commands if " -l " in command]
+    assert len(selecting) > 10
+    # with a selector kubectl shows ten lines of each pod, whatever --since says
+    assert [command for command in selecting if " --tail -1 " not in command] == []
 
 
 # --- what is asked for is there --------------------------------------------------------------------------------------
