@@ -5,7 +5,7 @@ import json
 import configuration
 import pytest
 import yaml
-from chart import CHART, StrictLoader
+from chart import CHART, StrictLoader, load_all, name_of, succeed, template, values_file
 
 VALUES_TEXT = (CHART / "values.yaml").read_text()
 VALUES = yaml.load(VALUES_TEXT, Loader=StrictLoader)
@@ -173,6 +173,49 @@ def test_numbers_have_the_daemons_bounds():
     for path, (least, greatest) in bounds.items():
         schema = SCHEMA_LEAVES[camel_path(path)]
         assert (schema["minimum"], schema["maximum"]) == (least, greatest), path
+
+
+def test_a_default_that_says_something_cannot_be_taken_away():
+    required = {(*path, key) for path, schema in objects(SCHEMA) for key in schema.get("required", [])}
+    # of `workload` the templates ask it, see refusals.yaml: `split` has the same shape, where nothing is required
+    others = {path for path in SCHEMA_LEAVES if path[0] != "workload" and path not in NOT_SHOWN}
+    wanted = {path for path in others if value_at(path) not in ("", [], {}) and not isinstance(value_at(path), dict | list)}
+    assert len(wanted) > 60
+    assert wanted <= required
+    # and no table in which they are
+    assert {path[:length] for path in wanted for length in range(1, len(path))} <= required
+
+
+def objects(schema, path=()):
+    """The tables that the schema knows by their values' names."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from objects(inner, (*path, name))
+
+
+def test_a_null_for_what_is_empty_takes_nothing_away(tmp_path):
+    # some cannot be empty in this variant
+    file = values_file("split")
+    given = yaml.safe_load(file.read_text())
+    nulls = {}
+    for path in SCHEMA_LEAVES:
+        if path not in NOT_SHOWN and value_at(path) in ("", [], {}) and not is_given(given, path):
+            table = nulls
+            for key in path[:-1]:
+                table = table.setdefault(key, {})
+            table[path[-1]] = None
+    without = tmp_path / "nulls.yaml"
+    without.write_text(yaml.safe_dump(nulls))
+    documents = load_all(succeed(template(file, without)))
+    assert list(map(name_of, documents)) == list(map(name_of, load_all(succeed(template(file)))))
+
+
+def is_given(given, path):
+    for key in path:
+        if key not in given:
+            return False
+        given = given[key]
+    return True
 
 
 def source_schemas():

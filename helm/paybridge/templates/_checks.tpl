@@ -3,13 +3,48 @@ What must hold between values, which the schema cannot say in a sentence that he
 */}}
 
 {{- define "paybridge.checks" -}}
+{{- include "paybridge.checks.names" . -}}
+{{- include "paybridge.checks.present" . -}}
 {{- include "paybridge.checks.parts" . -}}
 {{- include "paybridge.checks.sources" . -}}
 {{- include "paybridge.checks.kafka" . -}}
 {{- include "paybridge.checks.kubernetes" . -}}
 {{- end -}}
 
+{{/* A Service's name is the strictest of all. */}}
+{{- define "paybridge.checks.names" -}}
+{{- $fullname := include "paybridge.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $fullname) -}}
+{{- fail (printf "objects would be named %q, but a Service's name has lower-case letters, digits and hyphens only, and begins with a letter: set fullnameOverride" $fullname) -}}
+{{- end -}}
+{{- if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$" (include "paybridge.name" .)) -}}
+{{- fail (printf "nameOverride is %q, which cannot be a label's value: use letters, digits and hyphens" .Values.nameOverride) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A null takes a default away, and Kubernetes has its own for some. The schema cannot say so for `workload`, as `split` shares its shape. */}}
+{{- define "paybridge.checks.present" -}}
+{{- range $path := list "replicas" "podDisruptionBudget.enabled" "podDisruptionBudget.maxUnavailable" "autoscaling.type" "autoscaling.minReplicas" "autoscaling.maxReplicas" "autoscaling.hpa.targetCPUUtilizationPercentage" "autoscaling.keda.pollingInterval" "autoscaling.keda.cooldownPeriod" -}}
+{{- $value := $.Values.workload -}}
+{{- range $key := splitList "." $path -}}
+{{- $value = get ($value | default dict) $key -}}
+{{- end -}}
+{{- if or (kindIs "invalid" $value) (eq (toString $value) "") -}}
+{{- fail (printf "workload.%s is null: leave it out, and it has its default" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "paybridge.checks.parts" -}}
+{{- range $part := list "ingress" "admin" -}}
+{{- $listen := (get $.Values $part).listen -}}
+{{- if regexMatch "^(127\\.|\\[::1\\]|localhost:)" $listen -}}
+{{- fail (printf "%s.listen is %q, which nobody outside the pod reaches, the kubelet's probes neither: use 0.0.0.0, or [::] where pods have IPv6 addresses" $part $listen) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (include "paybridge.port" .Values.ingress.listen) (include "paybridge.port" .Values.admin.listen) -}}
+{{- fail (printf "ingress.listen and admin.listen have the same port, %s: give them two" (include "paybridge.port" .Values.admin.listen)) -}}
+{{- end -}}
 {{- if and (eq .Values.mode "split") (not .Values.confirmation.enabled) -}}
 {{- fail "mode is split, but confirmation.enabled is false: there is no engine to run apart; set mode to combined, or enable the engine" -}}
 {{- end -}}
@@ -90,6 +125,11 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- end -}}
 {{- if and $auth.ca.existingSecret $auth.ca.existingConfigMap -}}
 {{- fail "kafka.auth.ca has existingSecret and existingConfigMap: give one of the two" -}}
+{{- end -}}
+{{- if and (include "paybridge.kafkaCaSource" .) (or (eq $auth.type "none") (and (eq $auth.type "scram") (not $auth.encrypted))) -}}
+{{- if not (regexMatch "(?i)^(sasl_)?ssl$" (get (.Values.kafka.properties | default dict) "security.protocol" | toString)) -}}
+{{- fail "kafka.auth.ca says whose certificates are believed, but the connection to Kafka is not encrypted: set kafka.auth.encrypted, or with kafka.auth.type none kafka.properties: {security.protocol: ssl}" -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.strimzi.enabled (not .Values.strimzi.cluster) -}}
 {{- fail "strimzi.enabled is true, but strimzi.cluster is empty: name the Kafka resource" -}}

@@ -117,7 +117,7 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- $_ := set $properties "ssl.ca.location" (printf "/etc/paybridge/kafka/ca/%s" $auth.ca.key) -}}
 {{- end -}}
 {{- range $name, $_ := merge (dict) $properties $files -}}
-{{- if or (hasKey $.Values.kafka.properties $name) (hasKey $.Values.kafka.propertyFiles $name) -}}
+{{- if or (hasKey ($.Values.kafka.properties | default dict) $name) (hasKey ($.Values.kafka.propertyFiles | default dict) $name) -}}
 {{- fail (printf "kafka.properties or kafka.propertyFiles has %q, which kafka.auth sets: remove one of the two" $name) -}}
 {{- end -}}
 {{- end -}}
@@ -186,8 +186,8 @@ secret:
 {{- $_ := set $config "ingress" $ingress -}}
 {{- $auth := include "paybridge.kafkaAuth" .root | fromJson -}}
 {{- $kafka := include "paybridge.snake" (pick $values.kafka "bootstrapServers" "topicPrefix" "partitions" "replicationFactor") | fromJson -}}
-{{- $_ := set $kafka "properties" (merge $auth.properties $values.kafka.properties) -}}
-{{- $_ := set $kafka "property_files" (merge $auth.files $values.kafka.propertyFiles) -}}
+{{- $_ := set $kafka "properties" (merge $auth.properties ($values.kafka.properties | default dict)) -}}
+{{- $_ := set $kafka "property_files" (merge $auth.files ($values.kafka.propertyFiles | default dict)) -}}
 {{- $_ := set $kafka "ingress" (pick $values.kafka.ingress "properties") -}}
 {{- $_ := set $kafka "engine" (pick $values.kafka.engine "properties") -}}
 {{- $_ := set $config "kafka" $kafka -}}
