@@ -6,6 +6,7 @@ PAYBRIDGE_BLESS=1 writes the golden files anew; what changed in them is for a re
 import difflib
 import os
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -20,6 +21,7 @@ from chart import (
     load_all,
     manifests,
     name_of,
+    of_kind,
     rendered,
     succeed,
     template,
@@ -112,6 +114,18 @@ def test_every_golden_file_has_its_variant():
 def test_strict_about_what_the_golden_files_say():
     for variant in VARIANTS:
         assert load_all((GOLDEN / f"{variant}.yaml").read_text()) == manifests(variant)
+
+
+def test_another_version_of_the_chart_alone_restarts_no_pod(tmp_path):
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    description = chart / "Chart.yaml"
+    text = description.read_text()
+    description.write_text(re.sub(r"^version: .*$", "version: 99.0.0", text, flags=re.MULTILINE))
+    shown = load_all(succeed(template(values_file("split"), chart=chart)))
+    [now, then] = [of_kind(documents, "Deployment") for documents in (manifests("split"), shown)]
+    assert [one["metadata"]["labels"]["helm.sh/chart"] for one in then] == ["paybridge-99.0.0"] * 2
+    assert [one["spec"] for one in then] == [one["spec"] for one in now]
 
 
 def test_refuses_a_kubernetes_that_is_too_old():
