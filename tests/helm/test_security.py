@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import security
-from chart import VARIANTS, manifests, of_kind, pod_templates
+from chart import VARIANTS, manifests, name_of, of_kind, pod_templates
 
 GOOD = {
     "spec": {
@@ -90,3 +90,27 @@ def test_nothing_may_talk_to_kubernetes(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_chart_holds_no_secret(variant):
     assert of_kind(manifests(variant), "Secret") == []
+
+
+def test_every_pod_has_one_policy_of_its_own():
+    documents = manifests("split")
+    policies = {name_of(policy): policy for policy in of_kind(documents, "NetworkPolicy")}
+    chosen = []
+    for name, template in pod_templates(documents).items():
+        labels = (template.get("metadata") or {})["labels"].items()
+        selecting = [policy for policy in policies if policies[policy]["spec"]["podSelector"]["matchLabels"].items() <= labels]
+        assert len(selecting) == 1, f"{name}: {selecting}"
+        chosen += selecting
+    assert sorted(chosen) == sorted(policies)
+    assert len(chosen) == 4
+
+
+def test_a_hooks_policy_is_there_before_its_pod_and_for_as_long():
+    documents = [document for document in manifests("split") if "helm.sh/hook" in document["metadata"].get("annotations", {})]
+    pods = {name_of(document): document for document in of_kind(documents, "Pod", "Job")}
+    policies = {policy["metadata"]["name"]: policy for policy in of_kind(documents, "NetworkPolicy")}
+    assert len(pods) == len(policies) == 2
+    for name, pod in pods.items():
+        before, after = policies[pod["metadata"]["name"]]["metadata"]["annotations"], pod["metadata"]["annotations"]
+        assert before["helm.sh/hook"] == after["helm.sh/hook"], name
+        assert int(before["helm.sh/hook-weight"]) < int(after.get("helm.sh/hook-weight", 0)), name
