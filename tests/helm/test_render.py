@@ -29,6 +29,12 @@ from chart import (
 )
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+TAKEN = """
+kafka: {bootstrapServers: "[2001:db8::1]:9092, [2001:db8::2]:9093"}
+ingress: {listen: "[::]:8080"}
+admin: {listen: "[::]:9090"}
+workload: {env: [{name: PAYBRIDGE_KAFKA__PROPERTIES__SASL__PASSWORD, valueFrom: {secretKeyRef: {name: s, key: k}}}]}
+"""
 NOTES_TEMPLATE = 'kind: Notes\nnotes: {{ tpl (.Files.Get "files/NOTES.txt") . | toJson }}\n'
 
 
@@ -114,6 +120,12 @@ def test_every_golden_file_has_its_variant():
 def test_strict_about_what_the_golden_files_say():
     for variant in VARIANTS:
         assert load_all((GOLDEN / f"{variant}.yaml").read_text()) == manifests(variant)
+
+
+def test_takes_brokers_by_ipv6_addresses_and_a_password_from_a_secret(tmp_path):
+    values = tmp_path / "values.yaml"
+    values.write_text(TAKEN)
+    succeed(template(values_file("split"), values))
 
 
 def test_another_version_of_the_chart_alone_restarts_no_pod(tmp_path):

@@ -162,6 +162,11 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- fail "check.createTopics and strimzi.topics.enabled are both true: topics have one owner; disable one of the two" -}}
 {{- end -}}
 {{- range (include "paybridge.workloads" . | fromJson).workloads -}}
+{{- range $variable := .settings.env -}}
+{{- if and $variable.value (regexMatch "(?i)(PASSWORD|SECRET|PASSPHRASE|KEY__PEM)$" $variable.name) -}}
+{{- fail (printf "workload.env has a value for %s, which is a secret and would stand in the Deployment: use valueFrom with a secretKeyRef, or kafka.auth" $variable.name) -}}
+{{- end -}}
+{{- end -}}
 {{- $autoscaling := .settings.autoscaling -}}
 {{- if gt (int64 $autoscaling.minReplicas) (int64 $autoscaling.maxReplicas) -}}
 {{- fail (printf "autoscaling.minReplicas of the %s is %d, more than its maxReplicas, %d" .component (int64 $autoscaling.minReplicas) (int64 $autoscaling.maxReplicas)) -}}
