@@ -49,8 +49,10 @@ pub struct Measured {
     pub answers: Vec<String>,
     /// How many of them there were.
     pub answered: u64,
-    /// What is wrong with it, or to be known of it.
+    /// What is wrong with it.
     pub complaints: Vec<String>,
+    /// What else is to be known of it.
+    pub remarks: Vec<String>,
     /// The machine's, at the end.
     pub load_average: f64,
 }
@@ -71,11 +73,16 @@ impl Measured {
             answers: tally.answers.iter().map(ToString::to_string).collect(),
             answered: tally.all_answers(),
             complaints,
+            remarks: tally
+                .ran_out
+                .then(|| format!("webhooks ran out after {:.1} s", outcome.seconds))
+                .into_iter()
+                .collect(),
             load_average: system::load_average(),
         }
     }
 
-    /// The median of each figure, the peak of the memory, and all complaints.
+    /// The median of each figure, the peak of the memory, and all that was said.
     pub fn median(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(figure).collect();
@@ -98,6 +105,7 @@ impl Measured {
             answers: rounds.iter().flat_map(|one| one.answers.clone()).collect(),
             answered: rounds.iter().map(|one| one.answered).sum(),
             complaints: rounds.iter().flat_map(|one| one.complaints.clone()).collect(),
+            remarks: rounds.iter().flat_map(|one| one.remarks.clone()).collect(),
             load_average: of(|one| one.load_average),
         }
     }
@@ -107,11 +115,16 @@ impl Measured {
         [self.per_second, self.p50_ms, self.p99_ms, self.p999_ms, self.processor_us, self.peak_mib]
     }
 
+    /// What is wrong with it and what else is to be known of it, as text.
+    pub fn words(&self) -> String {
+        [self.complaints.clone(), self.remarks.clone()].concat().join("; ")
+    }
+
     /// A line of text.
     pub fn line(&self) -> String {
-        let complaints = self.complaints.join("; ");
+        let words = self.words();
         format!(
-            "  {:6} {:34} {:8.0}/s  p50 {:8.2} p99 {:8.2} p99.9 {:8.2} ms  {:7.1} µs  {:6.1} MiB  {complaints}",
+            "  {:6} {:34} {:8.0}/s  p50 {:8.2} p99 {:8.2} p99.9 {:8.2} ms  {:7.1} µs  {:6.1} MiB  {words}",
             self.scene.subject.name(),
             self.scene.title(),
             self.per_second,
@@ -136,7 +149,7 @@ impl Measured {
             "offered_per_second": rate, "acknowledged_per_second": self.per_second,
             "p50_ms": self.p50_ms, "p99_ms": self.p99_ms, "p99_9_ms": self.p999_ms,
             "processor_us_per_webhook": self.processor_us, "peak_memory_mib": self.peak_mib,
-            "answers": self.answers, "complaints": self.complaints, "load_average": self.load_average,
+            "answers": self.answers, "complaints": self.complaints, "remarks": self.remarks, "load_average": self.load_average,
         })
     }
 }

@@ -104,7 +104,7 @@ impl Report {
                 one.processor_us,
                 one.peak_mib,
                 one.load_average,
-                one.complaints.join("; "),
+                one.words(),
             );
         }
         text.push_str("\n| scenario | figure | value | bar | met |\n| --- | --- | --- | --- | --- |\n");

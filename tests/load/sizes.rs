@@ -67,8 +67,8 @@ impl Sizes {
             rates: vec![100.0, 200.0],
             bodies: (vec![300, 4096], 100.0),
             sources: (vec![1, 20], 100.0),
-            chunk: 500,
-            rate_max: 1000.0,
+            chunk: 1000,
+            rate_max: 3000.0,
         }
     }
 

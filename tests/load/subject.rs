@@ -19,7 +19,7 @@ use crate::suite::eventually::eventually;
 use crate::webhooks::Kind;
 
 /// How long a start may take.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Partitions of every topic.
 pub const PARTITIONS: Range<i32> = 0..12;
 

@@ -45,7 +45,7 @@ pub struct Count {
     /// The status word of the body.
     pub word: String,
     /// How often.
-    pub count: u64,
+    pub times: u64,
 }
 
 impl Window {
@@ -86,14 +86,14 @@ impl Tally {
         self.sent += other.sent;
         self.broken.extend(other.broken);
         self.ran_out |= other.ran_out;
-        for Count { code, word, count } in other.answers {
-            self.count(code, word.as_bytes(), count);
+        for Count { code, word, times } in other.answers {
+            self.count(code, word.as_bytes(), times);
         }
     }
 
     /// How many answers there were in all.
     pub fn all_answers(&self) -> u64 {
-        self.answers.iter().map(|answer| answer.count).sum()
+        self.answers.iter().map(|answer| answer.times).sum()
     }
 
     /// Milliseconds that this share of the answers took at most.
@@ -102,17 +102,17 @@ impl Tally {
         f64::from(micros) / 1000.0
     }
 
-    fn count(&mut self, code: u16, word: &[u8], count: u64) {
+    fn count(&mut self, code: u16, word: &[u8], times: u64) {
         match self.answers.iter_mut().find(|known| known.code == code && known.word.as_bytes() == word) {
-            Some(known) => known.count += count,
-            None => self.answers.push(Count { code, word: String::from_utf8_lossy(word).into_owned(), count }),
+            Some(known) => known.times += times,
+            None => self.answers.push(Count { code, word: String::from_utf8_lossy(word).into_owned(), times }),
         }
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}: {}", self.code, self.word, self.count)
+        write!(formatter, "{} {}: {}", self.code, self.word, self.times)
     }
 }
 

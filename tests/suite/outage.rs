@@ -3,6 +3,7 @@
 mod brokers;
 mod frozen;
 mod hangup;
+mod nodes;
 mod start;
 
 use std::time::Duration;

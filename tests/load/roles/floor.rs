@@ -10,6 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer};
+use rdkafka::statistics::Statistics;
 use tokio::sync::{oneshot, watch};
 
 use super::Arguments;
@@ -33,9 +34,6 @@ const PROPERTIES: [(&str, &str); 13] = [
     ("statistics.interval.ms", "500"),
 ];
 
-/// What librdkafka's statistics say of an idempotent producer that may begin.
-const HAS_ID: &str = r#""idemp_state":"Assigned""#;
-
 /// The floor.
 pub struct Floor {
     check: Check,
@@ -56,9 +54,9 @@ impl Floor {
             config.set(name, value);
         }
         config.set("bootstrap.servers", &arguments.bootstrap).set("linger.ms", arguments.linger_ms.to_string());
-        let (has_id, mut has_it) = watch::channel(false);
+        let (has_id, mut begins) = watch::channel(false);
         let producer = config.create_with_context(Context { has_id }).unwrap();
-        has_it.wait_for(|has| *has).await.unwrap();
+        begins.wait_for(|has| *has).await.unwrap();
         Self { check: Check::of(&arguments.provider), topic: arguments.topic.clone(), producer }
     }
 
@@ -83,8 +81,9 @@ impl Floor {
 impl ClientContext for Context {
     /// Told as often as the daemon is, and read only until it says what is waited for.
     fn stats_raw(&self, statistics: &[u8]) {
-        if !*self.has_id.borrow() && String::from_utf8_lossy(statistics).contains(HAS_ID) {
-            self.has_id.send_replace(true);
+        if !*self.has_id.borrow() {
+            let statistics: Statistics = serde_json::from_slice(statistics).unwrap();
+            self.has_id.send_replace(statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned"));
         }
     }
 }
