@@ -1,11 +1,13 @@
 //! How long a connection may wait: for a head, for the next request, for its end. No clock runs while a request is handled.
-//! Every change wakes the connection's task, which keeps one timer: an idle connection costs nothing until its time is up.
+//! The connection's task keeps one timer, and is woken only by what its timer would miss: a busy connection sets it once in
+//! a while, an idle one costs nothing until its time is up.
 //! Must not know sockets, hyper, or what the requests mean.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long a closing connection's client may go on sending what nobody will read, so that it finds the answer and not a reset.
@@ -28,7 +30,6 @@ pub(super) struct Clock {
     header_read_timeout: Duration,
     keep_alive_timeout: Duration,
     state: Mutex<State>,
-    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -39,6 +40,10 @@ struct State {
     handling: usize,
     /// A head began while a request was handled: it gets its time afterwards.
     head_waits: bool,
+    /// When the task's timer goes off next.
+    timer: Option<Instant>,
+    /// Wakes the connection's task.
+    task: Option<Waker>,
 }
 
 /// A request is being handled, until this is dropped.
@@ -48,8 +53,8 @@ impl Clock {
     /// A clock that starts now, at accept.
     pub(super) fn new(header_read_timeout: Duration, keep_alive_timeout: Duration) -> Arc<Self> {
         let deadline = deadline_in(header_read_timeout, Wait::Head);
-        let state = Mutex::new(State { deadline, handling: 0, head_waits: false });
-        Arc::new(Self { header_read_timeout, keep_alive_timeout, state, changed: Notify::new() })
+        let state = Mutex::new(State { deadline, handling: 0, head_waits: false, timer: None, task: None });
+        Arc::new(Self { header_read_timeout, keep_alive_timeout, state })
     }
 
     /// When to give up, and on what.
@@ -57,14 +62,28 @@ impl Clock {
         self.state().deadline
     }
 
-    /// The deadline has passed.
-    pub(super) fn is_over(&self) -> bool {
-        self.deadline().is_some_and(|(at, _)| at <= Instant::now())
+    /// What was waited for in vain: the deadline has passed.
+    pub(super) fn expired(&self) -> Option<Wait> {
+        self.deadline().filter(|(at, _)| *at <= Instant::now()).map(|(_, wait)| wait)
     }
 
-    /// Returns when the deadline may have changed since the last call.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Returns when there is a deadline that a timer set to `timer` would miss. The connection's task polls this after the
+    /// connection itself, and so sees what that did without being woken.
+    pub(super) async fn outruns(&self, timer: Option<Instant>) {
+        poll_fn(|context| self.poll_outruns(timer, context)).await;
+    }
+
+    fn poll_outruns(&self, timer: Option<Instant>, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        state.timer = timer;
+        if state.outruns_timer() {
+            return Poll::Ready(());
+        }
+        match &state.task {
+            Some(task) if task.will_wake(context.waker()) => {}
+            Some(_) | None => state.task = Some(context.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// The first byte of a head came. The first head's time has run since accept.
@@ -72,11 +91,9 @@ impl Clock {
         let mut state = self.state();
         match (state.handling, state.deadline) {
             (0, Some((_, Wait::Idle))) => state.deadline = deadline_in(self.header_read_timeout, Wait::Head),
-            (0, _) => return,
+            (0, _) => {}
             (_, _) => state.head_waits = true,
         }
-        drop(state);
-        self.changed.notify_one();
     }
 
     /// A head is complete and its request is handled from now on.
@@ -86,14 +103,12 @@ impl Clock {
         state.deadline = None;
         state.head_waits = false;
         drop(state);
-        self.changed.notify_one();
         Handling(Arc::clone(self))
     }
 
     /// The last byte was written: what is left is the client's to do.
     pub(super) fn closes(&self) {
         self.state().deadline = deadline_in(CLOSING_TIMEOUT, Wait::Closing);
-        self.changed.notify_one();
     }
 
     fn request_ends(&self) {
@@ -104,12 +119,22 @@ impl Clock {
             (0, false) => deadline_in(self.keep_alive_timeout, Wait::Idle),
             (_, _) => None,
         };
+        // On HTTP/2 this is another task than the connection's.
+        let task = if state.outruns_timer() { state.task.take() } else { None };
         drop(state);
-        self.changed.notify_one();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn outruns_timer(&self) -> bool {
+        self.deadline.is_some_and(|(at, _)| self.timer.is_none_or(|timer| at < timer))
     }
 }
 

@@ -1,9 +1,11 @@
 //! One connection, from accept to close: TLS, then HTTP, on one clock.
 //! Must not know what the requests mean.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,14 +99,15 @@ where
     let opened = Instant::now();
     let (framing, unread) = (Arc::new(Mutex::new(Framing::default())), Arc::new(Unread::default()));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock), Arc::clone(&unread)));
-    let drain = server.drain.child_token();
+    // Of this connection alone: shared tokens would be everybody's lock.
+    let (drain, hurry) = (server.drain.child_token(), server.hurry.child_token());
     let requests = Requests {
         server: Arc::clone(server),
         peer,
         clock: Arc::clone(&clock),
         framing: Arc::clone(&framing),
         drain: drain.clone(),
-        hurry: server.hurry.child_token(),
+        hurry: hurry.clone(),
     };
     let mut connection = pin!(server.http.serve_connection(socket, service_fn(|request| requests.answer(request))));
     let mut drained = pin!(drain.cancelled());
@@ -114,49 +117,70 @@ where
         stops(&server.stop, opened).await;
         rests(&unread, &framing, &clock).await;
     });
-    let (mut draining, mut told, mut finishing) = (false, false, false);
+    let mut hurried = pin!(hurry.cancelled());
+    let (mut draining, mut told, mut finishing, mut hurrying) = (false, false, false, false);
     let mut timer = pin!(sleep_until(Instant::now()));
+    let mut timer_at = None;
 
     loop {
-        let deadline = clock.deadline();
-        match deadline {
-            Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
+        match clock.deadline() {
+            Some((at, _)) if timer_at.is_none_or(|timer_at| at < timer_at) => {
+                timer.as_mut().reset(at);
+                timer_at = Some(at);
+            }
             Some(_) | None => {}
         }
-        // HTTP/1.1 is told with an answer.
-        if draining && !told && locked(&framing).is_http2() && !matches!(deadline, Some((_, Wait::Head))) {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        // Biased by order: what the connection did may have moved the deadline.
+        // Biased by order: what the connection did may have moved the deadline, or be what others wait for.
         tokio::select! {
             biased;
             ended = connection.as_mut() => return log_end(ended, &server.events),
-            () = clock.changed() => {}
-            () = timer.as_mut(), if deadline.is_some() => match deadline {
-                Some((_, Wait::Head)) => return (server.events)(ConnectionEvent::HeadTimedOut),
-                Some((_, Wait::Idle)) => {
-                    (server.events)(ConnectionEvent::IdleTimedOut);
-                    // Tells an HTTP/2 client which requests it may send again elsewhere.
-                    connection.as_mut().graceful_shutdown();
-                    clock.closes();
-                }
-                Some((_, Wait::Closing)) | None => {
-                    // Once more: the socket sees the time, too, and lets hyper say how it ended.
-                    return tokio::select! {
-                        biased;
-                        ended = connection.as_mut() => log_end(ended, &server.events),
-                        () = std::future::ready(()) => {}
-                    };
+            () = clock.outruns(timer_at) => {}
+            () = timer.as_mut(), if timer_at.is_some() => {
+                timer_at = None;
+                match clock.expired() {
+                    Some(Wait::Head) => return (server.events)(ConnectionEvent::HeadTimedOut),
+                    Some(Wait::Idle) => {
+                        (server.events)(ConnectionEvent::IdleTimedOut);
+                        // Tells an HTTP/2 client which requests it may send again elsewhere.
+                        connection.as_mut().graceful_shutdown();
+                        clock.closes();
+                    }
+                    Some(Wait::Closing) => {
+                        // Once more: the socket sees the time, too, and lets hyper say how it ended.
+                        return tokio::select! {
+                            biased;
+                            ended = connection.as_mut() => log_end(ended, &server.events),
+                            () = std::future::ready(()) => {}
+                        };
+                    }
+                    // Set for what is over by now.
+                    None => {}
                 }
             },
             () = drained.as_mut(), if !draining => draining = true,
+            // HTTP/1.1 is told with an answer.
+            () = asked_by_http2(&framing, &clock), if draining && !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
             () = stop.as_mut(), if !finishing => {
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
+            // Its request finds the token cancelled.
+            () = hurried.as_mut(), if !hurrying => hurrying = true,
         }
     }
+}
+
+/// Returns when an HTTP/2 connection has had its first request. Both change only while the connection is polled, and this is
+/// polled after it.
+async fn asked_by_http2(framing: &Mutex<Framing>, clock: &Clock) {
+    poll_fn(|_| {
+        let in_first_head = || matches!(clock.deadline(), Some((_, Wait::Head)));
+        if locked(framing).is_http2() && !in_first_head() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 fn locked(framing: &Mutex<Framing>) -> MutexGuard<'_, Framing> {

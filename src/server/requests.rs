@@ -1,16 +1,19 @@
-//! One connection's requests: refuses those of doubtful framing, runs the handler in a task of its own, answers for one that panics.
+//! One connection's requests: refuses those of doubtful framing, runs the handler, to its end even without a client, and answers for one that panics.
 //! Must not know sockets or what the requests mean.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
 use super::clock::Clock;
@@ -24,15 +27,29 @@ pub(super) struct Requests<H, E> {
     pub(super) peer: Peer,
     pub(super) clock: Arc<Clock>,
     pub(super) framing: Arc<Mutex<Framing>>,
-    /// Makes the next answer the last. This token and the next are of this connection alone: shared ones would be everybody's
-    /// lock.
+    /// Makes the next answer the last.
     pub(super) drain: CancellationToken,
     /// Drops the handlers.
     pub(super) hurry: CancellationToken,
 }
 
-/// A handler at work; nothing when it was dropped at the end of the grace period.
-type Work = JoinHandle<Option<Response<Full<Bytes>>>>;
+/// A handler at work, within its connection's task. Dropped before its end, because the connection is gone, it goes on in a
+/// task of its own: what a client sent whole is done, whether it waits for the answer or not.
+struct Work {
+    handler: Option<Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>>,
+    tasks: TaskTracker,
+    hurry: CancellationToken,
+}
+
+/// What becomes of a handler.
+enum Finished {
+    /// It answered.
+    Answered(Response<Full<Bytes>>),
+    /// It panicked.
+    Panicked,
+    /// It was dropped at the end of the grace period.
+    Dropped,
+}
 
 impl<H, F, E> Requests<H, E>
 where
@@ -47,12 +64,17 @@ where
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H, F, E> {
         let handling = self.clock.request_begins();
-        let taken = self.take(&request).map(|next| (next, self.spawn(request)));
+        let taken = self.take(&request).map(|next| (next, self.begin(request)));
         let (events, drain) = (self.server.events.clone(), self.drain.clone());
         async move {
             let response = match taken {
                 Ok((next, work)) => {
-                    let response = finished(work, &events).await;
+                    let finished = match next {
+                        // In a task of its own, where only its own waiting wakes it.
+                        Next::Stream => work.or_hurried().await,
+                        Next::Close | Next::Request => work.await,
+                    };
+                    let response = finished.response(&events);
                     match next {
                         Next::Close => closing(response),
                         Next::Request if drain.is_cancelled() => closing(response),
@@ -77,25 +99,57 @@ where
         only_chunked(request.headers()).map(|()| next)
     }
 
-    /// The handler's task outlives the connection: what a client sent whole is done, whether it waits for the answer or not.
-    fn spawn(&self, request: Request<Incoming>) -> Work {
-        let (handler, peer) = (self.server.handler.clone(), self.peer);
-        let work = async move { handler(request, peer).await };
-        self.server.work.spawn(self.hurry.clone().run_until_cancelled_owned(work))
+    fn begin(&self, request: Request<Incoming>) -> Work {
+        let handler = (self.server.handler)(request, self.peer);
+        Work { handler: Some(Box::pin(handler)), tasks: self.server.work.clone(), hurry: self.hurry.clone() }
     }
 }
 
-async fn finished<E: Fn(ConnectionEvent)>(work: Work, events: &E) -> Response<Full<Bytes>> {
-    match work.await {
-        Ok(Some(response)) => response,
-        Ok(None) => dropped(),
-        Err(failed) => {
-            if failed.is_panic() {
+impl Work {
+    async fn or_hurried(self) -> Finished {
+        let hurry = self.hurry.clone();
+        hurry.run_until_cancelled_owned(self).await.unwrap_or(Finished::Dropped)
+    }
+}
+
+impl Future for Work {
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
+        if self.hurry.is_cancelled() {
+            self.handler = None;
+        }
+        let Some(handler) = &mut self.handler else { return Poll::Ready(Finished::Dropped) };
+        // A handler that panicked is not polled again.
+        let finished = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(response)) => Finished::Answered(response),
+            Err(_panic) => Finished::Panicked,
+        };
+        self.handler = None;
+        Poll::Ready(finished)
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            self.tasks.spawn(self.hurry.clone().run_until_cancelled_owned(handler));
+        }
+    }
+}
+
+impl Finished {
+    fn response<E: Fn(ConnectionEvent)>(self, events: &E) -> Response<Full<Bytes>> {
+        match self {
+            Self::Answered(response) => response,
+            Self::Dropped => dropped(),
+            Self::Panicked => {
                 events(ConnectionEvent::HandlerPanicked);
                 // Not the panic's text, which may hold a body's.
                 error!("a request's handler panicked; it was answered 500");
+                status(StatusCode::INTERNAL_SERVER_ERROR, r#"{"status":"internal_error"}"#)
             }
-            status(StatusCode::INTERNAL_SERVER_ERROR, r#"{"status":"internal_error"}"#)
         }
     }
 }
