@@ -86,7 +86,9 @@ fn without<'a>(body: &'a [u8], cut: &[Range<usize>]) -> Vec<&'a [u8]> {
 
 impl fmt::Display for EventId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        let mut text = [0; 32];
+        // The text has room for two digits a byte, which is all that could fail.
+        formatter.write_str(base16ct::lower::encode_str(&self.0, &mut text).unwrap_or_default())
     }
 }
 
