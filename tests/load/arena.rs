@@ -39,9 +39,12 @@ impl Arena {
         let width = places.iter().map(Range::len).sum();
         let mut arena = Self { first, places, parts: Vec::new(), width };
         let name = format!("load-{}-{chunk}-{}", webhooks.name(), arena.digest());
+        let mut silent = Some(());
         for number in 0..chunks {
             let path = cache::kept(&format!("{name}-{number}"), &[webhooks.kind.signing_key_file()], |folder| {
-                println!("signing {chunk} webhooks of {} …", webhooks.kind.provider);
+                if silent.take().is_some() {
+                    println!("signing up to {count} webhooks of {} …", webhooks.kind.provider);
+                }
                 let parts = arena.sign(webhooks, number * chunk, chunk);
                 fs::write(folder.join("parts"), parts).map_err(|error| error.to_string())
             });

@@ -60,12 +60,12 @@ pub fn draw(path: &Path, medians: &[Measured]) -> Result<(), Box<dyn Error>> {
         bar(&area, (left, top), BAR, color)?;
         text(&area, name, (left + BAR + 6, top - 1))?;
     }
-    for panel in PANELS {
+    for panel in PANELS.iter().filter(|panel| panel.of(&pairs).count() > 0) {
         top += TITLE;
         text(&area, panel.title, (10, top - 18))?;
         let most = panel.of(&pairs).flatten().map(|one| (panel.figure)(one)).fold(f64::MIN_POSITIVE, f64::max);
         for pair in panel.of(&pairs) {
-            text(&area, &format!("{}: {}", pair[0].scene.scenario, pair[0].scene.title()), (10, top + 6))?;
+            text(&area, &pair[0].scene.full_title(), (10, top + 6))?;
             for (one, color) in pair.into_iter().zip([FLOOR, DAEMON]) {
                 let value = (panel.figure)(one);
                 let length = pixels(value / most);

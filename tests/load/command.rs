@@ -150,7 +150,7 @@ fn told(report: &Report) -> Result<(), Failed> {
     chart::draw(&file, &report.medians).map_err(|error| error.to_string())?;
     let drawn = fs::read_to_string(file)?;
     for median in report.medians.iter().filter(|one| one.scene.subject == Subject::Floor) {
-        assert!(drawn.contains(&median.scene.title()), "{} is not in {drawn}", median.scene.title());
+        assert!(drawn.contains(&median.scene.full_title()), "{} is not in {drawn}", median.scene.full_title());
     }
     Ok(())
 }

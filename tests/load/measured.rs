@@ -155,6 +155,12 @@ impl Measured {
 }
 
 impl Scene {
+    /// What tells it from all others.
+    pub fn full_title(&self) -> String {
+        let title = self.title();
+        if title.starts_with(&self.scenario) { title } else { format!("{}: {title}", self.scenario) }
+    }
+
     /// What tells it from the others of its scenario.
     pub fn title(&self) -> String {
         let pace = match self.pace {

@@ -6,6 +6,15 @@ use std::time::Duration;
 use crate::suite::pace::system;
 use crate::webhooks::Kind;
 
+/// Whether measurements are told one by one.
+#[derive(Clone, Copy, Debug)]
+pub enum Voice {
+    /// Somebody waits for them.
+    Loud,
+    /// Only what is wrong is told, at the end.
+    Quiet,
+}
+
 /// The extent of a run.
 #[derive(Clone, Debug)]
 pub struct Sizes {
@@ -15,7 +24,9 @@ pub struct Sizes {
     pub warm_up: Duration,
     /// One measurement.
     pub measure: Duration,
-    /// Load for Kafka before the first measurement.
+    /// Whether measurements are told one by one.
+    pub voice: Voice,
+    /// Load for each node of Kafka before the first measurement: its Java machine compiles what it does often.
     pub broker_warm_up: Duration,
     /// Connections at once.
     pub connections: usize,
@@ -42,6 +53,7 @@ impl Sizes {
             rounds: 3,
             warm_up: Duration::from_millis(1500),
             measure: Duration::from_secs(5),
+            voice: Voice::Loud,
             broker_warm_up: Duration::from_secs(30),
             connections: 256,
             idle_connections: 10_000,
@@ -60,6 +72,7 @@ impl Sizes {
             rounds: 1,
             warm_up: Duration::from_millis(200),
             measure: Duration::from_millis(1200),
+            voice: Voice::Quiet,
             broker_warm_up: Duration::from_millis(500),
             connections: 8,
             idle_connections: 40,

@@ -15,7 +15,7 @@ use crate::arena::Arena;
 use crate::generator::{AtEnd, Load, Outcome, drive};
 use crate::measured::{Measured, Scene};
 use crate::pace::Pace;
-use crate::sizes::Sizes;
+use crate::sizes::{Sizes, Voice};
 use crate::subject::{PARTITIONS, Running, Setting, Subject};
 use crate::suite::eventually::eventually;
 use crate::suite::kafka::Cluster;
@@ -62,13 +62,21 @@ impl Stage {
     pub fn new(sizes: Sizes, nodes: usize) -> Self {
         let cluster = Cluster::start(nodes, &BROKER);
         let mut stage = Self { sizes, cluster, with_topics: BTreeSet::new(), arena: None };
-        println!("warming {nodes} node(s) up for {:?} …", stage.sizes.broker_warm_up);
+        let warm_up = stage.sizes.broker_warm_up * u32::try_from(nodes).unwrap();
+        stage.say(&format!("warming {nodes} node(s) up for {warm_up:?} …"));
         let kind = Kind::of("unipaas");
         let case = Case { kind, size: Size::Bytes(1024), sources: 1, linger_ms: 5, pace: Pace::Closed };
-        let measure = std::mem::replace(&mut stage.sizes.measure, stage.sizes.broker_warm_up);
+        let measure = std::mem::replace(&mut stage.sizes.measure, warm_up);
         stage.measure("warm-up", Subject::Floor, case);
         stage.sizes.measure = measure;
         stage
+    }
+
+    fn say(&self, line: &str) {
+        match self.sizes.voice {
+            Voice::Loud => println!("{line}"),
+            Voice::Quiet => {}
+        }
     }
 
     /// How many nodes Kafka has.
@@ -97,7 +105,7 @@ impl Stage {
             Measured::new(scene, &outcome, running.process.peak_memory_mib(), complaints(subject, &outcome, records));
         drop(running);
         self.forget(&setting.topic());
-        println!("{}", measured.line());
+        self.say(&measured.line());
         measured
     }
 

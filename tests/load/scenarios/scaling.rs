@@ -32,6 +32,10 @@ pub fn with_rate(stage: &mut Stage) -> Report {
         let what = format!("{}: µs a webhook, dearest of {rates:?}/s over cheapest", subject.name());
         report.tell(NAME, what, most / least, "", bound);
     }
+    let (floors, daemons) = (costs(&medians, Subject::Floor), costs(&medians, Subject::Daemon));
+    for (rate, (floor, daemon)) in rates.iter().zip(floors.zip(daemons)) {
+        report.tell(NAME, format!("{rate}/s: µs a webhook, daemon over floor"), daemon / floor, "", Bound::None);
+    }
     report
 }
 
