@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -89,13 +90,18 @@ fn measure(options: &Options) {
         panic!("{unknown}? There are {}", names.join(", "));
     }
     let mut stage = Stage::new(sizes, options.nodes);
-    let mut report = Report::default();
+    let (mut report, mut failed) = (Report::default(), Vec::new());
     for (name, scenario) in SCENARIOS {
         if options.only.is_empty() || options.only.iter().any(|only| only == name) {
             println!("{name} …");
-            report.merge(scenario(&mut stage));
+            // The others' figures are not lost with one's. It has said why.
+            match catch_unwind(AssertUnwindSafe(|| scenario(&mut stage))) {
+                Ok(its) => report.merge(its),
+                Err(_panic) => failed.push(name),
+            }
         }
     }
+    drop(stage);
     println!("\n{}", report.table());
     if let Some(path) = &options.json {
         fs::write(path, format!("{:#}\n", report.json(options.nodes))).unwrap();
@@ -103,6 +109,7 @@ fn measure(options: &Options) {
     if let Some(path) = &options.chart {
         chart::draw(path, &report.medians).unwrap();
     }
+    assert!(failed.is_empty(), "not measured: {}", failed.join(", "));
 }
 
 /// Every scenario as a test: that it runs, is answered as it should be, and tells its figures. Nothing of how fast.

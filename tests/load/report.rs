@@ -1,6 +1,7 @@
 //! What was measured, as a table for people and as JSON for machines, beside the bars.
 //! Must not know how anything is measured.
 
+use std::env;
 use std::fmt::Write as _;
 
 use jiff::Zoned;
@@ -122,8 +123,9 @@ impl Report {
             json!({"scenario": one.scenario, "figure": one.what, "value": one.value, "unit": one.unit,
                 "bar": one.bar(), "met": one.met()})
         };
+        let arguments: Vec<String> = env::args().skip(1).collect();
         json!({
-            "date": Zoned::now().date().to_string(), "processor": system::processor(), "cores": system::cores(),
+            "arguments": arguments, "date": Zoned::now().date().to_string(), "processor": system::processor(), "cores": system::cores(),
             "kafka_nodes": nodes,
             "medians": self.medians.iter().map(Measured::json).collect::<Vec<_>>(),
             "verdicts": self.verdicts.iter().map(verdict).collect::<Vec<_>>(),

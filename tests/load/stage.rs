@@ -173,9 +173,11 @@ impl Stage {
 
     /// How many records the topic ever had.
     fn records(&self, topic: &str) -> u64 {
-        let consumer: BaseConsumer = self.cluster.client().create().unwrap();
-        // a new topic has no leaders for a moment
-        let ends = eventually(KAFKA_LIMIT, || ends(&consumer, topic).map_err(|error| format!("{topic}: {error}")));
+        // A new topic has no leaders for a moment; and a client that was told so does not ask again for long.
+        let ends = eventually(KAFKA_LIMIT, || {
+            let consumer: BaseConsumer = self.cluster.client().create().unwrap();
+            ends(&consumer, topic).map_err(|error| format!("{topic}: {error}"))
+        });
         ends.into_iter().map(|end| u64::try_from(end).unwrap()).sum()
     }
 
