@@ -33,10 +33,12 @@ pub(super) struct Requests<H, E> {
     pub(super) hurry: CancellationToken,
 }
 
+type Handler = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
 /// A handler at work, within its connection's task. Dropped before its end, because the connection is gone, it goes on in a
 /// task of its own: what a client sent whole is done, whether it waits for the answer or not.
 struct Work {
-    handler: Option<Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>>,
+    handler: Option<Handler>,
     tasks: TaskTracker,
     hurry: CancellationToken,
 }

@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             self.clock.closes();
         }
         // A client that is always ahead does not hold the thread: tokio makes a socket's reads pending from time to time.
-        while !self.clock.expired().is_some() {
+        while self.clock.expired().is_none() {
             let mut unread = [0; UNREAD_BYTES];
             let mut buffer = ReadBuf::new(&mut unread);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
