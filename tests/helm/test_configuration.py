@@ -141,6 +141,52 @@ def test_every_pod_has_the_files_that_its_configuration_names(variant):
     assert seen == texts.keys()
 
 
+# What one of two workloads has and the other has not, and what both have.
+OF_EACH = """
+workload:
+  volumes: [{name: both, secret: {secretName: both}}]
+  volumeMounts: [{name: both, mountPath: /both, readOnly: true}]
+split:
+  ingress:
+    env: [{name: PAYBRIDGE__LOG__LEVEL, value: debug}]
+    nodeSelector: {pool: webhooks}
+  engine:
+    volumes: [{name: own, secret: {secretName: own}}]
+    volumeMounts: [{name: own, mountPath: /own, readOnly: true}]
+    tolerations: [{key: dedicated, operator: Exists}]
+check: {createTopics: true}
+"""
+
+
+@pytest.mark.parametrize("variant", ["default", "production", "split"])
+def test_each_workload_is_checked_with_what_it_has_and_nothing_else(variant, tmp_path):
+    values = tmp_path / "values.yaml"
+    values.write_text(OF_EACH)
+    documents = load_all(succeed(template(values_file(variant), values)))
+    texts = configurations(documents)
+    jobs = {job["metadata"]["name"]: job["spec"]["template"]["spec"] for job in of_kind(documents, "Job")}
+    workloads = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in of_kind(documents, "Deployment")}
+    assert jobs.keys() == {f"{name}-check" for name in workloads}
+    for name, workload in workloads.items():
+        job = jobs[f"{name}-check"]
+        assert texts[f"{name}-check"] == texts[name]
+        config, *others = job["volumes"]
+        assert config == {"name": "config", "configMap": {"name": f"{name}-check"}}
+        assert others == workload["volumes"][1:]
+        assert [job.get(key) for key in ("nodeSelector", "tolerations")] == [workload.get(key) for key in ("nodeSelector", "tolerations")]
+        for container in [*job["initContainers"], *job["containers"]]:
+            for key in ("env", "volumeMounts", "image"):
+                assert container[key] == workload["containers"][0][key], name
+
+
+def test_the_longest_names_are_not_too_long(tmp_path):
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"fullnameOverride": "a" * 80}))
+    names = [one["metadata"]["name"] for one in load_all(succeed(template(values_file("split"), values)))]
+    # of a Job's name a label is made
+    assert max(map(len, names)) == 63
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_ports_are_those_that_the_daemon_listens_on(variant):
     documents = manifests(variant)

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import security
-from chart import VARIANTS, manifests, name_of, of_kind, pod_templates
+import yaml
+from chart import VARIANTS, load_all, manifests, name_of, of_kind, pod_templates, succeed, template, values_file
 
 GOOD = {
     "spec": {
@@ -92,25 +93,67 @@ def test_the_chart_holds_no_secret(variant):
     assert of_kind(manifests(variant), "Secret") == []
 
 
-def test_every_pod_has_one_policy_of_its_own():
+def policies_of(documents):
+    """The policies that choose each pod, by the pod's manifest."""
+    policies = {policy["metadata"]["name"]: policy["spec"]["podSelector"]["matchLabels"] for policy in of_kind(documents, "NetworkPolicy")}
+    return {
+        name: [policy for policy, chosen in policies.items() if chosen.items() <= template["metadata"]["labels"].items()]
+        for name, template in pod_templates(documents).items()
+    }
+
+
+def test_every_pod_has_the_policy_of_what_it_does():
     documents = manifests("split")
-    policies = {name_of(policy): policy for policy in of_kind(documents, "NetworkPolicy")}
-    chosen = []
-    for name, template in pod_templates(documents).items():
-        labels = (template.get("metadata") or {})["labels"].items()
-        selecting = [policy for policy in policies if policies[policy]["spec"]["podSelector"]["matchLabels"].items() <= labels]
-        assert len(selecting) == 1, f"{name}: {selecting}"
-        chosen += selecting
-    assert sorted(chosen) == sorted(policies)
-    assert len(chosen) == 4
+    assert policies_of(documents) == {
+        "Deployment/pay-paybridge-ingress": ["pay-paybridge-ingress"],
+        "Deployment/pay-paybridge-engine": ["pay-paybridge-engine"],
+        "Job/pay-paybridge-ingress-check": ["pay-paybridge-check"],
+        "Job/pay-paybridge-engine-check": ["pay-paybridge-check"],
+        "Pod/pay-paybridge-test": ["pay-paybridge-test"],
+    }
+    assert len(of_kind(documents, "NetworkPolicy")) == 4
 
 
-def test_a_hooks_policy_is_there_before_its_pod_and_for_as_long():
-    documents = [document for document in manifests("split") if "helm.sh/hook" in document["metadata"].get("annotations", {})]
-    pods = {name_of(document): document for document in of_kind(documents, "Pod", "Job")}
-    policies = {policy["metadata"]["name"]: policy for policy in of_kind(documents, "NetworkPolicy")}
-    assert len(pods) == len(policies) == 2
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_hooks_pod_needs_is_there_before_it_and_for_as_long(variant):
+    documents = manifests(variant)
+    hooks = {name_of(one): one["metadata"]["annotations"] for one in documents if is_hook(one)}
+    pods = {name_of(pod): pod for pod in of_kind(documents, "Pod", "Job")}
+    assert pods.keys() <= hooks.keys()
     for name, pod in pods.items():
-        before, after = policies[pod["metadata"]["name"]]["metadata"]["annotations"], pod["metadata"]["annotations"]
-        assert before["helm.sh/hook"] == after["helm.sh/hook"], name
-        assert int(before["helm.sh/hook-weight"]) < int(after.get("helm.sh/hook-weight", 0)), name
+        spec = pod_templates([pod])[name]["spec"]
+        needed = [f"NetworkPolicy/{policy}" for policy in policies_of(documents)[name]]
+        needed += [f"ServiceAccount/{spec['serviceAccountName']}"] if pod["kind"] == "Job" else []
+        # the test runs when the release is there, whose configuration it has
+        needed += [f"ConfigMap/{configuration_of(spec)}"] if pod["kind"] == "Job" else []
+        for before in needed:
+            assert hooks[before]["helm.sh/hook"] == hooks[name]["helm.sh/hook"], before
+            assert hooks[before]["helm.sh/hook-delete-policy"] == hooks[name]["helm.sh/hook-delete-policy"], before
+            assert int(hooks[before]["helm.sh/hook-weight"]) < int(hooks[name].get("helm.sh/hook-weight", 0)), before
+
+
+def is_hook(document):
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+def configuration_of(spec):
+    [name] = [volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "config"]
+    return name
+
+
+def test_the_check_has_an_account_like_the_daemons(tmp_path):
+    values = tmp_path / "values.yaml"
+    account = {"annotations": {"example.com/identity": "payments"}}
+    values.write_text(yaml.safe_dump({"serviceAccount": account}))
+    accounts = of_kind(load_all(succeed(template(values_file("default"), values))), "ServiceAccount")
+    assert [one["metadata"]["name"] for one in accounts] == ["pay-paybridge", "pay-paybridge-check"]
+    assert [one["metadata"]["annotations"]["example.com/identity"] for one in accounts] == ["payments", "payments"]
+    assert [is_hook(one) for one in accounts] == [False, True]
+
+
+def test_an_account_that_somebody_made_is_the_checks_too(tmp_path):
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"serviceAccount": {"create": False, "name": "mine"}}))
+    documents = load_all(succeed(template(values_file("split"), values)))
+    assert of_kind(documents, "ServiceAccount") == []
+    assert {one["spec"]["serviceAccountName"] for one in pod_templates(documents).values()} == {"mine"}

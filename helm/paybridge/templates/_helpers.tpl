@@ -6,14 +6,14 @@ Names, labels and the list of workloads. Knows nothing of the daemon's configura
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What every object's name begins with: 52 characters, so that suffixes have room in the 63 of a label. */}}
+{{/* What every object's name begins with: 49 characters, so that the longest suffix, -ingress-check, has room in the 63 of a label. */}}
 {{- define "paybridge.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 49 | trimSuffix "-" -}}
 {{- else if contains (include "paybridge.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 49 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "paybridge.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "paybridge.name" .) | trunc 49 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -54,6 +54,22 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- else -}}
 {{ .Values.serviceAccount.name | default "default" }}
 {{- end -}}
+{{- end -}}
+
+{{/* The account of the check's pods: before an installation there is none of the chart's but one that is a hook too. */}}
+{{- define "paybridge.checkAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ include "paybridge.fullname" . }}-check
+{{- else -}}
+{{ include "paybridge.serviceAccountName" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* When the check runs. Where Strimzi makes topics or the user, there is nothing to look at before the release is there. */}}
+{{- define "paybridge.checkHook" -}}
+helm.sh/hook: {{ ternary "post-install,post-upgrade" "pre-install,pre-upgrade" .Values.strimzi.enabled }}
+# What failed stays until the next check, so that its log can be read. Helm removes no hook with the release.
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{/*
