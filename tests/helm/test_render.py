@@ -128,6 +128,22 @@ def test_takes_brokers_by_ipv6_addresses_and_a_password_from_a_secret(tmp_path):
     succeed(template(values_file("split"), values))
 
 
+V1BETA2 = "--api-versions=kafka.strimzi.io/v1beta2/KafkaTopic"
+V1 = "--api-versions=kafka.strimzi.io/v1/KafkaTopic"
+
+
+@pytest.mark.parametrize(
+    "served, expected", [([], "v1beta2"), ([V1BETA2], "v1beta2"), ([V1BETA2, V1], "v1"), ([V1], "v1")], ids=["none", "old", "both", "new"]
+)
+def test_strimzis_resources_are_of_a_version_that_is_served(served, expected):
+    documents = of_kind(load_all(succeed(template(values_file("strimzi"), arguments=served))), "KafkaTopic", "KafkaUser")
+    assert {document["kind"] for document in documents} == {"KafkaTopic", "KafkaUser"}
+    assert {document["apiVersion"] for document in documents} == {f"kafka.strimzi.io/{expected}"}
+    assert [complaint for document in documents for complaint in schemas.complaints(document, GOLDEN_KUBERNETES_VERSION)] == []
+    reviewed = of_kind(manifests("strimzi"), "KafkaTopic", "KafkaUser")
+    assert [document | {"apiVersion": ""} for document in documents] == [document | {"apiVersion": ""} for document in reviewed]
+
+
 def test_another_version_of_the_chart_alone_restarts_no_pod(tmp_path):
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)

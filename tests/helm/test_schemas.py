@@ -26,6 +26,8 @@ CUSTOM = [
     ("monitoring.coreos.com/v1", "PrometheusRule", RULE_SPEC, ("groups", 0, "rules", 0)),
     ("kafka.strimzi.io/v1beta2", "KafkaTopic", TOPIC_SPEC, ()),
     ("kafka.strimzi.io/v1beta2", "KafkaUser", USER_SPEC, ("authentication",)),
+    ("kafka.strimzi.io/v1", "KafkaTopic", TOPIC_SPEC, ()),
+    ("kafka.strimzi.io/v1", "KafkaUser", USER_SPEC, ("authentication",)),
     ("keda.sh/v1alpha1", "ScaledObject", SCALED_SPEC, ("triggers", 0)),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ROUTE_SPEC, ("rules", 0, "backendRefs", 0)),
 ]
@@ -54,7 +56,7 @@ def test_takes_what_is_right_and_refuses_an_unknown_field(version):
     assert "replicas" in "\n".join(schemas.complaints(text, version))
 
 
-@pytest.mark.parametrize("api_version, kind, spec, place", CUSTOM, ids=[kind for _, kind, _, _ in CUSTOM])
+@pytest.mark.parametrize("api_version, kind, spec, place", CUSTOM, ids=[f"{kind} of {version}" for version, kind, _, _ in CUSTOM])
 def test_takes_custom_resources_and_refuses_an_unknown_field(api_version, kind, spec, place):
     assert schemas.complaints(custom(api_version, kind, spec), "1.32.0") == []
     wrong = custom(api_version, kind, with_field(spec, place, "unheardOf"))
