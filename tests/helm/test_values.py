@@ -1,6 +1,7 @@
 """The chart's values beside their schema, their comments, and the daemon's own reference."""
 
 import json
+import re
 
 import configuration
 import pytest
@@ -248,3 +249,22 @@ def test_the_chart_is_of_the_daemons_version():
     lines = (configuration.CHECKOUT / "Cargo.toml").read_text().splitlines()
     [version, *_] = [line.split('"')[1] for line in lines if line.startswith("version = ")]
     assert chart["appVersion"] == version
+
+
+def test_the_limit_of_memory_holds_what_the_defaults_may_take():
+    text = " ".join((CHART / "README.md").read_text().split("### Memory")[1].split("###")[0].split())
+    [process, connection, event, sessions, total] = map(
+        int,
+        re.search(
+            r"(\d+) MiB for the process; (\d+) KB for each connection.* (\d+) bytes for each event.* (\d+) MiB for 200,000 open"
+            r" sessions.* that is about (\d+) MiB",
+            text,
+        ).groups(),
+    )
+    ingress, mebibyte = VALUES["ingress"], 2**20
+    needed = (process + sessions) * mebibyte + connection * 1000 * ingress["connectionsMax"]
+    needed += 2 * ingress["inFlightBytesMax"] + event * VALUES["dedup"]["entriesMax"]
+    assert needed // mebibyte <= total <= needed // mebibyte + 5
+    limit = VALUES["workload"]["resources"]["limits"]["memory"]
+    # a quarter is for what the allocator keeps
+    assert total * 5 / 4 < int(limit.removesuffix("Mi"))
