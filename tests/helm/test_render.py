@@ -11,6 +11,7 @@ import shutil
 
 import pytest
 import schemas
+import yaml
 from chart import (
     CHART,
     GOLDEN_KUBERNETES_VERSION,
@@ -142,6 +143,42 @@ def test_strimzis_resources_are_of_a_version_that_is_served(served, expected):
     assert [complaint for document in documents for complaint in schemas.complaints(document, GOLDEN_KUBERNETES_VERSION)] == []
     reviewed = of_kind(manifests("strimzi"), "KafkaTopic", "KafkaUser")
     assert [document | {"apiVersion": ""} for document in documents] == [document | {"apiVersion": ""} for document in reviewed]
+
+
+UMBRELLA = """
+apiVersion: v2
+name: umbrella
+version: 1.0.0
+dependencies: [{name: paybridge, version: "*", condition: paybridge.enabled}]
+"""
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_chart_around_it_may_have_a_condition(enabled, tmp_path):
+    shutil.copytree(CHART, tmp_path / "charts" / "paybridge")
+    (tmp_path / "Chart.yaml").write_text(UMBRELLA)
+    inner = yaml.safe_load(values_file("default").read_text())
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"paybridge": inner | {"enabled": enabled}}))
+    documents = load_all(succeed(template(chart=tmp_path)))
+    assert len(of_kind(documents, "Deployment")) == (1 if enabled else 0)
+
+
+def test_pods_are_spread_as_it_is_said(tmp_path):
+    given = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    own = given | {"labelSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"workload": {"topologySpreadConstraints": [own, given]}}))
+    [workload] = of_kind(load_all(succeed(template(values_file("default"), values))), "Deployment")
+    chosen = workload["spec"]["selector"]
+    assert workload["spec"]["template"]["spec"]["topologySpreadConstraints"] == [own, given | {"labelSelector": chosen}]
+
+
+def test_notes_tell_no_path_that_may_be_a_secret():
+    path = yaml.safe_load(values_file("split").read_text())["sources"]["udt"]["path"]
+    assert path in rendered("split")
+    notes = (GOLDEN / "split.notes.txt").read_text()
+    assert "udt: https://webhooks.example.com and its own path\n" in notes
+    assert path.split("/")[2] not in notes
 
 
 def test_another_version_of_the_chart_alone_restarts_no_pod(tmp_path):

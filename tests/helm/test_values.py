@@ -38,9 +38,9 @@ CHART_ONLY = {
     ("kafka", "auth", "ca", "key"),
 }
 CHART_ONLY_OF_SOURCES = {"existingSecret", "volume", "api.existingSecret", "api.volume"}
-# Properties of the schema that values.yaml does not show: Helm gives `global` to every chart, and those of `split` are
-# those of `workload`.
-NOT_SHOWN = {("global",), ("split", "ingress"), ("split", "engine")}
+# Properties of the schema that values.yaml does not show: Helm gives `global` to every chart, `enabled` is what a chart around
+# this one has as its condition, and those of `split` are those of `workload`.
+NOT_SHOWN = {("global",), ("enabled",), ("split", "ingress"), ("split", "engine")}
 
 
 def resolve(schema):

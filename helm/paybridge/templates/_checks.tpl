@@ -42,6 +42,12 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- fail (printf "%s.listen is %q, which nobody outside the pod reaches, the kubelet's probes neither: use 0.0.0.0, or [::] where pods have IPv6 addresses" $part $listen) -}}
 {{- end -}}
 {{- end -}}
+{{- range $part := list "ingress" "admin" -}}
+{{- $port := include "paybridge.port" (get $.Values $part).listen | int64 -}}
+{{- if or (lt $port 1) (gt $port 65535) -}}
+{{- fail (printf "%s.listen is %q, but a port is 1 to 65535" $part (get $.Values $part).listen) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq (include "paybridge.port" .Values.ingress.listen) (include "paybridge.port" .Values.admin.listen) -}}
 {{- fail (printf "ingress.listen and admin.listen have the same port, %s: give them two" (include "paybridge.port" .Values.admin.listen)) -}}
 {{- end -}}
@@ -53,6 +59,9 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- end -}}
 {{- if not (or .Values.ingress.enabled .Values.confirmation.enabled) -}}
 {{- fail "ingress.enabled and confirmation.enabled are both false: there is nothing to run" -}}
+{{- end -}}
+{{- if and .Values.ingress.tls.existingSecret (not .Values.ingress.tls.enabled) -}}
+{{- fail "ingress.tls.existingSecret names a Secret, but ingress.tls.enabled is false: webhooks would come in the clear; set it, or leave the Secret out" -}}
 {{- end -}}
 {{- if and .Values.ingress.tls.enabled (not .Values.ingress.tls.existingSecret) -}}
 {{- range $key := list "certFile" "keyFile" "clientCaFile" -}}
@@ -74,6 +83,9 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if hasPrefix "whsec_" $file -}}
 {{- fail (printf "sources.%s.secretFiles.%d is a secret and not a file's name: put it into a Secret, and name its key here; and make a new one, for this one stands in your values" $name $index) -}}
 {{- end -}}
+{{- end -}}
+{{- if and (kindIs "slice" $source.allowFrom) (not $source.allowFrom) -}}
+{{- fail (printf "sources.%s.allowFrom is an empty list, which lets everybody send: leave it out for that, or name the provider's addresses" $name) -}}
 {{- end -}}
 {{- if and $source.existingSecret $source.volume -}}
 {{- fail (printf "sources.%s has existingSecret and volume: give one of the two" $name) -}}
@@ -161,7 +173,15 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if and .Values.check.createTopics .Values.strimzi.enabled .Values.strimzi.topics.enabled -}}
 {{- fail "check.createTopics and strimzi.topics.enabled are both true: topics have one owner; disable one of the two" -}}
 {{- end -}}
+{{- if and .Values.serviceAccount.create .Values.check.enabled (eq (include "paybridge.serviceAccountName" .) (include "paybridge.checkAccountName" .)) -}}
+{{- fail (printf "serviceAccount.name is %q, which is the name of the check's account: use another" .Values.serviceAccount.name) -}}
+{{- end -}}
 {{- range (include "paybridge.workloads" . | fromJson).workloads -}}
+{{- range $label, $_ := .settings.podLabels -}}
+{{- if has $label (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version") -}}
+{{- fail (printf "workload.podLabels has %s, which the chart sets and selects pods by: use another name" $label) -}}
+{{- end -}}
+{{- end -}}
 {{- range $variable := .settings.env -}}
 {{- if and $variable.value (regexMatch "(?i)(PASSWORD|SECRET|PASSPHRASE|KEY__PEM)$" $variable.name) -}}
 {{- fail (printf "workload.env has a value for %s, which is a secret and would stand in the Deployment: use valueFrom with a secretKeyRef, or kafka.auth" $variable.name) -}}

@@ -45,7 +45,11 @@ env:
 {{- $labels := include "paybridge.selectorLabels" . | fromYaml -}}
 {{- $selected := list -}}
 {{- range $constraint := $constraints -}}
-{{- $selected = append $selected (merge (dict) $constraint (dict "labelSelector" (dict "matchLabels" $labels))) -}}
+{{- /* One that is given stays as it is: with more labels it would choose fewer pods. */ -}}
+{{- if not (hasKey $constraint "labelSelector") -}}
+{{- $constraint = merge (dict "labelSelector" (dict "matchLabels" $labels)) $constraint -}}
+{{- end -}}
+{{- $selected = append $selected $constraint -}}
 {{- end -}}
 {{- with $selected -}}
 {{- toYaml . -}}
