@@ -72,7 +72,7 @@ where
             let response = match taken {
                 Ok((next, work)) => {
                     let finished = match next {
-                        // In a task of its own, where only its own waiting wakes it.
+                        // hyper polls it in the stream's own task, which the connection's does not wake.
                         Next::Stream => work.or_hurried().await,
                         Next::Close | Next::Request => work.await,
                     };
@@ -101,6 +101,7 @@ where
         only_chunked(request.headers()).map(|()| next)
     }
 
+    /// The handler's work, which begins when it is polled first, or dropped.
     fn begin(&self, request: Request<Incoming>) -> Work {
         let handler = (self.server.handler)(request, self.peer);
         Work { handler: Some(Box::pin(handler)), tasks: self.server.work.clone(), hurry: self.hurry.clone() }
