@@ -28,6 +28,8 @@ const QUEUED_KBYTES_MAX: u32 = 4 * 1024;
 const FETCH_BYTES: u32 = 256 * 1024;
 /// How often librdkafka tells where the partitions end.
 const STATISTICS_INTERVAL_MS: u32 = 2000;
+/// How long partitions may take to stop: microseconds, unless the client looks up a broker's name meanwhile.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a leaving member polls at a time.
 const LEAVE_SLICE: Duration = Duration::from_millis(50);
 
@@ -111,7 +113,7 @@ pub enum GroupTrouble {
 /// Why partitions cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// The assignment that they belong to is over; the next event says so.
+    /// The assignment that they belong to is over, or this membership; the next event says so.
     #[error("the assignment is over")]
     Superseded,
     /// There is no such input.
@@ -203,7 +205,8 @@ impl Group {
         }
     }
 
-    /// Starts reading at `positions`, and reads nothing else. Kafka's own stored offsets are never looked at.
+    /// Starts reading at `positions`, and reads nothing else. Kafka's own stored offsets are never looked at. What was taken
+    /// before is given up first, for some seconds at most; if it does not stop, the next event is [`Polled::Fatal`].
     ///
     /// # Errors
     /// The assignment of `generation` is over, an input does not exist, or the client refuses.
@@ -211,16 +214,43 @@ impl Group {
         if generation.epoch != self.epoch() {
             return Err(TakeError::Superseded);
         }
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        let mut taken = BTreeMap::new();
-        for Position { input, partition, next } in positions {
-            let topic = self.inputs().get(*input).ok_or(TakeError::NoSuchInput(*input))?;
-            list.add_partition_offset(topic, *partition, Offset::Offset(*next)).map_err(TakeError::Assign)?;
-            taken.insert((*input, *partition), *next);
-        }
+        let taken = positions.iter().map(|at| ((at.input, at.partition), at.next)).collect();
+        let list = self.list(&taken)?;
+        self.give_up()?;
         self.consumer.assign(&list).map_err(TakeError::Assign)?;
         self.taken = taken;
         Ok(())
+    }
+
+    /// Stops what was taken, and waits for it. Without the wait librdkafka ends the process (its issue 5573): partition 0 is
+    /// given up; it is taken again before its fetcher has stopped; it is given up once more, and told to stop a second time,
+    /// because it counts as started still; the second report of a stop finds it stopped, and an assertion fails.
+    fn give_up(&mut self) -> Result<(), TakeError> {
+        if self.taken.is_empty() {
+            return Ok(());
+        }
+        let list = self.list(&self.taken)?;
+        self.consumer.assign(&TopicPartitionList::new()).map_err(TakeError::Assign)?;
+        // A partition carries its orders out in turn, so an answer to this one, which is a refusal, comes after the stop.
+        match self.consumer.seek_partitions(list, STOP_WITHIN) {
+            Ok(_refusals) => {
+                self.taken.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.consumer.context().fail(format!("its partitions do not stop: {error}"));
+                Err(TakeError::Superseded)
+            }
+        }
+    }
+
+    fn list(&self, positions: &BTreeMap<(usize, i32), i64>) -> Result<TopicPartitionList, TakeError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (&(input, partition), &next) in positions {
+            let topic = self.inputs().get(input).ok_or(TakeError::NoSuchInput(input))?;
+            list.add_partition_offset(topic, partition, Offset::Offset(next)).map_err(TakeError::Assign)?;
+        }
+        Ok(list)
     }
 
     /// How far each partition that was taken is read: past the last record that [`Group::poll`] gave, and past what is

@@ -85,6 +85,11 @@ impl Member {
         Ok(Polled::Revoked(revocation))
     }
 
+    /// The membership is of no use any more, which is told as the next event.
+    pub(super) fn fail(&self, reason: String) {
+        self.events().push_back(Polled::Fatal(reason));
+    }
+
     fn raise_epoch(&self) -> u64 {
         self.epoch.fetch_add(1, Ordering::SeqCst) + 1
     }

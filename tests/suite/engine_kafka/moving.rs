@@ -117,6 +117,28 @@ fn nothing_is_read_before_it_is_taken_and_nothing_after_it_is_revoked() {
     }
 }
 
+/// librdkafka ends the process where a partition is given up twice before it has stopped once.
+#[test]
+fn partitions_are_taken_anew_as_often_as_one_likes() {
+    let stage = Stage::new(Kafka::shared(), 4);
+    for partition in 0..4 {
+        stage.put(&stage.inputs[0], partition, (0..100).map(|number| number.to_string()));
+    }
+    let mut group = join(&stage);
+    let [assigned] = settle(&stage, [&mut group]);
+    let from = |next| (0..4).map(|partition| Position { input: 0, partition, next }).collect::<Vec<_>>();
+    for next in 0..100 {
+        group.take(&assigned.generation, &from(next)).unwrap();
+        group.take(&assigned.generation, &from(next)[1..]).unwrap();
+        group.take(&assigned.generation, &[]).unwrap();
+    }
+    group.take(&assigned.generation, &from(42)).unwrap();
+    assert_eq!(next_record(&mut group).offset, 42);
+    group.take(&assigned.generation, &from(7)).unwrap();
+    // What was taken just now is revoked at once.
+    group.leave(LIMIT);
+}
+
 #[test]
 fn a_partition_that_not_every_input_has_is_not_taken() {
     let mut stage = Stage::new(Kafka::shared(), 2);
