@@ -30,9 +30,23 @@ impl EventId {
         Self::first_half(hash)
     }
 
-    /// The id over source, event type, body and the hour of `received_at`, for bodies that have no time of their own and can repeat.
-    pub fn of_body_in_hour(source: &str, event_type: &str, body: &[u8], hours_since_1970: i64) -> Self {
-        Self::over(&[source.as_bytes(), event_type.as_bytes(), body, &hours_since_1970.to_be_bytes()])
+    /// The ids over source, event type, body and an hour, in which it was received, for bodies that have no time of their own
+    /// and can repeat: of each of `hours_since_1970`.
+    pub fn of_body_in_hours<const N: usize>(
+        source: &str,
+        event_type: &str,
+        body: &[u8],
+        hours_since_1970: [i64; N],
+    ) -> [Self; N] {
+        let mut whole = Sha256::new();
+        for part in [source.as_bytes(), event_type.as_bytes(), body] {
+            absorb(&mut whole, &[part]);
+        }
+        hours_since_1970.map(|hour| {
+            let mut hash = whole.clone();
+            absorb(&mut hash, &[&hour.to_be_bytes()]);
+            Self::first_half(hash)
+        })
     }
 
     /// The bytes of the id.

@@ -88,7 +88,10 @@ impl<'a> Object<'a> {
 
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<String>, Wrong> {
-        self.read(name, "not a text")
+        match self.raw(name).and_then(unescaped) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => self.read(name, "not a text"),
+        }
     }
 
     /// A text that must stand there and not be empty.
@@ -128,8 +131,8 @@ impl<'a> Object<'a> {
     pub fn decimal(&self, name: &str) -> Result<Option<Decimal>, Wrong> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         let text = match value.get().as_bytes().first() {
-            Some(b'"') => self.text(name)?.unwrap_or_default(),
-            _ => value.get().to_owned(),
+            Some(b'"') => self.text_as_it_stands(name)?.unwrap_or_default(),
+            _ => Cow::Borrowed(value.get()),
         };
         // The parser would pass over underscores.
         if text.contains('_') {
@@ -145,7 +148,7 @@ impl<'a> Object<'a> {
 
     /// An instant in ISO 8601 with its offset.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, Wrong> {
-        self.text(name)?
+        self.text_as_it_stands(name)?
             .map(|text| text.parse().map_err(|_| Wrong::new(name, "not an ISO 8601 time with an offset")))
             .transpose()
     }
@@ -204,9 +207,23 @@ impl<'a> Object<'a> {
         self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
+    /// A text, borrowed where it has no escapes.
+    fn text_as_it_stands(&self, name: &str) -> Result<Option<Cow<'a, str>>, Wrong> {
+        match self.raw(name).and_then(unescaped) {
+            Some(text) => Ok(Some(Cow::Borrowed(text))),
+            None => self.read::<String>(name, "not a text").map(|text| text.map(Cow::Owned)),
+        }
+    }
+
     fn read<T: Deserialize<'a>>(&self, name: &str, problem: &'static str) -> Result<Option<T>, Wrong> {
         self.raw(name).map(|value| serde_json::from_str(value.get()).map_err(|_| Wrong::new(name, problem))).transpose()
     }
+}
+
+/// What a JSON text says that has no escapes, which needs no second look: it was found to be JSON when its object was read.
+fn unescaped(value: &RawValue) -> Option<&str> {
+    let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {

@@ -1,13 +1,11 @@
 //! Finds where in a JSON text the values at some places stand, to cut them out of what is hashed.
 //! Must not know any provider, nor what the values say.
 
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Name;
+use super::Object;
 
 /// A place inside a JSON document: `Fields(&[("session", Fields(&[("updated_at", Here)]))])`.
 pub enum Place {
@@ -19,94 +17,63 @@ pub enum Place {
     Each(&'static Place),
 }
 
-/// The byte ranges, in order, of the values at `place` in `body`; none when the body is not JSON.
-/// The ranges of a document that is broken after them are dropped too: then nothing is cut and nothing is confused.
-pub fn ranges(body: &[u8], place: &'static Place) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let Ok(text) = std::str::from_utf8(body) else { return found };
-    let start = text.as_ptr().addr();
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let mut search = Search { place, start, found: &mut found };
-    let outcome = serde::de::DeserializeSeed::deserialize(search.reborrow(place), &mut deserializer);
-    match outcome.and_then(|()| deserializer.end()) {
-        Ok(()) => found,
-        Err(_) => Vec::new(),
+/// The byte ranges, in order, of the values at `place` in `object`, which was parsed from `body`. A part of another shape
+/// than the place expects is looked at no further: nothing is cut there.
+pub fn ranges(body: &[u8], object: &Object<'_>, place: &'static Place) -> Vec<Range<usize>> {
+    let mut search = Search { start: body.as_ptr().addr(), found: Vec::new() };
+    if let Place::Fields(wanted) = place {
+        search.fields(object, wanted);
     }
+    search.found
 }
 
-struct Search<'f> {
-    place: &'static Place,
+struct Search {
     start: usize,
-    found: &'f mut Vec<Range<usize>>,
+    found: Vec<Range<usize>>,
 }
 
-impl Search<'_> {
-    fn reborrow(&mut self, place: &'static Place) -> Search<'_> {
-        Search { place, start: self.start, found: self.found }
+impl Search {
+    fn fields(&mut self, object: &Object<'_>, wanted: &'static [(&'static str, Place)]) {
+        // Each of several fields of one name, although only the last one counts as a field.
+        for (name, value) in object.fields() {
+            if let Some((_, place)) = wanted.iter().find(|(field, _)| *field == name) {
+                self.value(value, place);
+            }
+        }
     }
-}
 
-impl<'de> serde::de::DeserializeSeed<'de> for Search<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.place {
+    fn value(&mut self, value: &RawValue, place: &'static Place) {
+        let text = value.get();
+        match place {
             Place::Here => {
-                let value = <&RawValue>::deserialize(deserializer)?.get();
-                let from = value.as_ptr().addr() - self.start;
-                self.found.push(from..from + value.len());
-                Ok(())
+                let from = text.as_ptr().addr() - self.start;
+                self.found.push(from..from + text.len());
             }
-            Place::Fields(_) | Place::Each(_) => {
-                // Another shape than the place expects is looked at no further: nothing is cut there.
-                let value = <&RawValue>::deserialize(deserializer)?.get();
-                let mut inner = serde_json::Deserializer::from_str(value);
-                match (self.place, value.as_bytes().first()) {
-                    (Place::Fields(_), Some(b'{')) => inner.deserialize_map(self).map_err(D::Error::custom),
-                    (Place::Each(_), Some(b'[')) => inner.deserialize_seq(self).map_err(D::Error::custom),
-                    _ => Ok(()),
+            Place::Fields(wanted) => {
+                if let Ok(object) = serde_json::from_str::<Object<'_>>(text) {
+                    self.fields(&object, wanted);
+                }
+            }
+            Place::Each(place) => {
+                if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
+                    items.into_iter().for_each(|item| self.value(item, place));
                 }
             }
         }
-    }
-}
-
-impl<'de> Visitor<'de> for Search<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object or a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let Place::Fields(wanted) = self.place else { return Ok(()) };
-        while let Some(Name(name)) = map.next_key()? {
-            match wanted.iter().find(|(field, _)| *field == name) {
-                Some((_, place)) => map.next_value_seed(self.reborrow(place))?,
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        let Place::Each(place) = self.place else { return Ok(()) };
-        while list.next_element_seed(self.reborrow(place))?.is_some() {}
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::json;
 
     const PLACE: Place =
         Place::Fields(&[("at", Place::Here), ("items", Place::Each(&Place::Fields(&[("at", Place::Here)])))]);
 
     fn cut(body: &str) -> Vec<&str> {
-        ranges(body.as_bytes(), &PLACE).into_iter().map(|range| &body[range]).collect()
+        let object = json::parse(body.as_bytes()).unwrap();
+        ranges(body.as_bytes(), &object, &PLACE).into_iter().map(|range| &body[range]).collect()
     }
 
     #[test]
@@ -119,9 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn finds_nothing_in_what_is_broken() {
-        assert_eq!(cut(r#"{"at":1"#), [""; 0]);
-        assert_eq!(cut(r#"{"at":1} x"#), [""; 0]);
-        assert_eq!(cut("[1]"), [""; 0]);
+    fn finds_nothing_in_another_shape() {
+        assert_eq!(cut(r#"{"items":{"at":1}}"#), [""; 0]);
+        assert_eq!(cut(r#"{"items":[[{"at":1}],1e999,{"at":2}]}"#), ["2"]);
+    }
+
+    #[test]
+    fn finds_each_value_of_a_repeated_name() {
+        assert_eq!(cut(r#"{"at":1,"at":2,"items":[{"at":3,"at":4}],"items":null}"#), ["1", "2", "3", "4"]);
     }
 }

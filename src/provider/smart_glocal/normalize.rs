@@ -31,16 +31,16 @@ const OPERATIONS: Place = Place::Each(&Place::Fields(&[("updated_at", Place::Her
 
 /// Understands one authentic body of the source named `source`.
 pub fn normalize(source: &str, body: &[u8]) -> Normalized {
-    let (event_type, reading) = match json::parse(body) {
+    let (event_type, volatile, reading) = match json::parse(body) {
         Ok(object) => {
             let event_type = object.text("type").ok().flatten().unwrap_or_default();
             let reading = read(&object, &event_type);
-            (event_type, reading)
+            (event_type, json::ranges(body, &object, &VOLATILE), reading)
         }
-        Err(undecodable) => (String::new(), Err(undecodable)),
+        Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
     };
     let reading = reading.unwrap_or_else(Reading::undecodable);
-    let id = EventId::of_body(source, &event_type, body, &json::ranges(body, &VOLATILE));
+    let id = EventId::of_body(source, &event_type, body, &volatile);
     Normalized {
         event_type,
         ids: id.into(),

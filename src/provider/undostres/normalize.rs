@@ -34,20 +34,20 @@ struct Reading {
 impl Reader {
     /// Understands one decrypted body of the source named `source`.
     pub fn normalize(&self, source: &str, plaintext: &[u8]) -> Normalized {
-        let (event_type, reading) = match json::parse(plaintext) {
+        let (event_type, volatile, reading) = match json::parse(plaintext) {
             Ok(object) => {
                 let event_type = object.text("event_type").ok().flatten().unwrap_or_default();
                 let reading = self.read(&object, &event_type);
-                (event_type, reading)
+                (event_type, json::ranges(plaintext, &object, &VOLATILE), reading)
             }
-            Err(undecodable) => (String::new(), Err(undecodable)),
+            Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
         };
         let reading = reading.unwrap_or_else(|undecodable| Reading {
             subject: None,
             occurred_at: None,
             content: Content::Undecodable(undecodable),
         });
-        let id = EventId::of_body(source, &event_type, plaintext, &json::ranges(plaintext, &VOLATILE));
+        let id = EventId::of_body(source, &event_type, plaintext, &volatile);
         Normalized {
             event_type,
             ids: id.into(),

@@ -81,8 +81,8 @@ fn ids(sameness: Sameness, source: &str, event_type: &str, webhook: &RawWebhook)
         Sameness::Always => EventId::of_body(source, event_type, &webhook.body, &[]).into(),
         Sameness::WithinTheHour => {
             let hour = hour_of(webhook.received_at);
-            let id_in = |hour| EventId::of_body_in_hour(source, event_type, &webhook.body, hour);
-            EventIds { id: id_in(hour), hour_before: Some(id_in(hour - 1)) }
+            let [id, hour_before] = EventId::of_body_in_hours(source, event_type, &webhook.body, [hour, hour - 1]);
+            EventIds { id, hour_before: Some(hour_before) }
         }
     }
 }
