@@ -105,30 +105,26 @@ impl Ingress {
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
-        let read =
-            body::read(body, &head.headers, self.bounds.body_bytes_max, &self.sending.budget, body_deadline).await;
+        let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &mut hold, body_deadline).await;
         let body = match read {
-            Ok((body, bytes)) => {
-                hold.merge(bytes);
-                body
-            }
+            Ok(body) => body,
             Err(answer) => return answer,
         };
-        self.metrics.receive.record(begun.elapsed());
+        let received = Instant::now();
+        self.metrics.receive.record(received - begun);
         let arrival = Arrival { hold: Arc::new(hold), deadline: begun + self.bounds.ack_timeout };
         let raw = RawWebhook { path_suffix, headers: head.headers, body, remote_address, received_at };
 
-        let verifying = Instant::now();
         let keyed = source.keyed();
         let authenticated = AuthenticWebhook::authenticate(&*keyed.source, raw);
-        self.metrics.verify.record(verifying.elapsed());
+        let verified = Instant::now();
+        self.metrics.verify.record(verified - received);
         match authenticated {
             Ok(webhook) => {
                 keyed.count_verified(&webhook, &source.metrics);
-                let normalizing = Instant::now();
                 let event = keyed.source.normalize(&source.name, &webhook);
                 drop(keyed);
-                self.publish(source, &webhook, &event, normalizing, &arrival).await
+                self.publish(source, &webhook, &event, verified, &arrival).await
             }
             Err(rejected) => {
                 drop(keyed);
@@ -144,7 +140,7 @@ impl Ingress {
         source: &RunningSource,
         webhook: &AuthenticWebhook,
         event: &Normalized,
-        normalizing: Instant,
+        verified: Instant,
         arrival: &Arrival,
     ) -> Answer {
         let forms: &[Carry] = match webhook.plaintext() {
@@ -154,7 +150,7 @@ impl Ingress {
         for carry in forms {
             let record = source.encoder.authentic(webhook, event, *carry);
             if *carry == Carry::AsConfigured {
-                self.metrics.encode.record(normalizing.elapsed());
+                self.metrics.encode.record(verified.elapsed());
             }
             let sent = match event.content {
                 Content::Event(_) | Content::Unrecognized => self.sending.once(event.ids, record, arrival).await,

@@ -6,7 +6,8 @@ pub mod catalogue;
 mod confirmation;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -26,8 +27,9 @@ pub const UNKNOWN_SOURCE: &str = "_unknown";
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
-    /// Bytes held until their delivery report.
-    pub in_flight_bytes: Gauge,
+    in_flight_bytes: Gauge,
+    /// Tells the bytes that are held until their delivery report; asked only when somebody looks.
+    held_bytes: OnceLock<Box<dyn Fn() -> usize + Send + Sync>>,
     /// Open connections.
     pub connections: Gauge,
     /// Time to read a body.
@@ -70,6 +72,7 @@ impl Metrics {
                 handle: recorder.handle(),
                 recorder: Arc::clone(&recorder),
                 in_flight_bytes: gauge!(catalogue::IN_FLIGHT_BYTES),
+                held_bytes: OnceLock::new(),
                 connections: gauge!(catalogue::CONNECTIONS),
                 receive: stage("receive"),
                 verify: stage("verify"),
@@ -86,8 +89,16 @@ impl Metrics {
         Ok(Arc::new(metrics))
     }
 
+    /// Shows the bytes in flight as `held` tells them. Only the first one is asked.
+    pub fn show_in_flight_bytes(&self, held: impl Fn() -> usize + Send + Sync + 'static) {
+        self.held_bytes.get_or_init(|| Box::new(held));
+    }
+
     /// Everything in Prometheus's text format.
     pub fn render(&self) -> String {
+        if let Some(held) = self.held_bytes.get() {
+            self.in_flight_bytes.set(f64::from(u32::try_from(held()).unwrap_or(u32::MAX)));
+        }
         self.handle.run_upkeep();
         self.handle.render()
     }
@@ -157,10 +168,12 @@ pub struct SourceMetrics {
     quarantined: Labelled,
     /// From head to answer.
     pub duration: Histogram,
-    /// Failed authentications since the last that passed.
-    pub unverified_run: Gauge,
-    /// When a webhook was last verified.
-    pub last_verified: Gauge,
+    /// Failed authentications since the last that passed; whether there are any.
+    unverified_run: Gauge,
+    is_unverified_run: AtomicBool,
+    /// When a webhook was last verified; in seconds since 1970.
+    last_verified: Gauge,
+    last_verified_s: AtomicI64,
     /// Redeliveries answered without publishing.
     pub dedup_hits: Counter,
     /// Webhooks of unknown type.
@@ -185,7 +198,9 @@ impl SourceMetrics {
             ),
             duration: histogram!(catalogue::REQUEST_DURATION, "source" => name()),
             unverified_run: gauge!(catalogue::UNVERIFIED_RUN, "source" => name()),
+            is_unverified_run: AtomicBool::new(false),
             last_verified: gauge!(catalogue::LAST_VERIFIED, "source" => name()),
+            last_verified_s: AtomicI64::new(0),
             dedup_hits: zeroed(counter!(catalogue::DEDUP_HITS, "source" => name())),
             unrecognized: zeroed(counter!(catalogue::UNRECOGNIZED, "source" => name())),
         }
@@ -201,6 +216,19 @@ impl SourceMetrics {
     pub fn unverified(&self, reason: Unverified) {
         count(&self.unverified, unverified_label(reason));
         self.unverified_run.increment(1.0);
+        self.is_unverified_run.store(true, Ordering::Relaxed);
+    }
+
+    /// A webhook, received at this second since 1970, was verified. Gauges are set only where they change: every webhook
+    /// comes here, on every thread.
+    pub fn verified(&self, second: i64) {
+        if self.is_unverified_run.load(Ordering::Relaxed) && self.is_unverified_run.swap(false, Ordering::Relaxed) {
+            self.unverified_run.set(0.0);
+        }
+        if self.last_verified_s.load(Ordering::Relaxed) != second {
+            self.last_verified_s.store(second, Ordering::Relaxed);
+            self.last_verified.set(Duration::from_secs(second.try_into().unwrap_or_default()).as_secs_f64());
+        }
     }
 
     /// A webhook is on the quarantine topic.

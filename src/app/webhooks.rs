@@ -58,7 +58,10 @@ impl Webhooks {
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };
         let publisher = Arc::new(publisher(config, &metrics)?);
-        let ingress = Arc::new(ingress(config, sources, publisher, metrics, stop));
+        let budget = Budget::new(usize::try_from(config.ingress.in_flight_bytes_max)?);
+        let shown = budget.clone();
+        metrics.show_in_flight_bytes(move || shown.taken());
+        let ingress = Arc::new(ingress(config, sources, publisher, budget, metrics, stop));
         let trusted_proxies = config.ingress.trusted_proxies.clone().into();
         Ok(Self { ingress, limits, trusted_proxies, grace: grace_without(config, FLUSH_RESERVE, 2) })
     }
@@ -164,6 +167,7 @@ fn ingress(
     config: &Config,
     sources: Arc<Sources>,
     publisher: Arc<Publisher>,
+    budget: Budget,
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 ) -> Ingress {
@@ -176,7 +180,7 @@ fn ingress(
                 DedupMode::Local => Some(Arc::new(window())),
                 DedupMode::Off => None,
             },
-            budget: Budget::new(config.ingress.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
+            budget,
             duration: metrics.publish.clone(),
         },
         bounds: Bounds {

@@ -9,10 +9,10 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::budget::{Budget, Hold};
+use super::budget::Hold;
 
-/// Reads all of `body` before `deadline`. The bytes are taken from the budget as they arrive, so that a client that
-/// only announces a large body holds nothing.
+/// Reads all of `body` before `deadline`. `hold` grows by the bytes as they arrive, so that a client that only announces a
+/// large body holds nothing.
 ///
 /// # Errors
 /// The answer: too large, too slow, broken off, or the budget is spent.
@@ -20,29 +20,28 @@ pub async fn read(
     body: Incoming,
     headers: &HeaderMap,
     bytes_max: usize,
-    budget: &Budget,
+    hold: &mut Hold,
     deadline: Instant,
-) -> Result<(Bytes, Hold), Answer> {
+) -> Result<Bytes, Answer> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
         return Err(Answer::BodyTooLarge);
     }
-    timeout_at(deadline, collect(body, bytes_max, budget)).await.unwrap_or(Err(Answer::BodyTooSlow))
+    timeout_at(deadline, collect(body, bytes_max, hold)).await.unwrap_or(Err(Answer::BodyTooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize, budget: &Budget) -> Result<(Bytes, Hold), Answer> {
-    let mut hold = budget.take(0).map_err(|_| Answer::Overloaded)?;
+async fn collect(mut body: Incoming, bytes_max: usize, hold: &mut Hold) -> Result<Bytes, Answer> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             return Err(Answer::BodyTooLarge);
         }
-        hold.merge(budget.take(data.len()).map_err(|_| Answer::Overloaded)?);
+        hold.grow(data.len()).map_err(|_| Answer::Overloaded)?;
         if whole.is_empty() && body.is_end_stream() {
-            return Ok((data, hold)); // the usual case: one piece, not copied
+            return Ok(data); // the usual case: one piece, not copied
         }
         whole.extend_from_slice(&data);
     }
-    Ok((whole.freeze(), hold))
+    Ok(whole.freeze())
 }

@@ -2,21 +2,21 @@
 //! Must not know what the bytes are.
 
 use std::sync::Arc;
-
-use metrics::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of bytes to share out.
 #[derive(Clone)]
-pub struct Budget {
-    bytes: Arc<Semaphore>,
-    in_flight: Gauge,
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
+    bytes_max: usize,
+    taken: AtomicUsize,
 }
 
 /// Bytes taken from a budget; given back when dropped.
 pub struct Hold {
-    permit: OwnedSemaphorePermit,
-    in_flight: Gauge,
+    shared: Arc<Shared>,
+    bytes: usize,
 }
 
 /// The budget is spent: the answer is 503.
@@ -24,9 +24,9 @@ pub struct Hold {
 pub struct Spent;
 
 impl Budget {
-    /// A budget of `bytes_max`, shown by the gauge `in_flight`.
-    pub fn new(bytes_max: u32, in_flight: Gauge) -> Self {
-        Self { bytes: Arc::new(Semaphore::new(usize::try_from(bytes_max).unwrap_or(usize::MAX))), in_flight }
+    /// A budget of `bytes_max`.
+    pub fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Shared { bytes_max, taken: AtomicUsize::new(0) }))
     }
 
     /// Takes `bytes`, at once or not at all.
@@ -34,27 +34,42 @@ impl Budget {
     /// # Errors
     /// [`Spent`] when there are not as many left.
     pub fn take(&self, bytes: usize) -> Result<Hold, Spent> {
-        let count = u32::try_from(bytes).map_err(|_| Spent)?;
-        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(count).map_err(|_| Spent)?;
-        self.in_flight.increment(f64::from(count));
-        Ok(Hold { permit, in_flight: self.in_flight.clone() })
+        self.0.take(bytes)?;
+        Ok(Hold { shared: Arc::clone(&self.0), bytes })
+    }
+
+    /// How many bytes are taken.
+    pub fn taken(&self) -> usize {
+        self.0.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    // Relaxed: nothing else is read by what this number says.
+    fn take(&self, bytes: usize) -> Result<(), Spent> {
+        let with_these = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.bytes_max);
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_these) {
+            Ok(_before) => Ok(()),
+            Err(_taken) => Err(Spent),
+        }
     }
 }
 
 impl Hold {
-    /// Adds another hold of the same budget to this one.
-    pub fn merge(&mut self, mut other: Self) {
-        // The other's drop finds nothing left to give back.
-        if let Some(permit) = other.permit.split(other.permit.num_permits()) {
-            self.permit.merge(permit);
-        }
+    /// Takes so many bytes more of the same budget, at once or not at all.
+    ///
+    /// # Errors
+    /// [`Spent`] when there are not as many left.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Spent> {
+        self.shared.take(bytes)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let count = u32::try_from(self.permit.num_permits()).unwrap_or(u32::MAX);
-        self.in_flight.decrement(f64::from(count));
+        self.shared.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -64,12 +79,16 @@ mod tests {
 
     #[test]
     fn gives_no_more_than_it_has_and_takes_back_what_it_gave() {
-        let budget = Budget::new(10, Gauge::noop());
+        let budget = Budget::new(10);
         let mut first = budget.take(6).ok().unwrap();
         assert!(budget.take(5).is_err());
-        first.merge(budget.take(4).ok().unwrap());
+        assert_eq!(first.grow(5), Err(Spent));
+        first.grow(4).unwrap();
         assert!(budget.take(1).is_err());
+        assert!(budget.take(usize::MAX).is_err());
+        assert_eq!(budget.taken(), 10);
         drop(first);
+        assert_eq!(budget.taken(), 0);
         assert!(budget.take(10).is_ok());
     }
 }

@@ -19,6 +19,9 @@ use crate::provider::{AuthenticWebhook, Content, Encoded, Normalized, Payload, P
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
 const METADATA_FIELD: u8 = 0x0a;
 
+/// A length of 64 bits in protobuf.
+const LENGTH_BYTES_MAX: usize = 10;
+
 /// What all records of one bridge have in common.
 pub struct Bridge {
     /// This process among its replicas.
@@ -80,9 +83,11 @@ impl Encoder {
             evidence.plaintext = None;
         }
         let metadata = self.metadata(webhook, event, evidence);
-        let mut value = Vec::with_capacity(metadata.encoded_len() + message.fields.len() + 8);
+        let bytes = 1 + LENGTH_BYTES_MAX + metadata.encoded_len() + message.fields.len();
+        let mut value = Vec::with_capacity(bytes);
         value.push(METADATA_FIELD);
-        value.extend(metadata.encode_length_delimited_to_vec());
+        // It has room, which is all that could fail.
+        let _encoded = metadata.encode_length_delimited(&mut value);
         value.extend_from_slice(&message.fields);
         let topic = self.topics.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
         let key = event.key.clone().unwrap_or_else(|| event.ids.id.to_string());

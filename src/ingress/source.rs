@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
@@ -72,10 +72,7 @@ impl Keyed {
         if let Some((_, counter)) = self.verified.iter().find(|(key, _)| key == webhook.key_id()) {
             counter.increment(1);
         }
-        metrics.unverified_run.set(0.0);
-        if let Ok(since_1970) = SystemTime::now().duration_since(UNIX_EPOCH) {
-            metrics.last_verified.set(since_1970.as_secs_f64());
-        }
+        metrics.verified(webhook.raw().received_at.as_second());
     }
 }
 
