@@ -56,7 +56,9 @@ impl Search {
             }
             Place::Each(place) => {
                 if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
-                    items.into_iter().for_each(|item| self.value(item, place));
+                    for item in items {
+                        self.value(item, place);
+                    }
                 }
             }
         }
