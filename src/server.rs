@@ -2,6 +2,7 @@
 //! A handler gets whole heads and streaming bodies of requests whose framing leaves no doubt.
 //! Must not know what the requests mean: no paths, no configuration, no metrics' names.
 
+mod alarm;
 mod clock;
 mod connection;
 pub mod forwarded;
@@ -10,20 +11,20 @@ mod head;
 mod protocol;
 mod requests;
 mod socket;
+mod steps;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -31,8 +32,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use protocol::Protocol;
+use steps::{Step, Steps};
+
 /// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When a connection that waits for its next request is at rest: a client that sends one webhook after another does not pause
+/// so long.
+const REST_AFTER: Duration = Duration::from_secs(1);
+/// Connections with hyper's buffers, of some 20 KiB each, beyond which one gives them back as soon as it has nothing to do:
+/// many clients that send one webhook each, all within `REST_AFTER`, would take as much as if none came to rest. Whom so many
+/// clients keep busy at once has less to fear from making hyper anew for each request.
+const AWAKE_MAX: usize = 1024;
 
 /// What clients get to take the last answers, after `grace`: they are some hundred bytes each.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
@@ -108,20 +120,27 @@ struct Server<H, E> {
     limits: Limits,
     /// One for each connection that may be open.
     places: Arc<Semaphore>,
-    http: auto::Builder<TokioExecutor>,
+    protocol: Protocol,
     handler: H,
     events: E,
     /// Connections and handlers: whom the end waits for.
     work: TaskTracker,
-    /// Each connection ends with its next answer.
-    drain: CancellationToken,
-    /// Take no more requests.
-    stop: CancellationToken,
-    /// Drop the handlers; their requests are answered 503.
-    hurry: CancellationToken,
-    /// Drop everything.
-    kill: CancellationToken,
+    /// How far the end is.
+    steps: Arc<Steps>,
+    resting: Arc<Resting>,
 }
+
+/// When connections give hyper's buffers back, and how many have not.
+struct Resting {
+    /// So long after a request.
+    after: Duration,
+    /// More than so many do it at once when nothing is to be done.
+    awake_max: usize,
+    awake: AtomicUsize,
+}
+
+/// Drops every connection and handler when it is dropped itself.
+struct Kills(Arc<Steps>);
 
 /// Serves `listener` until the stop, then closes it, tells every connection to finish, waits for connections and handlers
 /// at most the grace period, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the
@@ -141,43 +160,44 @@ pub async fn serve<H, F, E>(
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
 {
-    let (hurry, kill) = (CancellationToken::new(), CancellationToken::new());
-    let _drops_handlers = hurry.clone().drop_guard();
-    let _drops_the_rest = kill.clone().drop_guard();
-    let work = TaskTracker::new();
-    let http = protocol::builder(&limits);
-    let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server {
-        tls,
-        limits,
-        places,
-        http,
-        handler,
-        events,
-        work: work.clone(),
-        drain: end.drain,
-        stop: end.stop.clone(),
-        hurry,
-        kill,
-    });
+    serve_resting(listener, Server::new(tls, limits, handler, events, Arc::default()), end).await;
+}
+
+async fn serve_resting<H, F, E>(listener: TcpListener, server: Server<H, E>, end: End)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
+{
+    let (work, steps, server) = (server.work.clone(), Arc::clone(&server.steps), Arc::new(server));
+    let _kills = Kills(Arc::clone(&steps));
 
     // Biased by order: a cancelled `stop` wins over a full backlog.
     tokio::select! {
         biased;
         () = end.stop.cancelled() => {}
+        () = drains(&end.drain, &steps) => {}
         () = accept_all(&listener, &server) => {}
     }
+    steps.reach(Step::STOP);
     take_backlog(listener, &server);
     work.close();
     match timeout(end.grace, work.wait()).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
             warn!(unfinished = work.len(), "connections or requests are dropped: the grace period is over");
-            server.hurry.cancel();
+            steps.reach(Step::HURRY);
             // In time or not: whoever does not take its answer now is dropped with it.
             let _all_answered = timeout(LAST_ANSWERS, work.wait()).await;
         }
     }
+}
+
+/// Passes the word on, and then only waits.
+async fn drains(drain: &CancellationToken, steps: &Steps) {
+    drain.cancelled().await;
+    steps.reach(Step::DRAIN);
+    std::future::pending::<()>().await;
 }
 
 /// Takes connections for ever.
@@ -234,13 +254,38 @@ where
         return (server.events)(ConnectionEvent::Refused);
     };
     no_delay(&stream);
-    let connection = connection::run(Arc::clone(server), stream, address, place);
-    // Dropped at its next await when the grace period is over.
-    server.work.spawn(server.kill.clone().run_until_cancelled_owned(connection));
+    server.work.spawn(connection::run(Arc::clone(server), stream, address, place));
 }
 
 /// Answers are small and complete: waiting for more to send with them would only delay them.
 fn no_delay(stream: &TcpStream) {
     // A socket that refuses the option is one that its client has closed already: the first read will tell.
     let _ = stream.set_nodelay(true);
+}
+
+impl Drop for Kills {
+    fn drop(&mut self) {
+        self.0.reach(Step::KILL);
+    }
+}
+
+impl<H, E> Server<H, E> {
+    fn new(tls: Option<tls::Acceptor>, limits: Limits, handler: H, events: E, resting: Arc<Resting>) -> Self {
+        let protocol = Protocol::new(&limits);
+        let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let (work, steps) = (TaskTracker::new(), Arc::default());
+        Self { tls, limits, places, protocol, handler, events, work, steps, resting }
+    }
+}
+
+impl Default for Resting {
+    fn default() -> Self {
+        Self { after: REST_AFTER, awake_max: AWAKE_MAX, awake: AtomicUsize::new(0) }
+    }
+}
+
+impl Resting {
+    fn is_crowded(&self) -> bool {
+        self.awake.load(Ordering::Relaxed) > self.awake_max
+    }
 }

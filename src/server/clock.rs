@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a closing connection's client may go on sending what nobody will read, so that it finds the answer and not a reset.
-const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Wait {
 pub(super) struct Clock {
     header_read_timeout: Duration,
     keep_alive_timeout: Duration,
+    /// How long after a request the connection is at rest.
+    rest_after: Duration,
     state: Mutex<State>,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Clock {
 struct State {
     /// `None` while a request is handled.
     deadline: Option<(Instant, Wait)>,
+    /// When the connection is at rest if no request comes; `None` while one is read or handled.
+    rests_at: Option<Instant>,
     /// Requests being handled; more than one only on HTTP/2.
     handling: usize,
     /// A head began while a request was handled: it gets its time afterwards.
@@ -51,10 +55,11 @@ pub(super) struct Handling(Arc<Clock>);
 
 impl Clock {
     /// A clock that starts now, at accept.
-    pub(super) fn new(header_read_timeout: Duration, keep_alive_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(header_read_timeout: Duration, keep_alive_timeout: Duration, rest_after: Duration) -> Arc<Self> {
         let deadline = deadline_in(header_read_timeout, Wait::Head);
-        let state = Mutex::new(State { deadline, handling: 0, head_waits: false, timer: None, task: None });
-        Arc::new(Self { header_read_timeout, keep_alive_timeout, state })
+        let state =
+            Mutex::new(State { deadline, rests_at: None, handling: 0, head_waits: false, timer: None, task: None });
+        Arc::new(Self { header_read_timeout, keep_alive_timeout, rest_after, state })
     }
 
     /// When to give up, and on what.
@@ -62,12 +67,37 @@ impl Clock {
         self.state().deadline
     }
 
+    /// When there is something to be looked at: the deadline, or whether the connection is at rest.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.state().alarm()
+    }
+
+    /// The next request is waited for, and not at rest yet.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state().rests_at.is_some()
+    }
+
+    /// No request has come for `rest_after`. Whoever is told so and lets it be is told again after as long.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let (mut state, now) = (self.state(), Instant::now());
+        let is_at_rest = state.rests_at.is_some_and(|at| at <= now);
+        if is_at_rest {
+            state.rests_at = now.checked_add(self.rest_after);
+        }
+        is_at_rest
+    }
+
+    /// The connection rests already, or never will: nobody wants to be told until the next request's end.
+    pub(super) fn needs_no_rest(&self) {
+        self.state().rests_at = None;
+    }
+
     /// What was waited for in vain: the deadline has passed.
     pub(super) fn expired(&self) -> Option<Wait> {
         self.deadline().filter(|(at, _)| *at <= Instant::now()).map(|(_, wait)| wait)
     }
 
-    /// Returns when there is a deadline that a timer set to `timer` would miss. The connection's task polls this after the
+    /// Returns when there is an [`Clock::alarm`] that a timer set to `timer` would miss. The connection's task polls this after the
     /// connection itself, and so sees what that did without being woken.
     pub(super) async fn outruns(&self, timer: Option<Instant>) {
         poll_fn(|context| self.poll_outruns(timer, context)).await;
@@ -90,7 +120,10 @@ impl Clock {
     pub(super) fn head_begins(&self) {
         let mut state = self.state();
         match (state.handling, state.deadline) {
-            (0, Some((_, Wait::Idle))) => state.deadline = deadline_in(self.header_read_timeout, Wait::Head),
+            (0, Some((_, Wait::Idle))) => {
+                state.deadline = deadline_in(self.header_read_timeout, Wait::Head);
+                state.rests_at = None;
+            }
             (0, _) => {}
             (_, _) => state.head_waits = true,
         }
@@ -101,6 +134,7 @@ impl Clock {
         let mut state = self.state();
         state.handling = state.handling.saturating_add(1);
         state.deadline = None;
+        state.rests_at = None;
         state.head_waits = false;
         drop(state);
         Handling(Arc::clone(self))
@@ -108,17 +142,22 @@ impl Clock {
 
     /// The last byte was written: what is left is the client's to do.
     pub(super) fn closes(&self) {
-        self.state().deadline = deadline_in(CLOSING_TIMEOUT, Wait::Closing);
+        let mut state = self.state();
+        state.deadline = deadline_in(CLOSING_TIMEOUT, Wait::Closing);
+        state.rests_at = None;
     }
 
     fn request_ends(&self) {
         let mut state = self.state();
         state.handling = state.handling.saturating_sub(1);
-        state.deadline = match (state.handling, state.head_waits) {
-            (0, true) => deadline_in(self.header_read_timeout, Wait::Head),
-            (0, false) => deadline_in(self.keep_alive_timeout, Wait::Idle),
-            (_, _) => None,
-        };
+        match (state.handling, state.head_waits) {
+            (0, true) => state.deadline = deadline_in(self.header_read_timeout, Wait::Head),
+            (0, false) => {
+                state.deadline = deadline_in(self.keep_alive_timeout, Wait::Idle);
+                state.rests_at = deadline_in(self.rest_after, Wait::Idle).map(|(at, _)| at);
+            }
+            (_, _) => state.deadline = None,
+        }
         // On HTTP/2 this is another task than the connection's.
         let task = if state.outruns_timer() { state.task.take() } else { None };
         drop(state);
@@ -133,8 +172,13 @@ impl Clock {
 }
 
 impl State {
+    fn alarm(&self) -> Option<Instant> {
+        let deadline = self.deadline.map(|(at, _)| at);
+        [deadline, self.rests_at].into_iter().flatten().min()
+    }
+
     fn outruns_timer(&self) -> bool {
-        self.deadline.is_some_and(|(at, _)| self.timer.is_none_or(|timer| at < timer))
+        self.alarm().is_some_and(|at| self.timer.is_none_or(|timer| at < timer))
     }
 }
 
@@ -155,6 +199,7 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(5);
     const IDLE: Duration = Duration::from_secs(75);
+    const REST: Duration = Duration::from_secs(1);
 
     fn check(clock: &Clock, expect: Option<(Duration, Wait)>) {
         let rest = clock.deadline().map(|(at, wait)| (at.duration_since(Instant::now()), wait));
@@ -163,7 +208,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn runs_from_accept_pauses_for_handlers_and_idles_between_requests() {
-        let clock = Clock::new(HEAD, IDLE);
+        let clock = Clock::new(HEAD, IDLE, REST);
         tokio::time::advance(Duration::from_secs(1)).await;
         clock.head_begins();
         check(&clock, Some((Duration::from_secs(4), Wait::Head)));
@@ -183,7 +228,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_began_during_a_request_gets_its_time_afterwards() {
-        let clock = Clock::new(HEAD, IDLE);
+        let clock = Clock::new(HEAD, IDLE, REST);
         let handling = clock.request_begins();
         clock.head_begins();
         check(&clock, None);
@@ -193,11 +238,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idles_only_after_the_last_of_several_requests() {
-        let clock = Clock::new(HEAD, IDLE);
+        let clock = Clock::new(HEAD, IDLE, REST);
         let (first, second) = (clock.request_begins(), clock.request_begins());
         drop(first);
         check(&clock, None);
         drop(second);
         check(&clock, Some((IDLE, Wait::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_at_rest_a_while_after_the_last_request_and_until_the_next() {
+        let clock = Clock::new(HEAD, IDLE, REST);
+        tokio::time::advance(2 * REST).await;
+        assert!(!clock.is_idle() && !clock.is_at_rest(), "its first head is waited for");
+        let handling = clock.request_begins();
+        assert_eq!(clock.alarm(), None);
+        drop(handling);
+        assert_eq!(clock.alarm(), Some(Instant::now() + REST));
+        assert!(clock.is_idle() && !clock.is_at_rest());
+        tokio::time::advance(REST).await;
+        assert!(clock.is_at_rest());
+        assert_eq!(clock.alarm(), Some(Instant::now() + REST), "it is asked again");
+        clock.needs_no_rest();
+        check(&clock, clock.alarm().map(|at| (at.duration_since(Instant::now()), Wait::Idle)));
+        drop(clock.request_begins());
+        tokio::time::advance(REST).await;
+        clock.head_begins();
+        assert!(!clock.is_idle() && !clock.is_at_rest());
     }
 }

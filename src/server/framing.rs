@@ -86,6 +86,11 @@ impl Framing {
         matches!(self, Self::Head(scanner) if !scanner.is_empty())
     }
 
+    /// What was read is whole requests, and nothing of the next.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self, Self::Head(scanner) if scanner.is_empty())
+    }
+
     /// The client has begun as one of HTTP/2 does.
     pub(super) fn is_http2(&self) -> bool {
         matches!(self, Self::Http2)
@@ -94,9 +99,7 @@ impl Framing {
     /// The client may be sending bytes that nobody will read.
     pub(super) fn may_leave_unread(&self) -> bool {
         match self {
-            Self::Head(_) | Self::Parsing(_) | Self::Body(_) | Self::Last => {
-                !matches!(self, Self::Head(head) if head.is_empty())
-            }
+            Self::Head(_) | Self::Parsing(_) | Self::Body(_) | Self::Last => !self.is_between_requests(),
             Self::Http2 => false,
         }
     }

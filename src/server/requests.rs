@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::framing::{Framing, Next};
 use super::head::Refusal;
+use super::steps::Step;
 use super::{ConnectionEvent, Peer, Server, protocol};
 
 /// What hyper calls with each request of one connection.
@@ -27,9 +27,8 @@ pub(super) struct Requests<H, E> {
     pub(super) peer: Peer,
     pub(super) clock: Arc<Clock>,
     pub(super) framing: Arc<Mutex<Framing>>,
-    /// Makes the next answer the last.
-    pub(super) drain: CancellationToken,
-    /// Drops the handlers.
+    /// Drops the handlers of HTTP/2's streams, which are in tasks of their own. Of this connection alone: a shared token
+    /// would be everybody's lock.
     pub(super) hurry: CancellationToken,
 }
 
@@ -37,10 +36,9 @@ type Handler = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 /// A handler at work, within its connection's task. Dropped before its end, because the connection is gone, it goes on in a
 /// task of its own: what a client sent whole is done, whether it waits for the answer or not.
-struct Work {
+struct Work<H, E> {
     handler: Option<Handler>,
-    tasks: TaskTracker,
-    hurry: CancellationToken,
+    server: Arc<Server<H, E>>,
 }
 
 /// What becomes of a handler.
@@ -67,23 +65,24 @@ where
     ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + use<H, F, E> {
         let handling = self.clock.request_begins();
         let taken = self.take(&request).map(|next| (next, self.begin(request)));
-        let (events, drain) = (self.server.events.clone(), self.drain.clone());
+        let server = Arc::clone(&self.server);
+        // hyper polls a stream in its own task, which the connection's does not wake.
+        let hurry = matches!(taken, Ok((Next::Stream, _))).then(|| self.hurry.clone());
         async move {
             let response = match taken {
                 Ok((next, work)) => {
-                    let finished = match next {
-                        // hyper polls it in the stream's own task, which the connection's does not wake.
-                        Next::Stream => work.or_hurried().await,
-                        Next::Close | Next::Request => work.await,
+                    let finished = match hurry {
+                        Some(hurry) => hurry.run_until_cancelled(work).await.unwrap_or(Finished::Dropped),
+                        None => work.await,
                     };
-                    let response = finished.response(&events);
+                    let response = finished.response(&server.events);
                     match next {
                         Next::Close => closing(response),
-                        Next::Request if drain.is_cancelled() => closing(response),
+                        Next::Request if server.steps.has_reached(Step::DRAIN) => closing(response),
                         Next::Request | Next::Stream => response,
                     }
                 }
-                Err(refusal) => refused(refusal, &events),
+                Err(refusal) => refused(refusal, &server.events),
             };
             drop(handling);
             Ok(response)
@@ -102,24 +101,17 @@ where
     }
 
     /// The handler's work, which begins when it is polled first, or dropped.
-    fn begin(&self, request: Request<Incoming>) -> Work {
+    fn begin(&self, request: Request<Incoming>) -> Work<H, E> {
         let handler = (self.server.handler)(request, self.peer);
-        Work { handler: Some(Box::pin(handler)), tasks: self.server.work.clone(), hurry: self.hurry.clone() }
+        Work { handler: Some(Box::pin(handler)), server: Arc::clone(&self.server) }
     }
 }
 
-impl Work {
-    async fn or_hurried(self) -> Finished {
-        let hurry = self.hurry.clone();
-        hurry.run_until_cancelled_owned(self).await.unwrap_or(Finished::Dropped)
-    }
-}
-
-impl Future for Work {
+impl<H, E> Future for Work<H, E> {
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
-        if self.hurry.is_cancelled() {
+        if self.server.steps.has_reached(Step::HURRY) {
             self.handler = None;
         }
         let Some(handler) = &mut self.handler else { return Poll::Ready(Finished::Dropped) };
@@ -134,10 +126,16 @@ impl Future for Work {
     }
 }
 
-impl Drop for Work {
+impl<H, E> Drop for Work<H, E> {
     fn drop(&mut self) {
         if let Some(handler) = self.handler.take() {
-            self.tasks.spawn(self.hurry.clone().run_until_cancelled_owned(handler));
+            let steps = Arc::clone(&self.server.steps);
+            self.server.work.spawn(async move {
+                tokio::select! {
+                    _unread = handler => {}
+                    () = steps.reached(Step::HURRY) => {}
+                }
+            });
         }
     }
 }

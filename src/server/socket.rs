@@ -18,9 +18,12 @@ use tokio_rustls::server::TlsStream;
 use super::clock::Clock;
 use super::framing::Framing;
 use super::head::Refusal;
+use super::protocol::Version;
 
 /// Bytes read at a time of what nobody will use.
 const UNREAD_BYTES: usize = 1024;
+/// Bytes read at a time while there is no hyper: the whole of a typical webhook.
+const FIRST_BYTES: usize = 2048;
 
 /// A stream over a socket of the system's.
 pub(super) trait OverTcp {
@@ -40,29 +43,44 @@ impl OverTcp for TlsStream<TcpStream> {
     }
 }
 
-/// Whether the kernel has bytes that nobody has read. The runtime hears of them a little later, and on a busy machine later
-/// still: a connection that is closed meanwhile has lost a request.
+/// What the connection's task may know of a socket that hyper has.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub(super) struct Traffic {
     asked: AtomicBool,
-    are_there: AtomicBool,
+    unread: AtomicBool,
+    unsent: AtomicBool,
 }
 
-impl Unread {
+impl Traffic {
     /// From now on each read that finds nothing asks the kernel itself.
     pub(super) fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// What the last such read was told.
-    pub(super) fn are_there(&self) -> bool {
-        self.are_there.load(Ordering::Relaxed)
+    /// What the last such read was told: the kernel has bytes that nobody has read. The runtime hears of them a little later,
+    /// and on a busy machine later still: a connection that is closed meanwhile has lost a request.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
-    fn note(&self, came: &Poll<io::Result<()>>, tcp: &TcpStream) {
+    /// The stream may not have taken all that hyper wrote, or hyper closes it: hyper flushes a stream only when it took
+    /// the last of what was to be written.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    fn note_read(&self, came: &Poll<io::Result<()>>, tcp: &TcpStream) {
         if self.asked.load(Ordering::Relaxed) {
-            self.are_there.store(came.is_pending() && has_bytes(tcp), Ordering::Relaxed);
+            self.unread.store(came.is_pending() && has_bytes(tcp), Ordering::Relaxed);
         }
+    }
+
+    fn note_write(&self) {
+        self.unsent.store(true, Ordering::Relaxed);
+    }
+
+    fn note_flush(&self, flushed: &Poll<io::Result<()>>) {
+        self.unsent.store(!matches!(flushed, Poll::Ready(Ok(()))), Ordering::Relaxed);
     }
 }
 
@@ -77,16 +95,33 @@ pub(super) struct Socket<S> {
     stream: S,
     framing: Arc<Mutex<Framing>>,
     clock: Arc<Clock>,
-    unread: Arc<Unread>,
+    traffic: Arc<Traffic>,
     /// Read from the stream, but not admitted yet: at most what one read gave. Empty without allocation on an idle connection.
     held: Bytes,
+    /// hyper has had it: the version is settled.
+    used: bool,
     shut: bool,
 }
 
 impl<S> Socket<S> {
     /// Wraps a stream of which nothing was read.
-    pub(super) fn new(stream: S, framing: Arc<Mutex<Framing>>, clock: Arc<Clock>, unread: Arc<Unread>) -> Self {
-        Self { stream, framing, clock, unread, held: Bytes::new(), shut: false }
+    pub(super) fn new(stream: S, framing: Arc<Mutex<Framing>>, clock: Arc<Clock>, traffic: Arc<Traffic>) -> Self {
+        Self { stream, framing, clock, traffic, held: Bytes::new(), used: false, shut: false }
+    }
+
+    /// What hyper shall make of what came; `None`: too little came to know.
+    pub(super) fn version(&self) -> Option<Version> {
+        if !self.used {
+            return Version::of(&self.held);
+        }
+        if self.held.is_empty() { None } else { Some(Version::Http1) }
+    }
+
+    fn hold(&mut self, came: &[u8]) {
+        self.held = match self.held.len() {
+            0 => Bytes::copy_from_slice(came),
+            _ => Bytes::from([&self.held, came].concat()),
+        };
     }
 
     /// How many of `bytes` hyper may have now.
@@ -117,14 +152,31 @@ impl<S> Socket<S> {
     }
 }
 
+impl<S: AsyncRead + OverTcp + Unpin> Socket<S> {
+    /// Reads for the time when hyper takes over. Gives how many bytes came: none at the client's end.
+    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); FIRST_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.hold(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// A request has begun to come, or the kernel has bytes of one that the runtime has not heard of.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.held.is_empty() || has_bytes(self.stream.tcp())
+    }
+}
+
 impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.used = true;
         if !self.held.is_empty() {
             return Poll::Ready(self.admit_held(buffer));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.unread.note(&read, self.stream.tcp());
+        self.traffic.note_read(&read, self.stream.tcp());
         ready!(read)?;
         let came = buffer.filled().get(before..).unwrap_or_default();
         if came.is_empty() {
@@ -139,6 +191,7 @@ impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.traffic.note_write();
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -147,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.traffic.note_write();
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
@@ -155,12 +209,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.traffic.note_flush(&flushed);
+        flushed
     }
 
     /// A socket closed with unread bytes is reset by the kernel, and a reset overtakes the answer: the 413 to a body that is
     /// still being sent would be lost. So what still comes is read and dropped until the client ends, too, or the clock does.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.traffic.note_write();
         if !self.shut {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.shut = true;
@@ -209,18 +266,18 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let unread = Arc::<Unread>::default();
-        let clock = Clock::new(Duration::from_secs(1), Duration::from_secs(1));
-        let mut socket = Socket::new(stream, Arc::default(), clock, Arc::clone(&unread));
+        let traffic = Arc::<Traffic>::default();
+        let clock = Clock::new(Duration::from_secs(1), Duration::from_secs(1), Duration::from_secs(1));
+        let mut socket = Socket::new(stream, Arc::default(), clock, Arc::clone(&traffic));
         let mut unheard = Context::from_waker(Waker::noop());
 
-        unread.ask();
+        traffic.ask();
         assert!(read(&mut socket, &mut unheard).is_pending());
-        assert!(!unread.are_there());
+        assert!(!traffic.has_unread());
         client.write_all(b"GET /").unwrap();
         assert!(read(&mut socket, &mut unheard).is_pending());
-        assert!(unread.are_there());
+        assert!(traffic.has_unread());
         assert_eq!(poll_fn(|cx| read(&mut socket, cx)).await, 5);
-        assert!(!unread.are_there());
+        assert!(!traffic.has_unread());
     }
 }

@@ -3,10 +3,12 @@
 mod clocks;
 mod end;
 mod http2;
+mod resting;
 mod smuggling;
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,10 +23,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionEvent, End, Limits, Peer, serve};
+use super::{ConnectionEvent, End, Limits, Peer, Resting, Server, serve_resting};
 
 /// A timeout that tests wait out.
 const SHORT: Duration = Duration::from_millis(300);
+/// When connections come to rest here: soon, so that every test is one of that, too.
+const REST: Duration = Duration::from_millis(10);
 /// Longer than any test: what it bounds must not come.
 const NEVER: Duration = Duration::from_mins(10);
 /// When a test gives up on something that must come.
@@ -44,6 +48,7 @@ struct Edge {
     seen: Arc<Mutex<Vec<String>>>,
     /// `/wait` answers when it gets a permit.
     gate: Arc<Semaphore>,
+    resting: Arc<Resting>,
 }
 
 fn limits() -> Limits {
@@ -63,6 +68,15 @@ impl Edge {
     }
 
     async fn start_with(limits: Limits, tls: Option<super::tls::Acceptor>, grace: Duration) -> Self {
+        Self::start_resting(limits, tls, grace, Resting { after: REST, ..Resting::default() }).await
+    }
+
+    async fn start_resting(
+        limits: Limits,
+        tls: Option<super::tls::Acceptor>,
+        grace: Duration,
+        resting: Resting,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (drain, stop, gate) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Semaphore::new(0)));
@@ -74,8 +88,10 @@ impl Edge {
         };
         let note = move |event| said.lock().unwrap().push(event);
         let end = End { drain: drain.clone(), stop: stop.clone(), grace };
-        let serving = tokio::spawn(serve(listener, tls, limits, handler, note, end));
-        Self { address, drain, stop, serving, events, seen, gate }
+        let resting = Arc::new(resting);
+        let server = Server::new(tls, limits, handler, note, Arc::clone(&resting));
+        let serving = tokio::spawn(serve_resting(listener, server, end));
+        Self { address, drain, stop, serving, events, seen, gate, resting }
     }
 
     async fn connect(&self) -> Client {
@@ -88,6 +104,11 @@ impl Edge {
 
     async fn until_event(&self, event: ConnectionEvent) {
         until(|| self.count(event) > 0).await;
+    }
+
+    /// So many connections are not at rest.
+    async fn until_awake(&self, count: usize) {
+        until(|| self.resting.awake.load(Ordering::Relaxed) == count).await;
     }
 
     fn saw(&self, path: &str) -> bool {

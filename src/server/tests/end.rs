@@ -136,6 +136,7 @@ async fn answers_a_request_that_only_the_kernel_has_at_the_stop() {
     let edge = Edge::start(limits()).await;
     let mut client = edge.connect().await;
     client.hello().await;
+    edge.until_awake(0).await;
     tokio::time::sleep(SHORT).await; // a new connection gets a moment anyway
     edge.stop.cancel();
     assert_eq!(client.0.try_write(HELLO.as_bytes()).unwrap(), HELLO.len());
