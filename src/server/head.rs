@@ -2,8 +2,10 @@
 //! Pure. Must not know sockets or hyper; it does not replace hyper's parser, but looks over its shoulder:
 //! hyper drops a `Content-Length` beside `Transfer-Encoding` and a repeated one without a trace, so nobody after it could refuse them.
 
-/// Room for the longest text that is looked for: `transfer-encoding`.
-const TEXT_MAX: usize = 17;
+use std::io::BufRead as _;
+
+/// Room for the longest text that is looked for: `transfer-encoding:`.
+const TEXT_MAX: usize = 18;
 
 /// What a whole head said about its framing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,12 +21,12 @@ pub(super) struct Head {
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadScanner {
     head: Head,
-    /// The beginning of the line, up to its colon.
+    /// How the line begins.
     text: [u8; TEXT_MAX],
-    /// The line's bytes so far, without its line feed; saturates.
+    /// The line's bytes so far; saturates.
     line_bytes: usize,
-    colon_seen: bool,
     request_line_seen: bool,
+    /// The line's last byte so far.
     last: u8,
 }
 
@@ -54,9 +56,12 @@ pub(super) enum Refusal {
 impl HeadScanner {
     /// Reads on. Gives how many bytes belong to the head, and the head when it ended with the last of them.
     pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, Option<Head>) {
-        for (index, byte) in bytes.iter().enumerate() {
-            if self.ends_head(*byte) {
-                let consumed = index.saturating_add(1);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (line, after) = through_line_feed(rest);
+            rest = after;
+            if self.ends_head(line) {
+                let consumed = bytes.len().saturating_sub(rest.len());
                 self.head.bytes = self.head.bytes.saturating_add(consumed);
                 return (consumed, Some(std::mem::take(self).head));
             }
@@ -70,55 +75,70 @@ impl HeadScanner {
         self.head.bytes == 0
     }
 
-    fn ends_head(&mut self, byte: u8) -> bool {
-        let ends = match byte {
-            b'\n' => self.ends_line(),
-            b':' if !self.colon_seen => {
-                self.colon_seen = true;
-                self.header_name();
-                self.line_bytes = self.line_bytes.saturating_add(1);
+    /// Takes a piece of a line: up to its line feed, or all that came.
+    fn ends_head(&mut self, piece: &[u8]) -> bool {
+        self.begin_line(piece);
+        self.line_bytes = self.line_bytes.saturating_add(piece.len());
+        match piece {
+            [.., b'\r', b'\n'] => self.ends_line(2),
+            [b'\n'] if self.last == b'\r' => self.ends_line(2),
+            [.., b'\n'] => self.ends_line(1),
+            [.., last] => {
+                self.last = *last;
                 false
             }
-            _ => {
-                self.text_byte(byte);
-                false
-            }
-        };
-        self.last = byte;
-        ends
-    }
-
-    fn text_byte(&mut self, byte: u8) {
-        match self.text.get_mut(self.line_bytes) {
-            Some(place) if !self.colon_seen => *place = byte,
-            _ => {}
-        }
-        self.line_bytes = self.line_bytes.saturating_add(1);
-    }
-
-    fn header_name(&mut self) {
-        let name = self.text.get(..self.line_bytes).unwrap_or_default();
-        if name.eq_ignore_ascii_case(b"content-length") {
-            self.head.content_lengths = self.head.content_lengths.saturating_add(1);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.head.transfer_encodings = self.head.transfer_encodings.saturating_add(1);
+            [] => false,
         }
     }
 
-    /// A line feed. An empty line ends the head, but those before the request line are skipped, as hyper does.
-    fn ends_line(&mut self) -> bool {
-        let returned = self.last == b'\r';
-        let text_bytes = self.line_bytes.saturating_sub(usize::from(returned));
-        self.head.bare_line_feed |= !returned;
+    /// Keeps what belongs to the line's beginning.
+    fn begin_line(&mut self, piece: &[u8]) {
+        if let (0, Some(begin)) = (self.line_bytes, piece.first_chunk()) {
+            self.text = *begin;
+            return;
+        }
+        let room = self.text.get_mut(self.line_bytes..).unwrap_or_default();
+        for (place, byte) in room.iter_mut().zip(piece) {
+            *place = *byte;
+        }
+    }
+
+    /// A line is whole, with `end_bytes` that are not its text. An empty one ends the head, but those before the request line
+    /// are skipped, as hyper does.
+    fn ends_line(&mut self, end_bytes: usize) -> bool {
+        let text_bytes = self.line_bytes.saturating_sub(end_bytes);
+        self.head.bare_line_feed |= end_bytes < 2;
         if !self.request_line_seen {
             self.head.http2 = self.text.get(..text_bytes) == Some(b"PRI * HTTP/2.0".as_slice());
+        }
+        if self.is_named(b"content-length") {
+            self.head.content_lengths = self.head.content_lengths.saturating_add(1);
+        } else if self.is_named(b"transfer-encoding") {
+            self.head.transfer_encodings = self.head.transfer_encodings.saturating_add(1);
         }
         let ends = text_bytes == 0 && self.request_line_seen;
         self.request_line_seen |= text_bytes > 0;
         self.line_bytes = 0;
-        self.colon_seen = false;
+        self.last = 0;
         ends
     }
+
+    /// The line's text up to its first colon is `name`. What an earlier line left behind is not taken for it: a shorter line
+    /// has written its line feed over that.
+    fn is_named(&self, name: &[u8]) -> bool {
+        match self.text.split_at_checked(name.len()) {
+            Some((text, [b':', ..])) => text.eq_ignore_ascii_case(name),
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// The bytes up to the first line feed, or all, and those after them.
+fn through_line_feed(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut after = bytes;
+    // Reading from a slice never fails.
+    let line_bytes = after.skip_until(b'\n').unwrap_or(bytes.len());
+    (bytes.get(..line_bytes).unwrap_or(bytes), after)
 }
 
 impl Head {
@@ -144,6 +164,8 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Feeds `head` and some bytes after it, whole and byte by byte.
@@ -189,5 +211,46 @@ mod tests {
         assert!(head.unwrap().is_http2_preface());
         let (_, head) = HeadScanner::default().read(b"GET / HTTP/1.1\r\nPRI * HTTP/2.0\r\n\r\n");
         assert!(!head.unwrap().is_http2_preface());
+    }
+
+    /// Lines that nearly are what is looked for, and bytes that nearly end them.
+    fn stream() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "\r\n",
+            "\r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            ":",
+            " ",
+            "Content-Length",
+            "content-length:",
+            "TRANSFER-encoding:",
+            "Transfer-Encoding",
+            "POST / HTTP/1.1",
+            "PRI * HTTP/2.0",
+            "x",
+            "\r\n\r\n",
+        ]);
+        prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn reads_the_same_in_any_pieces(stream in stream(), cuts in prop::collection::vec(0_usize..200, 0..8)) {
+            let mut whole = HeadScanner::default();
+            let (bytes, head) = whole.read(stream.as_bytes());
+            let (mut pieces, mut rest, mut read, mut found) = (HeadScanner::default(), stream.as_bytes(), 0, None);
+            for cut in cuts.into_iter().chain([stream.len()]) {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                let (admitted, head) = pieces.read(piece);
+                (rest, read, found) = (after, read + admitted, head);
+                if found.is_some() {
+                    break;
+                }
+            }
+            prop_assert_eq!((bytes, &head), (read, &found));
+            prop_assert_eq!(whole.is_empty(), pieces.is_empty());
+        }
     }
 }
