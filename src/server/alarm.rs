@@ -27,11 +27,16 @@ impl Alarm {
     /// It shall ring no later than at `time`.
     pub(super) fn cover(&mut self, time: Option<Instant>) {
         match time {
-            Some(time) if self.at.is_none_or(|at| time < at) => {
-                self.sleep.as_mut().reset(time);
-                self.at = Some(time);
-            }
+            Some(time) if self.at.is_none_or(|at| time < at) => self.set(time),
             Some(_) | None => {}
+        }
+    }
+
+    /// It shall ring at `time`, and not before.
+    pub(super) fn set(&mut self, time: Instant) {
+        if self.at != Some(time) {
+            self.sleep.as_mut().reset(time);
+            self.at = Some(time);
         }
     }
 
@@ -66,7 +71,9 @@ mod tests {
         assert_eq!(alarm.at(), None);
         let again = tokio::time::timeout(Duration::from_mins(1), alarm.rings()).await;
         assert!(again.is_err());
-        alarm.cover(after(4));
+        alarm.cover(after(1));
+        alarm.set(start + Duration::from_secs(70));
         alarm.rings().await;
+        assert_eq!(Some(Instant::now()), after(70));
     }
 }

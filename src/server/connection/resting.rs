@@ -23,6 +23,10 @@ where
     S: AsyncRead + AsyncWrite + OverTcp + Unpin,
 {
     line.clock.needs_no_rest();
+    // It is not woken before, for what was to be looked at while it was awake.
+    if let Some((at, _)) = line.clock.deadline() {
+        alarm.set(at);
+    }
     // After the stop: when the connection ends, unless a request is on its way.
     let mut end_at = None;
     loop {
