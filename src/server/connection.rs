@@ -125,7 +125,13 @@ async fn handshake<E: Fn(ConnectionEvent)>(
 }
 
 /// Speaks HTTP until the client, the clock, or the server's stop ends it: by turns at rest and awake, at rest first.
-async fn http<H, F, E, S>(server: &Arc<Server<H, E>>, stream: S, peer: Peer, clock: Arc<Clock>)
+/// The future has what is made here, and not what it is made of, too.
+fn http<H, F, E, S>(
+    server: &Arc<Server<H, E>>,
+    stream: S,
+    peer: Peer,
+    clock: Arc<Clock>,
+) -> impl Future<Output = ()> + Send
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -136,11 +142,13 @@ where
     let mut socket = Socket::new(stream, Arc::clone(&framing), Arc::clone(&clock), Arc::clone(&traffic));
     let line = Line { server, peer, opened: Instant::now(), clock, framing, traffic };
     let mut alarm = Alarm::new();
-    while let Some(version) = resting::wakes(&line, &mut socket, &mut alarm).await {
-        // In a box, which is gone while the connection rests.
-        match Box::pin(awake::serves(&line, socket, version, &mut alarm)).await {
-            Some(rested) => socket = rested,
-            None => return,
+    async move {
+        while let Some(version) = resting::wakes(&line, &mut socket, &mut alarm).await {
+            // In a box, which is gone while the connection rests.
+            match Box::pin(awake::serves(&line, socket, version, &mut alarm)).await {
+                Some(rested) => socket = rested,
+                None => return,
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{ConnectionEvent, FIRST_REQUEST_AT_STOP, LOOK_AGAIN, Line};
@@ -66,12 +66,18 @@ where
             }
         }
     }
-    close(socket).await;
+    close(socket, alarm).await;
     None
 }
 
 /// Tells the client that this is the end, which TLS does with a word of its own.
-async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(socket: &mut Socket<S>) {
-    // A client that is gone, or takes nothing, is not told.
-    let _told = timeout(CLOSING_TIMEOUT, poll_fn(|context| Pin::new(&mut *socket).poll_shutdown(context))).await;
+async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(socket: &mut Socket<S>, alarm: &mut Alarm) {
+    alarm.set(Instant::now() + CLOSING_TIMEOUT);
+    let told = poll_fn(|context| Pin::new(&mut *socket).poll_shutdown(context));
+    tokio::select! {
+        biased;
+        _told = told => {}
+        // A client that takes nothing is not told.
+        () = alarm.rings() => {}
+    }
 }

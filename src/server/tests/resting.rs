@@ -179,7 +179,7 @@ async fn alone() -> (impl Future<Output = ()> + Send + 'static, Client, Arc<Rest
 async fn the_future_of_a_connection_is_small() {
     let (connection, _client, _resting) = alone().await;
     let bytes = size_of_val(&connection);
-    assert!(bytes <= 1024, "{bytes}");
+    assert!(bytes <= 800, "{bytes}");
 }
 
 #[tokio::test]
