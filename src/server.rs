@@ -44,7 +44,7 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 /// Connections with hyper's buffers, of some 20 KiB each, beyond which one gives them back as soon as it has nothing to do:
 /// many clients that send one webhook each, all within `REST_AFTER`, would take as much as if none came to rest. Whom so many
 /// clients keep busy at once has less to fear from making hyper anew for each request.
-const AWAKE_MAX: usize = 256;
+const AWAKE_MAX: usize = 1024;
 
 /// What clients get to take the last answers, after `grace`: they are some hundred bytes each.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);

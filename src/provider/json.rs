@@ -4,6 +4,7 @@
 mod place;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,7 +20,22 @@ use crate::message::event::v1::QuarantineReason;
 
 /// A JSON object whose fields are still text; where a name stands twice, the last one counts, as in most parsers.
 pub struct Object<'a> {
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+/// A JSON value that is still text, until somebody looks inside; then it is parsed once, however often they look.
+struct Value<'a> {
+    text: &'a RawValue,
+    /// In a box: few values have something inside.
+    inside: OnceCell<Box<Inside<'a>>>,
+}
+
+/// What is inside a value.
+enum Inside<'a> {
+    Object(Object<'a>),
+    List(Vec<Value<'a>>),
+    /// It is neither an object nor a list.
+    Nothing,
 }
 
 const NOT_DECIMAL: &str = "not a decimal number of at most 28 digits";
@@ -72,8 +88,12 @@ pub fn parse(body: &[u8]) -> Result<Object<'_>, Undecodable> {
 impl<'a> Object<'a> {
     /// The field's JSON text; `None` when it is absent or null.
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.value(name).map(|value| value.text)
+    }
+
+    fn value(&self, name: &str) -> Option<&Value<'a>> {
         let (_, value) = self.fields.iter().rev().find(|(key, _)| key == name)?;
-        (value.get() != "null").then_some(*value)
+        (value.text.get() != "null").then_some(value)
     }
 
     /// Whether the field stands there, null or not.
@@ -159,23 +179,22 @@ impl<'a> Object<'a> {
         name: &str,
         read: impl FnOnce(&Object<'a>) -> Result<T, Wrong>,
     ) -> Result<Option<T>, Wrong> {
-        let Some(value) = self.raw(name) else { return Ok(None) };
-        let object: Object<'a> = serde_json::from_str(value.get()).map_err(|_| Wrong::new(name, "not an object"))?;
-        read(&object).map(Some).map_err(|wrong| wrong.within(name))
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let Inside::Object(object) = value.inside() else { return Err(Wrong::new(name, "not an object")) };
+        read(object).map(Some).map_err(|wrong| wrong.within(name))
     }
 
     /// A list of objects, each read by `read`; empty when it is absent or null.
     pub fn list<T>(&self, name: &str, mut read: impl FnMut(&Object<'a>) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
-        let Some(value) = self.raw(name) else { return Ok(Vec::new()) };
-        let items: Vec<&'a RawValue> = serde_json::from_str(value.get()).map_err(|_| Wrong::new(name, "not a list"))?;
+        let Some(value) = self.value(name) else { return Ok(Vec::new()) };
+        let Inside::List(items) = value.inside() else { return Err(Wrong::new(name, "not a list")) };
         items
-            .into_iter()
+            .iter()
             .enumerate()
             .map(|(index, item)| {
                 let place = || format!("{name}[{index}]");
-                let object: Object<'a> =
-                    serde_json::from_str(item.get()).map_err(|_| Wrong::new(place(), "not an object"))?;
-                read(&object).map_err(|wrong| wrong.within(&place()))
+                let Inside::Object(object) = item.inside() else { return Err(Wrong::new(place(), "not an object")) };
+                read(object).map_err(|wrong| wrong.within(&place()))
             })
             .collect()
     }
@@ -204,7 +223,7 @@ impl<'a> Object<'a> {
 
     /// The fields in their order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
+        self.fields.iter().map(|(name, value)| (name.as_ref(), value.text))
     }
 
     /// A text, borrowed where it has no escapes.
@@ -220,13 +239,33 @@ impl<'a> Object<'a> {
     }
 }
 
+impl<'a> Value<'a> {
+    fn new(text: &'a RawValue) -> Self {
+        Self { text, inside: OnceCell::new() }
+    }
+
+    fn inside(&self) -> &Inside<'a> {
+        self.inside.get_or_init(|| {
+            let text = self.text.get();
+            let inside = match text.as_bytes().first() {
+                Some(b'{') => serde_json::from_str(text).map_or(Inside::Nothing, Inside::Object),
+                Some(b'[') => serde_json::from_str(text).map_or(Inside::Nothing, |items: Vec<&'a RawValue>| {
+                    Inside::List(items.into_iter().map(Self::new).collect())
+                }),
+                _ => Inside::Nothing,
+            };
+            Box::new(inside)
+        })
+    }
+}
+
 /// What a JSON text says that has no escapes, which needs no second look: it was found to be JSON when its object was read.
 fn unescaped(value: &RawValue) -> Option<&str> {
     let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
     (!text.contains('\\')).then_some(text)
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
@@ -237,7 +276,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::with_capacity(16);
                 while let Some(Name(name)) = map.next_key()? {
-                    fields.push((name, map.next_value()?));
+                    fields.push((name, Value::new(map.next_value()?)));
                 }
                 Ok(Object { fields })
             }

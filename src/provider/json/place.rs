@@ -3,9 +3,7 @@
 
 use std::ops::Range;
 
-use serde_json::value::RawValue;
-
-use super::Object;
+use super::{Inside, Object, Value};
 
 /// A place inside a JSON document: `Fields(&[("session", Fields(&[("updated_at", Here)]))])`.
 pub enum Place {
@@ -35,27 +33,26 @@ struct Search {
 impl Search {
     fn fields(&mut self, object: &Object<'_>, wanted: &'static [(&'static str, Place)]) {
         // Each of several fields of one name, although only the last one counts as a field.
-        for (name, value) in object.fields() {
-            if let Some((_, place)) = wanted.iter().find(|(field, _)| *field == name) {
+        for (name, value) in &object.fields {
+            if let Some((_, place)) = wanted.iter().find(|(field, _)| field == name) {
                 self.value(value, place);
             }
         }
     }
 
-    fn value(&mut self, value: &RawValue, place: &'static Place) {
-        let text = value.get();
-        match place {
-            Place::Here => {
+    fn value(&mut self, value: &Value<'_>, place: &'static Place) {
+        match (place, value.text.get()) {
+            (Place::Here, text) => {
                 let from = text.as_ptr().addr() - self.start;
                 self.found.push(from..from + text.len());
             }
-            Place::Fields(wanted) => {
-                if let Ok(object) = serde_json::from_str::<Object<'_>>(text) {
-                    self.fields(&object, wanted);
+            (Place::Fields(wanted), _) => {
+                if let Inside::Object(object) = value.inside() {
+                    self.fields(object, wanted);
                 }
             }
-            Place::Each(place) => {
-                if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
+            (Place::Each(place), _) => {
+                if let Inside::List(items) = value.inside() {
                     for item in items {
                         self.value(item, place);
                     }
