@@ -171,7 +171,7 @@ pub struct SourceMetrics {
     /// Failed authentications since the last that passed; whether there are any.
     unverified_run: Gauge,
     is_unverified_run: AtomicBool,
-    /// When a webhook was last verified; in seconds since 1970.
+    /// When the last of the webhooks came that were verified; in seconds since 1970.
     last_verified: Gauge,
     last_verified_s: AtomicI64,
     /// Redeliveries answered without publishing.
@@ -216,17 +216,17 @@ impl SourceMetrics {
     pub fn unverified(&self, reason: Unverified) {
         count(&self.unverified, unverified_label(reason));
         self.unverified_run.increment(1.0);
-        self.is_unverified_run.store(true, Ordering::Relaxed);
+        self.is_unverified_run.store(true, Ordering::Release);
     }
 
     /// A webhook, received at this second since 1970, was verified. Gauges are set only where they change: every webhook
     /// comes here, on every thread.
     pub fn verified(&self, second: i64) {
-        if self.is_unverified_run.load(Ordering::Relaxed) && self.is_unverified_run.swap(false, Ordering::Relaxed) {
+        if self.is_unverified_run.load(Ordering::Relaxed) && self.is_unverified_run.swap(false, Ordering::Acquire) {
             self.unverified_run.set(0.0);
         }
-        if self.last_verified_s.load(Ordering::Relaxed) != second {
-            self.last_verified_s.store(second, Ordering::Relaxed);
+        let before = self.last_verified_s.load(Ordering::Relaxed);
+        if before < second && self.last_verified_s.fetch_max(second, Ordering::Relaxed) < second {
             self.last_verified.set(Duration::from_secs(second.try_into().unwrap_or_default()).as_secs_f64());
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
@@ -232,8 +232,13 @@ impl Group {
         let list = self.list(&self.taken)?;
         self.consumer.assign(&TopicPartitionList::new()).map_err(TakeError::Assign)?;
         // A partition carries its orders out in turn, so an answer to this one, which is a refusal, comes after the stop.
-        match self.consumer.seek_partitions(list, STOP_WITHIN) {
-            Ok(_refusals) => {
+        let stopped = self.consumer.seek_partitions(list, STOP_WITHIN).and_then(|refusals| {
+            // Unless it was not asked, because it is gone.
+            let is_gone = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
+            refusals.elements().iter().find_map(|one| one.error().err().filter(is_gone)).map_or(Ok(()), Err)
+        });
+        match stopped {
+            Ok(()) => {
                 self.taken.clear();
                 Ok(())
             }

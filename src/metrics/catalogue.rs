@@ -59,7 +59,7 @@ catalogue! {
     UNVERIFIED_RUN = Gauge "paybridge_ingress_unverified_run" ["source"]
         "Webhooks that failed authentication since the last one that passed; 3 or more on a source that verified lately: a rotated key";
     LAST_VERIFIED = Gauge "paybridge_ingress_last_verified_timestamp_seconds" ["source"]
-        "When a webhook was last verified, in seconds since 1970; 0 when none was since the start";
+        "When the last of the verified webhooks came, in seconds since 1970; 0 when none did since the start";
     PUBLISHED = Counter "paybridge_kafka_records_published_total" ["topic"]
         "Records that Kafka acknowledged";
     PUBLISH_FAILURES = Counter "paybridge_kafka_publish_failures_total" ["topic,reason"]

@@ -274,7 +274,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
                 formatter.write_str("a JSON object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(16);
+                // Without room in advance: a body may be a list of very many empty objects, which are all kept.
+                let mut fields = Vec::new();
                 while let Some(Name(name)) = map.next_key()? {
                     fields.push((name, Value::new(map.next_value()?)));
                 }

@@ -1,6 +1,6 @@
 //! How long a connection may wait: for a head, for the next request, for its end. No clock runs while a request is handled.
 //! The connection's task keeps one timer, and is woken only by what its timer would miss: a busy connection sets it once in
-//! a while, an idle one costs nothing until its time is up.
+//! a while, an idle one once when it comes to rest, and then not until its time is up.
 //! Must not know sockets, hyper, or what the requests mean.
 
 use std::future::poll_fn;

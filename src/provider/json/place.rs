@@ -90,6 +90,12 @@ mod tests {
         assert_eq!(cut(r#"{"items":[[{"at":1}],1e999,{"at":2}]}"#), ["2"]);
     }
 
+    /// Such a body's event cannot be read; its id is fixed all the same.
+    #[test]
+    fn finds_nothing_in_an_object_with_an_impossible_name() {
+        assert_eq!(cut(r#"{"at":1,"items":[{"\ud800":1,"at":2},{"at":3}]}"#), ["1", "3"]);
+    }
+
     #[test]
     fn finds_each_value_of_a_repeated_name() {
         assert_eq!(cut(r#"{"at":1,"at":2,"items":[{"at":3,"at":4}],"items":null}"#), ["1", "2", "3", "4"]);

@@ -45,7 +45,8 @@ where
     S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
 {
     let (clock, steps, events) = (&line.clock, &line.server.steps, &line.server.events);
-    let _awake = Awake::new(&line.server.resting.awake);
+    // Those that never rest make it no narrower for the others.
+    let _awake = (version == Version::Http1).then(|| Awake::new(&line.server.resting.awake));
     let hurry = CancellationToken::new();
     // A stream's handler goes on without its connection, and then waits for the step itself.
     let _leaves_streams = hurry.clone().drop_guard();

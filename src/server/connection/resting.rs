@@ -1,5 +1,5 @@
-//! A connection at rest: nothing of a request has come, and there is no hyper yet, or no longer. All that it has is its part
-//! of the task, so what is kept here is paid for by each idle connection.
+//! A connection at rest: no request has come, or only a few bytes that may begin HTTP/2, and there is no hyper yet, or no
+//! longer. All that it has is its part of the task, so what is kept here is paid for by each idle connection.
 //! Must not know hyper.
 
 use std::future::poll_fn;

@@ -2,6 +2,7 @@
 //! Must not know how many processes answer, nor what happens to them.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -330,7 +331,7 @@ async fn streams(
     while sender.ready().await.is_ok() {
         let Some(event) = first.take().or_else(|| shared.next()) else { return (pauses, None) };
         match answer(sender.try_send_request(shared.request(&event))).await {
-            Err(Unanswered::Unsent(_)) => return (pauses, Some(event)),
+            Err(Unanswered::Unsent(_) | Unanswered::NotTaken) => return (pauses, Some(event)),
             Ok(answered) => shared.note(Habit::Http2, event, Ok(answered)),
             Err(unanswered) => shared.note(Habit::Http2, event, Err(unanswered.to_string())),
         }
@@ -344,6 +345,9 @@ async fn streams(
 enum Unanswered {
     /// The connection had ended before a byte of the request was written: it is as if it had not been tried.
     Unsent(Box<Request<Full<Bytes>>>),
+    /// The server said where it ends, and the request crossed that word: it is as if it had not been tried, and safe to send
+    /// anew (RFC 9113 section 6.8).
+    NotTaken,
     /// The connection ended later.
     Broken(String),
     /// Nothing came.
@@ -354,6 +358,7 @@ impl std::fmt::Display for Unanswered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unsent(_) => f.write_str("the connection ended before its first request"),
+            Self::NotTaken => f.write_str("the server had said that it takes no more"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Late => write!(f, "no answer within {} s", ANSWERED_WITHIN.as_secs()),
         }
@@ -368,7 +373,7 @@ async fn answer(
     let whole = async {
         let response = asked.await.map_err(|mut error| match error.take_message() {
             Some(request) => Unanswered::Unsent(Box::new(request)),
-            None => Unanswered::Broken(format!("{:?}", error.into_error())),
+            None => ended(&error.into_error()),
         })?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| Unanswered::Broken(format!("in its answer: {error:?}")))?;
@@ -376,4 +381,15 @@ async fn answer(
         Ok(Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() })
     };
     timeout(ANSWERED_WITHIN, whole).await.unwrap_or(Err(Unanswered::Late))
+}
+
+/// What it means that a request has no answer.
+fn ended(error: &hyper::Error) -> Unanswered {
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    match http2 {
+        Some(http2) if http2.is_go_away() && http2.is_remote() && http2.reason() == Some(h2::Reason::NO_ERROR) => {
+            Unanswered::NotTaken
+        }
+        Some(_) | None => Unanswered::Broken(format!("{error:?}")),
+    }
 }
