@@ -17,11 +17,15 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataTopic;
 
 use crate::authority::Pair;
+use crate::eventually::eventually;
 use broker::{Broker, Life, Place};
 pub use cluster::Cluster;
 pub use security::Security;
@@ -29,6 +33,8 @@ pub use topics::{Record, Topic, read_all};
 
 /// Names the file to which every test that takes a Kafka appends its name.
 const TESTS_FILE_VARIABLE: &str = "PAYBRIDGE_KAFKA_TESTS";
+/// How long the broker may take to hear of a right.
+const SIGHT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who may log in where access is controlled.
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +106,6 @@ impl Kafka {
     /// Settings of a client that logs in as `user`.
     pub fn client_as(&self, user: User) -> ClientConfig {
         let (name, password) = user.login();
-        if let User::Reader = user {
-            let reading = ["--operation", "Read", "--operation", "Describe", "--topic", "*", "--group", "*"];
-            self.reader_allowed.get_or_init(|| self.allow(user, &reading));
-        }
         let mut client = self.client();
         client
             .set("bootstrap.servers", &self.password_bootstrap)
@@ -111,6 +113,13 @@ impl Kafka {
             .set("sasl.mechanism", "PLAIN")
             .set("sasl.username", name)
             .set("sasl.password", password);
+        if let User::Reader = user {
+            let reading = ["--operation", "Read", "--operation", "Describe", "--topic", "*", "--group", "*"];
+            self.reader_allowed.get_or_init(|| {
+                self.allow(user, &reading);
+                await_sight(&client);
+            });
+        }
         client
     }
 
@@ -238,4 +247,16 @@ fn count_this_test() {
     };
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(format!("{name}\n").as_bytes()).unwrap();
+}
+
+/// Waits until the user of `client` sees topics: the broker hears of new rights a little after whoever gave them.
+fn await_sight(client: &ClientConfig) {
+    let consumer: BaseConsumer = client.create().unwrap();
+    eventually(SIGHT_LIMIT, || {
+        let seen = consumer.fetch_metadata(Some("of-no-such-name"), SIGHT_LIMIT).map_err(|error| error.to_string())?;
+        match seen.topics().first().and_then(MetadataTopic::error).map(RDKafkaErrorCode::from) {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(()),
+            other => Err(format!("a topic that is not there is {other:?} to the reader")),
+        }
+    });
 }
