@@ -146,8 +146,8 @@ struct Kills(Arc<Steps>);
 /// at most the grace period, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the
 /// future drops everything at once.
 ///
-/// `handler` runs in a task of its own: it goes on when its client hangs up. Its panic is a 500. It sets its own deadlines:
-/// while it runs, no clock of the connection does. `events` must not block.
+/// `handler` runs in its connection's task, or its stream's, and goes on in one of its own when its client hangs up. Its panic
+/// is a 500. It sets its own deadlines: while it runs, no clock of the connection does. `events` must not block.
 pub async fn serve<H, F, E>(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
@@ -231,14 +231,10 @@ impl Group {
         }
         let list = self.list(&self.taken)?;
         self.consumer.assign(&TopicPartitionList::new()).map_err(TakeError::Assign)?;
-        // A partition carries its orders out in turn, so an answer to this one, which is a refusal, comes after the stop.
-        let stopped = self.consumer.seek_partitions(list, STOP_WITHIN).and_then(|refusals| {
-            // Unless it was not asked, because it is gone.
-            let is_gone = |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
-            refusals.elements().iter().find_map(|one| one.error().err().filter(is_gone)).map_or(Ok(()), Err)
-        });
-        match stopped {
-            Ok(()) => {
+        // A partition carries its orders out in turn, so an answer to this one, which is a refusal, comes after the stop. One that
+        // is not in Kafka any more is asked like the others.
+        match self.consumer.seek_partitions(list, STOP_WITHIN) {
+            Ok(_refusals) => {
                 self.taken.clear();
                 Ok(())
             }

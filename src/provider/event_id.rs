@@ -14,18 +14,12 @@ pub struct EventId([u8; 16]);
 impl EventId {
     /// The id over `parts`, each preceded by its length as eight big-endian bytes.
     pub fn over(parts: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            absorb(&mut hash, &[part]);
-        }
-        Self::first_half(hash)
+        Self::first_half(absorbed(parts))
     }
 
     /// The id over source, event type and body, with the values in the byte ranges `volatile` (in order, disjoint) cut out of the body.
     pub fn of_body(source: &str, event_type: &str, body: &[u8], volatile: &[Range<usize>]) -> Self {
-        let mut hash = Sha256::new();
-        absorb(&mut hash, &[source.as_bytes()]);
-        absorb(&mut hash, &[event_type.as_bytes()]);
+        let mut hash = absorbed(&[source.as_bytes(), event_type.as_bytes()]);
         absorb(&mut hash, &without(body, volatile));
         Self::first_half(hash)
     }
@@ -38,10 +32,7 @@ impl EventId {
         body: &[u8],
         hours_since_1970: [i64; N],
     ) -> [Self; N] {
-        let mut whole = Sha256::new();
-        for part in [source.as_bytes(), event_type.as_bytes(), body] {
-            absorb(&mut whole, &[part]);
-        }
+        let whole = absorbed(&[source.as_bytes(), event_type.as_bytes(), body]);
         hours_since_1970.map(|hour| {
             let mut hash = whole.clone();
             absorb(&mut hash, &[&hour.to_be_bytes()]);
@@ -77,6 +68,14 @@ fn split(digest: [u8; 32]) -> [[u8; 16]; 2] {
         half.copy_from_slice(chunk);
     }
     halves
+}
+
+fn absorbed(parts: &[&[u8]]) -> Sha256 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        absorb(&mut hash, &[part]);
+    }
+    hash
 }
 
 fn absorb(hash: &mut Sha256, pieces: &[&[u8]]) {

@@ -108,10 +108,7 @@ impl<'a> Object<'a> {
 
     /// A text.
     pub fn text(&self, name: &str) -> Result<Option<String>, Wrong> {
-        match self.raw(name).and_then(unescaped) {
-            Some(text) => Ok(Some(text.to_owned())),
-            None => self.read(name, "not a text"),
-        }
+        Ok(self.text_as_it_stands(name)?.map(Cow::into_owned))
     }
 
     /// A text that must stand there and not be empty.

@@ -38,7 +38,7 @@ pub(super) struct Clock {
 struct State {
     /// `None` while a request is handled.
     deadline: Option<(Instant, Wait)>,
-    /// When the connection is at rest if no request comes; `None` while one is read or handled.
+    /// When the connection comes to rest if no request does; `None` while one is read or handled, and when it is at rest.
     rests_at: Option<Instant>,
     /// Requests being handled; more than one only on HTTP/2.
     handling: usize,
@@ -154,7 +154,7 @@ impl Clock {
             (0, true) => state.deadline = deadline_in(self.header_read_timeout, Wait::Head),
             (0, false) => {
                 state.deadline = deadline_in(self.keep_alive_timeout, Wait::Idle);
-                state.rests_at = deadline_in(self.rest_after, Wait::Idle).map(|(at, _)| at);
+                state.rests_at = Instant::now().checked_add(self.rest_after);
             }
             (_, _) => state.deadline = None,
         }

@@ -278,3 +278,20 @@ fn error(object: &Object<'_>) -> Result<Error, Wrong> {
         reject_reasons_json: object.json("reject_reasons"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_nothing_out_of_a_body_that_is_no_json_object() {
+        let id = |updated_at: &str, end: &str| {
+            let body = format!(r#"{{"session":{{"updated_at":"{updated_at}"}}{end}"#);
+            normalize("s", body.as_bytes()).ids
+        };
+        for broken in ["", "} x"] {
+            assert_ne!(id("1", broken), id("2", broken), "{broken:?}");
+        }
+        assert_eq!(id("1", "}"), id("2", "}"));
+    }
+}

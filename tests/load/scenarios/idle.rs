@@ -1,7 +1,7 @@
 //! What a daemon takes that has nothing to do: alone, and with very many connections that wait.
 //! Must not judge.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -56,7 +55,7 @@ pub fn measure(stage: &mut Stage) -> Report {
     report.tell(NAME, format!("processor {with}"), processor, "% of a core", PROCESSOR_PERCENT);
     report.tell(NAME, format!("memory {with}"), running.process.memory_mib(), "MiB", MEMORY_MIB);
     report.tell(NAME, format!("peak of memory {with}"), running.process.peak_memory_mib(), "MiB", Bound::None);
-    let gone = closed(&runtime, &streams);
+    let gone = runtime.block_on(async { closed(streams) });
     assert_eq!(gone, 0, "connections were closed meanwhile: these were no idle ones");
     report
 }
@@ -92,12 +91,13 @@ async fn send_one(address: SocketAddr, index: usize, arena: &Arena) -> TcpStream
 }
 
 /// How many of these connections the other side has closed.
-fn closed(runtime: &Runtime, streams: &[TcpStream]) -> usize {
-    // The runtime hears of what happened meanwhile.
-    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-    let is_open =
-        |stream: &&TcpStream| stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-    streams.len() - streams.iter().filter(is_open).count()
+fn closed(streams: Vec<TcpStream>) -> usize {
+    // The kernel itself is asked: the runtime may not have heard of an end yet.
+    let is_closed = |stream: TcpStream| {
+        let read = stream.into_std().unwrap().read(&mut [0]);
+        !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    streams.into_iter().map(is_closed).filter(|is_closed| *is_closed).count()
 }
 
 /// How many connections a process may have here.

@@ -130,6 +130,8 @@ fn partitions_are_taken_anew_as_often_as_one_likes() {
     for next in 0..100 {
         group.take(&assigned.generation, &from(next)).unwrap();
         group.take(&assigned.generation, &from(next)[1..]).unwrap();
+        // One that is not there is no different.
+        group.take(&assigned.generation, &[Position { input: 0, partition: 9, next: 0 }]).unwrap();
         group.take(&assigned.generation, &[]).unwrap();
     }
     group.take(&assigned.generation, &from(42)).unwrap();
