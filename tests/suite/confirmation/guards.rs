@@ -1,7 +1,7 @@
 //! What the engine refuses to go on with: topics that were made anew, or changed, under its feet.
 
 use jiff::Timestamp;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use super::stage::{LIMIT, Stage};
@@ -48,10 +48,7 @@ fn inputs_with_more_partitions_than_at_the_start_end_the_daemon() {
     let engine = stage.engine();
     let topics = ["smart-glocal.ready-to-confirm", "smart-glocal.payment-finished", "confirmation.decision"];
     let topics = topics.map(|part| stage.topic(&format!("{part}.v1")));
-    let more: Vec<NewPartitions<'_>> = topics.iter().map(|topic| NewPartitions::new(topic, 4)).collect();
-    for made in stage.wait(admin(&stage).create_partitions(&more, &AdminOptions::new())).unwrap() {
-        made.unwrap();
-    }
+    stage.kafka.grow_topics(&topics.each_ref().map(String::as_str), 4);
     let error = engine.ended().unwrap_err().to_string();
     assert!(error.contains("confirmation engine ended by itself"), "{error}");
 }

@@ -4,9 +4,6 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::kafka::topics;
 use paybridge::simulator::Settings;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
-use tokio::runtime::Runtime;
 
 use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, known_keys};
 use crate::bridge::{Bridge, config, create_needed_topics, free_port};
@@ -75,7 +72,7 @@ fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
     ] {
         check_refuses(&text.replace(&key, changed), &[&whose, told, "kafka.topic_prefix of its own"]);
     }
-    grow(&stage, &[DECISION, LEDGER, READY, FINISHED], 4);
+    grow(&stage, &[DECISION, LEDGER, READY, FINISHED]);
     check_refuses(&text, &[&whose, "with 4 partitions: go on with the same group"]);
     stage.await_outcomes(1);
 }
@@ -84,21 +81,17 @@ fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
 fn refuses_topics_of_unequal_partition_counts() {
     let (stage, text) = for_process("");
     create_needed_topics(stage.kafka, &stage.config);
-    grow(&stage, &[DECISION], 4);
+    grow(&stage, &[DECISION]);
     let names = [(DECISION, 4), (LEDGER, 3), (READY, 3), (FINISHED, 3)];
     let told: Vec<String> = names.iter().map(|(part, count)| format!("{} has {count}", stage.topic(part))).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).chain(["must have the same number of partitions"]).collect();
     check_refuses(&text, &told);
 }
 
-/// Gives topics more partitions than they were made with.
-fn grow(stage: &Stage, parts: &[&str], partitions: usize) {
-    let admin: AdminClient<DefaultClientContext> = stage.kafka.client().create().unwrap();
+/// Gives topics of the stage 4 partitions instead of 3.
+fn grow(stage: &Stage, parts: &[&str]) {
     let names: Vec<String> = parts.iter().map(|part| stage.topic(part)).collect();
-    let new: Vec<NewPartitions<'_>> = names.iter().map(|name| NewPartitions::new(name, partitions)).collect();
-    let runtime = Runtime::new().unwrap();
-    let made = runtime.block_on(admin.create_partitions(&new, &AdminOptions::new())).unwrap();
-    assert!(made.iter().all(std::result::Result::is_ok), "{made:?}");
+    stage.kafka.grow_topics(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4);
 }
 
 #[test]

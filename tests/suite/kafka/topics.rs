@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -49,16 +49,26 @@ impl Kafka {
             })
             .collect();
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let options = AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT));
-        for result in block_on(admin.create_topics(&new, &options)).unwrap() {
+        for result in block_on(admin.create_topics(&new, &options())).unwrap() {
             result.unwrap();
         }
         let client: BaseConsumer = self.client().create().unwrap();
         for (name, partitions, _) in topics {
-            eventually(LIMIT, || match led_partitions(&client, name) {
-                led if led.len() == usize::try_from(*partitions).unwrap() => Ok(()),
-                led => Err(format!("{name} has {} partitions of {partitions}", led.len())),
-            });
+            await_partitions(&client, name, usize::try_from(*partitions).unwrap());
+        }
+    }
+
+    /// Gives topics more partitions, so many in all, and returns when clients see them: the broker does a little after the
+    /// controller made them.
+    pub fn grow_topics(&self, topics: &[&str], partitions: usize) {
+        let new: Vec<NewPartitions<'_>> = topics.iter().map(|name| NewPartitions::new(name, partitions)).collect();
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        for result in block_on(admin.create_partitions(&new, &options())).unwrap() {
+            result.unwrap();
+        }
+        let client: BaseConsumer = self.client().create().unwrap();
+        for name in topics {
+            await_partitions(&client, name, partitions);
         }
     }
 
@@ -100,6 +110,17 @@ pub fn read_all(mut client: ClientConfig, topic: &str) -> Vec<Record> {
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+fn await_partitions(client: &BaseConsumer, topic: &str, partitions: usize) {
+    eventually(LIMIT, || match led_partitions(client, topic) {
+        led if led.len() == partitions => Ok(()),
+        led => Err(format!("{topic} has {} partitions of {partitions}", led.len())),
+    });
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT))
 }
 
 impl Record {
