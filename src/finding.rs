@@ -101,7 +101,7 @@ codes! {
     /// What the rules say of a sample session.
     RulesTried = "rules-tried", Info, "nothing, if that is what you want";
     /// The engine decides and tells, and calls nobody.
-    DryRun = "dry-run", Warning, "give it a kafka.topic_prefix of its own, so that nobody takes its outcomes for real ones";
+    DryRun = "dry-run", Warning, "give it a kafka.topic_prefix that nothing else uses: nobody may take its outcomes for real ones, and a ledger that began with it refuses the real engine for ever";
 
     /// No broker answers.
     KafkaUnreachable = "kafka-unreachable", Error, "correct kafka.bootstrap_servers, and see that the network lets this host through to every broker";

@@ -16,7 +16,7 @@ use crate::confirmation::inputs::{SESSION_ID_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::kafka::client;
 use crate::kafka::decoded::{self, ReadRecord};
 use crate::kafka::put::{Stored, put};
-use crate::kafka::reader::{Reader, Start, Step};
+use crate::kafka::reader::{ReadError, Reader, Start, Step};
 use crate::kafka::record::Record;
 use crate::kafka::topics;
 use crate::message::DESCRIPTORS;
@@ -36,6 +36,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The longest wait: no window of a session is open for longer than a week.
 const TIMEOUT_MAX: Duration = Duration::from_hours(7 * 24);
+/// Stands before the advice to make topics, which such a configuration leaves out.
+const NOT_ENABLED: &str = "confirmation.enabled is false in this configuration, so use the engine's";
+
 /// What the user wants.
 #[derive(Args)]
 pub struct Options {
@@ -90,7 +93,15 @@ pub async fn run(options: Options, environment: &Environment) -> anyhow::Result<
     let decision = decision(&options)?;
     let client = client::base(&config.kafka, ClientSide::Common)?;
     let prefix = config.kafka.topic_prefix.as_ref().to_owned();
-    tokio::task::spawn_blocking(move || decide(&client, &prefix, &decision, timeout)).await?
+    let decided = tokio::task::spawn_blocking(move || decide(&client, &prefix, &decision, timeout)).await?;
+    match decided {
+        Err(error) if is_of_missing_topics(&error) && !config.confirmation.enabled => Err(error.context(NOT_ENABLED)),
+        decided => decided,
+    }
+}
+
+fn is_of_missing_topics(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ReadError::Missing(_)))
 }
 
 /// How long to wait, unless an argument cannot be used, which is told.
@@ -232,7 +243,7 @@ fn told(fate: Fate, record: ReadRecord) -> anyhow::Result<ExitCode> {
 fn what_to_do(reason: RejectionReason) -> &'static str {
     match reason {
         RejectionReason::AlreadyDecided => {
-            "the session was decided before; its outcome says by whom: `paybridge tail outcome --from-beginning --key SESSION`"
+            "the session was decided before; by whom says its outcome or, while there is none yet, the ledger: `paybridge tail confirmation --from-beginning | grep SESSION`"
         }
         RejectionReason::Expired => "the session's window had closed",
         RejectionReason::UnknownSession => "no such session was opened: compare SESSION with `subject` of its event",

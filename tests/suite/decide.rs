@@ -166,6 +166,17 @@ fn nothing_in_time_and_wrong_usage_say_what_to_do() {
     check(run(&["ps_1", "confirm", "--reason", "x", "--timeout=200h"]), 2, "--timeout");
 }
 
+/// Such a configuration leaves the engine's topics out, so that making its topics would not help.
+#[test]
+fn missing_topics_of_an_engine_that_is_off_are_told_with_the_reason() {
+    let setup = Setup::new();
+    let mut command = setup.command(&["decide", "sg-main", "ps_1", "confirm", "--reason", "x"]);
+    command.env("PAYBRIDGE_KAFKA__TOPIC_PREFIX", unique_prefix());
+    check(command.spawn().unwrap(), 1, "topics do not exist");
+    command.env("PAYBRIDGE_CONFIRMATION__ENABLED", "false").env("PAYBRIDGE_INGRESS__ENABLED", "true");
+    check(command.spawn().unwrap(), 1, "confirmation.enabled is false in this configuration");
+}
+
 /// murmur2 is librdkafka's and Java's: records are where we say that they are.
 #[test]
 fn records_are_on_the_partition_that_is_computed() {
