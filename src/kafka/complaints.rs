@@ -48,6 +48,18 @@ impl Trouble {
         client.create_native_config().map(drop).map_err(|error| Self::of_creation(&error))
     }
 
+    /// What librdkafka reports of a connection; nothing where that explains nothing, as "all brokers are down".
+    pub fn of_report(error: &KafkaError, reason: &str) -> Option<Self> {
+        use RDKafkaErrorCode as Code;
+        let reason = reason.to_owned();
+        match error.rdkafka_error_code()? {
+            Code::Authentication | Code::SaslAuthenticationFailed => Some(Self::Authentication(reason)),
+            Code::SSL => Some(Self::Tls(reason)),
+            Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => Some(Self::Unreachable(reason)),
+            _ => None,
+        }
+    }
+
     /// As a finding.
     pub fn finding(&self) -> Finding {
         let code = match self {
@@ -123,16 +135,8 @@ impl ClientContext for Complaints {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        use RDKafkaErrorCode as Code;
-        let reason = reason.to_owned();
-        match error.rdkafka_error_code() {
-            Some(Code::Authentication | Code::SaslAuthenticationFailed) => self.hear(Trouble::Authentication(reason)),
-            Some(Code::SSL) => self.hear(Trouble::Tls(reason)),
-            Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
-                self.hear(Trouble::Unreachable(reason));
-            }
-            // "All brokers are down" and the like explain nothing.
-            _ => {}
+        if let Some(trouble) = Trouble::of_report(&error, reason) {
+            self.hear(trouble);
         }
     }
 }

@@ -91,6 +91,9 @@ fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy
     if moment.reading != Reading::CaughtUp {
         return Step::wait(activity, look_again(moment.now));
     }
+    if moment.trust == Trust::Drifted {
+        return clock_untrusted(activity, moment);
+    }
     let reason = match moment.owner {
         Owner::NoOther => RejectionReason::UnknownSession,
         Owner::OtherSource => RejectionReason::SourceMismatch,

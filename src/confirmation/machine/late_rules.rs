@@ -44,6 +44,16 @@ fn each_early_decision_waits_for_its_own_time() {
 }
 
 #[test]
+fn an_early_decision_is_not_rejected_by_a_clock_that_is_known_to_be_wrong() {
+    let mut life = Life::new().then(decides(Action::Confirm, "a"));
+    life.moment.trust = Trust::Drifted;
+    let mut life = life.timer();
+    assert!(life.rejected().is_empty() && life.notes(&Note::ClockUntrusted));
+    life.moment.trust = Trust::Trusted;
+    assert_eq!(life.timer().rejected(), [RejectionReason::UnknownSession]);
+}
+
+#[test]
 fn a_deadline_that_is_due_at_an_assignment_waits_for_the_inputs_for_a_while() {
     let mut life = Life::awaiting();
     let window_end = life.policy.window_end(&opening());

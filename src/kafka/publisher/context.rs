@@ -2,8 +2,9 @@
 //! Must not know how records get to the producer.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
@@ -13,8 +14,11 @@ use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::super::complaints::Complaints;
+use super::super::complaints::{Complaints, Trouble};
 use super::{Batches, Delivery, Failure, Report, Shared};
+
+/// For how long a refusal is believed: librdkafka repeats the same one every 30 s, for as long as it goes on.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(75);
 
 /// A record on its way.
 pub(super) struct Pending {
@@ -29,8 +33,10 @@ pub(super) struct Context {
     pub(super) is_present: AtomicBool,
     pub(super) has_id: watch::Sender<bool>,
     pub(super) complaints: Complaints,
-    /// A broker refuses its credentials, or it a broker's.
-    pub(super) refused: CancellationToken,
+    /// A broker has refused its credentials, or it a broker's.
+    refused: CancellationToken,
+    /// When that was reported last.
+    refused_at: Mutex<Option<Instant>>,
 }
 
 impl Context {
@@ -42,7 +48,14 @@ impl Context {
             has_id: watch::Sender::new(false),
             complaints: Complaints::default(),
             refused: CancellationToken::new(),
+            refused_at: Mutex::new(None),
         }
+    }
+
+    /// Whether brokers refuse its credentials, some at least. One that did so once and then took them does not count.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused_at = *self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
+        refused_at.is_some_and(|at| at.elapsed() < REFUSAL_HOLDS)
     }
 
     /// Waits until the idempotent producer has its id; whether it gets one, or is refused.
@@ -71,8 +84,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka reports a problem");
+        let is_refusal = Trouble::of_report(&error, reason).is_some_and(|trouble| trouble.is_refusal());
         self.complaints.error(error, reason);
-        if self.complaints.heard().is_some_and(|trouble| trouble.is_refusal()) {
+        if is_refusal {
+            *self.refused_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.refused.cancel();
         }
         self.shared.trouble.notify_one();

@@ -97,7 +97,7 @@ impl Publisher {
 
     /// Whether brokers refuse the present producer's credentials, some at least.
     fn is_refused(&self) -> bool {
-        self.gate.with_producer(|producer| producer.context().refused.is_cancelled())
+        self.gate.with_producer(|producer| producer.context().is_refused())
     }
 }
 
