@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::uri::Authority;
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -56,13 +57,17 @@ impl Poster {
     /// # Errors
     /// Nobody answers.
     pub async fn post(&self, webhook: &SignedWebhook) -> anyhow::Result<Answered> {
-        let url = self.address(webhook);
-        let mut request = Request::builder().method(Method::POST).uri(&url);
+        let uri: Uri =
+            self.address(webhook).parse().context("the bridge's address with the source's path is not a URL")?;
+        let bridge = without_path(&uri);
+        let mut request = Request::builder().method(Method::POST).uri(uri);
         for (name, value) in &webhook.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(Full::new(webhook.body.clone())).with_context(|| format!("{url} is not a URL"))?;
-        timeout(ANSWER_TIMEOUT, self.exchange(request, &url)).await.with_context(|| format!("{url} does not answer"))?
+        let request = request.body(Full::new(webhook.body.clone())).context("the sample is not a request")?;
+        timeout(ANSWER_TIMEOUT, self.exchange(request, &bridge))
+            .await
+            .with_context(|| format!("{bridge} does not answer"))?
     }
 
     /// Where a webhook goes.
@@ -73,13 +78,19 @@ impl Poster {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, url: &str) -> anyhow::Result<Answered> {
-        let response = self.client.request(request).await.with_context(|| format!("{url} cannot be reached"))?;
+    async fn exchange(&self, request: Request<Full<Bytes>>, bridge: &str) -> anyhow::Result<Answered> {
+        let response = self.client.request(request).await.with_context(|| format!("{bridge} cannot be reached"))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} cannot be read: {error}"))?.to_bytes();
+        let body = body.map_err(|error| anyhow::anyhow!("the answer of {bridge} cannot be read: {error}"))?.to_bytes();
         Ok(Answered { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
+}
+
+/// As errors name it: a source's path may be a secret.
+fn without_path(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", Authority::as_str);
+    format!("{}://{authority}", uri.scheme_str().unwrap_or("http"))
 }
 
 /// Whether a plain GET is answered 200.
