@@ -185,7 +185,10 @@ where
     match timeout(end.grace, work.wait()).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
-            warn!(unfinished = work.len(), "connections or requests are dropped: the grace period is over");
+            warn!(
+                unfinished = work.len(),
+                "connections or requests are dropped: their part of the grace period is over"
+            );
             steps.reach(Step::HURRY);
             // In time or not: whoever does not take its answer now is dropped with it.
             let _all_answered = timeout(LAST_ANSWERS, work.wait()).await;

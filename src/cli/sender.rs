@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -59,7 +58,7 @@ impl Poster {
     pub async fn post(&self, webhook: &SignedWebhook) -> anyhow::Result<Answered> {
         let uri: Uri =
             self.address(webhook).parse().context("the bridge's address with the source's path is not a URL")?;
-        let bridge = without_path(&uri);
+        let bridge = bridge_of(&uri);
         let mut request = Request::builder().method(Method::POST).uri(uri);
         for (name, value) in &webhook.headers {
             request = request.header(*name, value);
@@ -87,10 +86,10 @@ impl Poster {
     }
 }
 
-/// As errors name it: a source's path may be a secret.
-fn without_path(uri: &Uri) -> String {
-    let authority = uri.authority().map_or("", Authority::as_str);
-    format!("{}://{authority}", uri.scheme_str().unwrap_or("http"))
+/// As errors name it: a source's path may be a secret, and so may what stands before the host.
+fn bridge_of(uri: &Uri) -> String {
+    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default())
 }
 
 /// Whether a plain GET is answered 200.

@@ -282,11 +282,15 @@ fn send_says_what_there_is_when_asked_for_something_else() {
     assert!(ran.code == 1 && ran.errors.contains("ready-to-confirm"), "{ran:?}");
     let ran = setup.run(&["send", "sg-main", "ready-to-confirm"]);
     assert!(ran.code == 1 && ran.errors.contains("--signing-key"), "{ran:?}");
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let port = free_port();
+    let nobody = format!("http://somebody:password@127.0.0.1:{port}");
     let ran = setup.run(&["send", "unipaas", "payout-update", "--url", &nobody]);
-    assert!(ran.code == 1 && ran.errors.contains(&format!("{nobody} cannot be reached")), "{ran:?}");
-    // A source's path may be a secret.
-    assert!(!ran.errors.contains("/webhooks"), "{ran:?}");
+    let told = format!("http://127.0.0.1:{port} cannot be reached");
+    assert!(ran.code == 1 && ran.errors.contains(&told), "{ran:?}");
+    // A source's path may be a secret, too.
+    assert!(!ran.errors.contains("/webhooks") && !ran.errors.contains("password"), "{ran:?}");
+    let ran = setup.run(&["send", "unipaas", "payout-update", "--url", "http://not a host"]);
+    assert!(ran.code == 1 && ran.errors.contains("is not a URL"), "{ran:?}");
 }
 
 /// Answers one request as a bridge does that has published, and has published nothing. Where it is.

@@ -92,7 +92,7 @@ fn restart(daemon: &mut Daemon) {
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
     assert!(begun.elapsed() <= DRAIN_DELAY + GRACE, "{:?}", begun.elapsed());
     let log = daemon.log();
-    assert!(log.contains("all connections finished") && !log.contains("the grace period is over"), "{log}");
+    assert!(log.contains("all connections finished") && !log.contains("are dropped"), "{log}");
     println!("ended after {} ms", begun.elapsed().as_millis());
     daemon.start_again();
 }

@@ -2,8 +2,8 @@
 //! Must not know how records get to the producer.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -12,7 +12,6 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::super::complaints::{Complaints, Trouble};
 use super::{Batches, Delivery, Failure, Report, Shared};
@@ -33,10 +32,8 @@ pub(super) struct Context {
     pub(super) is_present: AtomicBool,
     pub(super) has_id: watch::Sender<bool>,
     pub(super) complaints: Complaints,
-    /// A broker has refused its credentials, or it a broker's.
-    refused: CancellationToken,
-    /// When that was reported last.
-    refused_at: Mutex<Option<Instant>>,
+    /// When a broker refused its credentials last, or it a broker's.
+    refused_at: watch::Sender<Option<Instant>>,
 }
 
 impl Context {
@@ -47,24 +44,22 @@ impl Context {
             is_present: AtomicBool::new(false),
             has_id: watch::Sender::new(false),
             complaints: Complaints::default(),
-            refused: CancellationToken::new(),
-            refused_at: Mutex::new(None),
+            refused_at: watch::Sender::new(None),
         }
     }
 
     /// Whether brokers refuse its credentials, some at least. One that did so once and then took them does not count.
     pub(super) fn is_refused(&self) -> bool {
-        let refused_at = *self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        refused_at.is_some_and(|at| at.elapsed() < REFUSAL_HOLDS)
+        holds(*self.refused_at.borrow(), Instant::now())
     }
 
     /// Waits until the idempotent producer has its id; whether it gets one, or is refused.
     pub(super) async fn has_id(&self) -> bool {
-        let mut has_id = self.has_id.subscribe();
+        let (mut has_id, mut refused_at) = (self.has_id.subscribe(), self.refused_at.subscribe());
         tokio::select! {
-            // The sender lives as long as `self`, so the wait ends only by the value.
+            // The senders live as long as `self`, so the wait ends only by a value.
             has_id = has_id.wait_for(|has| *has) => has_id.is_ok(),
-            () = self.refused.cancelled() => false,
+            _refused = refused_at.wait_for(Option::is_some) => false,
         }
     }
 }
@@ -87,8 +82,7 @@ impl ClientContext for Context {
         let is_refusal = Trouble::of_report(&error, reason).is_some_and(|trouble| trouble.is_refusal());
         self.complaints.error(error, reason);
         if is_refusal {
-            *self.refused_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            self.refused.cancel();
+            self.refused_at.send_replace(Some(Instant::now()));
         }
         self.shared.trouble.notify_one();
     }
@@ -111,5 +105,21 @@ impl ProducerContext<NoCustomPartitioner> for Context {
             (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
             _ => self.shared.settle(message.topic(), *pending, delivery, why),
         }
+    }
+}
+
+fn holds(refused_at: Option<Instant>, now: Instant) -> bool {
+    refused_at.is_some_and(|at| now.saturating_duration_since(at) < REFUSAL_HOLDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_holds_until_it_is_not_repeated() {
+        let at = Instant::now();
+        assert!(holds(Some(at), at) && holds(Some(at), at + Duration::from_mins(1)));
+        assert!(!holds(Some(at), at + REFUSAL_HOLDS) && !holds(None, at));
     }
 }
