@@ -59,6 +59,10 @@ pub struct Confirmation {
     /// How long a decision waits for its session, in seconds, 1 to 2592000.
     #[serde(deserialize_with = "within::<1, 2_592_000, _, _>")]
     pub unknown_session_ttl_s: u64,
+    /// Sessions of one partition that have a decision and are not opened yet, 1 to 1000000: each takes memory and an entry
+    /// of the ledger, and anybody who may write decisions can invent them. Beyond it the newest decision is rejected.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
+    pub early_decisions_max: usize,
     /// How long an ended session is remembered, in seconds, 60 to 2592000, and at least `window_s` and 900.
     #[serde(deserialize_with = "within::<60, 2_592_000, _, _>")]
     pub ledger_retention_s: u64,
@@ -136,6 +140,7 @@ impl Default for Confirmation {
             call_timeout_ms: 10_000,
             key_reuse_wait_s: 120,
             unknown_session_ttl_s: 86_400,
+            early_decisions_max: 10_000,
             ledger_retention_s: 86_400,
             rules: Vec::new(),
         }

@@ -30,6 +30,8 @@ fn refuses_values_out_of_bounds() {
         ("call_timeout_ms = 99", "100 to 60000"),
         ("key_reuse_wait_s = 0", "1 to 86400"),
         ("unknown_session_ttl_s = 0", "1 to 2592000"),
+        ("early_decisions_max = 0", "1 to 1000000"),
+        ("early_decisions_max = 1000001", "1 to 1000000"),
         ("ledger_retention_s = 59", "60 to 2592000"),
     ] {
         let name = key.split(' ').next().unwrap();
