@@ -2,6 +2,7 @@
 //! Pure: must not know sockets, retries, or why a call is made.
 
 mod reply;
+mod session;
 mod settings;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use super::{ConfigureError, KeyFiles, Section, Settings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 pub use reply::{our_trouble, read};
+pub use session::session;
 pub(super) use settings::ApiSettings;
 
 /// The header of the project's id.

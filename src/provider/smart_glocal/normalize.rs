@@ -98,7 +98,8 @@ fn unrecognized(object: &Object<'_>) -> Reading {
     Reading { session_id: session_id.unwrap_or_default(), occurred_at: None, content: Content::Unrecognized }
 }
 
-fn session(object: &Object<'_>) -> Result<Session, Wrong> {
+/// What a session says, in a webhook or in the answer to a call.
+pub(super) fn session(object: &Object<'_>) -> Result<Session, Wrong> {
     let status_text = object.text("status")?;
     let next_action_text = object.text("next_action")?;
     Ok(Session {
