@@ -144,6 +144,10 @@ codes! {
     UncleanElection = "unclean-election", Warning, "set the topic's unclean.leader.election.enable to false";
     /// The topic keeps records by another rule than it has to: compaction would remove events.
     CleanupPolicyWrong = "cleanup-policy-wrong", Error, "set the topic's cleanup.policy as `paybridge topics` lists it";
+    /// A topic of the confirmation engine keeps the time that the producer says.
+    TimestampTypeUnsafe = "timestamp-type-unsafe", Error, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: a replica whose clock is wrong could move the window of a session";
+    /// A topic that the engine does not use keeps the time that the producer says.
+    TimestampTypeUnproven = "timestamp-type-unproven", Warning, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: else nobody notices by its records that the clock of a replica is wrong";
     /// Records are removed sooner than the bridge's topics promise.
     RetentionShort = "retention-short", Warning, "raise the topic's retention.ms, unless every subscriber is sure to have read by then";
     /// Records are removed when a partition grows, however young they are.

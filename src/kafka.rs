@@ -18,3 +18,4 @@ pub mod record;
 pub mod restore;
 pub mod topics;
 pub mod transaction;
+pub mod update;

@@ -1,4 +1,7 @@
-//! `paybridge topics`: the topics that a configuration needs, for people, programs and Strimzi; and makes the missing ones.
+//! `paybridge topics`: the topics that a configuration needs, for people, programs and Strimzi; makes the missing ones, and
+//! alters the settings of those that are there.
+
+mod outcome;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -9,11 +12,15 @@ use serde_json::{Value, json};
 use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
-use crate::kafka::create::{self, Made};
+use crate::kafka::complaints::Trouble;
+use crate::kafka::create::create;
 use crate::kafka::topics::{Topic, needed};
+use crate::kafka::update::update;
+use outcome::Outcome;
 
 /// Shown below `--help`.
 pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.toml --create\n  \
+                           paybridge topics --update --format json | jq '.[] | select(.result != \"fits\")'\n  \
                            paybridge topics --format strimzi --cluster my-kafka | kubectl apply -f -";
 
 /// What the user wants.
@@ -24,6 +31,10 @@ pub struct Options {
     /// Make the topics that are missing; those that exist are left as they are.
     #[arg(long)]
     create: bool,
+    /// Alter the settings of topics that exist, where they are worse than the list says. Longer retention, larger records,
+    /// other settings and the number of partitions stay as they are.
+    #[arg(long)]
+    update: bool,
     /// How to write the list.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -50,8 +61,8 @@ enum Format {
 pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
     let config = options.config.load(environment)?;
     let topics = needed(&config);
-    if options.create {
-        return make(options.format, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
+    if options.create || options.update {
+        return change(options, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
     }
     print(&match options.format {
         Format::Text => text(&topics),
@@ -61,42 +72,37 @@ pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-async fn make(format: Format, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
-    if format == Format::Strimzi {
-        tell("--create makes the topics itself, --format strimzi lets Strimzi make them: give one of the two");
+async fn change(options: &Options, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
+    if options.format == Format::Strimzi {
+        tell(
+            "--create and --update change the topics themselves, --format strimzi lets Strimzi do it: give one of the two",
+        );
         return Ok(ExitCode::from(WRONG_USAGE));
     }
-    let made = match create::create(client, topics).await {
-        Ok(made) => made,
+    let outcomes = match outcomes(options, client, topics).await {
+        Ok(outcomes) => outcomes,
         Err(trouble) => {
             tell(&format!("{trouble}: {}", trouble.action()));
             return Ok(ExitCode::FAILURE);
         }
     };
-    print(&match format {
-        Format::Json => pretty(&Value::Array(made.iter().map(|(name, made)| made_object(name, made)).collect())),
-        Format::Text | Format::Strimzi => made.iter().map(|(name, made)| made_line(name, made)).collect(),
+    print(&match options.format {
+        Format::Json => pretty(&outcomes.iter().map(|(name, outcome)| outcome.object(name)).collect()),
+        Format::Text | Format::Strimzi => outcomes.iter().map(|(name, outcome)| outcome.line(name)).collect(),
     })?;
-    let failed = made.iter().any(|(_, made)| matches!(made, Made::Failed { .. }));
+    let failed = outcomes.iter().any(|(_, outcome)| outcome.is_failure());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn made_line(name: &str, made: &Made) -> String {
-    match made {
-        Made::Created => format!("created  {name}\n"),
-        Made::Exists => format!("exists   {name}\n"),
-        Made::Failed { reason, action } => format!("failed   {name}: {reason}\n         {action}\n"),
-    }
-}
-
-fn made_object(name: &str, made: &Made) -> Value {
-    match made {
-        Made::Created => json!({ "name": name, "result": "created" }),
-        Made::Exists => json!({ "name": name, "result": "exists" }),
-        Made::Failed { reason, action } => {
-            json!({ "name": name, "result": "failed", "reason": reason, "action": action })
-        }
-    }
+/// Makes what is missing first: what is new need not be altered.
+async fn outcomes(
+    options: &Options,
+    client: &rdkafka::ClientConfig,
+    topics: &[Topic],
+) -> Result<Vec<(String, Outcome)>, Trouble> {
+    let made = if options.create { create(client, topics).await? } else { Vec::new() };
+    let updated = if options.update { update(client, topics).await? } else { Vec::new() };
+    Ok(outcome::together(made, updated))
 }
 
 /// One line a topic.
@@ -170,7 +176,7 @@ mod tests {
             kind: KafkaTopic\n\
             metadata:\n  name: \"pay.quarantine.v1\"\n  labels:\n    strimzi.io/cluster: \"a \\\"b\\\"\"\n\
             spec:\n  topicName: \"pay.quarantine.v1\"\n  partitions: 6\n  replicas: 3\n  config:\n    \
-            cleanup.policy: \"delete\"\n    max.message.bytes: \"1048576\"\n    min.insync.replicas: \"2\"\n    \
+            cleanup.policy: \"delete\"\n    max.message.bytes: \"1048576\"\n    message.timestamp.type: \"LogAppendTime\"\n    min.insync.replicas: \"2\"\n    \
             retention.ms: \"2592000000\"\n    unclean.leader.election.enable: \"false\"\n";
         assert_eq!(manifest(&topics()[0], "a \"b\""), expected);
     }
@@ -190,18 +196,5 @@ mod tests {
         assert_eq!((&object["name"], &object["partitions"]), (&json!("pay.quarantine.v1"), &json!(6)));
         assert_eq!(object["settings"]["min.insync.replicas"], "2");
         assert_eq!(object["message"], "paybridge.event.v1.QuarantinedWebhook");
-    }
-
-    #[test]
-    fn tells_what_became_of_each_topic() {
-        let failed = Made::Failed { reason: "no".to_owned(), action: "do" };
-        for (made, line, result) in [
-            (Made::Created, "created  t\n", "created"),
-            (Made::Exists, "exists   t\n", "exists"),
-            (failed, "failed   t: no\n         do\n", "failed"),
-        ] {
-            assert_eq!(made_line("t", &made), line);
-            assert_eq!(made_object("t", &made)["result"], result);
-        }
     }
 }

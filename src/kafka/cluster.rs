@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ConfigSource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -61,8 +61,13 @@ pub struct Partition {
 /// A topic's settings, as far as Kafka tells them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicSettings {
-    /// By their Kafka names, defaults included.
-    Told(BTreeMap<String, String>),
+    /// By their Kafka names.
+    Told {
+        /// Every setting that is in force, defaults included.
+        all: BTreeMap<String, String>,
+        /// Those that were given to this topic; nothing where Kafka does not tell them apart, or not all of their values.
+        own: Option<BTreeMap<String, String>>,
+    },
     /// Why they are not known.
     NotTold(String),
 }
@@ -224,10 +229,18 @@ async fn settings(
         Some(Ok(resource)) if resource.entries.is_empty() => {
             TopicSettings::NotTold("Kafka does not tell them to this principal".to_owned())
         }
-        Some(Ok(resource)) => TopicSettings::Told(pairs(resource)),
+        Some(Ok(resource)) => TopicSettings::Told { own: own(&resource), all: pairs(resource) },
         Some(Err(code)) => TopicSettings::NotTold(code.to_string()),
         None => TopicSettings::NotTold("Kafka told nothing".to_owned()),
     })
+}
+
+fn own(resource: &ConfigResource) -> Option<BTreeMap<String, String>> {
+    if resource.entries.iter().any(|entry| entry.source == ConfigSource::Unknown) {
+        return None;
+    }
+    let own = resource.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+    own.map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect()
 }
 
 fn pairs(resource: ConfigResource) -> BTreeMap<String, String> {

@@ -25,6 +25,9 @@ pub const CONFIRMATION_PROVIDER: &str = "smart-glocal";
 /// Its events that the engine reads: the first opens a session, the second ends it.
 const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];
 
+/// The `message.timestamp.type` with which the broker, not the producer, gives a record its time.
+pub const LOG_APPEND_TIME: &str = "LogAppendTime";
+
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -41,6 +44,17 @@ pub struct Topic {
     pub replication_factor: i32,
     /// Topic settings by their Kafka names.
     pub settings: BTreeMap<&'static str, String>,
+    /// What hangs on the times of its records.
+    pub times: RecordTimes,
+}
+
+/// What the times of a topic's records are used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordTimes {
+    /// The confirmation engine reads or writes it: windows are bounded by them, and its clock is judged by them.
+    BoundWindows,
+    /// Subscribers see them, and the ingress's clock is judged by them.
+    Inform,
 }
 
 /// The name of an event type's topic: `{prefix}.{provider}.{event type}.v{major}`, the message's own major version.
@@ -102,14 +116,14 @@ pub fn equal_counts(config: &Config) -> Vec<String> {
 /// Every topic that this configuration needs, in the order of their names; those of disabled parts are left out.
 pub fn needed(config: &Config) -> Vec<Topic> {
     let mut topics = Vec::new();
-    if config.ingress.enabled {
-        topics.extend(of_ingress(config));
-    }
     if config.confirmation.enabled {
         topics.extend(of_confirmation(config));
     }
+    if config.ingress.enabled {
+        topics.extend(of_ingress(config));
+    }
+    // Stable: of a topic that both parts need the engine's stays, which has the same settings and needs its records' times.
     topics.sort_by(|one, other| one.name.cmp(&other.name));
-    // What both parts need is the same for both.
     topics.dedup_by(|one, other| one.name == other.name);
     topics
 }
@@ -144,7 +158,7 @@ fn of_confirmation(config: &Config) -> Vec<Topic> {
     for (provider, event_type) in confirmation_events() {
         topics.push(topic(config, event_topic(prefix, provider, event_type), event_type.message, 7));
     }
-    topics
+    topics.into_iter().map(|topic| Topic { times: RecordTimes::BoundWindows, ..topic }).collect()
 }
 
 fn topic(config: &Config, name: String, message: &'static str, retention_days: u64) -> Topic {
@@ -177,15 +191,20 @@ fn with_settings(
     let in_sync = if replication_factor >= 3 { "2" } else { "1" };
     let mut settings = BTreeMap::from([
         ("max.message.bytes", config.ingress.record_bytes_max().to_string()),
+        // A record's time is the broker's: a replica whose clock is wrong cannot write another one.
+        ("message.timestamp.type", LOG_APPEND_TIME.to_owned()),
         ("min.insync.replicas", in_sync.to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ]);
     settings.extend(rule);
-    Topic { name, message, partitions: config.kafka.partitions, replication_factor, settings }
+    let (partitions, times) = (config.kafka.partitions, RecordTimes::Inform);
+    Topic { name, message, partitions, replication_factor, settings, times }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -240,6 +259,15 @@ mod tests {
         }
         assert_eq!(group.len(), 4);
         assert_eq!(equal_counts(&Config::from_toml("", []).unwrap()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_record_has_the_brokers_time_and_the_engine_needs_it_on_its_own_topics() {
+        let topics = needed(&Config::from_toml(ON, []).unwrap());
+        assert!(topics.iter().all(|topic| topic.settings["message.timestamp.type"] == LOG_APPEND_TIME));
+        let bounding = topics.iter().filter(|topic| topic.times == RecordTimes::BoundWindows);
+        let names: BTreeSet<String> = bounding.map(|topic| topic.name.clone()).collect();
+        assert_eq!(names, BTreeSet::from(ENGINE.map(|(name, _)| format!("payments.{name}.v1"))));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The commands as a person runs them: the binary itself, its output and its exit code, against a real Kafka.
 
+mod updates;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -35,6 +37,22 @@ impl Setup {
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("paybridge.toml")
+    }
+
+    /// A topic's full name.
+    fn topic(&self, part: &str) -> String {
+        format!("{}.{part}", self.prefix)
+    }
+
+    /// Connects as this user from now on.
+    fn log_in(&self, kafka: &Kafka, user: User) {
+        let (name, password) = user.login();
+        let text = fs::read_to_string(self.file()).unwrap().replace(kafka.bootstrap(), kafka.password_bootstrap());
+        let properties = format!(
+            "\n[kafka.properties]\nsecurity.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"\n\
+             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
+        );
+        fs::write(self.file(), text + &properties).unwrap();
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
@@ -142,15 +160,10 @@ fn check_finds_a_principal_that_may_not_write() {
     let kafka = Kafka::shared();
     let setup = Setup::new(kafka.bootstrap(), "");
     assert_eq!(setup.run(&["topics", "--create"]).code, 0);
-    let (name, password) = User::Reader.login();
-    let client = kafka.client_as(User::Reader);
-    let text = fs::read_to_string(setup.file()).unwrap();
-    let as_reader = text.replace(kafka.bootstrap(), client.get("bootstrap.servers").unwrap());
-    let properties = format!(
-        "\n[kafka.properties]\nsecurity.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"{name}\"\n\
-         sasl.password = \"{password}\"\n"
-    );
-    fs::write(setup.file(), as_reader + &properties).unwrap();
+    // It waits until that user may read.
+    let _reader = kafka.client_as(User::Reader);
+    setup.log_in(kafka, User::Reader);
+    let (_, password) = User::Reader.login();
     let (code, found) = setup.check(&[]);
     assert_eq!(code, 1);
     assert_found(&found, "error", "write-not-authorized", "");

@@ -50,7 +50,8 @@ impl<'a> Stage<'a> {
             partitions,
         };
         let names = stage.inputs.iter().chain([&stage.ledger, &stage.outcomes]);
-        let topics: Vec<Topic<'_>> = names.map(|name| (name.as_str(), partitions, [].as_slice())).collect();
+        let brokers_time = [("message.timestamp.type", "LogAppendTime")];
+        let topics: Vec<Topic<'_>> = names.map(|name| (name.as_str(), partitions, brokers_time.as_slice())).collect();
         kafka.create_topics(&topics);
         stage
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::finding::{Code, Finding};
 use crate::kafka::cluster::{Found, Seen, Standing, TopicSettings};
-use crate::kafka::topics::Topic;
+use crate::kafka::topics::{LOG_APPEND_TIME, RecordTimes, Topic};
+use crate::kafka::update::policies;
 
 /// Everything that is to be said, topics in the order of `needed`.
 pub fn all(needed: &[Topic], seen: &Seen) -> Vec<Finding> {
@@ -55,7 +56,9 @@ pub fn topic(needed: &Topic, standing: &Standing) -> Vec<Finding> {
     let mut findings: Vec<Finding> = partitions(needed, found).into_iter().collect();
     findings.extend(replicas(needed, found));
     match &found.settings {
-        TopicSettings::Told(settings) => findings.extend(Settings { needed, found, told: settings }.findings()),
+        TopicSettings::Told { all: settings, .. } => {
+            findings.extend(Settings { needed, found, told: settings }.findings());
+        }
         TopicSettings::NotTold(reason) => {
             let message = format!("its settings are not checked: {reason}");
             let action = "allow the principal DescribeConfigs on the topic, and check again";
@@ -111,6 +114,7 @@ impl Settings<'_> {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.min_insync();
         findings.extend(self.max_message_bytes());
+        findings.extend(self.timestamps());
         findings.extend(self.cleanup());
         findings.extend(self.retention());
         findings.extend(self.compaction());
@@ -149,14 +153,19 @@ impl Settings<'_> {
         })
     }
 
-    fn cleanup(&self) -> Option<Finding> {
-        let sorted = |policy: &str| {
-            let mut parts: Vec<String> = policy.split(',').map(|part| part.trim().to_owned()).collect();
-            parts.sort_unstable();
-            parts.join(",")
+    fn timestamps(&self) -> Option<Finding> {
+        let has = self.text("message.timestamp.type").filter(|has| *has != LOG_APPEND_TIME)?;
+        let code = match self.needed.times {
+            RecordTimes::BoundWindows => Code::TimestampTypeUnsafe,
+            RecordTimes::Inform => Code::TimestampTypeUnproven,
         };
+        let message = format!("has message.timestamp.type {has}: a record's time is the producer's, not the broker's");
+        Some(of(self.needed, code, message))
+    }
+
+    fn cleanup(&self) -> Option<Finding> {
         let (has, wanted) = (self.text("cleanup.policy")?, self.needed.settings.get("cleanup.policy")?);
-        (sorted(has) != sorted(wanted)).then(|| {
+        (policies(has) != policies(wanted)).then(|| {
             let message = format!("has cleanup.policy {has} instead of {wanted}");
             of(self.needed, Code::CleanupPolicyWrong, message)
         })
@@ -246,7 +255,10 @@ mod tests {
             needed().settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         settings.insert("retention.bytes".to_owned(), "-1".to_owned());
         settings.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Standing::There(Found { partitions: partitions.to_vec(), settings: TopicSettings::Told(settings) })
+        Standing::There(Found {
+            partitions: partitions.to_vec(),
+            settings: TopicSettings::Told { all: settings, own: None },
+        })
     }
 
     fn check(standing: &Standing, expected: &[Code]) {
@@ -294,6 +306,7 @@ mod tests {
             ("max.message.bytes", "1048575", Some(Code::MaxMessageBytesLow)),
             ("max.message.bytes", "1048576", None),
             ("unclean.leader.election.enable", "true", Some(Code::UncleanElection)),
+            ("message.timestamp.type", "CreateTime", Some(Code::TimestampTypeUnproven)),
             ("cleanup.policy", "compact", Some(Code::CleanupPolicyWrong)),
             ("cleanup.policy", "compact,delete", Some(Code::CleanupPolicyWrong)),
             ("retention.ms", "3600000", Some(Code::RetentionShort)),
@@ -316,13 +329,14 @@ mod tests {
             ("segment.ms", "60000", None),
             ("delete.retention.ms", "3600000", Some(Code::TombstonesShort)),
             ("delete.retention.ms", "172800000", None),
+            ("message.timestamp.type", "CreateTime", Some(Code::TimestampTypeUnsafe)),
             ("cleanup.policy", "delete", Some(Code::CleanupPolicyWrong)),
             ("cleanup.policy", "compact,delete", Some(Code::CleanupPolicyWrong)),
         ] {
             let owned = |(name, value): (&'static str, String)| (name.to_owned(), value);
             let mut told: BTreeMap<String, String> = ledger.settings.clone().into_iter().map(owned).collect();
             told.insert(name.to_owned(), value.to_owned());
-            let found = Found { partitions: vec![WELL, WELL], settings: TopicSettings::Told(told) };
+            let found = Found { partitions: vec![WELL, WELL], settings: TopicSettings::Told { all: told, own: None } };
             let findings = topic(&ledger, &Standing::There(found));
             let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
             assert_eq!(codes, Vec::from_iter(expected), "{name} {value}");

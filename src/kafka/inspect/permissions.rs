@@ -197,7 +197,9 @@ impl Trial {
 /// How large a record the topic refuses for its size.
 fn trial_bytes(settings: &TopicSettings) -> Result<usize, String> {
     let limit: Option<usize> = match settings {
-        TopicSettings::Told(settings) => settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()),
+        TopicSettings::Told { all: settings, .. } => {
+            settings.get("max.message.bytes").and_then(|limit| limit.parse().ok())
+        }
         TopicSettings::NotTold(_) => None,
     };
     match limit {
@@ -317,7 +319,8 @@ mod tests {
     use super::*;
 
     fn told(limit: &str) -> TopicSettings {
-        TopicSettings::Told(BTreeMap::from([("max.message.bytes".to_owned(), limit.to_owned())]))
+        let all = BTreeMap::from([("max.message.bytes".to_owned(), limit.to_owned())]);
+        TopicSettings::Told { all, own: None }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! What tests do with topics: make them, and read all that is in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList};
 
 use super::Kafka;
 use crate::eventually::eventually;
@@ -36,6 +38,8 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers in their order.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Its time, and whose it is.
+    pub timestamp: Timestamp,
 }
 
 impl Kafka {
@@ -70,6 +74,29 @@ impl Kafka {
         for name in topics {
             await_partitions(&client, name, partitions);
         }
+    }
+
+    /// Gives a topic exactly these settings of its own, and returns when brokers go by them.
+    pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) {
+        let request = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let request = settings.iter().fold(request, |request, (key, value)| request.set(key, value));
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        for result in block_on(admin.alter_configs(&[request], &options())).unwrap() {
+            result.unwrap();
+        }
+        eventually(LIMIT, || {
+            let shown = self.topic_settings(topic);
+            let old = settings.iter().find(|(name, value)| shown.get(*name).map(String::as_str) != Some(*value));
+            old.map_or(Ok(()), |(name, _)| Err(format!("{topic} has {name} {:?}", shown.get(*name))))
+        });
+    }
+
+    /// The settings that are in force on a topic.
+    pub fn topic_settings(&self, topic: &str) -> BTreeMap<String, String> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut told = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options())).unwrap();
+        let entries = told.remove(0).unwrap().entries;
+        entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
     }
 
     /// Every committed record of a topic up to its present end: by partition, then by offset.
@@ -138,6 +165,7 @@ impl Record {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
+            timestamp: message.timestamp(),
         }
     }
 }

@@ -9,9 +9,12 @@ use super::daemon::{Settings, configuration, program};
 
 #[test]
 fn a_command_that_waits_for_kafka_ends_by_sigterm_and_says_so() {
-    for arguments in
-        [&["check"][..], &["topics", "--create"], &["decide", "sg-main", "ps_1", "cancel", "--reason", "x"]]
-    {
+    for arguments in [
+        &["check"][..],
+        &["topics", "--create"],
+        &["topics", "--update"],
+        &["decide", "sg-main", "ps_1", "cancel", "--reason", "x"],
+    ] {
         // Takes connections and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = tempfile::tempdir().unwrap();
