@@ -5,7 +5,7 @@
 
 // By the names that they have among the tests.
 #[cfg(test)]
-use suite::{authority, bridge, cache, confirmation, eventually, kafka, pace, process};
+use suite::{authority, bridge, cache, confirmation, eventually, kafka, pace, process, shifted_clock};
 
 fn main() {
     #[cfg(test)]
@@ -63,6 +63,7 @@ mod suite {
     pub mod eventually;
     pub mod kafka;
     pub mod pace;
+    pub mod shifted_clock;
     pub mod confirmation {
         pub mod events;
         pub mod stage;

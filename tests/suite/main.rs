@@ -15,6 +15,8 @@ mod exposition;
 #[cfg(test)]
 mod kafka;
 #[cfg(test)]
+mod shifted_clock;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod volume;

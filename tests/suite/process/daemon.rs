@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::SignedDuration;
 use paybridge::config::Config;
 use paybridge::provider::SignedWebhook;
 use tempfile::TempDir;
@@ -21,6 +22,7 @@ use tokio::runtime::Runtime;
 use crate::bridge::{Answered, SOURCES, create_needed_topics, key_file, try_exchange, webhook_request};
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, unique_prefix};
+use crate::shifted_clock::ShiftedClock;
 
 /// How long the daemon may take to become ready or, beyond its own times, to end.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -49,6 +51,7 @@ pub struct Daemon {
     pub config: Config,
     folder: TempDir,
     process: Child,
+    clock: Option<ShiftedClock>,
 }
 
 /// Talks to a daemon; each request on a connection of its own.
@@ -92,23 +95,38 @@ impl Daemon {
         daemon.process.kill().unwrap();
         daemon.process.wait().unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
-        daemon.process = spawn_with(&daemon.folder, full);
+        daemon.process = command(&daemon.folder, full).spawn().unwrap();
         daemon
     }
 
     /// A daemon with this configuration file.
     pub fn run(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("paybridge.toml"), text).unwrap();
-        let process = spawn(&folder);
-        Self { config: Config::from_toml(text, []).unwrap(), folder, process }
+        Self::start_process(text, None)
     }
 
-    /// Starts it anew after its end, and waits until it is ready.
+    /// The same, by a clock that is wrong.
+    pub fn run_with_clock(text: &str, clock: ShiftedClock) -> Self {
+        Self::start_process(text, Some(clock))
+    }
+
+    fn start_process(text: &str, clock: Option<ShiftedClock>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("paybridge.toml"), text).unwrap();
+        let process = spawn(&folder, clock.as_ref());
+        Self { config: Config::from_toml(text, []).unwrap(), folder, process, clock }
+    }
+
+    /// Starts it anew after its end, by the same clock, and waits until it is ready.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.process = spawn(&self.folder);
+        self.process = spawn(&self.folder, self.clock.as_ref());
         self.await_ready();
+    }
+
+    /// Shifts its clock while it runs: ahead of the true time by so much, or behind where it is negative.
+    #[track_caller]
+    pub fn shift_clock(&self, shift: SignedDuration) {
+        self.clock.as_ref().expect("it was started with a clock of its own").shift(shift);
     }
 
     /// Waits until `/readyz` says yes.
@@ -226,18 +244,20 @@ pub fn program() -> Command {
     command
 }
 
-fn spawn(folder: &TempDir) -> Child {
-    spawn_with(folder, File::options().create(true).append(true).open(log_file(folder)).unwrap())
+fn spawn(folder: &TempDir, clock: Option<&ShiftedClock>) -> Child {
+    let log = File::options().create(true).append(true).open(log_file(folder)).unwrap();
+    let mut command = command(folder, log);
+    if let Some(clock) = clock {
+        clock.set(&mut command);
+    }
+    command.spawn().unwrap()
 }
 
-fn spawn_with(folder: &TempDir, log: File) -> Child {
-    program()
-        .args(["run", "--config"])
-        .arg(folder.path().join("paybridge.toml"))
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+fn command(folder: &TempDir, log: File) -> Command {
+    let mut command = program();
+    command.args(["run", "--config"]).arg(folder.path().join("paybridge.toml"));
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command
 }
 
 fn log_file(folder: &TempDir) -> PathBuf {
