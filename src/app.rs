@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Readiness};
 use crate::causes;
 use crate::config::Config;
+use crate::confirmation::clock::Broker;
 use crate::ingress::source::Sources;
 use crate::kafka::topics;
 use crate::metrics::Metrics;
 use crate::server::{self, End, Limits, Peer};
 use credentials::{CredentialWatch, Part};
+use engine::Verification;
 use keys::Watch;
 use readiness::Needed;
 use webhooks::Webhooks;
@@ -68,11 +70,16 @@ impl Listeners {
     }
 }
 
-/// Runs the daemon until `stop` is cancelled, then ends it in order.
+/// Runs the daemon until `stop` is cancelled, then ends it in order. `broker` says where Kafka's time comes from.
 ///
 /// # Errors
 /// A part cannot be made, or one ended by itself.
-pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    config: Config,
+    listeners: Listeners,
+    broker: Broker,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     if !config.ingress.enabled && !config.confirmation.enabled {
         bail!("ingress.enabled and confirmation.enabled are both false: nothing to run");
     }
@@ -82,7 +89,7 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
     let sources = Arc::new(Sources::new(&config, loaded.sources, &metrics));
-    let watch = Watch::new(&config, &sources, &loaded.apis, loaded.files, Arc::clone(&metrics));
+    let watch = Watch::new(&config, &sources, &loaded.apis, &loaded.verifiers, loaded.files, Arc::clone(&metrics));
     let watch = watch.with_certificate(certificate);
     let readiness = Readiness::default();
     let ends = Ends::default();
@@ -99,7 +106,9 @@ pub async fn serve(config: Config, listeners: Listeners, stop: CancellationToken
         None
     };
     if config.confirmation.enabled {
-        let renew = engine::start(&config, loaded.apis, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
+        let verification = Verification { verifiers: loaded.verifiers, broker };
+        let renew =
+            engine::start(&config, loaded.apis, verification, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
         credentials.add(Part::Engine(renew));
     } else {
         readiness.transactions.cancel();

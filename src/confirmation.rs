@@ -5,6 +5,7 @@ pub mod calls;
 pub mod clock;
 pub mod done;
 pub mod engine;
+pub mod evidence;
 pub mod holding;
 pub mod inputs;
 pub mod ledger;

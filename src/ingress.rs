@@ -116,7 +116,7 @@ impl Ingress {
         let raw = RawWebhook { path_suffix, headers: head.headers, body, remote_address, received_at };
 
         let keyed = source.keyed();
-        let authenticated = AuthenticWebhook::authenticate(&*keyed.source, raw);
+        let authenticated = AuthenticWebhook::authenticate(&**keyed.source, raw);
         let verified = Instant::now();
         self.metrics.verify.record(verified - received);
         match authenticated {

@@ -18,7 +18,7 @@ use crate::provider::{KeyId, Unverified};
 pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, Kind, METRICS};
 
-pub use confirmation::{Alert, ConfirmationMetrics, Held, TransactionEnd};
+pub use confirmation::{Alert, ConfirmationMetrics, Held, Stop, TransactionEnd};
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";
@@ -293,6 +293,9 @@ fn quarantine_label(reason: QuarantineReason) -> &'static str {
         // The confirmation engine's, which counts them itself.
         QuarantineReason::UndecodableRecord => "undecodable_record",
         QuarantineReason::MisroutedDecision => "misrouted_decision",
+        QuarantineReason::SessionOfAnotherSource => "session_of_another_source",
+        QuarantineReason::EvidenceDoesNotVerify => "evidence_does_not_verify",
+        QuarantineReason::RecordRefused => "record_refused",
     }
 }
 

@@ -18,7 +18,9 @@ use crate::admin::Readiness;
 use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation};
 use crate::confirmation::calls::{Caller, Settings};
+use crate::confirmation::clock::Broker;
 use crate::confirmation::engine::{Plan, Renewal};
+use crate::confirmation::evidence::Verifiers;
 use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::inputs::Mode;
 use crate::confirmation::machine::Policy;
@@ -30,6 +32,14 @@ use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
 
+/// What the engine holds events and its own clock against.
+pub struct Verification {
+    /// Verifies the events of sources.
+    pub verifiers: Verifiers,
+    /// Where the broker's time comes from.
+    pub broker: Broker,
+}
+
 /// Starts the engine on a thread of its own; it ends in order once `stop` is cancelled. Gives where it takes other properties
 /// for its clients.
 ///
@@ -38,13 +48,14 @@ use crate::metrics::Metrics;
 pub fn start(
     config: &Config,
     apis: Apis,
+    verification: Verification,
     metrics: &Metrics,
     readiness: &Readiness,
     tasks: &mut JoinSet<&'static str>,
     stop: CancellationToken,
 ) -> anyhow::Result<Sender<Renewal>> {
     let (renew, renewals) = mpsc::channel();
-    let plan = plan(config, apis, metrics, readiness, stop, renewals)?;
+    let plan = plan(config, apis, verification, metrics, readiness, stop, renewals)?;
     let thread = async move {
         match tokio::task::spawn_blocking(move || plan.run()).await {
             Ok(Ok(())) => {}
@@ -61,6 +72,7 @@ pub fn start(
 fn plan(
     config: &Config,
     apis: Apis,
+    verification: Verification,
     metrics: &Metrics,
     readiness: &Readiness,
     stop: CancellationToken,
@@ -75,7 +87,7 @@ fn plan(
         send_within: SESSION_TIMEOUT / 2,
         roots: roots(&apis),
     };
-    let desk = desk(config, &apis)?;
+    let desk = desk(config, &apis, verification)?;
     let (caller, answers) = Caller::start(settings, apis, Handle::current(), metrics)?;
     Ok(Plan {
         desk,
@@ -92,7 +104,7 @@ fn plan(
     })
 }
 
-fn desk(config: &Config, apis: &Apis) -> anyhow::Result<Desk<Untold>> {
+fn desk(config: &Config, apis: &Apis, verification: Verification) -> anyhow::Result<Desk<Untold>> {
     let confirmation = &config.confirmation;
     let prefix = config.kafka.topic_prefix.as_ref();
     let rules = Rules::compile(&confirmation.rules, confirmation.default).map_err(|problems| {
@@ -104,6 +116,9 @@ fn desk(config: &Config, apis: &Apis) -> anyhow::Result<Desk<Untold>> {
         rules,
         mode: if confirmation.dry_run { Mode::DryRun } else { Mode::Live },
         sources: sources(config, apis),
+        verifiers: verification.verifiers,
+        early_decisions_max: confirmation.early_decisions_max,
+        broker: verification.broker,
         group_id: confirmation.group_id.clone(),
         inputs: inputs(prefix).context("the engine's provider has no such events")?,
         partitions: Untold,

@@ -11,9 +11,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::causes;
 use crate::config::files::FileReader;
 use crate::config::{Config, IngressTls, SourceConfig, SourceName};
+use crate::confirmation::evidence::Verifiers;
 use crate::ingress::source::{Configured, RunningSource, Sources};
 use crate::metrics::{KeyReloads, Metrics};
-use crate::provider::{self, ConfigureError, KeyFiles, Provider, SessionApi, Source};
+use crate::provider::{self, ApiAddress, ConfigureError, KeyFiles, Provider, SessionApi, Source};
 use crate::server::tls::{self, Acceptor, TlsError};
 
 /// A changed key file is in force within 10 s, the time to read and parse it included.
@@ -36,6 +37,8 @@ pub struct Loaded {
     /// How sessions are confirmed or cancelled, for the sources that say so, by their names. The watch exchanges what is in
     /// here when a key file changes.
     pub apis: Apis,
+    /// Verifies events again, for the sources whose sessions are confirmed or cancelled. The watch exchanges what is in here too.
+    pub verifiers: Verifiers,
     /// Watches each source's files.
     pub files: BTreeMap<SourceName, FileReader>,
 }
@@ -45,7 +48,7 @@ pub type Apis = BTreeMap<Arc<str>, Arc<ArcSwap<SessionApi>>>;
 
 /// What is made of one source's settings and key files.
 struct Made {
-    source: Box<dyn Source>,
+    source: Arc<Box<dyn Source>>,
     api: Option<SessionApi>,
 }
 
@@ -54,7 +57,8 @@ struct Made {
 /// # Errors
 /// Every source that cannot be made, and why.
 pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
-    let mut loaded = Loaded { sources: BTreeMap::new(), apis: Apis::new(), files: BTreeMap::new() };
+    let mut loaded =
+        Loaded { sources: BTreeMap::new(), apis: Apis::new(), verifiers: Verifiers::new(), files: BTreeMap::new() };
     let mut problems = Vec::new();
     for (name, settings) in &config.sources {
         // The configuration has checked that the provider exists.
@@ -64,6 +68,10 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
             Ok(Made { source, api }) => {
                 if let Some(api) = api {
                     loaded.apis.insert(name.as_ref().into(), Arc::new(ArcSwap::from_pointee(api)));
+                }
+                if provider.api_address(&settings.section) != ApiAddress::None {
+                    let verifier = Arc::new(ArcSwap::new(Arc::clone(&source)));
+                    loaded.verifiers.insert(name.as_ref().into(), verifier);
                 }
                 loaded.sources.insert(name.clone(), Configured { provider, source });
                 loaded.files.insert(name.clone(), files);
@@ -75,7 +83,7 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
 }
 
 fn make(provider: &dyn Provider, settings: &SourceConfig, files: &FileReader) -> Result<Made, ConfigureError> {
-    let source = provider.configure(&settings.section, files)?;
+    let source = Arc::new(provider.configure(&settings.section, files)?);
     Ok(Made { source, api: provider.session_api(&settings.section, files)? })
 }
 
@@ -89,6 +97,7 @@ pub struct Watch {
 struct Watched {
     running: Arc<RunningSource>,
     api: Option<Arc<ArcSwap<SessionApi>>>,
+    verifier: Option<Arc<ArcSwap<Box<dyn Source>>>>,
     settings: SourceConfig,
     files: FileReader,
     reloads: KeyReloads,
@@ -107,6 +116,7 @@ impl Watch {
         config: &Config,
         sources: &Sources,
         apis: &Apis,
+        verifiers: &Verifiers,
         files: BTreeMap<SourceName, FileReader>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -114,8 +124,9 @@ impl Watch {
             let running = sources.iter().find(|source| source.name == name.as_ref())?;
             let settings = config.sources.get(&name)?.clone();
             let api = apis.get(name.as_ref()).map(Arc::clone);
+            let verifier = verifiers.get(name.as_ref()).map(Arc::clone);
             let reloads = metrics.key_reloads(name.as_ref());
-            Some(Watched { running: Arc::clone(running), api, settings, files, reloads })
+            Some(Watched { running: Arc::clone(running), api, verifier, settings, files, reloads })
         });
         Self { sources: watched.collect(), certificate: None, metrics }
     }
@@ -169,6 +180,9 @@ impl Watched {
         let Some(provider) = provider::find(&self.settings.provider) else { return };
         match make(provider, &self.settings, &files) {
             Ok(Made { source, api }) => {
+                if let Some(verifier) = &self.verifier {
+                    verifier.store(Arc::clone(&source));
+                }
                 self.running.replace(source, metrics);
                 if let (Some(old), Some(new)) = (&self.api, api) {
                     old.store(Arc::new(new));
@@ -309,7 +323,8 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let loaded = load(&config).ok().unwrap();
         let sources = Sources::new(&config, loaded.sources, &metrics);
-        let mut watch = Watch::new(&config, &sources, &loaded.apis, loaded.files, Arc::clone(&metrics));
+        let (apis, verifiers) = (&loaded.apis, &loaded.verifiers);
+        let mut watch = Watch::new(&config, &sources, apis, verifiers, loaded.files, Arc::clone(&metrics));
         let counted = |result: &str, count: u32| {
             let line = format!("paybridge_key_reloads_total{{source=\"sg\",result=\"{result}\"}} {count}");
             assert!(metrics.render().lines().any(|shown| shown == line), "no {line} in {}", metrics.render());

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Listeners};
 use crate::config::{Config, Log, LogFormat, LogLevel};
+use crate::confirmation::clock::Broker;
 use cluster::Cluster;
 use endings::{Endings, EndingsRow};
 use providers::Providers;
@@ -89,7 +90,7 @@ pub async fn demo(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     let stage = Stage::prepare(&cluster, &addresses)?;
     cluster.make_topics(&stage.config).await?;
     let (sessions, finishing) = Sessions::start(&stage, api)?;
-    let bridge = Bridge::start(&stage.config, Listeners { ingress: Some(ingress), admin });
+    let bridge = Bridge::start(&stage.config, Listeners { ingress: Some(ingress), admin }, cluster.broker());
     bridge.await_ready().await?;
 
     let tally = Arc::new(Tally::default());
@@ -168,10 +169,10 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn start(config: &Config, listeners: Listeners) -> Self {
+    fn start(config: &Config, listeners: Listeners, broker: Broker) -> Self {
         let stop = CancellationToken::new();
         let ready_url = format!("http://{}/readyz", config.admin.listen);
-        let task = tokio::spawn(app::serve(config.clone(), listeners, stop.clone()));
+        let task = tokio::spawn(app::serve(config.clone(), listeners, broker, stop.clone()));
         Self { stop, ready_url, task }
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::{self, Listeners};
 use crate::config::Config;
+use crate::confirmation::clock::Broker;
 
 /// Runs the daemon.
 ///
@@ -13,6 +14,6 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     super::start_logging(&config.log);
     let stop = super::stop_on_signal()?;
     let listeners = Listeners::bind(&config).await?;
-    app::serve(config, listeners, stop).await?;
+    app::serve(config, listeners, Broker::Stamps, stop).await?;
     Ok(ExitCode::SUCCESS)
 }

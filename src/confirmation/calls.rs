@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 
 use super::model::SessionKey;
 use crate::https::{HttpsError, Roots};
+use crate::message::smart_glocal::v1::Session;
 use crate::metrics::{CallMetrics, Metrics};
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
 use breaker::{Breaker, Change, Health, Leave};
@@ -42,12 +43,14 @@ pub struct Call {
 }
 
 /// What became of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The call.
     pub call: Call,
     /// What the provider says, or that it says nothing.
     pub reply: Reply,
+    /// The whole session of a status's answer, where that can be read.
+    pub session: Option<Box<Session>>,
     /// How long it asks for peace; at most 15 minutes.
     pub retry_after: Option<Duration>,
     /// Our wall clock minus the provider's; nothing where it did not tell its time.
@@ -255,13 +258,16 @@ impl Shared {
 
     fn not_sent(&self, call: Call) {
         self.metrics.answered(call.operation.as_str(), NOT_SENT);
-        self.answer(call, Exchange { reply: Reply::NotSent, times: Times::default(), seen: String::new() });
+        self.answer(
+            call,
+            Exchange { reply: Reply::NotSent, session: None, times: Times::default(), seen: String::new() },
+        );
     }
 
     fn answer(&self, call: Call, exchange: Exchange) {
-        let Exchange { reply, times: Times { retry_after, clock_skew }, .. } = exchange;
+        let Exchange { reply, session, times: Times { retry_after, clock_skew }, .. } = exchange;
         // An engine that has ended wants no answer.
-        let _ = self.answers.send(Answer { call, reply, retry_after, clock_skew });
+        let _ = self.answers.send(Answer { call, reply, session, retry_after, clock_skew });
     }
 }
 
@@ -313,6 +319,7 @@ impl Drop for Underway<'_> {
         let exchange = self.exchange.take();
         let exchange = exchange.unwrap_or_else(|| Exchange {
             reply: Reply::Unclear,
+            session: None,
             times: Times::default(),
             seen: "this process ended".to_owned(),
         });

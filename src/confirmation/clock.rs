@@ -1,62 +1,109 @@
-//! Whether the wall clock may be believed, for what a wrong one would decide: that a session's window is closing.
+//! Whether the wall clock may be believed, for what a wrong one would decide: that a session's window is over.
 //! Pure: must not read a clock, nor know what is held back while it is not believed.
 //!
-//! A clock that runs ahead would cancel sessions that other teams still think about, and for ever. So it is held against
-//! two others: the monotonic clock, which nobody sets, and the provider's, by which the window is really measured.
+//! A clock that is wrong would cancel sessions that other teams still think about, or pass over fresh ones, for ever. So it
+//! is held against three others: the broker's, which stamps every record that the engine writes; the monotonic clock, which
+//! nobody sets, since the broker's last stamp; and the provider's, by which the window is really measured.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How far wall and monotonic clock may come apart. Slewing keeps them together and a leap second is one second: more is
-/// a clock that was set, or a machine that stood still.
+/// How far wall and monotonic clock may come apart between two stamps of the broker. Slewing keeps them together and a leap
+/// second is one second: more is a clock that was set, or a machine that stood still.
 const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(5);
-/// How far the wall clock may be from the provider's: far more than a healthy network's delay and the second that `Date`
-/// is cut to, far less than any margin before a deadline.
+/// How far the wall clock may be from the broker's and the provider's: far more than a healthy network's delay and the second
+/// that `Date` is cut to, far less than any margin before a deadline.
 const SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
 
-/// How far the wall clock may be believed.
+/// Whether the wall clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// It agrees with the monotonic clock and with the provider's.
+    /// It agrees with the broker's, the monotonic and the provider's.
     Trusted,
-    /// It agrees with the monotonic clock; the provider has not told its time yet.
-    Unproven,
-    /// It disagrees with one of them.
-    Drifted,
+    /// It disagrees with one of them, or the broker has not told its time yet.
+    Untrusted,
 }
 
-/// Holds the wall clock against the two others.
+/// Both clocks of this machine, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The monotonic clock, since any fixed moment.
+    pub monotonic: Duration,
+}
+
+/// Where the broker's time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broker {
+    /// From Kafka, which stamps each record (`message.timestamp.type=LogAppendTime`).
+    Stamps,
+    /// The broker runs in this process and has no clock of its own: the demonstration's.
+    InThisProcess,
+}
+
+/// Holds the wall clock against the others.
 #[derive(Clone, Debug)]
 pub struct ClockGuard {
-    wall_at_start: Timestamp,
-    monotonic_at_start: Duration,
-    skew: Option<SignedDuration>,
+    broker: Broker,
+    /// The broker's last stamp.
+    proof: Option<Proof>,
+    /// How far the wall clock was ahead of the provider's when that told its time last.
+    ahead_of_provider: Option<SignedDuration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    at: Reading,
+    ahead_of_broker: SignedDuration,
 }
 
 impl ClockGuard {
-    /// Both clocks as they stand now; the monotonic one since any fixed moment.
-    pub fn new(wall: Timestamp, monotonic: Duration) -> Self {
-        Self { wall_at_start: wall, monotonic_at_start: monotonic, skew: None }
+    /// A guard that nobody has told a time yet.
+    pub fn new(broker: Broker, now: Reading) -> Self {
+        let proof = match broker {
+            Broker::Stamps => None,
+            Broker::InThisProcess => Some(Proof { at: now, ahead_of_broker: SignedDuration::ZERO }),
+        };
+        Self { broker, proof, ahead_of_provider: None }
     }
 
-    /// The provider told its time: ours minus its. Only the last one counts, so a clock that was put right is believed again.
-    pub fn heard(&mut self, skew: SignedDuration) {
-        self.skew = Some(skew);
+    /// The broker stamped a record with `stamp`, which was acknowledged at `now`. Only the last stamp counts, so a clock that
+    /// was put right is believed again.
+    pub fn stamped(&mut self, stamp: Timestamp, now: Reading) {
+        self.proof = Some(Proof { at: now, ahead_of_broker: now.wall.duration_since(stamp) });
     }
 
-    /// How far the wall clock may be believed now. A difference to the monotonic clock stays until the process starts
-    /// anew: which times since the start were wrong cannot be known.
-    pub fn trust(&self, wall: Timestamp, monotonic: Duration) -> Trust {
-        let wall_passed = wall.duration_since(self.wall_at_start);
-        let passed = SignedDuration::try_from(monotonic.saturating_sub(self.monotonic_at_start));
-        let drift = wall_passed.saturating_sub(passed.unwrap_or(SignedDuration::MAX));
-        match self.skew {
-            _ if drift.unsigned_abs() > DRIFT_MAX.unsigned_abs() => Trust::Drifted,
-            None => Trust::Unproven,
-            Some(skew) if skew.unsigned_abs() > SKEW_MAX.unsigned_abs() => Trust::Drifted,
-            Some(_) => Trust::Trusted,
+    /// A record was acknowledged at `now` and has no stamp: proof enough where the broker's clock is this process's.
+    pub fn acknowledged(&mut self, now: Reading) {
+        if self.broker == Broker::InThisProcess {
+            self.stamped(now.wall, now);
         }
+    }
+
+    /// The provider told its time: ours minus its. Only the last one counts.
+    pub fn heard(&mut self, ahead: SignedDuration) {
+        self.ahead_of_provider = Some(ahead);
+    }
+
+    /// Whether the wall clock may be believed now.
+    pub fn trust(&self, now: Reading) -> Trust {
+        let Some(Proof { at, ahead_of_broker }) = self.proof else { return Trust::Untrusted };
+        let wall_passed = now.wall.duration_since(at.wall);
+        let passed = SignedDuration::try_from(now.monotonic.saturating_sub(at.monotonic));
+        let drift = wall_passed.saturating_sub(passed.unwrap_or(SignedDuration::MAX));
+        let within = |skew: SignedDuration, most: SignedDuration| skew.unsigned_abs() <= most.unsigned_abs();
+        let agrees = within(drift, DRIFT_MAX)
+            && within(ahead_of_broker, SKEW_MAX)
+            && self.ahead_of_provider.is_none_or(|ahead| within(ahead, SKEW_MAX));
+        if agrees { Trust::Trusted } else { Trust::Untrusted }
+    }
+
+    /// How far the wall clock was ahead of the broker's at the last stamp, and of the provider's when that told its time last:
+    /// for whoever has to put it right.
+    pub fn ahead(&self) -> [Option<SignedDuration>; 2] {
+        [self.proof.map(|proof| proof.ahead_of_broker), self.ahead_of_provider]
     }
 }
 
@@ -68,60 +115,101 @@ mod tests {
 
     const START: &str = "2024-05-27T02:03:00Z";
 
-    /// After the wall clock moved by `wall` milliseconds, the monotonic one by `monotonic`, and the provider was heard.
-    fn trust(wall: i64, monotonic: u64, skews: &[i64]) -> Trust {
+    fn reading(wall_ms: i64, monotonic_ms: u64) -> Reading {
         let start: Timestamp = START.parse().unwrap();
-        let mut guard = ClockGuard::new(start, Duration::from_secs(1000));
+        let wall = start + SignedDuration::from_millis(wall_ms);
+        Reading { wall, monotonic: Duration::from_secs(1000) + Duration::from_millis(monotonic_ms) }
+    }
+
+    /// After the broker stamped a record when the wall clock was `ahead` of its own, the clocks moved by `wall` and
+    /// `monotonic`, and the provider was heard; all in milliseconds.
+    fn trust(ahead: i64, wall: i64, monotonic: u64, skews: &[i64]) -> Trust {
+        let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
+        guard.stamped(reading(-ahead, 0).wall, reading(0, 0));
         for skew in skews {
             guard.heard(SignedDuration::from_millis(*skew));
         }
-        let monotonic = Duration::from_secs(1000) + Duration::from_millis(monotonic);
-        guard.trust(start + SignedDuration::from_millis(wall), monotonic)
+        guard.trust(reading(wall, monotonic))
     }
 
     #[test]
     fn believes_nothing_that_disagrees() {
-        for (wall, monotonic, skews, expect) in [
-            (5001, 0, &[0][..], Trust::Drifted),
-            (-5001, 0, &[0], Trust::Drifted),
-            (0, 5001, &[0], Trust::Drifted),
-            (3_600_000, 3_605_001, &[0], Trust::Drifted),
-            (5001, 0, &[], Trust::Drifted),
-            (0, 0, &[60_001], Trust::Drifted),
-            (0, 0, &[-60_001], Trust::Drifted),
-            (0, 0, &[0, 3_600_000], Trust::Drifted),
-            (i64::from(i32::MIN), 0, &[0], Trust::Drifted),
-            (0, 0, &[], Trust::Unproven),
-            (5000, 0, &[], Trust::Unproven),
-            (0, 0, &[60_000], Trust::Trusted),
-            (0, 0, &[-60_000], Trust::Trusted),
-            (-5000, 0, &[1000], Trust::Trusted),
-            (3_600_000, 3_605_000, &[1000], Trust::Trusted),
-            (0, 0, &[3_600_000, 0], Trust::Trusted),
+        use Trust::{Trusted, Untrusted};
+        for (ahead, wall, monotonic, skews, expect) in [
+            (60_001, 0, 0, &[][..], Untrusted),
+            (-60_001, 0, 0, &[], Untrusted),
+            (-14_400_000, 0, 0, &[0], Untrusted),
+            (0, 5001, 0, &[0], Untrusted),
+            (0, -5001, 0, &[0], Untrusted),
+            (0, 0, 5001, &[0], Untrusted),
+            (0, 3_600_000, 3_605_001, &[0], Untrusted),
+            (0, 5001, 0, &[], Untrusted),
+            (0, 0, 0, &[60_001], Untrusted),
+            (0, 0, 0, &[-60_001], Untrusted),
+            (0, 0, 0, &[0, 3_600_000], Untrusted),
+            (0, i64::from(i32::MIN), 0, &[0], Untrusted),
+            (60_000, 0, 0, &[], Trusted),
+            (-60_000, 5000, 0, &[], Trusted),
+            (0, 0, 0, &[60_000], Trusted),
+            (0, 0, 0, &[-60_000], Trusted),
+            (0, -5000, 0, &[1000], Trusted),
+            (0, 3_600_000, 3_605_000, &[1000], Trusted),
+            (0, 0, 0, &[3_600_000, 0], Trusted),
         ] {
-            assert_eq!(trust(wall, monotonic, skews), expect, "{wall} {monotonic} {skews:?}");
+            assert_eq!(trust(ahead, wall, monotonic, skews), expect, "{ahead} {wall} {monotonic} {skews:?}");
         }
+    }
+
+    #[test]
+    fn is_trusted_by_the_brokers_stamps_alone_and_again_after_it_was_put_right() {
+        let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
+        assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "nobody has told a time");
+        guard.acknowledged(reading(0, 0));
+        assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "without a stamp it proves nothing");
+        guard.stamped(reading(0, 0).wall, reading(0, 0));
+        assert_eq!(guard.trust(reading(100, 100)), Trust::Trusted);
+        let jumped = reading(14_400_000, 1000);
+        assert_eq!(guard.trust(jumped), Trust::Untrusted);
+        guard.stamped(reading(1000, 0).wall, jumped);
+        assert_eq!(guard.trust(jumped), Trust::Untrusted, "it is four hours ahead");
+        assert_eq!(guard.ahead()[0], Some(SignedDuration::from_millis(14_399_000)));
+        guard.stamped(reading(2000, 0).wall, reading(2000, 2000));
+        assert_eq!(guard.trust(reading(2000, 2000)), Trust::Trusted);
+    }
+
+    #[test]
+    fn a_broker_of_this_process_has_this_clock() {
+        let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
+        assert_eq!(guard.trust(reading(0, 0)), Trust::Trusted);
+        assert_eq!(guard.trust(reading(6000, 0)), Trust::Untrusted, "it was set");
+        guard.acknowledged(reading(6000, 0));
+        assert_eq!(guard.trust(reading(6000, 0)), Trust::Trusted);
     }
 
     proptest! {
         #[test]
-        fn is_trusted_exactly_within_both_bounds(
+        fn is_trusted_exactly_within_all_bounds(
+            ahead in -120_000_i64..120_000,
             wall in -20_000_i64..20_000,
             monotonic in 0_u64..20_000,
             skew in -120_000_i64..120_000,
         ) {
             let near = (wall - i64::try_from(monotonic).unwrap()).abs() <= 5000 && skew.abs() <= 60_000;
-            prop_assert_eq!(trust(wall, monotonic, &[skew]) == Trust::Trusted, near);
+            let expect = near && ahead.abs() <= 60_000;
+            prop_assert_eq!(trust(ahead, wall, monotonic, &[skew]) == Trust::Trusted, expect);
         }
 
         #[test]
         fn any_times_are_judged(wall in any::<i32>(), monotonic in any::<u64>(), skew in any::<i64>()) {
             let start: Timestamp = START.parse().unwrap();
-            let mut guard = ClockGuard::new(start, Duration::from_secs(monotonic));
+            let now = Reading { wall: start + SignedDuration::from_secs(wall.into()), monotonic: Duration::ZERO };
+            let far = Reading { wall: Timestamp::MAX, monotonic: Duration::from_secs(monotonic) };
+            let mut guard = ClockGuard::new(Broker::Stamps, far);
             guard.heard(SignedDuration::from_secs(skew));
-            guard.trust(start + SignedDuration::from_secs(wall.into()), Duration::ZERO);
-            let guard = ClockGuard::new(start, Duration::ZERO);
-            guard.trust(start, Duration::from_secs(monotonic));
+            guard.stamped(Timestamp::MIN, far);
+            guard.trust(now);
+            guard.stamped(Timestamp::MAX, now);
+            guard.trust(far);
         }
     }
 }

@@ -114,6 +114,11 @@ impl Ended {
         expired.filter_map(|(header, id)| self.key_of(header, id)).collect()
     }
 
+    /// The sources of sessions that are known, and of some that were.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.sources.iter()
+    }
+
     /// How many sessions are known.
     pub fn len(&self) -> usize {
         self.index.len()

@@ -21,9 +21,8 @@ pub use renewal::Renewal;
 pub use start::{EngineError, Plan};
 
 use super::calls::{Answer, Caller};
-use super::clock::ClockGuard;
+use super::clock::{ClockGuard, Reading, Trust};
 use super::holding::{Desk, Holding, Present};
-use super::machine::timing::later;
 use super::partition::Partition;
 use super::restoring::Restoring;
 use super::tally::Tally;
@@ -44,8 +43,10 @@ const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often metrics are set: all open sessions are looked at.
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
-/// A wall clock that goes back by more than this was set.
-const SET_BACK: SignedDuration = SignedDuration::from_secs(5);
+/// A wall clock that went on by so much more or less than the monotonic one was set, or the machine stood still.
+const SET_BY: SignedDuration = SignedDuration::from_secs(5);
+/// How often the broker is asked for the time while the clock is not trusted.
+const ASK_FOR_THE_TIME_EVERY: Duration = Duration::from_secs(30);
 /// A member that was fenced hears of its next assignment long before this; else it joins anew.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the end waits for calls on their way, and for leaving the group.
@@ -69,6 +70,7 @@ pub struct Engine {
     /// Whether an answer may come, or has come and is not taken.
     expects_answers: bool,
     clock: ClockGuard,
+    asked_for_the_time: Instant,
     began: Instant,
     tally: Tally,
     /// The most records for the next transaction: fewer after one was too large.
@@ -77,8 +79,8 @@ pub struct Engine {
     polled: Instant,
     kept_up: Instant,
     shown: Instant,
-    /// The wall clock when it was last looked at.
-    wall: Timestamp,
+    /// Both clocks when they were last looked at.
+    seen: Reading,
     /// Failed transactions and restores since a transaction was last committed.
     failures: u32,
     stop: CancellationToken,
@@ -208,7 +210,7 @@ impl Engine {
         self.epoch = self.epoch.saturating_add(1);
         self.caller.forget(self.epoch);
         self.standing = standing;
-        self.tally.assigned(0, 0);
+        self.tally.assigned(0, &[]);
         if matches!(self.standing, Standing::Unassigned(_)) {
             self.tally.nothing_held();
         }
@@ -241,8 +243,8 @@ impl Engine {
 
     /// Fires timers; now and then forgets what ended long ago, and shows how things stand.
     fn let_time_pass(&mut self) -> Result<(), EngineError> {
+        self.follow_the_clock();
         let present = self.present();
-        self.follow_the_clock(present.now);
         let is_time = self.kept_up.elapsed() >= UPKEEP_EVERY;
         let is_time_to_show = self.shown.elapsed() >= SHOWN_EVERY;
         if is_time {
@@ -250,11 +252,15 @@ impl Engine {
         }
         if let Standing::Holding(held) = &mut self.standing {
             held.holding.fire(self.at_once, &present)?;
+            if present.trust == Trust::Untrusted && self.asked_for_the_time.elapsed() >= ASK_FOR_THE_TIME_EVERY {
+                self.asked_for_the_time = Instant::now();
+                held.holding.ask_for_the_time();
+            }
             if is_time {
                 let positions = self.group.positions().unwrap_or_default();
                 held.holding.note_progress(|partition| is_caught_up(&positions, partition));
                 held.holding.forget(&present);
-                self.tally.clock(present.trust);
+                self.tally.clock(present.trust, &self.clock);
             }
             if is_time_to_show {
                 self.shown = Instant::now();
@@ -303,12 +309,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Rests are times of the wall clock: where that is set back they would last by as much longer, so all begins anew.
-    fn follow_the_clock(&mut self, now: Timestamp) {
-        let was_set_back = now < later(self.wall, -SET_BACK);
-        self.wall = now;
-        if let (true, Standing::Holding(Held { assignment, .. })) = (was_set_back, &self.standing) {
-            tracing::warn!("the wall clock was set back: the confirmation engine reads its ledger again");
+    /// Rests and the ages of idempotency keys are times of the wall clock: where that is set they would last longer or shorter, so
+    /// all begins anew.
+    fn follow_the_clock(&mut self) {
+        let (before, now) = (self.seen, self.reading());
+        self.seen = now;
+        let passed =
+            SignedDuration::try_from(now.monotonic.saturating_sub(before.monotonic)).unwrap_or(SignedDuration::MAX);
+        let set_by = now.wall.duration_since(before.wall).saturating_sub(passed);
+        let was_set = set_by.unsigned_abs() > SET_BY.unsigned_abs();
+        if let (true, Standing::Holding(Held { assignment, .. })) = (was_set, &self.standing) {
+            let seconds = set_by.as_secs();
+            tracing::warn!(seconds, "the wall clock was set: the confirmation engine reads its ledger again");
             let assignment = assignment.clone();
             self.drop_epoch(Standing::Assigned(assignment, Instant::now()));
         }
@@ -328,10 +340,14 @@ impl Engine {
     }
 
     fn present(&self) -> Present {
-        let now = Timestamp::now();
+        let Reading { wall: now, .. } = self.reading();
         // The nanoseconds of two sessions' times have nothing to do with each other.
         let jitter = u8::try_from(now.subsec_nanosecond() / 1000 % 256).unwrap_or_default();
-        Present { now, trust: self.clock.trust(now, self.began.elapsed()), jitter }
+        Present { now, trust: self.clock.trust(self.reading()), jitter }
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() }
     }
 }
 

@@ -12,9 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
-use super::inputs::{self, Finished, Mode, Problem, Ready, Undecodable};
-use super::machine::{self, Effect, Input, Moment, Next, Reading, Step, timing};
-use super::model::{Action, Decider, SessionKey};
+use super::inputs::{self, Finished, Mode, Problem, Proof, Ready, Undecodable};
+use super::machine::{self, Effect, Input, Moment, Next, Owner, Reading, Shown, State, Step, timing};
+use super::model::{Action, Decider, Entry, Judged, SessionKey};
 use super::partition::Partition;
 use super::records::was_passed_on;
 use super::rules::Verdict;
@@ -23,6 +23,7 @@ use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
+use crate::message::smart_glocal::v1::Session;
 pub use desk::{Desk, Pending, Present, Untold};
 
 /// The place of sessions that wait, in the group's list of inputs.
@@ -70,6 +71,21 @@ impl Holding {
         }
     }
 
+    /// Writes each ledger's owner again: that proves that the ledger can be written, and tells the broker's time, before
+    /// anything is decided.
+    pub fn write_owners(&mut self) {
+        for partition in self.partitions.values_mut() {
+            self.pending.own(partition, &self.desk);
+        }
+    }
+
+    /// Writes one ledger's owner again, for the broker's time alone.
+    pub fn ask_for_the_time(&mut self) {
+        if let Some(partition) = self.partitions.values_mut().next() {
+            self.pending.own(partition, &self.desk);
+        }
+    }
+
     /// Takes one record of an input.
     ///
     /// # Errors
@@ -93,13 +109,14 @@ impl Holding {
     /// # Errors
     /// A partition has no room left.
     pub fn answer(&mut self, answer: Answer, present: &Present) -> Result<(), EndedError> {
-        let Answer { call, reply, retry_after, .. } = answer;
+        let Answer { call, reply, retry_after, session, .. } = answer;
         if call.epoch != self.epoch {
             return Ok(());
         }
         let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
-        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after };
         let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+        let shown = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
+        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, shown };
         self.feed(partition, &call.key, input, present)
     }
 
@@ -128,15 +145,10 @@ impl Holding {
     /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
     /// twice when it comes again.
     pub fn forget(&mut self, present: &Present) {
-        let is_right = match present.trust {
-            Trust::Trusted => true,
-            Trust::Unproven => self.desk.mode == Mode::DryRun, // nobody is ever called who could tell
-            Trust::Drifted => false,
-        };
-        if !is_right {
+        if present.trust == Trust::Untrusted {
             return;
         }
-        let before = timing::later(present.now, -self.desk.policy.ledger_retention);
+        let before = timing::later(present.now, -self.desk.policy.remembered());
         for (number, partition) in &mut self.partitions {
             for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
                 partition.forget(&key, &self.desk.policy);
@@ -181,12 +193,15 @@ impl Holding {
     }
 
     fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        match inputs::ready(record.value.as_deref().unwrap_or_default()).and_then(|ready| self.in_place(ready, record))
-        {
+        let value = record.value.as_deref().unwrap_or_default();
+        let read = inputs::ready(value, recorded_at(record, present), &self.desk.verifiers)
+            .and_then(|ready| self.in_place(ready, record))
+            .and_then(|ready| self.of_its_source(ready, record.partition));
+        match read {
             Ok(ready) => {
-                let verdict = self.judge(record.partition, &ready, present.now);
-                let input = Input::Ready { opening: ready.opening(self.desk.mode), verdict };
-                self.feed(record.partition, &ready.key, input, present)
+                let judged = self.judge_event(record.partition, &ready);
+                let (opening, dating) = ready.opening(self.desk.mode);
+                self.feed(record.partition, &ready.key, Input::Ready { opening, judged, dating }, present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -195,30 +210,60 @@ impl Holding {
         }
     }
 
-    /// What the rules say of a session that may open: of one that cannot there is nothing to count.
-    fn judge(&mut self, partition: i32, ready: &Ready, now: Timestamp) -> Option<(Action, Decider)> {
-        let partition = self.partitions.get(&partition)?;
-        if !partition.state(&ready.key).is_unopened() || self.desk.policy.is_too_old(ready.received_at, now) {
-            return None;
+    /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
+    fn judge_event(&mut self, partition: i32, ready: &Ready) -> Judged {
+        let may_open =
+            self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).is_unopened());
+        let is_known = self.desk.sources.contains(&ready.key.source);
+        match (ready.proof, self.desk.mode) {
+            _ if !may_open => Judged::ByWebhook(None),
+            _ if !is_known => {
+                self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                Judged::ByWebhook(None)
+            }
+            (Proof::Unverifiable, Mode::Live) => Judged::ByStatus,
+            // In a dry run there is nobody to ask, and nobody is called.
+            (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
+                Judged::ByWebhook(self.judge(&ready.key, &ready.session))
+            }
         }
-        if !self.desk.sources.contains(&ready.key.source) {
-            self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
-            return None;
-        }
-        match self.desk.rules.judge(&ready.key.source, &ready.session) {
+    }
+
+    fn judge(&mut self, key: &SessionKey, session: &Session) -> Option<(Action, Decider)> {
+        match self.desk.rules.judge(&key.source, session) {
             Verdict::Act(action, decider) => Some((action, decider)),
             Verdict::Hold(held) => {
-                self.pending.counts.push(Count::Held(ready.key.clone(), held));
+                self.pending.counts.push(Count::Held(key.clone(), held));
                 None
             }
         }
     }
 
+    /// What an answer shows of a session whose event could not be verified.
+    fn shown(&mut self, partition: i32, key: &SessionKey, session: &Session) -> Option<Shown> {
+        match self.partitions.get(&partition)?.state(key) {
+            State::Open(open) => match &open.entry {
+                Entry::Checking(checking) if checking.judged == Judged::ByStatus => {}
+                Entry::Checking(_) | Entry::Early(_) | Entry::Awaiting(_) | Entry::Decided(_) => return None,
+            },
+            State::Absent | State::Ended(_) => return None,
+        }
+        let verdict = self.judge(key, session);
+        Some(Shown { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
+    }
+
     fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        match inputs::finished(record.value.as_deref().unwrap_or_default()).and_then(|read| self.in_place(read, record))
-        {
-            Ok(Finished { key, received_at, sight }) => {
-                self.feed(record.partition, &key, Input::Finished { sight, received_at }, present)
+        let value = record.value.as_deref().unwrap_or_default();
+        let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
+        match read.and_then(|finished| self.in_place(finished, record)) {
+            Ok(Finished { key, recorded_at, sight, proof }) => {
+                let input = match (proof, self.desk.mode) {
+                    (Proof::Unverifiable, Mode::Live) => Input::Unverified,
+                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
+                        Input::Finished { sight, recorded_at }
+                    }
+                };
+                self.feed(record.partition, &key, input, present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -229,7 +274,7 @@ impl Holding {
 
     fn decision(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
         let value = record.value.as_deref().unwrap_or_default();
-        let (key, decision) = match inputs::decision(value, record.offset) {
+        let (key, decision) = match inputs::decision(value, record.offset, recorded_at(record, present)) {
             Ok(read) => read,
             Err(malformed) => {
                 let place = (record.partition, record.offset);
@@ -265,10 +310,20 @@ impl Holding {
         Err(Undecodable { problem: Problem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
     }
 
+    /// A session belongs to the source that opened it first: a signature names no source, so the same webhook may come to two.
+    fn of_its_source(&self, ready: Ready, partition: i32) -> Result<Ready, Undecodable> {
+        match self.partitions.get(&partition).map(|partition| partition.owner_of_unopened(&ready.key)) {
+            Some(Owner::OtherSource) => {
+                Err(Undecodable { problem: Problem::OtherSource, source_name: Some(ready.key.source) })
+            }
+            Some(Owner::NoOther) | None => Ok(ready),
+        }
+    }
+
     fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
         let value = record.value.as_deref().unwrap_or_default();
         self.pending.records.push(self.desk.records.undecodable(self.desk.place(record), value, why, now).into());
-        self.pending.counts.push(Count::Quarantined(QuarantineReason::UndecodableRecord));
+        self.pending.counts.push(Count::Quarantined(why.problem.reason()));
     }
 
     /// One step of one session: what it writes, then the session itself, then what else it asks for.
@@ -279,7 +334,8 @@ impl Holding {
             now: present.now,
             trust: present.trust,
             reading: partition.reading,
-            owner: partition.owner_for(key, &input, &desk.sources),
+            owner: partition.owner_for(key, &input),
+            early_room: partition.early_room(desk.early_decisions_max),
             jitter: present.jitter,
         };
         let state = partition.state(key);
@@ -316,6 +372,11 @@ impl Holding {
         }
         Ok(())
     }
+}
+
+/// When Kafka appended a record, by the broker's clock; ours where the topic does not keep that (`message.timestamp.type`).
+fn recorded_at(record: &InputRecord, present: &Present) -> Timestamp {
+    record.appended_at.unwrap_or(present.now)
 }
 
 /// What is read of a topic whose records are of one session each.

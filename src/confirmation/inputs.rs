@@ -8,12 +8,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use prost::Message;
 
-use super::model::{Opening, SessionKey};
+use super::evidence::{self, Contradiction, Examined, Verifiers};
+use super::model::{Dating, Opening, SessionKey};
 use crate::config::SourceName;
 use crate::kafka::partition;
 use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::message::confirmation::v1;
-use crate::message::event::v1::EventMetadata;
+use crate::message::event::v1::{EventMetadata, QuarantineReason};
 use crate::message::instant;
 use crate::message::smart_glocal::v1::{
     NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
@@ -24,6 +25,8 @@ pub use decision::{DECISION_BYTES_MAX, MalformedDecision, MalformedReason, TEXT_
 
 /// The longest id of a session, in bytes: no provider's is near it, and every session of the ledger has one in memory.
 pub const SESSION_ID_BYTES_MAX: usize = 255;
+const READY_MESSAGE: &str = "paybridge.smart_glocal.v1.ReadyToConfirm";
+const FINISHED_MESSAGE: &str = "paybridge.smart_glocal.v1.PaymentFinished";
 /// The longest id of an event, in bytes: ours have 32.
 const EVENT_ID_BYTES_MAX: usize = 255;
 
@@ -34,12 +37,21 @@ pub struct Ready {
     pub key: SessionKey,
     /// The event's id.
     pub event_id: String,
-    /// When the bridge received it.
-    pub received_at: Timestamp,
-    /// When the window began: the session's `updated_at`, or `received_at` where that is earlier or the other is absent.
-    pub window_began_at: Timestamp,
-    /// The session as the event has it.
+    /// When Kafka appended the event, by the broker's clock.
+    pub recorded_at: Timestamp,
+    /// The session as the provider signed it, or as the event has it where that cannot be verified.
     pub session: Session,
+    /// Which of the two.
+    pub proof: Proof,
+}
+
+/// Whether an event is known to be the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Its evidence was verified again.
+    Verified,
+    /// It cannot be verified here: see [`Examined::Unverifiable`].
+    Unverifiable,
 }
 
 /// Whether the provider is called.
@@ -56,10 +68,12 @@ pub enum Mode {
 pub struct Finished {
     /// The session.
     pub key: SessionKey,
-    /// When the bridge received it.
-    pub received_at: Timestamp,
+    /// When Kafka appended the event, by the broker's clock.
+    pub recorded_at: Timestamp,
     /// What the session looked like to the provider.
     pub sight: Sight,
+    /// Whether that is known.
+    pub proof: Proof,
 }
 
 /// A record that is no event of its topic.
@@ -99,28 +113,52 @@ pub enum Problem {
     /// A session on two partitions would be decided twice.
     #[error("the record is not on its session's partition, as murmur2 of the session's id gives it")]
     OtherPartition,
+    /// Somebody else than the ingress wrote it.
+    #[error("{0}")]
+    Evidence(#[from] Contradiction),
+    /// A session belongs to the source that opened it first.
+    #[error("another source opened the session before")]
+    OtherSource,
 }
 
-/// Understands a record of the topic of sessions that wait.
+impl Problem {
+    /// Under which reason such a record is in quarantine.
+    pub fn reason(self) -> QuarantineReason {
+        match self {
+            Self::Evidence(_) => QuarantineReason::EvidenceDoesNotVerify,
+            Self::OtherSource => QuarantineReason::SessionOfAnotherSource,
+            Self::NotProtobuf
+            | Self::Missing(_)
+            | Self::TooLong(_)
+            | Self::NotASource
+            | Self::OtherProvider
+            | Self::TwoSessions
+            | Self::Time(_)
+            | Self::OtherPartition => QuarantineReason::UndecodableRecord,
+        }
+    }
+}
+
+/// Understands a record of the topic of sessions that wait, which Kafka appended at `recorded_at`.
 ///
 /// # Errors
 /// The record is no such event: it belongs in quarantine.
-pub fn ready(value: &[u8]) -> Result<Ready, Undecodable> {
+pub fn ready(value: &[u8], recorded_at: Timestamp, verifiers: &Verifiers) -> Result<Ready, Undecodable> {
     let ReadyToConfirm { metadata, session } = decode(value)?;
     let metadata = metadata.unwrap_or_default();
     let source_name = source_name(&metadata);
-    read_ready(metadata, session).map_err(|problem| Undecodable { problem, source_name })
+    read_ready(&metadata, session, recorded_at, verifiers).map_err(|problem| Undecodable { problem, source_name })
 }
 
-/// Understands a record of the topic of sessions that are finished.
+/// Understands a record of the topic of sessions that are finished, which Kafka appended at `recorded_at`.
 ///
 /// # Errors
 /// The record is no such event: it belongs in quarantine.
-pub fn finished(value: &[u8]) -> Result<Finished, Undecodable> {
+pub fn finished(value: &[u8], recorded_at: Timestamp, verifiers: &Verifiers) -> Result<Finished, Undecodable> {
     let PaymentFinished { metadata, session } = decode(value)?;
     let metadata = metadata.unwrap_or_default();
     let source_name = source_name(&metadata);
-    read_finished(&metadata, session).map_err(|problem| Undecodable { problem, source_name })
+    read_finished(&metadata, session, recorded_at, verifiers).map_err(|problem| Undecodable { problem, source_name })
 }
 
 /// The partition of a session among `partitions` of each input and of the ledger.
@@ -129,19 +167,31 @@ pub fn partition_of(session_id: &str, partitions: i32) -> i32 {
 }
 
 impl Ready {
-    /// What of it the ledger keeps.
-    pub fn opening(&self, mode: Mode) -> Opening {
-        Opening {
+    /// What of it the ledger keeps, and whether it tells how old it is.
+    pub fn opening(&self, mode: Mode) -> (Opening, Dating) {
+        let began_at = began_at(&self.session);
+        let opening = Opening {
             ready_event_id: self.event_id.clone(),
-            received_at: self.received_at,
-            window_began_at: self.window_began_at,
-            operations: self.session.operations.iter().map(kept).collect(),
+            recorded_at: self.recorded_at,
+            window_began_at: began_at.unwrap_or(self.recorded_at).min(self.recorded_at),
+            operations: operations(&self.session),
             dry_run: match mode {
                 Mode::Live => false,
                 Mode::DryRun => true,
             },
-        }
+        };
+        (opening, if began_at.is_some() { Dating::ByProvider } else { Dating::ByArrival })
     }
+}
+
+/// When a session's window began, as the provider tells it: its `updated_at`, else its `created_at`.
+pub fn began_at(session: &Session) -> Option<Timestamp> {
+    session.updated_at.or(session.created_at).as_ref().and_then(instant)
+}
+
+/// What of a session's operations the ledger keeps.
+pub fn operations(session: &Session) -> Vec<v1::Operation> {
+    session.operations.iter().map(kept).collect()
 }
 
 fn decode<M: Message + Default>(value: &[u8]) -> Result<M, Undecodable> {
@@ -152,26 +202,55 @@ fn source_name(metadata: &EventMetadata) -> Option<Arc<str>> {
     SourceName::new(&metadata.source).map(|name| Arc::from(name.as_ref()))
 }
 
-fn read_ready(metadata: EventMetadata, session: Option<Session>) -> Result<Ready, Problem> {
-    let (key, received_at, session) = common(&metadata, session)?;
-    let event_id = present("metadata.event_id", metadata.event_id, EVENT_ID_BYTES_MAX)?;
-    let updated_at = match &session.updated_at {
-        None => received_at,
-        Some(updated_at) => instant(updated_at).ok_or(Problem::Time("session.updated_at"))?,
-    };
-    Ok(Ready { key, event_id, received_at, window_began_at: updated_at.min(received_at), session })
+fn read_ready(
+    metadata: &EventMetadata,
+    session: Option<Session>,
+    recorded_at: Timestamp,
+    verifiers: &Verifiers,
+) -> Result<Ready, Problem> {
+    let (key, session) = common(metadata, session)?;
+    let told = present("metadata.event_id", metadata.event_id.clone(), EVENT_ID_BYTES_MAX)?;
+    match evidence::examine(verifiers, metadata, READY_MESSAGE)? {
+        Examined::Unverifiable => Ok(Ready { key, event_id: told, recorded_at, session, proof: Proof::Unverifiable }),
+        Examined::Proven { event_id, message: ReadyToConfirm { session, .. } } => {
+            let session = proven(&key, session)?;
+            Ok(Ready { key, event_id, recorded_at, session, proof: Proof::Verified })
+        }
+    }
 }
 
-fn read_finished(metadata: &EventMetadata, session: Option<Session>) -> Result<Finished, Problem> {
-    let (key, received_at, session) = common(metadata, session)?;
-    // A value of later days is nothing that is known to be an end.
-    let status = SessionStatus::try_from(session.status).unwrap_or_default();
-    let next_action = NextAction::try_from(session.next_action).unwrap_or_default();
-    Ok(Finished { key, received_at, sight: Sight { status, next_action } })
+fn read_finished(
+    metadata: &EventMetadata,
+    session: Option<Session>,
+    recorded_at: Timestamp,
+    verifiers: &Verifiers,
+) -> Result<Finished, Problem> {
+    let (key, session) = common(metadata, session)?;
+    match evidence::examine(verifiers, metadata, FINISHED_MESSAGE)? {
+        Examined::Unverifiable => Ok(Finished { key, recorded_at, sight: sight(&session), proof: Proof::Unverifiable }),
+        Examined::Proven { message: PaymentFinished { session, .. }, .. } => {
+            let sight = sight(&proven(&key, session)?);
+            Ok(Finished { key, recorded_at, sight, proof: Proof::Verified })
+        }
+    }
 }
 
-/// What both events have: whose session it is, when it came, and the session.
-fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(SessionKey, Timestamp, Session), Problem> {
+/// The session that was signed, if it is the one that the event is of.
+fn proven(key: &SessionKey, session: Option<Session>) -> Result<Session, Problem> {
+    let session = session.filter(|session| *session.id == *key.session_id);
+    session.ok_or(Problem::Evidence(Contradiction::OtherEvent))
+}
+
+/// Where a session stands. A value of later days is nothing that is known to be an end.
+fn sight(session: &Session) -> Sight {
+    Sight {
+        status: SessionStatus::try_from(session.status).unwrap_or_default(),
+        next_action: NextAction::try_from(session.next_action).unwrap_or_default(),
+    }
+}
+
+/// What both events have: whose session it is, and the session.
+fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(SessionKey, Session), Problem> {
     if metadata.source.is_empty() {
         return Err(Problem::Missing("metadata.source"));
     }
@@ -179,14 +258,17 @@ fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(Session
     if metadata.provider != CONFIRMATION_PROVIDER {
         return Err(Problem::OtherProvider);
     }
-    let received_at = metadata.received_at.as_ref().ok_or(Problem::Missing("metadata.received_at"))?;
-    let received_at = instant(received_at).ok_or(Problem::Time("metadata.received_at"))?;
     let session = session.ok_or(Problem::Missing("session"))?;
+    for (name, time) in [("session.updated_at", &session.updated_at), ("session.created_at", &session.created_at)] {
+        if time.as_ref().is_some_and(|time| instant(time).is_none()) {
+            return Err(Problem::Time(name));
+        }
+    }
     let session_id = present("session.id", session.id.clone(), SESSION_ID_BYTES_MAX)?;
     if metadata.subject != session_id {
         return Err(Problem::TwoSessions);
     }
-    Ok((SessionKey { source, session_id: session_id.into() }, received_at, session))
+    Ok((SessionKey { source, session_id: session_id.into() }, session))
 }
 
 fn present(name: &'static str, text: String, bytes_max: usize) -> Result<String, Problem> {
@@ -214,7 +296,7 @@ mod tests {
     use crate::message::event::v1::Money;
     use crate::message::timestamp;
 
-    const RECEIVED: &str = "2026-02-03T04:05:06.789Z";
+    const RECORDED: &str = "2026-02-03T04:05:06.789Z";
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -226,7 +308,6 @@ mod tests {
             source: "sg-main".to_owned(),
             provider: CONFIRMATION_PROVIDER.to_owned(),
             subject: "ps_3230".to_owned(),
-            received_at: Some(timestamp(at(RECEIVED))),
             ..EventMetadata::default()
         }
     }
@@ -242,6 +323,14 @@ mod tests {
         Session { id: "ps_3230".to_owned(), operations: vec![operation], ..Session::default() }
     }
 
+    fn ready(value: &[u8]) -> Result<Ready, Undecodable> {
+        super::ready(value, at(RECORDED), &Verifiers::new())
+    }
+
+    fn finished(value: &[u8]) -> Result<Finished, Undecodable> {
+        super::finished(value, at(RECORDED), &Verifiers::new())
+    }
+
     fn event() -> ReadyToConfirm {
         ReadyToConfirm { metadata: Some(metadata()), session: Some(session()) }
     }
@@ -253,7 +342,7 @@ mod tests {
         let event = ReadyToConfirm { metadata: Some(metadata), session: Some(session) }.encode_to_vec();
         let expected = Undecodable { problem, source_name: source.map(Arc::from) };
         assert_eq!(ready(&event).as_ref(), Err(&expected));
-        if !matches!(problem, Problem::Missing("metadata.event_id") | Problem::Time("session.updated_at")) {
+        if problem != Problem::Missing("metadata.event_id") {
             assert_eq!(finished(&event), Err(expected));
         }
     }
@@ -266,9 +355,8 @@ mod tests {
         check(Problem::NotASource, None, |metadata, _| metadata.source = "a/b".to_owned());
         check(Problem::OtherProvider, known, |metadata, _| metadata.provider = "unipaas".to_owned());
         check(missing("metadata.event_id"), known, |metadata, _| metadata.event_id.clear());
-        check(missing("metadata.received_at"), known, |metadata, _| metadata.received_at = None);
         let negative = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
-        check(Problem::Time("metadata.received_at"), known, |metadata, _| metadata.received_at = negative);
+        check(Problem::Time("session.created_at"), known, |_, session| session.created_at = negative);
         check(Problem::Time("session.updated_at"), known, |_, session| session.updated_at = negative);
         check(missing("session.id"), known, |_, session| session.id.clear());
         check(Problem::TooLong("session.id"), known, |_, session| session.id = "x".repeat(256));
@@ -283,17 +371,21 @@ mod tests {
     }
 
     #[test]
-    fn the_window_begins_when_the_session_changed_last_but_not_in_the_future() {
-        for (updated_at, expected) in [
-            (None, RECEIVED),
-            (Some("2026-02-03T04:05:06.123456Z"), "2026-02-03T04:05:06.123456Z"),
-            (Some("2020-01-01T00:00:00Z"), "2020-01-01T00:00:00Z"),
-            (Some("2026-02-03T04:05:07Z"), RECEIVED),
+    fn the_window_begins_by_the_providers_clock_but_not_after_the_record() {
+        let (early, old) = ("2026-02-03T04:05:06.123456Z", "2020-01-01T00:00:00Z");
+        for (updated_at, created_at, expected, dating) in [
+            (None, None, RECORDED, Dating::ByArrival),
+            (None, Some(old), old, Dating::ByProvider),
+            (Some(early), Some(old), early, Dating::ByProvider),
+            (Some(old), None, old, Dating::ByProvider),
+            (Some("2026-02-03T04:05:07Z"), None, RECORDED, Dating::ByProvider),
         ] {
-            let session = Session { updated_at: updated_at.map(|text| timestamp(at(text))), ..session() };
+            let time = |text: Option<&str>| text.map(|text| timestamp(at(text)));
+            let session = Session { updated_at: time(updated_at), created_at: time(created_at), ..session() };
             let ready = ready(&ReadyToConfirm { session: Some(session), ..event() }.encode_to_vec()).unwrap();
-            assert_eq!(ready.window_began_at, at(expected), "{updated_at:?}");
-            assert_eq!(ready.received_at, at(RECEIVED));
+            let (opening, dated) = ready.opening(Mode::Live);
+            assert_eq!((opening.window_began_at, dated), (at(expected), dating), "{updated_at:?} {created_at:?}");
+            assert_eq!(opening.recorded_at, at(RECORDED));
         }
     }
 
@@ -301,8 +393,8 @@ mod tests {
     fn an_opening_keeps_what_the_outcome_will_tell() {
         let ready = ready(&event().encode_to_vec()).unwrap();
         assert_eq!(ready.key.to_string(), "sg-main/ps_3230");
-        let opening = ready.opening(Mode::DryRun);
-        assert!(opening.dry_run && !ready.opening(Mode::Live).dry_run);
+        let (opening, _) = ready.opening(Mode::DryRun);
+        assert!(opening.dry_run && !ready.opening(Mode::Live).0.dry_run);
         assert_eq!(opening.ready_event_id, ready.event_id);
         let [operation] = opening.operations.as_slice() else { panic!("{opening:?}") };
         assert_eq!((operation.id.as_str(), operation.kind()), ("po_1313", v1::OperationKind::Payout));
@@ -325,7 +417,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_classified(value: Vec<u8>, offset: i64) {
-            let _any = (ready(&value).is_ok(), finished(&value).is_ok(), decision(&value, offset).is_ok());
+            let _any = (ready(&value).is_ok(), finished(&value).is_ok(), decision(&value, offset, at(RECORDED)).is_ok());
         }
     }
 }

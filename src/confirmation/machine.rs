@@ -3,7 +3,9 @@
 //! Pure: it does no input or output and reads no clock, so it cannot fail; must not know Kafka, HTTP or rules.
 //!
 //! ```text
-//!              rule: hold / none matches
+//!  (checked: the provider is asked first about what is late, unverified, or judged by a clock that may be wrong)
+//!      │
+//!      ▼       rule: hold / none matches
 //!   (opened) ───────────────► AWAITING ──── decision ──────────┐
 //!       │                        └───────── deadline margin ───┤
 //!       │ rule: confirm/cancel                                 ▼
@@ -14,6 +16,7 @@
 //! everything that can have happened, and an activity that begins anew with `session/status` finds out what did.
 
 mod calling;
+mod checking;
 mod deciding;
 pub mod ending;
 pub mod timing;
@@ -25,6 +28,8 @@ mod late_rules;
 #[cfg(test)]
 mod rules_of_life;
 #[cfg(test)]
+mod rules_of_opening;
+#[cfg(test)]
 pub mod scenes;
 #[cfg(test)]
 mod world;
@@ -33,8 +38,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Trust;
 use super::done::Facts;
-use super::model::{Action, Decided, Decider, Decision, Done, Entry, Opening, Outcome};
-use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
+use super::model::{Action, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, Outcome};
+use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
 pub use timing::Policy;
 
@@ -110,8 +115,10 @@ pub enum Input {
     Ready {
         /// What it says.
         opening: Opening,
-        /// What the rules say of it; nothing where they hold.
-        verdict: Option<(Action, Decider)>,
+        /// What the rules go by, and what they say.
+        judged: Judged,
+        /// Whether it tells how old it is.
+        dating: Dating,
     },
     /// Another team decides.
     Decision(Decision),
@@ -119,9 +126,11 @@ pub enum Input {
     Finished {
         /// As the event shows the session.
         sight: Sight,
-        /// When the bridge received it.
-        received_at: Timestamp,
+        /// When Kafka appended the event, by the broker's clock.
+        recorded_at: Timestamp,
     },
+    /// An event that cannot be verified here says that the session has changed: the provider is asked.
+    Unverified,
     /// A call was answered.
     Answer {
         /// Which call.
@@ -132,9 +141,22 @@ pub enum Input {
         reply: Reply,
         /// The least time to wait that the provider asks for.
         retry_after: Option<SignedDuration>,
+        /// What it shows of the session beside where that stands, for one that is asked about before it opens.
+        shown: Option<Box<Shown>>,
     },
     /// The session's due time has come.
     Timer,
+}
+
+/// A session as `session/status` shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// Its `updated_at`, else its `created_at`.
+    pub began_at: Option<Timestamp>,
+    /// Its operations.
+    pub operations: Vec<v1::Operation>,
+    /// What the rules say of it; nothing where they hold.
+    pub verdict: Option<(Action, Decider)>,
 }
 
 /// The circumstances of a step.
@@ -148,6 +170,8 @@ pub struct Moment {
     pub reading: Reading,
     /// Whether the same session id is known from another source.
     pub owner: Owner,
+    /// Whether one more session may have a decision that waits for it.
+    pub early_room: EarlyRoom,
     /// A random number that spreads retries.
     pub jitter: u8,
 }
@@ -171,6 +195,15 @@ pub enum Owner {
     NoOther,
     /// Another source opened a session of this id.
     OtherSource,
+}
+
+/// Whether one more session of the partition may have a decision that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyRoom {
+    /// It may.
+    Free,
+    /// Too many have.
+    Full,
 }
 
 /// What a step makes of a session.
@@ -224,9 +257,10 @@ pub enum Note {
     Decided(DeciderKind, String),
     /// The decision that counts was read again, or one that waits.
     Redelivered,
-    /// A `ready_to_confirm` is too old to open a session: it may have ended and been forgotten.
+    /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider
+    /// does not wait for a word on it.
     TooOld,
-    /// A deadline is due and the clock cannot be believed.
+    /// Something is due, and the clock cannot be believed.
     ClockUntrusted,
     /// The provider asks again for a session that has ended here, and says that it still waits, or nothing.
     OpenAfterDone,
@@ -239,6 +273,7 @@ pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) ->
         (State::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, moment),
         (State::Open(Open { entry, activity }), input) => match entry {
             Entry::Early(early) => deciding::unopened(early, activity, input, policy, moment),
+            Entry::Checking(checking) => checking::checking(checking, activity, input, policy, moment),
             Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, moment),
             Entry::Decided(decided) => calling::decided(decided, activity, input, policy, moment),
         },
@@ -277,7 +312,7 @@ pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
         (Phase::Resting(until), _) => Some(until),
         (Phase::Idle, Entry::Early(early)) => Some(policy.unknown_at(early)),
         (Phase::Idle, Entry::Awaiting(opening)) => Some(policy.first_look(opening)),
-        (Phase::Idle, Entry::Decided(_)) => Some(Timestamp::MIN),
+        (Phase::Idle, Entry::Checking(_) | Entry::Decided(_)) => Some(Timestamp::MIN),
     }
 }
 
@@ -293,7 +328,7 @@ fn after_the_end(facts: &Facts<'_>, input: Input) -> Step {
         Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {
             Effect::Note(Note::OpenAfterDone)
         }
-        Input::Answer { .. } | Input::Finished { .. } | Input::Timer => return Step::nothing(),
+        Input::Answer { .. } | Input::Finished { .. } | Input::Unverified | Input::Timer => return Step::nothing(),
     };
     Step { state: Next::Same, effects: vec![effect] }
 }

@@ -54,7 +54,9 @@ impl From<Action> for v1::Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Decisions that wait for their session; at least one.
-    Early(Vec<EarlyDecision>),
+    Early(Vec<Decision>),
+    /// Not opened yet: the provider is asked first whether it still waits.
+    Checking(Box<Checking>),
     /// Opened, not decided.
     Awaiting(Box<Opening>),
     /// Decided, not ended.
@@ -74,15 +76,8 @@ pub struct Decision {
     pub decision_id: String,
     /// Offset of its record in its partition.
     pub offset: i64,
-}
-
-/// A decision that came before its session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EarlyDecision {
-    /// The decision.
-    pub decision: Decision,
-    /// When it was read.
-    pub read_at: Timestamp,
+    /// When Kafka appended that, by the broker's clock.
+    pub recorded_at: Timestamp,
 }
 
 /// What the `ready_to_confirm` said.
@@ -90,14 +85,45 @@ pub struct EarlyDecision {
 pub struct Opening {
     /// Its event id.
     pub ready_event_id: String,
-    /// When the bridge received it.
-    pub received_at: Timestamp,
-    /// When the window began: the earlier of that and the session's `updated_at`.
+    /// When Kafka appended its event, by the broker's clock.
+    pub recorded_at: Timestamp,
+    /// When the window began: the session's `updated_at`, else its `created_at`, but never later than `recorded_at`.
     pub window_began_at: Timestamp,
     /// The session's operations.
     pub operations: Vec<v1::Operation>,
     /// Whether nobody is called.
     pub dry_run: bool,
+}
+
+/// A session that opens only if `session/status` says that the provider still waits for a word on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checking {
+    /// What its `ready_to_confirm` said.
+    pub opening: Opening,
+    /// What the rules go by, and what they said.
+    pub judged: Judged,
+    /// Whether the `ready_to_confirm` tells how old it is.
+    pub dating: Dating,
+    /// Decisions that wait for the session; may be none.
+    pub early: Vec<Decision>,
+}
+
+/// What the rules go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// The verified webhook, and this is what they say; nothing: they hold.
+    ByWebhook(Option<(Action, Decider)>),
+    /// What `session/status` shows, because the webhook cannot be verified here. Times and operations go by that too.
+    ByStatus,
+}
+
+/// How it is known when a session's window began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dating {
+    /// The provider's body says it.
+    ByProvider,
+    /// It does not: an old body that is sent again looks as if it were new.
+    ByArrival,
 }
 
 /// What decided, and what for.
@@ -111,6 +137,13 @@ pub struct Decider {
     pub decision_id: String,
     /// The decision's reason; else empty.
     pub reason: String,
+}
+
+impl Decider {
+    /// A decider without a name.
+    pub fn of_kind(kind: v1::DeciderKind) -> Self {
+        Self { kind, name: String::new(), decision_id: String::new(), reason: String::new() }
+    }
 }
 
 /// A session that is decided and has not ended.

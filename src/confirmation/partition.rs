@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::done::{Ended, EndedError};
-use super::machine::{self, Input, Next, Open, Owner, Policy, Reading, State};
+use super::machine::{self, EarlyRoom, Input, Next, Open, Owner, Policy, Reading, State};
 use super::model::{Done, Entry, SessionKey};
 
 /// The inputs, by their place in the group's list.
@@ -28,6 +28,8 @@ pub struct Partition {
     open: HashMap<SessionKey, Open>,
     ended: Ended,
     timers: BTreeSet<(Timestamp, SessionKey)>,
+    /// How many sessions have decisions and are not opened.
+    early: usize,
     /// Each source's name once, whatever number of sessions it has: there are few.
     sources: BTreeSet<Arc<str>>,
 }
@@ -44,6 +46,7 @@ impl Partition {
             open: HashMap::new(),
             ended: Ended::default(),
             timers: BTreeSet::new(),
+            early: 0,
             sources: BTreeSet::new(),
         }
     }
@@ -94,27 +97,40 @@ impl Partition {
         }
     }
 
-    /// Whether a session that has not opened belongs to another one of `sources`: where a step looks at that.
-    pub fn owner_for(&self, key: &SessionKey, input: &Input, sources: &[Arc<str>]) -> Owner {
+    /// Whether a session that has not opened belongs to another source: where a step looks at that.
+    pub fn owner_for(&self, key: &SessionKey, input: &Input) -> Owner {
         match input {
-            Input::Decision(_) | Input::Timer if self.state(key).is_unopened() => self.owner(key, sources),
+            Input::Decision(_) | Input::Timer => self.owner_of_unopened(key),
             _ => Owner::NoOther,
         }
+    }
+
+    /// Whether a session that has not opened belongs to another source.
+    pub fn owner_of_unopened(&self, key: &SessionKey) -> Owner {
+        if !self.state(key).is_unopened() {
+            return Owner::NoOther;
+        }
+        let has = |source: &Arc<str>| {
+            let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
+            !self.state(&other).is_unopened()
+        };
+        let mut others = self.sources.iter().chain(self.ended.sources()).filter(|source| **source != key.source);
+        if others.any(has) { Owner::OtherSource } else { Owner::NoOther }
+    }
+
+    /// Whether one more session may have a decision and not be opened, where `max` may.
+    pub fn early_room(&self, max: usize) -> EarlyRoom {
+        if self.early < max { EarlyRoom::Free } else { EarlyRoom::Full }
+    }
+
+    /// Whether nothing is known of any session.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.ended.is_empty()
     }
 
     /// When an open session's window ends.
     pub fn window_end(&self, key: &SessionKey, policy: &Policy) -> Option<Timestamp> {
         window_end(self.open.get(key)?, policy)
-    }
-
-    fn owner(&self, key: &SessionKey, sources: &[Arc<str>]) -> Owner {
-        let has = |source: &Arc<str>| {
-            let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
-            let is_open = self.open.get(&other).is_some_and(|open| !matches!(open.entry, Entry::Early(_)));
-            is_open || self.ended.find(&other).is_some()
-        };
-        let others = sources.iter().filter(|source| **source != key.source);
-        if others.into_iter().any(has) { Owner::OtherSource } else { Owner::NoOther }
     }
 
     /// Takes over what a step made of a session.
@@ -159,6 +175,7 @@ impl Partition {
         if let Some(due) = machine::due(&open, policy) {
             self.timers.insert((due, key.clone()));
         }
+        self.early += usize::from(matches!(open.entry, Entry::Early(_)));
         self.open.insert(key, open);
     }
 
@@ -172,6 +189,7 @@ impl Partition {
 
     fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
         let open = self.open.remove(key)?;
+        self.early -= usize::from(matches!(open.entry, Entry::Early(_)));
         if let Some(due) = machine::due(&open, policy) {
             self.timers.remove(&(due, key.clone()));
         }
@@ -181,7 +199,8 @@ impl Partition {
 
 fn window_end(open: &Open, policy: &Policy) -> Option<Timestamp> {
     match &open.entry {
-        Entry::Early(_) => None,
+        // When it would close is known once it is open.
+        Entry::Early(_) | Entry::Checking(_) => None,
         Entry::Awaiting(opening) => Some(policy.window_end(opening)),
         Entry::Decided(decided) => Some(policy.window_end(&decided.opening)),
     }

@@ -184,7 +184,7 @@ fn message(session: &SessionKey, outcome: &Outcome, metadata: EventMetadata) -> 
         attempts: outcome.attempts,
         ready_event_id: outcome.opening.ready_event_id.clone(),
         decision_id: decider.decision_id,
-        opened_at: Some(timestamp(outcome.opening.received_at)),
+        opened_at: Some(timestamp(outcome.opening.recorded_at)),
         decided_at,
         answered_at: outcome.answered_at.map(timestamp),
         remaining_seconds: outcome.remaining_seconds,

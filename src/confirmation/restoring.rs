@@ -15,6 +15,7 @@ use super::ledger::{self, Kept, LedgerError, Owner};
 use super::model::SessionKey;
 use super::partition::{INPUTS, Partition};
 use crate::kafka::restore::{self, PATIENCE, RestoreError, Restored, Wanted};
+use crate::metrics::Stop;
 
 /// A restore on its way; dropping it ends it.
 pub struct Restoring {
@@ -80,6 +81,16 @@ pub enum Unreadable {
     /// An input too few.
     #[error("where the inputs go on is not known")]
     Inputs,
+}
+
+impl Unreadable {
+    /// What is to be done about it: another version helps, or nobody knows any more what was decided.
+    pub fn stop(&self) -> Stop {
+        match self {
+            Self::Entry(_) | Self::Tombstone | Self::Ended(_) | Self::Inputs => Stop::Unreadable,
+            Self::NoOwner | Self::Lost => Stop::Lost,
+        }
+    }
 }
 
 impl Restoring {
@@ -188,7 +199,6 @@ impl<'a> Shelf<'a> {
 fn entry(desk: &Desk, partition: &mut Partition, kept: Kept) -> Result<(), Unreadable> {
     match kept {
         Kept::Owner(_) => partition.has_owner = true,
-        Kept::Entry(..) | Kept::Done(..) if !partition.has_owner => return Err(Unreadable::NoOwner),
         Kept::Entry(key, entry) => partition.take_over(key, entry, &desk.policy),
         Kept::Done(key, done) => partition.end(&key, &done, &desk.policy)?,
     }
@@ -203,7 +213,10 @@ fn tombstone(desk: &Desk, partition: &mut Partition, key: &[u8]) -> Result<(), U
 
 fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, Unreadable> {
     let Restored { next, ends, was_read, .. } = place.ok_or(Unreadable::Inputs)?;
-    if was_read && !partition.has_owner {
+    if !partition.has_owner && !partition.is_empty() {
+        return Err(Unreadable::NoOwner);
+    }
+    if !partition.has_owner && was_read {
         return Err(Unreadable::Lost);
     }
     let offsets = |list: Vec<i64>| <[i64; INPUTS]>::try_from(list).map_err(|_| Unreadable::Inputs);

@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::model::{
-    Action, Decided, Decider, Decision, Done, EarlyDecision, Entry, Opening, Outcome, Refusal, SessionKey,
+    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, Outcome, Refusal, SessionKey,
 };
 use crate::message::confirmation::v1;
 use crate::message::event::v1::Money;
@@ -31,7 +31,8 @@ pub fn action() -> impl Strategy<Value = Action> {
 /// A session that has not ended, in any state.
 pub fn entry() -> impl Strategy<Value = Entry> {
     prop_oneof![
-        vec(early_decision(), 1..4).prop_map(Entry::Early),
+        vec(decision(), 1..4).prop_map(Entry::Early),
+        checking().prop_map(|checking| Entry::Checking(Box::new(checking))),
         opening().prop_map(|opening| Entry::Awaiting(Box::new(opening))),
         decided().prop_map(|decided| Entry::Decided(Box::new(decided))),
     ]
@@ -39,28 +40,39 @@ pub fn entry() -> impl Strategy<Value = Entry> {
 
 /// A complete decision.
 pub fn decision() -> impl Strategy<Value = Decision> {
-    (action(), "\\PC{0,8}", "\\PC{0,8}", "\\PC{0,8}", any::<i64>()).prop_map(
-        |(action, decided_by, reason, decision_id, offset)| Decision {
+    (action(), "\\PC{0,8}", "\\PC{0,8}", "\\PC{0,8}", any::<i64>(), instant()).prop_map(
+        |(action, decided_by, reason, decision_id, offset, recorded_at)| Decision {
             action,
             decided_by,
             reason,
             decision_id,
             offset,
+            recorded_at,
         },
     )
 }
 
-/// A decision that came before its session.
-pub fn early_decision() -> impl Strategy<Value = EarlyDecision> {
-    (decision(), instant()).prop_map(|(decision, read_at)| EarlyDecision { decision, read_at })
+/// A session that is asked about before it opens.
+pub fn checking() -> impl Strategy<Value = Checking> {
+    let verdict = option::of((action(), "\\PC{0,8}")).prop_map(|verdict| {
+        verdict.map(|(action, name)| (action, Decider { name, ..Decider::of_kind(v1::DeciderKind::Rule) }))
+    });
+    let judged = prop_oneof![verdict.prop_map(Judged::ByWebhook), Just(Judged::ByStatus)];
+    let dating = prop_oneof![Just(Dating::ByProvider), Just(Dating::ByArrival)];
+    (opening(), judged, dating, vec(decision(), 0..3)).prop_map(|(opening, judged, dating, early)| Checking {
+        opening,
+        judged,
+        dating,
+        early,
+    })
 }
 
 /// What opened a session.
 pub fn opening() -> impl Strategy<Value = Opening> {
     ("[0-9a-f]{32}", instant(), instant(), vec(operation(), 0..3), any::<bool>()).prop_map(
-        |(ready_event_id, received_at, window_began_at, operations, dry_run)| Opening {
+        |(ready_event_id, recorded_at, window_began_at, operations, dry_run)| Opening {
             ready_event_id,
-            received_at,
+            recorded_at,
             window_began_at,
             operations,
             dry_run,

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::clock::Trust;
+use super::clock::{ClockGuard, Trust};
 use super::holding::Holding;
 use super::machine::{Note, Policy};
 use super::model::{Outcome, SessionKey};
 use super::partition::Partition;
+use super::restoring::Unreadable;
 use super::rules;
+use crate::causes;
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
-use crate::metrics::{Alert, ConfirmationMetrics, Held, TransactionEnd};
+use crate::metrics::{Alert, ConfirmationMetrics, Held, Stop, TransactionEnd};
 
 /// Something to be counted once it is committed.
 #[derive(Clone, Debug)]
@@ -40,13 +42,17 @@ pub struct Tally {
     metrics: Arc<ConfirmationMetrics>,
     /// What was told last of Kafka's trouble: it is told once.
     trouble: Option<String>,
-    clock_untrusted: bool,
+    /// Sessions that were told to be held back since the clock was trusted last; nothing while it is.
+    held_back: Option<BTreeSet<SessionKey>>,
 }
+
+/// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
+const HELD_BACK_TOLD_MAX: usize = 200;
 
 impl Tally {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, trouble: None, clock_untrusted: false }
+        Self { metrics, trouble: None, held_back: None }
     }
 
     /// What was committed.
@@ -96,10 +102,14 @@ impl Tally {
                 self.metrics.alert(Alert::TooOld);
                 tracing::debug!(
                     session = %key,
-                    "a ready_to_confirm is older than confirmation.ledger_retention_s and opens no session"
+                    "ready_to_confirm opens no session: it is older than confirmation.window_s and ledger_retention_s together, and \
+                     the provider does not wait for a word on it"
                 );
             }
-            Note::ClockUntrusted => self.metrics.alert(Alert::ClockUntrusted),
+            Note::ClockUntrusted => {
+                self.metrics.alert(Alert::ClockUntrusted);
+                self.held_back(key);
+            }
             Note::OpenAfterDone => {
                 self.metrics.alert(Alert::OpenAfterDone);
                 tracing::error!(session = %key, "the provider may still wait for a session that has ended here");
@@ -131,10 +141,17 @@ impl Tally {
         self.metrics.rebuilds.increment(1);
     }
 
-    /// How many partitions are worked on, and stand still.
-    pub fn assigned(&self, working: usize, stopped: usize) {
+    /// How many partitions are worked on, and which are stopped, why.
+    pub fn assigned(&self, working: usize, stopped: &[(i32, Unreadable)]) {
         self.metrics.assigned_partitions.set(float(working));
-        self.metrics.stopped_partitions.set(float(stopped));
+        for stop in [Stop::Unreadable, Stop::Lost] {
+            let count = stopped.iter().filter(|(_, unreadable)| unreadable.stop() == stop).count();
+            self.metrics.stopped(stop, float(count));
+        }
+        for (partition, unreadable) in stopped {
+            let error = causes::told(unreadable);
+            tracing::error!(partition, error, "partition stopped: no session of it is decided");
+        }
     }
 
     /// Open sessions have sources that are not configured here.
@@ -155,17 +172,32 @@ impl Tally {
     }
 
     /// Whether the clock can be believed; told when it cannot any more, and when it can again.
-    pub fn clock(&mut self, trust: Trust) {
-        let is_untrusted = trust == Trust::Drifted;
-        match (std::mem::replace(&mut self.clock_untrusted, is_untrusted), is_untrusted) {
-            (false, true) => {
+    pub fn clock(&mut self, trust: Trust, guard: &ClockGuard) {
+        match (trust, self.held_back.is_some()) {
+            (Trust::Untrusted, false) => {
+                let [broker, provider] = guard.ahead().map(|ahead| ahead.map(|ahead| ahead.as_secs()));
                 tracing::error!(
-                    "the clock is not to be trusted: it is more than 60 s from the provider's, or was set by more than 5 s since \
-                     the start. No deadline is acted on; put it right, and start this process anew if it was set"
+                    seconds_ahead_of_broker = broker,
+                    seconds_ahead_of_provider = provider,
+                    "clock is not trusted: it is more than 60 s from the broker's or the provider's, or was set. Sessions are held: \
+                     none is opened, expired or decided by its deadline until the clock is right. Put the clock right (NTP); \
+                     it is tried again every 30 s"
                 );
+                self.held_back = Some(BTreeSet::new());
             }
-            (true, false) => tracing::info!("the clock can be trusted again"),
-            (true, true) | (false, false) => {}
+            (Trust::Trusted, true) => {
+                tracing::info!("clock is trusted again");
+                self.held_back = None;
+            }
+            (Trust::Untrusted, true) | (Trust::Trusted, false) => {}
+        }
+    }
+
+    /// A session is due and held back, because the clock is not trusted; told once.
+    fn held_back(&mut self, key: &SessionKey) {
+        let told = self.held_back.get_or_insert_default();
+        if told.len() < HELD_BACK_TOLD_MAX && told.insert(key.clone()) {
+            tracing::error!(session = %key, "session is held back, because the clock is not trusted");
         }
     }
 

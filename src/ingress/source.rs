@@ -35,7 +35,7 @@ pub struct RunningSource {
 /// A source with the keys of the moment, and a counter for each key.
 pub struct Keyed {
     /// Authenticates and normalizes.
-    pub source: Box<dyn Source>,
+    pub source: Arc<Box<dyn Source>>,
     verified: Vec<(KeyId, Counter)>,
 }
 
@@ -46,7 +46,7 @@ impl RunningSource {
     }
 
     /// Takes new keys into use.
-    pub fn replace(&self, source: Box<dyn Source>, metrics: &Metrics) {
+    pub fn replace(&self, source: Arc<Box<dyn Source>>, metrics: &Metrics) {
         self.keyed.store(Arc::new(Keyed::new(&self.name, source, metrics)));
     }
 
@@ -62,7 +62,7 @@ impl RunningSource {
 }
 
 impl Keyed {
-    fn new(name: &str, source: Box<dyn Source>, metrics: &Metrics) -> Self {
+    fn new(name: &str, source: Arc<Box<dyn Source>>, metrics: &Metrics) -> Self {
         let verified = metrics.verified(name, &source.key_ids());
         Self { source, verified }
     }
@@ -89,7 +89,7 @@ pub struct Configured {
     /// Its provider.
     pub provider: &'static dyn Provider,
     /// Authenticates and normalizes, with the keys read at the start.
-    pub source: Box<dyn Source>,
+    pub source: Arc<Box<dyn Source>>,
 }
 
 impl Sources {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -144,8 +145,9 @@ pub struct InputRecord {
     pub partition: i32,
     /// Its place in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970; none where the topic keeps no times.
-    pub timestamp_ms: Option<i64>,
+    /// When Kafka appended it, by the broker's clock; none where its topic keeps another time
+    /// (`message.timestamp.type` is not `LogAppendTime`), which whoever wrote the record made up.
+    pub appended_at: Option<Timestamp>,
     /// The key.
     pub key: Option<Vec<u8>>,
     /// The headers, in order.
@@ -335,13 +337,21 @@ fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
     config
 }
 
+/// The broker's time of a record, where it has one.
+pub(super) fn appended_at(timestamp: rdkafka::Timestamp) -> Option<Timestamp> {
+    match timestamp {
+        rdkafka::Timestamp::LogAppendTime(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
+        rdkafka::Timestamp::CreateTime(_) | rdkafka::Timestamp::NotAvailable => None,
+    }
+}
+
 /// The record, unless its topic is no input.
 fn owned(inputs: &[String], record: &BorrowedMessage<'_>) -> Option<InputRecord> {
     Some(InputRecord {
         input: inputs.iter().position(|input| input == record.topic())?,
         partition: record.partition(),
         offset: record.offset(),
-        timestamp_ms: record.timestamp().to_millis(),
+        appended_at: appended_at(record.timestamp()),
         key: record.key().map(ToOwned::to_owned),
         headers: headers::owned(record),
         value: record.payload().map(ToOwned::to_owned),

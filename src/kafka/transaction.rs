@@ -7,6 +7,7 @@ mod reports;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -92,7 +93,8 @@ impl Transactions {
     }
 
     /// Commits the batch, if its inputs still belong to the member that `generation` is of. `is_current` says whether an
-    /// epoch is still the group's.
+    /// epoch is still the group's. Gives when the broker appended the last of its records, by the broker's clock; nothing where
+    /// their topics do not keep that.
     ///
     /// # Errors
     /// What is left to do about it: see [`Broken`].
@@ -101,14 +103,14 @@ impl Transactions {
         batch: &Batch,
         generation: &Generation,
         is_current: impl Fn(u64) -> bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<Option<Timestamp>, Broken> {
         if !is_current(generation.epoch) {
             return Err(Broken::Fenced(Failed::Superseded));
         }
         self.context.reports.begin();
         self.producer.begin_transaction().map_err(|error| Broken::Unknown(Failed::Begin(error)))?;
         match self.attempt(batch, generation, is_current) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(self.context.reports.appended_at()),
             Err(failed) => Err(self.end(failed)),
         }
     }

@@ -118,12 +118,12 @@ catalogue! {
         "Times that the engine's producer was dropped and made anew";
     CONFIRMATION_ASSIGNED = Gauge "paybridge_confirmation_assigned_partitions" [""]
         "Partitions that this process decides for";
-    CONFIRMATION_STOPPED = Gauge "paybridge_confirmation_stopped_partitions" [""]
-        "Partitions that stand still because their ledger has an entry that this version does not know: nobody decides there";
+    CONFIRMATION_STOPPED = Gauge "paybridge_confirmation_stopped_partitions" ["reason"]
+        "Partitions on which nobody decides; unreadable: their ledger has an entry that this version does not know; lost: their ledger is gone";
     CONFIRMATION_RESTORING_SINCE = Gauge "paybridge_confirmation_restoring_since_timestamp_seconds" [""]
         "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
-        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event too old to open a session)";
+        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event so old that its session may have ended and been forgotten: it opened nothing)";
     READY = Gauge "paybridge_ready" [""]
         "1 when /readyz answers 200";
     BUILD_INFO = Gauge "paybridge_build_info" ["version"]

@@ -18,8 +18,6 @@ pub struct ConfirmationMetrics {
     pub lag_records: Gauge,
     /// Partitions that this process decides for.
     pub assigned_partitions: Gauge,
-    /// Partitions that stand still.
-    pub stopped_partitions: Gauge,
     /// When the reading of the ledger began, in seconds since 1970; 0 when none is read.
     pub restoring_since: Gauge,
     /// Events and decisions that had been taken before.
@@ -37,6 +35,16 @@ pub struct ConfirmationMetrics {
     quarantined: Labelled,
     transactions: Labelled,
     alerts: Labelled,
+    stopped: BTreeMap<&'static str, Gauge>,
+}
+
+/// Why a partition is stopped: what is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// This version does not understand its ledger in full.
+    Unreadable,
+    /// Its ledger is not there any more, or not whole.
+    Lost,
 }
 
 /// Why a session was held when it opened.
@@ -81,9 +89,17 @@ pub enum Alert {
 const ACTIONS: [&str; 3] = ["none", "confirm", "cancel"];
 const RESULTS: [&str; 6] = ["accepted", "already_done", "refused", "expired", "superseded", "dry_run"];
 const KINDS: [&str; 3] = ["decision", "default", "deadline"];
-const REJECTIONS: [&str; 5] = ["already_decided", "expired", "unknown_session", "source_mismatch", "malformed"];
+const REJECTIONS: [&str; 6] =
+    ["already_decided", "expired", "unknown_session", "source_mismatch", "malformed", "too_many_early"];
 const HELD: [&str; 4] = ["rule", "no_rule", "not_evaluated", "rule_failed"];
-const QUARANTINED: [&str; 2] = ["undecodable_record", "misrouted_decision"];
+const QUARANTINED: [&str; 5] = [
+    "undecodable_record",
+    "misrouted_decision",
+    "session_of_another_source",
+    "evidence_does_not_verify",
+    "record_refused",
+];
+const STOPPED: [&str; 2] = ["unreadable", "lost"];
 const TRANSACTIONS: [&str; 4] = ["committed", "aborted", "fenced", "unknown"];
 const ALERTS: [&str; 4] = ["clock_untrusted", "unknown_source", "open_after_done", "too_old"];
 
@@ -103,7 +119,6 @@ impl ConfirmationMetrics {
             oldest_remaining: gauge!(catalogue::CONFIRMATION_OLDEST_REMAINING),
             lag_records: gauge!(catalogue::CONFIRMATION_LAG),
             assigned_partitions: gauge!(catalogue::CONFIRMATION_ASSIGNED),
-            stopped_partitions: gauge!(catalogue::CONFIRMATION_STOPPED),
             restoring_since: gauge!(catalogue::CONFIRMATION_RESTORING_SINCE),
             redelivered: zeroed(counter!(catalogue::CONFIRMATION_REDELIVERED)),
             passed_on: zeroed(counter!(catalogue::CONFIRMATION_PASSED_ON)),
@@ -123,7 +138,11 @@ impl ConfirmationMetrics {
                 |result| counter!(catalogue::CONFIRMATION_TRANSACTIONS, "result" => result),
             ),
             alerts: labelled(&ALERTS, |kind| counter!(catalogue::CONFIRMATION_ALERTS, "kind" => kind)),
+            stopped: STOPPED.map(|reason| (reason, gauge!(catalogue::CONFIRMATION_STOPPED, "reason" => reason))).into(),
         };
+        for gauge in metrics.stopped.values() {
+            gauge.set(0.0);
+        }
         metrics.oldest_remaining(None);
         metrics
     }
@@ -181,6 +200,7 @@ impl ConfirmationMetrics {
             RejectionReason::UnknownSession => "unknown_session",
             RejectionReason::SourceMismatch => "source_mismatch",
             RejectionReason::Malformed | RejectionReason::Unspecified => "malformed",
+            RejectionReason::TooManyEarly => "too_many_early",
         };
         count(&self.rejected, reason);
     }
@@ -188,6 +208,17 @@ impl ConfirmationMetrics {
     /// A record of an input is on the quarantine topic.
     pub fn quarantined(&self, reason: QuarantineReason) {
         count(&self.quarantined, quarantine_label(reason));
+    }
+
+    /// So many partitions are stopped for this reason.
+    pub fn stopped(&self, stop: Stop, partitions: f64) {
+        let reason = match stop {
+            Stop::Unreadable => "unreadable",
+            Stop::Lost => "lost",
+        };
+        if let Some(gauge) = self.stopped.get(reason) {
+            gauge.set(partitions);
+        }
     }
 
     /// A transaction ended.
@@ -246,14 +277,14 @@ mod tests {
         (catalogue::CONFIRMATION_LAG, 1),
         (catalogue::CONFIRMATION_HELD, 4),
         (catalogue::CONFIRMATION_RULE_FAILURES, 2),
-        (catalogue::CONFIRMATION_REJECTED, 5),
+        (catalogue::CONFIRMATION_REJECTED, 6),
         (catalogue::CONFIRMATION_REDELIVERED, 1),
         (catalogue::CONFIRMATION_PASSED_ON, 1),
-        (catalogue::CONFIRMATION_QUARANTINED, 2),
+        (catalogue::CONFIRMATION_QUARANTINED, 5),
         (catalogue::CONFIRMATION_TRANSACTIONS, 4),
         (catalogue::CONFIRMATION_REBUILDS, 1),
         (catalogue::CONFIRMATION_ASSIGNED, 1),
-        (catalogue::CONFIRMATION_STOPPED, 1),
+        (catalogue::CONFIRMATION_STOPPED, 2),
         (catalogue::CONFIRMATION_RESTORING_SINCE, 1),
         (catalogue::CONFIRMATION_ALERTS, 4),
     ];
@@ -277,7 +308,7 @@ mod tests {
         for line in series(&before, catalogue::CONFIRMATION_OLDEST_REMAINING) {
             assert!(line.to_lowercase().ends_with(" inf") || line.ends_with(" +Inf"), "{line}");
         }
-        for number in 0..9 {
+        for number in 0..12 {
             let kind = DeciderKind::try_from(number).unwrap_or_default();
             confirmation.decided(kind, "blocked");
             confirmation.decided(kind, "no such rule");
@@ -294,6 +325,9 @@ mod tests {
         }
         for alert in [Alert::ClockUntrusted, Alert::UnknownSource, Alert::OpenAfterDone, Alert::TooOld] {
             confirmation.alert(alert);
+        }
+        for stop in [Stop::Unreadable, Stop::Lost] {
+            confirmation.stopped(stop, 1.0);
         }
         confirmation.rule_failed("blocked");
         confirmation.rule_failed("no such rule");

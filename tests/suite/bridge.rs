@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use paybridge::app::{self, Listeners};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
+use paybridge::confirmation::clock::Broker;
 use paybridge::kafka::topics;
 use paybridge::message::DESCRIPTORS;
 use paybridge::provider::{self, EventType, Sender, SignedWebhook};
@@ -149,7 +150,7 @@ impl Bridge {
             let ingress = config.ingress.enabled.then_some(ingress);
             (Listeners { ingress, admin }, urls.0, urls.1)
         });
-        let app = runtime.spawn(app::serve(config.clone(), listeners, stop.clone()));
+        let app = runtime.spawn(app::serve(config.clone(), listeners, Broker::Stamps, stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { config, url, admin_url, stop, app: Some(app), client, runtime }
     }

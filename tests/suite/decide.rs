@@ -65,7 +65,7 @@ impl Setup {
             let mut records = self.kafka.read_all(&topic).into_iter();
             records.find(|record| record.key.as_deref() == Some(session.as_bytes())).ok_or("no decision".to_owned())
         });
-        let (key, decision) = inputs::decision(&found.value.unwrap(), found.offset).unwrap();
+        let (key, decision) = inputs::decision(&found.value.unwrap(), found.offset, Timestamp::now()).unwrap();
         assert_eq!(key, key_of(session));
         assert_eq!((decision.action, decision.reason.as_str()), (Action::Cancel, "no"));
         assert_eq!(decision.decision_id.len(), 32);
@@ -88,7 +88,7 @@ fn outcome(kind: v1::DeciderKind, name: &str, decision_id: &str) -> Outcome {
     Outcome {
         opening: Opening {
             ready_event_id: "r".to_owned(),
-            received_at: now,
+            recorded_at: now,
             window_began_at: now,
             operations: Vec::new(),
             dry_run: false,

@@ -151,7 +151,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
         decision_id: text("d-1"),
     };
     let written = decision.encode_to_vec();
-    let (key, complete) = inputs::decision(&written, 41).unwrap();
+    let (key, complete) = inputs::decision(&written, 41, now()).unwrap();
     let amount = Money { currency: Some(text("USD")), minor_units: 10_000, exponent: Some(2) };
     let payout = v1::Operation { id: text("po_1313"), kind: v1::OperationKind::Payout.into(), amount: Some(amount) };
     let decider = Decider {
@@ -163,7 +163,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
     let outcome = Outcome {
         opening: Opening {
             ready_event_id: text("e5a20a9b4376573f5ec05721afbb5f83"),
-            received_at: now(),
+            recorded_at: now(),
             window_began_at: now(),
             operations: vec![payout],
             dry_run: true,
@@ -180,7 +180,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
     let records = Records::new("payments", "paybridge-0", 1_048_576);
     let reason = RejectionReason::AlreadyDecided;
     let malformed = v1::Decision { action: 3, ..decision }.encode_to_vec(); // an action of later days
-    let why = inputs::decision(&malformed, 41).unwrap_err();
+    let why = inputs::decision(&malformed, 41, now()).unwrap_err();
     vec![
         (text(DECISION_MESSAGE), written),
         (text(DECISION_REJECTED_MESSAGE), records.rejected(&key, &complete, 3, reason, now()).value),

@@ -6,6 +6,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use crate::config::{ClientSide, Config};
+use crate::confirmation::clock::Broker;
 use crate::kafka::create::{Made, create};
 use crate::kafka::{client, topics};
 
@@ -45,6 +46,14 @@ impl Cluster {
     pub fn bootstrap_servers(&self) -> &str {
         match self {
             Self::Mock { bootstrap_servers, .. } | Self::Real { bootstrap_servers } => bootstrap_servers,
+        }
+    }
+
+    /// Where its time comes from.
+    pub fn broker(&self) -> Broker {
+        match self {
+            Self::Mock { .. } => Broker::InThisProcess,
+            Self::Real { .. } => Broker::Stamps,
         }
     }
 

@@ -17,7 +17,8 @@ use tracing::debug;
 use super::{Call, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
-use crate::provider::smart_glocal::api::{self, Reply, SessionApi};
+use crate::message::smart_glocal::v1::Session;
+use crate::provider::smart_glocal::api::{self, Operation, Reply, SessionApi};
 
 /// Connections kept for the next call: more at once are rare, and are closed again.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -35,6 +36,8 @@ pub(super) struct Transport {
 /// What came back.
 pub(super) struct Exchange {
     pub reply: Reply,
+    /// The whole session of a status's answer, where that can be read.
+    pub session: Option<Box<Session>>,
     pub times: Times,
     /// What was seen of the answer, or instead of it, for whoever is on call: nothing that a session or its customer is.
     pub seen: String,
@@ -46,6 +49,9 @@ pub(super) struct Times {
     pub retry_after: Option<Duration>,
     pub clock_skew: Option<SignedDuration>,
 }
+
+/// The reply, the session, and what was seen.
+type Asked = (Reply, Option<Box<Session>>, String);
 
 impl Transport {
     /// A call and its answer take at most `timeout`, from connecting to the last byte.
@@ -73,14 +79,14 @@ impl Transport {
     pub async fn exchange(&self, api: &SessionApi, call: &Call) -> Exchange {
         let mut times = Times::default();
         // What the head said stays known when the body never ends.
-        let (reply, seen) = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
+        let (reply, session, seen) = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
             Ok(asked) => asked,
-            Err(_elapsed) => (Reply::Unclear, format!("no answer within {} ms", self.timeout.as_millis())),
+            Err(_elapsed) => (Reply::Unclear, None, format!("no answer within {} ms", self.timeout.as_millis())),
         };
-        Exchange { reply, times, seen }
+        Exchange { reply, session, times, seen }
     }
 
-    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> (Reply, String) {
+    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> Asked {
         let request = request(api, call);
         let (began, clock) = (Timestamp::now(), Instant::now());
         let response = match self.client.request(request).await {
@@ -91,7 +97,7 @@ impl Transport {
                 debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
                 let reply = if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
-                return (reply, seen);
+                return (reply, None, seen);
             }
         };
         let (head, body) = response.into_parts();
@@ -104,7 +110,11 @@ impl Transport {
             Reply::OurTrouble | Reply::Unclear => seen(head.status, &body),
             _ => String::new(), // nobody asks
         };
-        (reply, seen)
+        let session = match call.operation {
+            Operation::Status => api::session(&call.key.session_id, head.status, &body).map(Box::new),
+            Operation::Confirm | Operation::Cancel => None,
+        };
+        (reply, session, seen)
     }
 }
 

@@ -59,31 +59,28 @@ impl Engine {
     }
 
     fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
-        for (partition, unreadable) in &read.stopped {
-            tracing::error!(
-                partition,
-                error = causes::told(unreadable),
-                "this partition stands still: nothing is decided on it"
-            );
-        }
         let positions = read.partitions.iter().flat_map(|partition| {
             let next = (0..).zip(partition.next);
             next.map(|(input, next)| Position { input, partition: partition.number, next })
         });
         let positions: Vec<Position> = positions.collect();
-        let (held, stopped) = (read.partitions.len(), read.stopped.len());
+        let held = read.partitions.len();
         match self.group.take(&assignment.generation, &positions) {
             Ok(()) => {}
             // The event that says so comes with the next poll.
             Err(TakeError::Superseded) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+        let stopped = read.stopped.len();
         tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
-        let holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions, Timestamp::now());
+        let mut holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions, Timestamp::now());
+        holding.write_owners();
         self.tally.unknown_sources(&holding.unknown_sources());
         self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
-        self.tally.assigned(held, stopped);
+        self.tally.assigned(held, &read.stopped);
         self.tally.restoring(None);
-        Ok(())
+        self.asked_for_the_time = Instant::now();
+        // Before any input is looked at: by then the broker has told its time.
+        self.commit()
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AT_ONCE, Engine, Renewal, Standing};
 use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
-use crate::confirmation::clock::ClockGuard;
+use crate::confirmation::clock::{self, ClockGuard};
 use crate::confirmation::done::EndedError;
 use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::restoring::OtherOwner;
@@ -114,6 +114,8 @@ impl Plan {
         let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
         let group_settings = GroupSettings::new(desk.group_id.clone(), inputs);
         let began = Instant::now();
+        let now = clock::Reading { wall: Timestamp::now(), monotonic: began.elapsed() };
+        let clock = ClockGuard::new(desk.broker, now);
         Ok(Engine {
             desk: Arc::new(desk),
             group: Group::join(&self.client, &group_settings)?,
@@ -128,14 +130,15 @@ impl Plan {
             answers: self.answers,
             renewals: self.renewals,
             expects_answers: false,
-            clock: ClockGuard::new(Timestamp::now(), began.elapsed()),
+            clock,
+            asked_for_the_time: began,
             began,
             tally,
             at_once: AT_ONCE,
             polled: began,
             kept_up: began,
             shown: began,
-            wall: Timestamp::now(),
+            seen: now,
             failures: 0,
             stop: self.stop,
             grace: self.grace,

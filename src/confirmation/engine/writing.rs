@@ -3,8 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::{AT_ONCE, Engine, EngineError, Held, OFFSETS_EVERY, Standing};
 use crate::causes;
+use crate::confirmation::clock;
 use crate::confirmation::holding::Pending;
 use crate::kafka::group::TakeError;
 use crate::kafka::transaction::{Batch, Broken, Transactions};
@@ -39,7 +42,12 @@ impl Engine {
         // Who commits after this is a member still at this moment; how long ago the commit was, it cannot tell when it wakes.
         let owned_at = Instant::now();
         match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
-            Ok(()) => {
+            Ok(appended_at) => {
+                let now = clock::Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
+                match appended_at {
+                    Some(stamp) => self.clock.stamped(stamp, now),
+                    None => self.clock.acknowledged(now),
+                }
                 held.committed = Instant::now();
                 self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
                 self.failures = 0;

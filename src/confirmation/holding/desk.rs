@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::confirmation::calls::Call;
-use crate::confirmation::clock::Trust;
+use crate::confirmation::clock::{Broker, Trust};
+use crate::confirmation::evidence::Verifiers;
 use crate::confirmation::inputs::Mode;
 use crate::confirmation::ledger::{self, Owner};
 use crate::confirmation::machine::{Next, Policy};
@@ -29,6 +30,12 @@ pub struct Desk<Partitions = i32> {
     pub mode: Mode,
     /// Every configured source whose sessions wait for a word.
     pub sources: Vec<Arc<str>>,
+    /// Verifies the events of those sources.
+    pub verifiers: Verifiers,
+    /// How many sessions of a partition may have a decision and not be opened.
+    pub early_decisions_max: usize,
+    /// Where the broker's time comes from.
+    pub broker: Broker,
     /// The consumer group, which keeps the ledger.
     pub group_id: String,
     /// The input topics' names, in the group's order.
@@ -72,10 +79,17 @@ impl Pending {
     /// The next transaction carries offsets of this partition. The first one of all names the ledger's owner, so that a
     /// ledger that is lost is not taken for one that was never begun.
     pub(super) fn touch(&mut self, partition: &mut Partition, desk: &Desk) {
-        if !partition.has_owner {
-            partition.has_owner = true;
-            self.records.push(Outgoing::owned(desk.records.owner(&desk.owner()), partition.number));
+        if partition.has_owner {
+            self.touched.insert(partition.number);
+        } else {
+            self.own(partition, desk);
         }
+    }
+
+    /// The next transaction names the ledger's owner.
+    pub(super) fn own(&mut self, partition: &mut Partition, desk: &Desk) {
+        partition.has_owner = true;
+        self.records.push(Outgoing::owned(desk.records.owner(&desk.owner()), partition.number));
         self.touched.insert(partition.number);
     }
 }
@@ -83,8 +97,32 @@ impl Pending {
 impl Desk<Untold> {
     /// The same with the number of partitions that Kafka tells.
     pub fn told(self, partitions: i32) -> Desk {
-        let Self { policy, rules, mode, sources, group_id, inputs, partitions: Untold, records } = self;
-        Desk { policy, rules, mode, sources, group_id, inputs, partitions, records }
+        let Self {
+            policy,
+            rules,
+            mode,
+            sources,
+            verifiers,
+            early_decisions_max,
+            broker,
+            group_id,
+            inputs,
+            partitions: Untold,
+            records,
+        } = self;
+        Desk {
+            policy,
+            rules,
+            mode,
+            sources,
+            verifiers,
+            early_decisions_max,
+            broker,
+            group_id,
+            inputs,
+            partitions,
+            records,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a record of the decision topic says. Other teams write it, so all of it is doubted.
 //! Pure; must not know whether the decision counts.
 
+use jiff::Timestamp;
 use prost::Message;
 
 use super::SESSION_ID_BYTES_MAX;
@@ -47,12 +48,16 @@ pub enum MalformedReason {
     TooLong(&'static str),
 }
 
-/// Understands a record of the decision topic that stands at `offset`.
+/// Understands a record of the decision topic that stands at `offset` since `recorded_at`.
 ///
 /// # Errors
 /// It is no complete decision: it is rejected. A text that is too long is an error and not cut: a cut `decision_id` would be
 /// another's identity, and nobody would know of a cut reason.
-pub fn decision(value: &[u8], offset: i64) -> Result<(SessionKey, Decision), MalformedDecision> {
+pub fn decision(
+    value: &[u8],
+    offset: i64,
+    recorded_at: Timestamp,
+) -> Result<(SessionKey, Decision), MalformedDecision> {
     if value.len() > DECISION_BYTES_MAX {
         return Err(MalformedDecision { reason: MalformedReason::TooLarge, decision: None });
     }
@@ -64,7 +69,7 @@ pub fn decision(value: &[u8], offset: i64) -> Result<(SessionKey, Decision), Mal
         Ok(action) => {
             let v1::Decision { source, session_id, action: _, decided_by, reason, decision_id } = decision;
             let key = SessionKey { source: source.into(), session_id: session_id.into() };
-            Ok((key, Decision { action, decided_by, reason, decision_id, offset }))
+            Ok((key, Decision { action, decided_by, reason, decision_id, offset, recorded_at }))
         }
     }
 }
@@ -101,6 +106,10 @@ fn complete(decision: &v1::Decision) -> Result<Action, MalformedReason> {
 mod tests {
     use super::*;
 
+    fn read(value: &[u8]) -> Result<(SessionKey, Decision), MalformedDecision> {
+        decision(value, 7, Timestamp::UNIX_EPOCH)
+    }
+
     fn whole() -> v1::Decision {
         v1::Decision {
             source: "sg-main".to_owned(),
@@ -116,13 +125,13 @@ mod tests {
         let mut spoilt = whole();
         spoil(&mut spoilt);
         let expected = MalformedDecision { reason, decision: Some(Box::new(spoilt.clone())) };
-        assert_eq!(decision(&spoilt.encode_to_vec(), 7), Err(expected));
+        assert_eq!(read(&spoilt.encode_to_vec()), Err(expected));
     }
 
     #[test]
     fn refuses_what_is_no_complete_decision() {
         use MalformedReason::{Missing, NotASource, NotProtobuf, TooLong, UnknownAction};
-        let bytes = decision(b"{\"action\":\"confirm\"}", 7).unwrap_err();
+        let bytes = read(b"{\"action\":\"confirm\"}").unwrap_err();
         assert_eq!(bytes, MalformedDecision { reason: NotProtobuf, decision: None });
         check(Missing("source"), |decision| decision.source.clear());
         check(NotASource, |decision| decision.source = "sg/main".to_owned());
@@ -137,15 +146,15 @@ mod tests {
         let mut padded = whole().encode_to_vec();
         padded.extend([0xfa, 0x3e, 0x80, 0x80, 0x01]); // an unknown field of 16 KiB
         padded.resize(padded.len() + 16 * 1024, 0);
-        let padded = decision(&padded, 7).unwrap_err();
+        let padded = read(&padded).unwrap_err();
         assert_eq!(padded, MalformedDecision { reason: MalformedReason::TooLarge, decision: None });
         // What a tombstone would be taken for.
-        assert_eq!(decision(&[], 7).unwrap_err().reason, Missing("source"));
+        assert_eq!(read(&[]).unwrap_err().reason, Missing("source"));
     }
 
     #[test]
     fn takes_a_decision_as_large_as_it_may_be() {
-        let (key, taken) = decision(&whole().encode_to_vec(), 7).unwrap();
+        let (key, taken) = read(&whole().encode_to_vec()).unwrap();
         assert_eq!((&*key.source, &*key.session_id), ("sg-main", whole().session_id.as_str()));
         let expected = Decision {
             action: Action::Cancel,
@@ -153,6 +162,7 @@ mod tests {
             reason: whole().reason,
             decision_id: whole().decision_id,
             offset: 7,
+            recorded_at: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(taken, expected);
     }

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use prost::Message;
 
 use super::{Kept, LedgerError, OWNER_KEY, Owner, SCHEMA};
-use crate::confirmation::model::{Action, Decided, Decider, Decision, Done, EarlyDecision, Entry, Opening, SessionKey};
+use crate::confirmation::model::{
+    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, SessionKey,
+};
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::instant;
 
@@ -31,6 +33,9 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Kept, LedgerError> {
     let session = session(key, &source, &session_id)?;
     match state {
         State::Early(early) => Ok(Kept::Entry(session.clone(), Entry::Early(self::early(&session, early)?))),
+        State::Checking(checking) => {
+            Ok(Kept::Entry(session.clone(), Entry::Checking(Box::new(self::checking(&session, checking)?))))
+        }
         State::Awaiting(awaiting) => {
             Ok(Kept::Entry(session, Entry::Awaiting(Box::new(self::opening(awaiting.opening)?))))
         }
@@ -68,22 +73,53 @@ fn session(key: &[u8], source: &str, session_id: &str) -> Result<SessionKey, Led
     Ok(session)
 }
 
-fn early(session: &SessionKey, early: v1::Early) -> Result<Vec<EarlyDecision>, LedgerError> {
+fn early(session: &SessionKey, early: v1::Early) -> Result<Vec<Decision>, LedgerError> {
     if early.decisions.is_empty() {
         return Err(LedgerError::Missing("early.decisions"));
     }
-    early.decisions.into_iter().map(|early| early_decision(session, early)).collect()
+    early_decisions(session, early.decisions)
 }
 
-fn early_decision(session: &SessionKey, early: v1::EarlyDecision) -> Result<EarlyDecision, LedgerError> {
-    let read_at = time("early.decisions.read_at", early.read_at)?;
+fn early_decisions(session: &SessionKey, early: Vec<v1::EarlyDecision>) -> Result<Vec<Decision>, LedgerError> {
+    early.into_iter().map(|early| early_decision(session, early)).collect()
+}
+
+fn checking(session: &SessionKey, checking: v1::Checking) -> Result<Checking, LedgerError> {
+    let judged = match (checking.verdict, checking.by_status) {
+        (None, true) => Judged::ByStatus,
+        (Some(_), true) => return Err(LedgerError::Contradiction("checking.verdict stands beside checking.by_status")),
+        (verdict, false) => Judged::ByWebhook(verdict.map(self::verdict).transpose()?),
+    };
+    Ok(Checking {
+        opening: opening(checking.opening)?,
+        judged,
+        dating: if checking.undated { Dating::ByArrival } else { Dating::ByProvider },
+        early: early_decisions(session, checking.decisions)?,
+    })
+}
+
+fn verdict(verdict: v1::Verdict) -> Result<(Action, Decider), LedgerError> {
+    let kind = decider_kind("checking.verdict.decided_by_kind", verdict.decided_by_kind)?;
+    let action = action("checking.verdict.action", verdict.action)?;
+    Ok((action, Decider { name: verdict.decided_by_name, ..Decider::of_kind(kind) }))
+}
+
+fn decider_kind(name: &'static str, number: i32) -> Result<v1::DeciderKind, LedgerError> {
+    match v1::DeciderKind::try_from(number) {
+        Err(_) | Ok(v1::DeciderKind::Unspecified) => Err(LedgerError::UnknownValue(name)),
+        Ok(kind) => Ok(kind),
+    }
+}
+
+fn early_decision(session: &SessionKey, early: v1::EarlyDecision) -> Result<Decision, LedgerError> {
+    let recorded_at = time("early.decisions.recorded_at", early.recorded_at)?;
     let decision = early.decision.ok_or(LedgerError::Missing("early.decisions.decision"))?;
     let action = action("early.decisions.decision.action", decision.action)?;
     if *decision.source != *session.source || *decision.session_id != *session.session_id {
         return Err(LedgerError::Contradiction("an early decision is another session's"));
     }
     let v1::Decision { decided_by, reason, decision_id, .. } = decision;
-    Ok(EarlyDecision { decision: Decision { action, decided_by, reason, decision_id, offset: early.offset }, read_at })
+    Ok(Decision { action, decided_by, reason, decision_id, offset: early.offset, recorded_at })
 }
 
 fn opening(opening: Option<v1::Opening>) -> Result<Opening, LedgerError> {
@@ -97,7 +133,7 @@ fn opening(opening: Option<v1::Opening>) -> Result<Opening, LedgerError> {
     }
     Ok(Opening {
         ready_event_id: present("opening.ready_event_id", opening.ready_event_id)?,
-        received_at: time("opening.received_at", opening.received_at)?,
+        recorded_at: time("opening.recorded_at", opening.recorded_at)?,
         window_began_at: time("opening.window_began_at", opening.window_began_at)?,
         operations: opening.operations,
         dry_run: opening.dry_run,
@@ -105,10 +141,7 @@ fn opening(opening: Option<v1::Opening>) -> Result<Opening, LedgerError> {
 }
 
 fn decided(decided: v1::Decided) -> Result<Decided, LedgerError> {
-    let kind = match v1::DeciderKind::try_from(decided.decided_by_kind) {
-        Err(_) | Ok(v1::DeciderKind::Unspecified) => return Err(LedgerError::UnknownValue("decided.decided_by_kind")),
-        Ok(kind) => kind,
-    };
+    let kind = decider_kind("decided.decided_by_kind", decided.decided_by_kind)?;
     let unknown_codes = match (decided.unknown_codes, decided.unknown_codes_since) {
         (0, None) => None,
         (count, since) => Some((count, time("decided.unknown_codes_since", since)?)),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::confirmation::model::{Action, Decided, Decider, Decision, EarlyDecision, Opening};
+use crate::confirmation::model::{Action, Decided, Decider, Decision, Opening};
 use crate::confirmation::strategies;
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::event::v1::Money;
@@ -26,7 +26,7 @@ fn opening() -> Opening {
         v1::Operation { id: "po_1313".to_owned(), kind: v1::OperationKind::Payout.into(), amount: Some(amount) };
     Opening {
         ready_event_id: "e5a20a9b4376573f5ec05721afbb5f83".to_owned(),
-        received_at: at("2026-02-03T04:05:06.789Z"),
+        recorded_at: at("2026-02-03T04:05:06.789Z"),
         window_began_at: at("2026-02-03T04:05:06.123456Z"),
         operations: vec![operation],
         dry_run: true,
@@ -51,15 +51,16 @@ fn decided() -> Decided {
     }
 }
 
-fn early() -> Vec<EarlyDecision> {
+fn early() -> Vec<Decision> {
     let decision = Decision {
         action: Action::Confirm,
         decided_by: "ops".to_owned(),
         reason: "known".to_owned(),
         decision_id: "d-0".to_owned(),
         offset: 41,
+        recorded_at: at("2026-02-03T04:00:00Z"),
     };
-    vec![EarlyDecision { decision, read_at: at("2026-02-03T04:00:00Z") }]
+    vec![decision]
 }
 
 fn ended() -> Done {
@@ -142,13 +143,13 @@ fn refuses_every_entry_that_is_not_known_in_full() {
     check_decided(&decided, |decided| decided.opening = None, &Missing("opening"));
     let since = "decided.unknown_codes_since";
     check_decided(&decided, |decided| decided.unknown_codes_since = None, &Missing(since));
-    check_opening(&awaiting, |opening| opening.received_at = None, &Missing("opening.received_at"));
+    check_opening(&awaiting, |opening| opening.recorded_at = None, &Missing("opening.recorded_at"));
     check_opening(&awaiting, |opening| opening.window_began_at = None, &Missing("opening.window_began_at"));
     check_opening(&awaiting, |opening| opening.ready_event_id.clear(), &Missing("opening.ready_event_id"));
     check_opening(&awaiting, |opening| opening.operations[0].kind = 3, &UnknownValue("opening.operations.kind"));
     check_early(&early, |early| early.decisions.clear(), &Missing("early.decisions"));
     check_early(&early, |early| early.decisions[0].decision = None, &Missing("early.decisions.decision"));
-    check_early(&early, |early| early.decisions[0].read_at = None, &Missing("early.decisions.read_at"));
+    check_early(&early, |early| early.decisions[0].recorded_at = None, &Missing("early.decisions.recorded_at"));
     let foreign = Contradiction("an early decision is another session's");
     check_early(&early, |early| early.decisions[0].decision.as_mut().unwrap().source.push('x'), &foreign);
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use prost::Message;
 
 use super::{Owner, SCHEMA};
-use crate::confirmation::model::{Decided, Done, EarlyDecision, Entry, Opening, SessionKey};
+use crate::confirmation::model::{
+    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, SessionKey,
+};
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::timestamp;
 
@@ -16,6 +18,7 @@ pub fn encode(session: &SessionKey, entry: &Entry) -> Vec<u8> {
             Entry::Early(decisions) => State::Early(v1::Early {
                 decisions: decisions.iter().map(|early| early_decision(session, early)).collect(),
             }),
+            Entry::Checking(checking) => State::Checking(self::checking(session, checking)),
             Entry::Awaiting(awaiting) => State::Awaiting(v1::Awaiting { opening: Some(opening(awaiting)) }),
             Entry::Decided(decided) => State::Decided(self::decided(decided)),
         },
@@ -45,8 +48,7 @@ fn of_session(session: &SessionKey, state: State) -> Vec<u8> {
     v1::LedgerEntry { schema: SCHEMA, source, session_id, state: Some(state) }.encode_to_vec()
 }
 
-fn early_decision(session: &SessionKey, early: &EarlyDecision) -> v1::EarlyDecision {
-    let decision = &early.decision;
+fn early_decision(session: &SessionKey, decision: &Decision) -> v1::EarlyDecision {
     v1::EarlyDecision {
         decision: Some(v1::Decision {
             source: session.source.to_string(),
@@ -57,14 +59,37 @@ fn early_decision(session: &SessionKey, early: &EarlyDecision) -> v1::EarlyDecis
             decision_id: decision.decision_id.clone(),
         }),
         offset: decision.offset,
-        read_at: Some(timestamp(early.read_at)),
+        recorded_at: Some(timestamp(decision.recorded_at)),
+    }
+}
+
+fn checking(session: &SessionKey, checking: &Checking) -> v1::Checking {
+    let Checking { opening, judged, dating, early } = checking;
+    let (verdict, by_status) = match judged {
+        Judged::ByWebhook(verdict) => (verdict.as_ref(), false),
+        Judged::ByStatus => (None, true),
+    };
+    v1::Checking {
+        opening: Some(self::opening(opening)),
+        verdict: verdict.map(self::verdict),
+        by_status,
+        undated: *dating == Dating::ByArrival,
+        decisions: early.iter().map(|early| early_decision(session, early)).collect(),
+    }
+}
+
+fn verdict((action, decider): &(Action, Decider)) -> v1::Verdict {
+    v1::Verdict {
+        action: v1::Action::from(*action).into(),
+        decided_by_kind: decider.kind.into(),
+        decided_by_name: decider.name.clone(),
     }
 }
 
 fn opening(opening: &Opening) -> v1::Opening {
     v1::Opening {
         ready_event_id: opening.ready_event_id.clone(),
-        received_at: Some(timestamp(opening.received_at)),
+        recorded_at: Some(timestamp(opening.recorded_at)),
         window_began_at: Some(timestamp(opening.window_began_at)),
         operations: opening.operations.clone(),
         dry_run: opening.dry_run,

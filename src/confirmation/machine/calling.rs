@@ -52,28 +52,28 @@ pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, mome
 /// A session that is decided and has not ended.
 pub(super) fn decided(decided: &Decided, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
     match input {
-        Input::Answer { number, operation, reply, retry_after } if activity.awaits(number, operation) => {
+        Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
             let turn = Turn { decided, activity, retry_after, policy, moment };
             match operation {
                 Operation::Status => turn.status(&reply),
                 Operation::Confirm | Operation::Cancel => turn.answer(reply),
             }
         }
-        Input::Finished { sight, received_at } => {
-            let window = policy.window(&decided.opening, received_at);
+        Input::Finished { sight, recorded_at } => {
+            let window = policy.window(&decided.opening, recorded_at);
             ending::result(decided.deed(), sight, window).map_or_else(Step::nothing, |result| {
-                End::told(result, received_at).of_decided(decided, policy, moment.now)
+                End::told(result, recorded_at).of_decided(decided, policy, moment.now)
             })
         }
         Input::Decision(decision) => second_decision(decided, decision),
-        Input::Timer if !activity.is_calling() => {
+        Input::Timer | Input::Unverified if !activity.is_calling() => {
             // Who takes a session over has made no call about it; whose calls there were does not know their answers.
             let is_taken_over = activity.calls == 0 && decided.attempts > 0;
             let unanswered = if is_taken_over { Some(moment.now) } else { activity.unanswered };
             Activity { unanswered, ..activity.clone() }.asking()
         }
         // One is enough; and an answer to a call that does not count any more.
-        Input::Ready { .. } | Input::Answer { .. } | Input::Timer => Step::nothing(),
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
     }
 }
 
@@ -136,12 +136,17 @@ impl Turn<'_> {
         if self.window() == Window::Over && self.decided.tried_after_window {
             return self.rest(self.activity.key);
         }
-        if self.decided.decider.kind == DeciderKind::Deadline && self.moment.trust == Trust::Drifted {
+        if self.decided.decider.kind == DeciderKind::Deadline && self.moment.trust == Trust::Untrusted {
             return clock_untrusted(self.activity, self.moment);
         }
         let replaced_at = |since| later(since, self.policy.key_reuse_wait);
+        // By a clock that was set forward it would be replaced while its call may still take effect.
+        let is_over = |since| self.moment.trust == Trust::Trusted && replaced_at(since) <= self.moment.now;
         let key = match self.activity.key {
-            KeyUse::Unclear(since) | KeyUse::Burnt(since) if replaced_at(since) <= self.moment.now => KeyUse::Spent,
+            KeyUse::Unclear(since) | KeyUse::Burnt(since) if is_over(since) => KeyUse::Spent,
+            KeyUse::Burnt(_) if self.moment.trust == Trust::Untrusted => {
+                return clock_untrusted(self.activity, self.moment);
+            }
             KeyUse::Burnt(since) => {
                 let until = self.rest_until().min(replaced_at(since));
                 return Step::rest(self.activity, until);
@@ -191,6 +196,9 @@ impl Turn<'_> {
 
     /// It may be a refusal of a later version of the contract, or trouble that passes: only time tells.
     fn unknown_code(&self, code: String, description: String) -> Step {
+        if self.moment.trust == Trust::Untrusted {
+            return self.rest(self.spent());
+        }
         let now = self.moment.now;
         let (before, since) = self.decided.unknown_codes.unwrap_or((0, now));
         let tries = before.saturating_add(1);
@@ -214,13 +222,13 @@ impl Turn<'_> {
     }
 
     fn rest_until(&self) -> Timestamp {
-        self.policy.rest(&self.decided.opening, self.activity, self.retry_after, self.moment)
+        self.policy.rest(self.decided.opening.window_began_at, self.activity, self.retry_after, self.moment)
     }
 
     fn expire(&self, end: End) -> Step {
         match self.moment.trust {
-            Trust::Drifted => clock_untrusted(self.activity, self.moment),
-            Trust::Trusted | Trust::Unproven => end.of_decided(self.decided, self.policy, self.moment.now),
+            Trust::Untrusted => clock_untrusted(self.activity, self.moment),
+            Trust::Trusted => end.of_decided(self.decided, self.policy, self.moment.now),
         }
     }
 

@@ -5,9 +5,11 @@ use jiff::SignedDuration;
 
 use super::ending::{self, Deed, End, Window};
 use super::timing::{Policy, clock_again, look_again};
-use super::{Activity, Effect, Input, Moment, Next, Note, Open, Owner, Phase, Reading, Step, calling};
+use super::{
+    Activity, EarlyRoom, Effect, Input, Moment, Next, Note, Open, Owner, Phase, Reading, Step, calling, checking,
+};
 use crate::confirmation::clock::Trust;
-use crate::confirmation::model::{Action, Decider, Decision, EarlyDecision, Entry, Opening};
+use crate::confirmation::model::{Action, Dating, Decider, Decision, Entry, Judged, Opening};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
 use crate::provider::smart_glocal::api::{Reply, Sight};
 
@@ -17,42 +19,74 @@ const EARLY_DECISIONS_MAX: usize = 16;
 
 /// A session that has not opened.
 pub(super) fn unopened(
-    early: &[EarlyDecision],
+    early: &[Decision],
     activity: &Activity,
     input: Input,
     policy: &Policy,
     moment: &Moment,
 ) -> Step {
     match input {
-        Input::Ready { opening, verdict } => open(early, opening, verdict, policy, moment),
+        Input::Ready { opening, judged, dating } => ready(early, opening, judged, dating, policy, moment),
         Input::Decision(decision) => decision_before_session(early, activity, decision, moment),
         Input::Timer => unknown_session(early, activity, policy, moment),
         // It finished without ever asking, or was asked about and is forgotten.
-        Input::Finished { .. } | Input::Answer { .. } => Step::nothing(),
+        Input::Finished { .. } | Input::Unverified | Input::Answer { .. } => Step::nothing(),
     }
 }
 
+/// What is proven, fresh, and judged by a clock that is right opens at once; about all else the provider is asked first.
+fn ready(
+    early: &[Decision],
+    opening: Opening,
+    judged: Judged,
+    dating: Dating,
+    policy: &Policy,
+    moment: &Moment,
+) -> Step {
+    let window = policy.window(&opening, moment.now);
+    match (judged, dating, window, moment.trust) {
+        (judged, _, _, Trust::Trusted) if opening.dry_run => {
+            open_unasked(early, opening, judged, dating, policy, moment).unwrap_or_else(|| Step::note(Note::TooOld))
+        }
+        (Judged::ByWebhook(verdict), Dating::ByProvider, Window::Open, Trust::Trusted) => {
+            open(early, opening, verdict, policy, moment)
+        }
+        (judged, ..) => checking::begin(early, opening, judged, dating),
+    }
+}
+
+/// Opens a session of a dry run, in which nobody is asked. Nothing where it may have ended and been forgotten. The rules were
+/// not made for a session that is over, so they do not judge one.
+pub(super) fn open_unasked(
+    early: &[Decision],
+    opening: Opening,
+    judged: Judged,
+    dating: Dating,
+    policy: &Policy,
+    moment: &Moment,
+) -> Option<Step> {
+    if dating == Dating::ByProvider && checking::may_be_forgotten(&opening, dating, policy, moment.now) {
+        return None;
+    }
+    let verdict = match (judged, policy.window(&opening, moment.now)) {
+        (Judged::ByWebhook(verdict), Window::Open) => verdict,
+        (Judged::ByWebhook(_), Window::Over) | (Judged::ByStatus, _) => None,
+    };
+    Some(open(early, opening, verdict, policy, moment))
+}
+
 /// Rules come first; on hold the first early decision counts; else the session waits.
-fn open(
-    early: &[EarlyDecision],
+pub(super) fn open(
+    early: &[Decision],
     opening: Opening,
     verdict: Option<(Action, Decider)>,
     policy: &Policy,
     moment: &Moment,
 ) -> Step {
-    if policy.is_too_old(opening.received_at, moment.now) {
-        return Step::note(Note::TooOld);
-    }
-    // The rules were not made for a session that is over: the provider is asked, and the deadline decides. A clock that is
-    // known to be wrong cannot say so.
-    let is_over = policy.window(&opening, moment.now) == Window::Over && moment.trust != Trust::Drifted;
-    let verdict = verdict.filter(|_| !is_over);
-    let reject = |early: &EarlyDecision| Effect::Reject(early.decision.clone(), RejectionReason::AlreadyDecided);
+    let reject = |early: &Decision| Effect::Reject(early.clone(), RejectionReason::AlreadyDecided);
     let (mut step, others) = match (verdict, early.split_first()) {
         (Some((action, decider)), _) => (decide(opening, &Activity::default(), action, decider, policy, moment), early),
-        (None, Some((first, others))) => {
-            (decide_as_told(opening, &Activity::default(), &first.decision, policy, moment), others)
-        }
+        (None, Some((first, others))) => (decide_as_told(opening, &Activity::default(), first, policy, moment), others),
         (None, None) => (wait(opening), early),
     };
     step.effects.extend(others.iter().map(reject));
@@ -65,23 +99,35 @@ fn wait(opening: Opening) -> Step {
 }
 
 /// It waits for its session, unless another source has that.
-fn decision_before_session(early: &[EarlyDecision], activity: &Activity, decision: Decision, moment: &Moment) -> Step {
-    if moment.owner == Owner::OtherSource {
-        return Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::SourceMismatch)] };
+fn decision_before_session(early: &[Decision], activity: &Activity, decision: Decision, moment: &Moment) -> Step {
+    let reject = |decision, reason| Step { state: Next::Same, effects: vec![Effect::Reject(decision, reason)] };
+    match (moment.owner, moment.early_room) {
+        (Owner::OtherSource, _) => reject(decision, RejectionReason::SourceMismatch),
+        (Owner::NoOther, EarlyRoom::Full) if early.is_empty() => reject(decision, RejectionReason::TooManyEarly),
+        (Owner::NoOther, EarlyRoom::Full | EarlyRoom::Free) => remember_early(early, activity, decision, Entry::Early),
     }
-    if early.iter().any(|early| early.decision.is_again(&decision.decision_id)) {
+}
+
+/// One more decision that waits, beside those that do.
+pub(super) fn remember_early(
+    early: &[Decision],
+    activity: &Activity,
+    decision: Decision,
+    entry: impl FnOnce(Vec<Decision>) -> Entry,
+) -> Step {
+    if early.iter().any(|early| early.is_again(&decision.decision_id)) {
         return Step::note(Note::Redelivered);
     }
     if early.len() >= EARLY_DECISIONS_MAX {
         return Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] };
     }
     let mut early = early.to_vec();
-    early.push(EarlyDecision { decision, read_at: moment.now });
-    Step { state: Next::Entry(Open { entry: Entry::Early(early), activity: activity.clone() }), effects: Vec::new() }
+    early.push(decision);
+    Step { state: Next::Entry(Open { entry: entry(early), activity: activity.clone() }), effects: Vec::new() }
 }
 
 /// No session opened in time.
-fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+fn unknown_session(early: &[Decision], activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
     if moment.now < policy.unknown_at(early) {
         return Step {
             state: Next::Activity(Activity { phase: Phase::Idle, ..activity.clone() }),
@@ -91,16 +137,16 @@ fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy
     if moment.reading != Reading::CaughtUp {
         return Step::wait(activity, look_again(moment.now));
     }
-    if moment.trust == Trust::Drifted {
+    if moment.trust == Trust::Untrusted {
         return clock_untrusted(activity, moment);
     }
     let reason = match moment.owner {
         Owner::NoOther => RejectionReason::UnknownSession,
         Owner::OtherSource => RejectionReason::SourceMismatch,
     };
-    let is_over = |early: &&EarlyDecision| policy.unknown_at(std::slice::from_ref(*early)) <= moment.now;
-    let (over, left): (Vec<&EarlyDecision>, Vec<&EarlyDecision>) = early.iter().partition(is_over);
-    let effects = over.into_iter().map(|early| Effect::Reject(early.decision.clone(), reason)).collect();
+    let is_over = |early: &&Decision| policy.unknown_at(std::slice::from_ref(*early)) <= moment.now;
+    let (over, left): (Vec<&Decision>, Vec<&Decision>) = early.iter().partition(is_over);
+    let effects = over.into_iter().map(|early| Effect::Reject(early.clone(), reason)).collect();
     let state = if left.is_empty() {
         Next::Forgotten
     } else {
@@ -113,19 +159,22 @@ fn unknown_session(early: &[EarlyDecision], activity: &Activity, policy: &Policy
 pub(super) fn awaiting(opening: &Opening, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
     match input {
         Input::Decision(decision) => decide_as_told(opening.clone(), activity, &decision, policy, moment),
-        Input::Finished { sight, received_at } => {
-            let window = policy.window(opening, received_at);
+        Input::Finished { sight, recorded_at } => {
+            let window = policy.window(opening, recorded_at);
             ending::result(Deed::None, sight, window).map_or_else(Step::nothing, |result| {
-                End::told(result, received_at).of_awaiting(opening, policy, moment.now)
+                End::told(result, recorded_at).of_awaiting(opening, policy, moment.now)
             })
         }
-        Input::Answer { number, operation, reply, retry_after } if activity.awaits(number, operation) => match reply {
-            Reply::Ok(Some(sight)) => seen(opening, activity, sight, retry_after, policy, moment),
-            _ => unseen(opening, activity, retry_after, policy, moment),
-        },
+        Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
+            match reply {
+                Reply::Ok(Some(sight)) => seen(opening, activity, sight, retry_after, policy, moment),
+                _ => unseen(opening, activity, retry_after, policy, moment),
+            }
+        }
         Input::Timer if !activity.is_calling() => timer(opening, activity, policy, moment),
+        Input::Unverified if !activity.is_calling() && !opening.dry_run => activity.asking(),
         // One is enough; and an answer to a call that does not count any more.
-        Input::Ready { .. } | Input::Answer { .. } | Input::Timer => Step::nothing(),
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
     }
 }
 
@@ -139,7 +188,7 @@ fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Momen
         return activity.asking();
     }
     match policy.at_deadline {
-        _ if moment.trust == Trust::Drifted => clock_untrusted(activity, moment),
+        _ if moment.trust == Trust::Untrusted => clock_untrusted(activity, moment),
         Some(action) if moment.now >= policy.deadline(opening) => {
             at_deadline(opening, activity, action, policy, moment)
         }
@@ -164,7 +213,9 @@ fn seen(
         return End::told(result, now).of_awaiting(opening, policy, now);
     }
     match policy.at_deadline {
-        _ if moment.trust == Trust::Drifted => clock_untrusted(activity, moment),
+        // It was asked because of an event that cannot be verified.
+        _ if now < policy.first_look(opening) => Step::wait(activity, policy.first_look(opening)),
+        _ if moment.trust == Trust::Untrusted => clock_untrusted(activity, moment),
         _ if now >= policy.last_end(opening) => {
             End::told(ending::at_last_end(Deed::None, sight), now).of_awaiting(opening, policy, now)
         }
@@ -173,7 +224,7 @@ fn seen(
         Some(action) if ending::waits_for_word(sight) && now >= policy.deadline(opening) => {
             at_deadline(opening, activity, action, policy, moment)
         }
-        Some(_) | None => Step::rest(activity, policy.rest(opening, activity, retry_after, moment)),
+        Some(_) | None => Step::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, moment)),
     }
 }
 
@@ -185,7 +236,10 @@ fn unseen(
     policy: &Policy,
     moment: &Moment,
 ) -> Step {
-    if moment.trust == Trust::Drifted {
+    if moment.now < policy.first_look(opening) {
+        return Step::wait(activity, policy.first_look(opening));
+    }
+    if moment.trust == Trust::Untrusted {
         return clock_untrusted(activity, moment);
     }
     if moment.now >= policy.last_end(opening) {
@@ -193,10 +247,10 @@ fn unseen(
     }
     match policy.at_deadline {
         // The question fails and the time runs out: the action may not fail, and its clock was proven before.
-        Some(action) if moment.trust == Trust::Trusted && policy.is_last_chance(opening, moment.now) => {
+        Some(action) if policy.is_last_chance(opening, moment.now) => {
             at_deadline(opening, activity, action, policy, moment)
         }
-        Some(_) | None => Step::rest(activity, policy.rest(opening, activity, retry_after, moment)),
+        Some(_) | None => Step::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, moment)),
     }
 }
 
@@ -243,13 +297,6 @@ fn decide(
         return End::untold(Result::DryRun).of_decided(&undone, policy, moment.now).with(note);
     }
     calling::begin(undone, activity, policy, moment).with(note)
-}
-
-impl Decider {
-    /// A decider without a name.
-    pub fn of_kind(kind: DeciderKind) -> Self {
-        Self { kind, name: String::new(), decision_id: String::new(), reason: String::new() }
-    }
 }
 
 impl Decision {

@@ -134,7 +134,8 @@ impl End {
     ) -> Step {
         let Self { result, answered_at, refusal } = self;
         let done = Done {
-            done_at: now,
+            // By a clock that runs behind it would be forgotten while an event of it can still open a session.
+            done_at: now.max(opening.recorded_at),
             result,
             ready_event_id: opening.ready_event_id.clone(),
             decision_id: decided.as_ref().map(|(_, decider, _)| decider.decision_id.clone()).unwrap_or_default(),

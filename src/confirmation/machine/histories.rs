@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::scenes::{Lived, opening, policy};
-use super::world::{Event, FATES, Fate, World};
+use super::scenes::{Lived, policy};
+use super::world::{Event, FATES, Fate, Proof, World};
 use super::*;
 use crate::message::confirmation::v1::Result as Told;
 
@@ -17,17 +17,28 @@ fn actions() -> impl Strategy<Value = Action> {
 
 fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
-        3 => (0..3_u8, prop::option::weighted(0.3, actions())).prop_map(|(event, verdict)| Event::Ready { event, verdict }),
+        3 => (0..3_u8, prop::option::weighted(0.3, actions()), proofs())
+            .prop_map(|(event, verdict, proof)| Event::Ready { event, verdict, proof }),
         3 => (actions(), 0..4_u8).prop_map(|(action, id)| Event::Decision { action, id }),
         1 => Just(Event::Finished),
+        1 => Just(Event::Unverified),
         8 => prop::sample::select(&FATES[..]).prop_map(Event::Answer),
         1 => Just(Event::Straggler),
         1 => actions().prop_map(Event::EndsByItself),
         3 => (0..90_u32).prop_map(Event::Wait),
         2 => (0..5_000_u32).prop_map(Event::Wait),
+        1 => (80_000..120_000_u32).prop_map(Event::Wait),
         2 => Just(Event::Restart),
-        1 => prop::sample::select(&[Trust::Trusted, Trust::Unproven, Trust::Drifted][..]).prop_map(Event::Trust),
+        1 => prop::sample::select(&[Trust::Trusted, Trust::Untrusted][..]).prop_map(Event::Trust),
         1 => prop::sample::select(&[Reading::Behind { since: Timestamp::MIN }, Reading::CaughtUp][..]).prop_map(Event::Reading),
+    ]
+}
+
+fn proofs() -> impl Strategy<Value = Proof> {
+    prop_oneof![
+        6 => Just(Proof::Whole),
+        1 => Just(Proof::Undated),
+        1 => any::<bool>().prop_map(|dated| Proof::Nothing { dated }),
     ]
 }
 
@@ -54,17 +65,19 @@ proptest! {
             let kinds: BTreeSet<bool> = world.actions_called.iter().map(|action| *action == Action::Confirm).collect();
             prop_assert!(kinds.len() <= 1, "both actions were called");
             prop_assert!(world.outcomes.len() <= 1, "two outcomes");
-            prop_assert!(world.outcomes.is_empty() || matches!(world.state, Lived::Ended(..)));
+            let is_open = matches!(&world.state, Lived::Open(Open { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }));
+            prop_assert!(world.outcomes.is_empty() || !is_open, "it opened again");
         }
-        let opened = world.was_opened();
         // A rest that began while the clock was wrong, or the inputs not read, is finished first.
-        let last_end = world.policy.last_end(&opening()).max(world.now + SignedDuration::from_secs(60));
+        let last_end = world.policy.last_end_of(world.recorded_at).max(world.now + SignedDuration::from_secs(60));
         world.live_out(&fates);
 
+        let opened = world.opened;
         prop_assert_eq!(world.outcomes.len(), usize::from(opened));
         prop_assert!(world.applied.windows(2).all(|two| two[0] == two[1]), "both actions were applied");
         if opened {
-            prop_assert!(world.now <= last_end, "it ended {} after its last end", world.now.duration_since(last_end));
+            let ended = world.outcomes.first().map_or(world.now, |outcome| outcome.known_at);
+            prop_assert!(ended <= last_end, "it ended {} after its last end", ended.duration_since(last_end));
             check_cause(&world)?;
         }
         let counted = world.outcomes.iter().filter(|outcome| {
@@ -81,9 +94,11 @@ proptest! {
         history in prop::collection::vec(events(), 0..30),
         restarts in prop::collection::vec(prop::option::of(prop::sample::select(&[Fate::AnswerLost, Fate::CallLost][..])), 30),
     ) {
-        // The provider answers, so that nothing but what was read decides.
+        // The provider answers and the clock is right, so that nothing but what was read decides.
         let tame = |event: &Event| match event {
-            Event::Answer(_) | Event::Straggler | Event::EndsByItself(_) | Event::Restart => Event::Wait(1),
+            Event::Answer(_) | Event::Straggler | Event::EndsByItself(_) | Event::Restart | Event::Trust(_) => {
+                Event::Wait(1)
+            }
             event => event.clone(),
         };
         let (mut steady, mut restarted) = (World::new(policy.clone()), World::new(policy));

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::rules_of_life::{Life, WAITS, WORKS, decides, ready, seconds};
-use super::scenes::{Lived, opened_at, opening};
+use super::rules_of_life::{Life, WAITS, WORKS, decides, ready, ready_of, seconds};
+use super::scenes::{Lived, decision, opened_at, opening};
 use super::timing::later;
 use super::*;
 use crate::message::confirmation::v1::Result as Told;
@@ -37,7 +37,8 @@ fn what_the_provider_works_on_when_the_time_is_over_is_not_told_as_expired() {
 fn each_early_decision_waits_for_its_own_time() {
     let life = Life::new().then(decides(Action::Confirm, "old"));
     let hours = |hours| later(opened_at(), SignedDuration::from_hours(hours));
-    let life = life.at(hours(23)).then(decides(Action::Cancel, "young")).timer();
+    let young = Decision { recorded_at: hours(23), ..decision(Action::Cancel, "young", 7) };
+    let life = life.at(hours(23)).then(Input::Decision(young)).timer();
     assert_eq!((life.moment.now, life.rejected()), (hours(24), vec![RejectionReason::UnknownSession]));
     assert_eq!(life.due(), Some(hours(47)));
     assert_eq!(life.timer().rejected(), [RejectionReason::UnknownSession]);
@@ -46,7 +47,7 @@ fn each_early_decision_waits_for_its_own_time() {
 #[test]
 fn an_early_decision_is_not_rejected_by_a_clock_that_is_known_to_be_wrong() {
     let mut life = Life::new().then(decides(Action::Confirm, "a"));
-    life.moment.trust = Trust::Drifted;
+    life.moment.trust = Trust::Untrusted;
     let mut life = life.timer();
     assert!(life.rejected().is_empty() && life.notes(&Note::ClockUntrusted));
     life.moment.trust = Trust::Trusted;
@@ -77,9 +78,9 @@ fn the_deadline_acts_in_the_margins_second_half_also_where_the_provider_does_not
     assert_eq!(life.called(), None, "there is time");
     let now = half(&life);
     assert_eq!(life.at(now).timer().answered(Reply::Unclear).called(), Some((Operation::Cancel, 1)));
-    let mut unproven = Life::awaiting();
-    unproven.moment.trust = Trust::Unproven;
-    let life = unproven.at(now).timer().answered(Reply::Unclear);
+    let mut untrusted = Life::awaiting();
+    untrusted.moment.trust = Trust::Untrusted;
+    let life = untrusted.at(now).timer().answered(Reply::Unclear);
     assert_eq!(life.called(), None, "nobody has told what time it is");
 }
 
@@ -87,7 +88,7 @@ fn the_deadline_acts_in_the_margins_second_half_also_where_the_provider_does_not
 fn nothing_is_asked_about_a_dry_run_that_has_ended() {
     let dry = |event: &str| {
         let opening = Opening { dry_run: true, ready_event_id: event.into(), ..opening() };
-        Input::Ready { opening, verdict: Some((Action::Confirm, Decider::of_kind(DeciderKind::Rule))) }
+        ready_of(opening, Some((Action::Confirm, Decider::of_kind(DeciderKind::Rule))))
     };
     let ended = Life::new().then(dry("one"));
     assert_eq!(ended.told(), Some((Told::DryRun, false)));

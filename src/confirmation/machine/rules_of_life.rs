@@ -10,7 +10,7 @@ use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 pub const WAITS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
 pub const WORKS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
-const CANCELLED: Sight = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
+pub const CANCELLED: Sight = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
 
 /// A session, and what its last step asked for.
 pub struct Life {
@@ -46,7 +46,7 @@ impl Life {
     /// The call on its way meets `reply`.
     pub fn answered(self, reply: Reply) -> Self {
         let (operation, number, _) = self.call().expect("no call is on its way");
-        self.then(Input::Answer { number, operation, reply, retry_after: None })
+        self.then(Input::Answer { number, operation, reply, retry_after: None, shown: None })
     }
 
     /// The session's next timer fires.
@@ -105,7 +105,11 @@ impl Life {
 }
 
 pub fn ready(verdict: Option<(Action, Decider)>) -> Input {
-    Input::Ready { opening: opening(), verdict }
+    ready_of(opening(), verdict)
+}
+
+pub fn ready_of(opening: Opening, verdict: Option<(Action, Decider)>) -> Input {
+    Input::Ready { opening, judged: Judged::ByWebhook(verdict), dating: Dating::ByProvider }
 }
 
 pub fn decides(action: Action, id: &str) -> Input {
@@ -249,7 +253,7 @@ fn the_deadline_waits_for_the_inputs_until_half_the_margin_is_left() {
 #[test]
 fn a_clock_that_is_wrong_does_nothing() {
     let mut life = Life::awaiting().timer();
-    life.moment.trust = Trust::Drifted; // the answer's date shows it
+    life.moment.trust = Trust::Untrusted; // the answer's date shows it
     let life = life.answered(Reply::Ok(Some(WAITS)));
     assert!(life.notes(&Note::ClockUntrusted) && life.called().is_none());
     let far = later(life.policy.last_end(&opening()), seconds(9));
@@ -257,34 +261,6 @@ fn a_clock_that_is_wrong_does_nothing() {
     assert_eq!(life.told(), None, "nor does it expire");
     life.moment.trust = Trust::Trusted;
     assert_eq!(life.timer().answered(Reply::Unclear).told(), Some((Told::Expired, false)));
-}
-
-#[test]
-fn a_rule_decides_also_when_a_wrong_clock_says_that_the_window_is_over_and_the_provider_is_asked_first() {
-    let mut life = Life::new();
-    life.moment.trust = Trust::Drifted;
-    let over = life.policy.window_end(&opening());
-    let life = life.at(over).then(ready(Some((Action::Confirm, Decider::of_kind(DeciderKind::Rule)))));
-    assert_eq!(life.called(), Some((Operation::Status, 0)));
-    assert_eq!(life.answered(Reply::Ok(Some(WAITS))).called(), Some((Operation::Confirm, 1)));
-}
-
-#[test]
-fn a_window_that_is_over_on_arrival_is_asked_about_and_tried_once() {
-    let rule = (Action::Confirm, Decider::of_kind(DeciderKind::Rule));
-    let life = Life::new();
-    let over = life.policy.window_end(&opening());
-    let life = life.at(over).then(ready(Some(rule)));
-    assert_eq!(life.called(), None, "no rule");
-    let mut life = life.asked();
-    assert_eq!(life.called(), Some((Operation::Cancel, 1)));
-    life = life.answered(Reply::TryAgain);
-    while life.told().is_none() {
-        assert_eq!(life.called(), None, "it is tried once");
-        life = life.asked();
-    }
-    assert_eq!(life.told(), Some((Told::Expired, true)));
-    assert!(life.moment.now >= life.policy.last_end(&opening()));
 }
 
 #[test]
@@ -328,7 +304,7 @@ fn an_ended_session_that_is_asked_about_again_is_only_looked_at() {
     let ended = || {
         let life = Life::confirmed(Reply::Ok(None));
         let other = Opening { ready_event_id: "another".into(), ..opening() };
-        life.then(Input::Ready { opening: other, verdict: None })
+        life.then(ready_of(other, None))
     };
     assert_eq!(ended().called(), Some((Operation::Status, 0)));
     for (reply, alarming) in [
@@ -344,16 +320,8 @@ fn an_ended_session_that_is_asked_about_again_is_only_looked_at() {
 }
 
 #[test]
-fn what_is_too_old_opens_nothing() {
-    let life = Life::new();
-    let old = later(opened_at(), life.policy.ledger_retention + seconds(1));
-    let life = life.at(old).then(ready(None));
-    assert!(life.notes(&Note::TooOld) && matches!(life.state, Lived::Absent));
-}
-
-#[test]
 fn a_dry_run_decides_and_calls_nobody() {
-    let dry = || Input::Ready { opening: Opening { dry_run: true, ..opening() }, verdict: None };
+    let dry = || ready_of(Opening { dry_run: true, ..opening() }, None);
     let by_decision = Life::new().then(dry()).then(decides(Action::Confirm, "d"));
     assert_eq!((by_decision.told(), by_decision.called()), (Some((Told::DryRun, false)), None));
     let by_deadline = Life::new().then(dry()).timer();

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Moment, Next, Open, Owner, Policy, Reading, State};
+use super::{EarlyRoom, Moment, Next, Open, Owner, Policy, Reading, State};
 use crate::confirmation::clock::Trust;
 use crate::confirmation::done::Ended;
 use crate::confirmation::model::{Action, Decision, Done, Opening, SessionKey};
@@ -28,7 +28,7 @@ pub fn policy() -> Policy {
 pub fn opening() -> Opening {
     Opening {
         ready_event_id: "00112233445566778899aabbccddeeff".to_owned(),
-        received_at: opened_at(),
+        recorded_at: opened_at(),
         window_began_at: opened_at(),
         operations: Vec::new(),
         dry_run: false,
@@ -37,7 +37,14 @@ pub fn opening() -> Opening {
 
 /// A moment of good circumstances.
 pub fn moment(now: Timestamp) -> Moment {
-    Moment { now, trust: Trust::Trusted, reading: Reading::CaughtUp, owner: Owner::NoOther, jitter: 0 }
+    Moment {
+        now,
+        trust: Trust::Trusted,
+        reading: Reading::CaughtUp,
+        owner: Owner::NoOther,
+        early_room: EarlyRoom::Free,
+        jitter: 0,
+    }
 }
 
 /// A decision of another team.
@@ -48,6 +55,7 @@ pub fn decision(action: Action, decision_id: &str, offset: i64) -> Decision {
         reason: "checked".to_owned(),
         decision_id: decision_id.to_owned(),
         offset,
+        recorded_at: opened_at(),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ending::Window;
 use super::{Activity, Moment, Reading};
-use crate::confirmation::model::{Action, EarlyDecision, Opening};
+use crate::confirmation::model::{Action, Decision, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
 const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
@@ -56,12 +56,17 @@ impl Policy {
 
     /// When the session ends here at the latest.
     pub fn last_end(&self, opening: &Opening) -> Timestamp {
-        later(opening.received_at, self.window.saturating_add(AFTER_WINDOW))
+        self.last_end_of(opening.window_began_at)
+    }
+
+    /// The same of a session whose window began then.
+    pub fn last_end_of(&self, window_began_at: Timestamp) -> Timestamp {
+        later(window_began_at, self.window.saturating_add(AFTER_WINDOW))
     }
 
     /// When the first of these decisions' sessions counts as unknown.
-    pub fn unknown_at(&self, early: &[EarlyDecision]) -> Timestamp {
-        early.iter().map(|early| later(early.read_at, self.unknown_session_ttl)).min().unwrap_or(Timestamp::MIN)
+    pub fn unknown_at(&self, early: &[Decision]) -> Timestamp {
+        early.iter().map(|early| later(early.recorded_at, self.unknown_session_ttl)).min().unwrap_or(Timestamp::MIN)
     }
 
     /// When an undecided session is looked at for the first time.
@@ -91,24 +96,30 @@ impl Policy {
         (later(window_end, -(self.deadline_margin / 2))..window_end).contains(&now)
     }
 
-    /// Whether an event received then is so old that its session may have ended and been forgotten.
-    pub fn is_too_old(&self, received_at: Timestamp, now: Timestamp) -> bool {
-        later(received_at, self.ledger_retention) < now
+    /// Whether an event whose window began then is so old that its session may have ended and been forgotten.
+    pub fn is_too_old(&self, window_began_at: Timestamp, now: Timestamp) -> bool {
+        later(window_began_at, self.remembered()) <= now
     }
 
-    /// Until when to rest before the next try: growing, spread, at least what the provider asks for, and not across a time
-    /// at which something has to happen.
+    /// How long a session that has ended is remembered. No session ends before its window begins; so of one that is forgotten
+    /// every event is too old, however short it was.
+    pub fn remembered(&self) -> SignedDuration {
+        self.window.saturating_add(self.ledger_retention)
+    }
+
+    /// Until when to rest before the next try about a session whose window began then: growing, spread, at least what the
+    /// provider asks for, and not across a time at which something has to happen.
     pub fn rest(
         &self,
-        opening: &Opening,
+        window_began_at: Timestamp,
         activity: &Activity,
         retry_after: Option<SignedDuration>,
         moment: &Moment,
     ) -> Timestamp {
         let wait = backoff(activity.fruitless, moment.jitter).max(retry_after.unwrap_or_default());
         let until = later(moment.now, wait);
-        let window_end = self.window_end(opening);
-        let times = [later(window_end, -LAST_TRY_BEFORE_END), window_end, self.last_end(opening)];
+        let window_end = later(window_began_at, self.window);
+        let times = [later(window_end, -LAST_TRY_BEFORE_END), window_end, self.last_end_of(window_began_at)];
         times.into_iter().find(|time| *time > moment.now).map_or(moment.now, |time| until.min(time))
     }
 }
@@ -163,7 +174,7 @@ mod tests {
             (window_end, policy.last_end(&opening).min(window_end + SignedDuration::from_secs(800))),
             (policy.last_end(&opening) - LOOK_AGAIN, policy.last_end(&opening)),
         ] {
-            assert_eq!(policy.rest(&opening, &activity, long, &moment(now)), expected, "{now}");
+            assert_eq!(policy.rest(opening.window_began_at, &activity, long, &moment(now)), expected, "{now}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub enum Event {
     Ready {
         event: u8,
         verdict: Option<Action>,
+        proof: Proof,
     },
     Decision {
         action: Action,
@@ -23,6 +24,8 @@ pub enum Event {
     },
     /// The provider tells that the session finished, if it has.
     Finished,
+    /// An event that proves nothing says that the session has changed.
+    Unverified,
     /// The oldest call on its way meets this fate.
     Answer(Fate),
     /// A call whose sender is gone, or gave up, reaches the provider after all.
@@ -33,6 +36,17 @@ pub enum Event {
     Restart,
     Trust(Trust),
     Reading(Reading),
+}
+
+/// What a `ready_to_confirm` proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// All of it, its age too.
+    Whole,
+    /// All but its age.
+    Undated,
+    /// Nothing: the rules, with this verdict, go by the status, which tells the age or does not.
+    Nothing { dated: bool },
 }
 
 /// What becomes of a call.
@@ -66,6 +80,14 @@ pub struct World {
     pub trust: Trust,
     pub reading: Reading,
     pub state: Lived,
+    /// When it ended here.
+    pub done_at: Option<Timestamp>,
+    /// Whether it was ever open.
+    pub opened: bool,
+    /// When its last event was recorded.
+    pub recorded_at: Timestamp,
+    /// What `session/status` shows for a session whose event proves nothing.
+    pub shown: Shown,
     pub on_their_way: Vec<OnItsWay>,
     pub stragglers: Vec<OnItsWay>,
     // The provider.
@@ -90,6 +112,10 @@ impl World {
             trust: Trust::Trusted,
             reading: Reading::CaughtUp,
             state: Lived::Absent,
+            done_at: None,
+            opened: false,
+            recorded_at: opened_at(),
+            shown: Shown::default(),
             on_their_way: Vec::new(),
             stragglers: Vec::new(),
             applied: Vec::new(),
@@ -107,17 +133,18 @@ impl World {
 
     pub fn happen(&mut self, event: &Event) {
         match event {
-            Event::Ready { event, verdict } => self.ready(*event, *verdict),
+            Event::Ready { event, verdict, proof } => self.ready(*event, *verdict, *proof),
             Event::Decision { action, id } => {
                 self.decisions += 1;
                 let id = if *id == 0 { String::new() } else { format!("decision-{id}") };
-                self.feed(Input::Decision(decision(*action, &id, 0)));
+                self.feed(Input::Decision(Decision { recorded_at: self.now, ..decision(*action, &id, 0) }));
             }
             Event::Finished => {
                 if self.ended.is_some() {
-                    self.feed(Input::Finished { sight: self.sight(), received_at: self.now });
+                    self.feed(Input::Finished { sight: self.sight(), recorded_at: self.now });
                 }
             }
+            Event::Unverified => self.feed(Input::Unverified),
             Event::Answer(fate) => self.answer(*fate),
             Event::Straggler => {
                 if let Some(call) = self.stragglers.pop() {
@@ -136,11 +163,22 @@ impl World {
         }
     }
 
-    fn ready(&mut self, event: u8, verdict: Option<Action>) {
+    fn ready(&mut self, event: u8, verdict: Option<Action>, proof: Proof) {
         let verdict =
             verdict.map(|action| (action, Decider { name: "a rule".into(), ..Decider::of_kind(DeciderKind::Rule) }));
-        let opening = Opening { ready_event_id: format!("event-{event}"), ..opening() };
-        self.feed(Input::Ready { opening, verdict });
+        self.recorded_at = self.now;
+        let opening = Opening { ready_event_id: format!("event-{event}"), recorded_at: self.now, ..opening() };
+        let undated = Opening { window_began_at: self.now, ..opening.clone() };
+        let (opening, judged, dating) = match proof {
+            Proof::Whole => (opening, Judged::ByWebhook(verdict), Dating::ByProvider),
+            Proof::Undated => (undated, Judged::ByWebhook(verdict), Dating::ByArrival),
+            Proof::Nothing { dated } => {
+                let began_at = dated.then(opened_at);
+                self.shown = Shown { began_at, operations: Vec::new(), verdict };
+                (undated, Judged::ByStatus, Dating::ByProvider)
+            }
+        };
+        self.feed(Input::Ready { opening, judged, dating });
     }
 
     /// One step, and what the engine does with it: the write and the records first, the calls afterwards.
@@ -148,6 +186,11 @@ impl World {
         let moment = Moment { trust: self.trust, reading: self.reading, ..moment(self.now) };
         let step = step(self.state.seen(), input, &self.policy, &moment);
         let written = matches!(step.state, Next::Entry(_));
+        match &step.state {
+            Next::Done(done) => self.done_at = Some(done.done_at),
+            Next::Entry(Open { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }) => self.opened = true,
+            Next::Same | Next::Activity(_) | Next::Entry(_) | Next::Forgotten => {}
+        }
         self.state.follow(step.state);
         for effect in step.effects {
             self.carry_out(effect, written);
@@ -156,7 +199,10 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect, written: bool) {
         match effect {
-            Effect::Outcome(outcome) => self.outcomes.push(*outcome),
+            Effect::Outcome(outcome) => {
+                self.opened = true;
+                self.outcomes.push(*outcome);
+            }
             Effect::Reject(_, reason) => self.rejections.push(reason),
             Effect::Note(Note::Redelivered) => self.redelivered += 1,
             Effect::Note(_) => {}
@@ -210,7 +256,8 @@ impl World {
         {
             self.asked_since_action = true;
         }
-        self.feed(Input::Answer { number: call.number, operation: call.operation, reply, retry_after: None });
+        let shown = Some(Box::new(self.shown.clone()));
+        self.feed(Input::Answer { number: call.number, operation: call.operation, reply, retry_after: None, shown });
     }
 
     fn reaches_provider(&mut self, call: OnItsWay) -> Reply {
@@ -248,6 +295,11 @@ impl World {
         self.now = until;
         if self.now >= opened_at() + self.policy.window && self.ended.is_none() {
             self.ended = Some(Action::Cancel); // as the provider does by itself
+        }
+        // What ended long ago is forgotten, by a clock that is right.
+        let is_old = |done_at| timing::later(done_at, self.policy.remembered()) <= self.now;
+        if self.trust == Trust::Trusted && self.done_at.is_some_and(is_old) && matches!(self.state, Lived::Ended(_)) {
+            self.state = Lived::Absent;
         }
     }
 
@@ -303,10 +355,5 @@ impl World {
                 return;
             }
         }
-    }
-
-    pub fn was_opened(&self) -> bool {
-        !self.outcomes.is_empty()
-            || matches!(&self.state, Lived::Open(Open { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }))
     }
 }

@@ -32,6 +32,7 @@ fn decision() -> Decision {
         reason: text("no"),
         decision_id: text("d-1"),
         offset: 7,
+        recorded_at: now(),
     }
 }
 
@@ -45,7 +46,7 @@ fn event_ids_stay_the_same_for_ever() {
     let outcome = Outcome {
         opening: crate::confirmation::model::Opening {
             ready_event_id: "r".to_owned(),
-            received_at: now(),
+            recorded_at: now(),
             window_began_at: now(),
             operations: Vec::new(),
             dry_run: false,
@@ -94,7 +95,7 @@ fn a_rejection_repeats_the_decision_and_says_why() {
     assert_eq!(told.reason(), RejectionReason::AlreadyDecided);
     assert!(told.raw.is_empty());
     let repeated = told.decision.unwrap().encode_to_vec();
-    assert_eq!(inputs::decision(&repeated, 7).unwrap(), (session(), decision()));
+    assert_eq!(inputs::decision(&repeated, 7, now()).unwrap(), (session(), decision()));
     let other =
         records().rejected(&session(), &Decision { offset: 8, ..decision() }, 3, RejectionReason::Expired, now());
     assert_ne!(header(&record, "ce_id"), header(&other, "ce_id"));
@@ -103,7 +104,7 @@ fn a_rejection_repeats_the_decision_and_says_why() {
 #[test]
 fn a_malformed_decision_is_told_as_far_as_it_fits() {
     let malformed = |value: &[u8]| {
-        let why = inputs::decision(value, 7).unwrap_err();
+        let why = inputs::decision(value, 7, now()).unwrap_err();
         let record = records().malformed(value, &why, (3, 7), now());
         assert!(record.size() < RECORD_BYTES_MAX);
         assert_eq!(header(&record, "ce_id"), REJECTED_ID, "as of any decision there");

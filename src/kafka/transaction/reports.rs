@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,6 +13,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
 use super::super::complaints::Complaints;
+use super::super::group::appended_at;
 
 /// What became of a record that is not proven to be there.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ struct State {
     transaction: u64,
     outstanding: usize,
     failed: BTreeMap<usize, Undelivered>,
+    /// The latest time at which the broker appended a record of it.
+    appended_at: Option<Timestamp>,
 }
 
 impl Reports {
@@ -89,6 +93,18 @@ impl Reports {
     /// The records that failed, by their number.
     pub(super) fn failed(&self) -> BTreeMap<usize, Undelivered> {
         self.state().failed.clone()
+    }
+
+    /// When the broker appended the last of the records that are there, by its clock; none where their topics do not keep that.
+    pub(super) fn appended_at(&self) -> Option<Timestamp> {
+        self.state().appended_at
+    }
+
+    fn appended(&self, ticket: &Ticket, at: Option<Timestamp>) {
+        let mut state = self.state();
+        if ticket.transaction == state.transaction {
+            state.appended_at = state.appended_at.max(at);
+        }
     }
 
     fn settle(&self, ticket: &Ticket, failure: Option<Undelivered>) {
@@ -135,7 +151,10 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let failure = match result {
-            Ok(message) if message.offset() >= 0 => None,
+            Ok(message) if message.offset() >= 0 => {
+                self.reports.appended(&ticket, appended_at(message.timestamp()));
+                None
+            }
             Ok(_) => Some(Undelivered::NoOffset),
             Err((error, _)) => Some(Undelivered::Failed(error.clone())),
         };

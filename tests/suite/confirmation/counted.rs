@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::Action;
+use paybridge::message::smart_glocal::v1::ReadyToConfirm;
 use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Fault;
 use prost::Message;
+use serde_json::Value;
 
-use super::stage::{READY, Stage, ago, await_metric, waiting_event};
+use super::stage::{READY, Stage, ago, await_metric, event_of, ready_body};
 
 /// A rule of each kind; what is left is confirmed.
 const RULES: &str = r#"
@@ -35,8 +37,9 @@ fn every_series_moves_when_it_should() {
     for (id, cents) in [("ps_held", 1), ("ps_fails", 2)] {
         stage.ready(id, Timestamp::now(), cents);
     }
-    let mut without_operations = waiting_event("ps_bare", ago(14_400 - 1000), 100);
-    without_operations.session.as_mut().unwrap().operations.clear();
+    let mut without_operations = ready_body("ps_bare", "ready", ago(14_400 - 1000), 100);
+    without_operations["session"]["payout_list"] = Value::Array(Vec::new());
+    let without_operations: ReadyToConfirm = event_of(&without_operations);
     stage.provider.misbehave_at(Operation::Cancel, Fault::Hold, 1);
     stage.write(READY, "ps_bare", &without_operations.encode_to_vec());
     shows("open_sessions", 3);

@@ -19,10 +19,10 @@ const CANCELLED: Sight = Sight { status: SessionStatus::Cancelled, next_action: 
 fn the_action_at_the_deadline_is_the_configured_one() {
     for (at_deadline, expected) in [("confirm", Operation::Confirm), ("cancel", Operation::Cancel)] {
         let stage = Stage::set(&format!("at_deadline = \"{at_deadline}\""));
+        // The provider waits still after the end of the window by our clock.
+        stage.restore("ps_over", ago(WINDOW + 60));
         let engine = stage.engine();
         stage.ready("ps_late", ago(WINDOW - 1000), 100);
-        // The provider waits still after the end of the window by our clock.
-        stage.ready("ps_over", ago(WINDOW + 60), 100);
         let outcomes = stage.await_outcomes(2);
         for id in ["ps_late", "ps_over"] {
             assert_eq!(outcomes[id].decided_by_kind(), DeciderKind::Deadline, "{id}");
@@ -38,16 +38,30 @@ fn the_action_at_the_deadline_is_the_configured_one() {
 }
 
 #[test]
+fn a_session_that_is_over_on_arrival_opens_as_usual_while_the_provider_waits() {
+    let stage = Stage::set("[[confirmation.rules]]\nname = \"all\"\nwhen = \"true\"\nthen = \"confirm\"");
+    let engine = stage.engine();
+    stage.ready("ps_over", ago(WINDOW + 60), 100);
+    let outcome = stage.await_outcome("ps_over");
+    assert_eq!((outcome.result(), outcome.decided_by_kind()), (Result::Accepted, DeciderKind::Rule));
+    let received = stage.provider.session("ps_over").unwrap().received;
+    let operations: Vec<Operation> = received.iter().map(|received| received.operation).collect();
+    assert_eq!(operations, [Operation::Status, Operation::Confirm]);
+    assert!((WINDOW - 120..=WINDOW).contains(&outcome.remaining_seconds), "its window begins with its record");
+    engine.stop().unwrap();
+}
+
+#[test]
 fn what_the_provider_ended_itself_is_told_as_it_says() {
     let stage = Stage::set("at_deadline = \"nothing\"");
     let accepted = Sight { status: SessionStatus::Accepted, ..CANCELLED };
     stage.provider.open("ps_cancelled", CANCELLED);
     stage.provider.open("ps_accepted", accepted);
+    // Nothing is done, the provider does nothing either, and the last end comes.
+    stage.restore("ps_waiting", ago(LAST_END - 5));
     let engine = stage.engine();
     stage.ready("ps_cancelled", ago(WINDOW + 60), 100);
     stage.ready("ps_accepted", ago(WINDOW + 60), 100);
-    // Nothing is done, the provider does nothing either, and the last end comes.
-    stage.ready("ps_waiting", ago(LAST_END - 5), 100);
     let outcomes = stage.await_outcomes(3);
     for (id, result) in
         [("ps_cancelled", Result::Expired), ("ps_accepted", Result::Superseded), ("ps_waiting", Result::Expired)]
@@ -65,9 +79,9 @@ fn what_the_provider_ended_itself_is_told_as_it_says() {
 #[test]
 fn after_the_window_the_action_is_tried_once_and_the_last_end_is_told_with_or_without_the_providers_word() {
     let stage = Stage::set("");
-    let engine = stage.engine();
     stage.provider.misbehave_at(Operation::Cancel, Fault::BurnKey, 100);
-    stage.ready("ps_in_vain", ago(LAST_END - 6), 100);
+    stage.restore("ps_in_vain", ago(LAST_END - 8));
+    let engine = stage.engine();
     let outcome = stage.await_outcome("ps_in_vain");
     assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Expired, true, 1));
     assert_eq!((outcome.action(), outcome.decided_by_kind()), (Action::Cancel, DeciderKind::Deadline));
@@ -76,8 +90,11 @@ fn after_the_window_the_action_is_tried_once_and_the_last_end_is_told_with_or_wi
     assert_eq!(cancels, 1, "{received:?}");
     assert!(received.len() > 2, "the status is asked until the last end: {received:?}");
 
+    engine.stop().unwrap();
+
     stage.provider.misbehave(Fault::Unauthorized, 1000);
-    stage.ready("ps_unknown", ago(LAST_END - 4), 100);
+    stage.restore("ps_unknown", ago(LAST_END - 4));
+    let engine = stage.engine();
     let outcome = stage.await_outcome("ps_unknown");
     assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Expired, false, 0));
     assert!(outcome.answered_at.is_none());
@@ -89,6 +106,7 @@ fn a_clock_four_hours_ahead_cancels_nothing_until_it_is_right_again() {
     let stage = Stage::set("");
     stage.provider.set_clock(ProviderClock::Offset(SignedDuration::from_hours(-4)));
     let engine = stage.engine();
+    stage.provider.open("ps_over", CANCELLED);
     for id in ["ps_late", "ps_over", "ps_decided"] {
         let received = if id == "ps_over" { ago(LAST_END + 60) } else { ago(WINDOW - 120) };
         stage.ready(id, received, 100);

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{Action, DeciderKind, RejectionReason, Result};
-use paybridge::provider::smart_glocal::api::Operation;
+use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
+use paybridge::provider::smart_glocal::api::{Operation, Sight};
 use prost::Message;
 
 use super::stage::{DECISION, READY, Stage, ago, await_metric, decision, waiting_event};
@@ -74,7 +75,9 @@ fn the_decision_that_counted_is_known_again_and_every_other_one_is_rejected() {
 fn a_decision_that_comes_after_the_end_of_the_window_is_rejected_as_expired() {
     let stage = Stage::set("at_deadline = \"nothing\"");
     let engine = stage.engine();
-    // Beyond the last end: the provider is asked once, and waits still.
+    // Over on arrival, and at the provider too.
+    let cancelled = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
+    stage.provider.open("ps_over", cancelled);
     stage.ready("ps_over", ago(14_400 + 901), 100);
     let outcome = stage.await_outcome("ps_over");
     assert_eq!((outcome.result(), outcome.verified), (Result::Expired, true));

@@ -6,14 +6,13 @@ use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
 use paybridge::provider::smart_glocal::api::{Operation, Sight};
 use prost::Message;
 
-use super::stage::{READY, Stage, ago, await_metric, waiting_event};
+use super::stage::{READY, Stage, ago, await_metric, ready_event, waiting_event};
 
 const OPEN_AFTER_DONE: &str = "paybridge_confirmation_alerts_total{kind=\"open_after_done\"}";
 
 /// The same session asks again: another event.
-fn asks_again(stage: &Stage, session_id: &str, event_id: &str) {
-    let mut event = waiting_event(session_id, Timestamp::now(), 100);
-    event.metadata.as_mut().unwrap().event_id = event_id.to_owned();
+fn asks_again(stage: &Stage, session_id: &str, marker: &str) {
+    let event = ready_event(session_id, marker, Timestamp::now(), 100);
     stage.write(READY, session_id, &event.encode_to_vec());
 }
 
@@ -73,19 +72,21 @@ fn a_session_that_asks_again_after_its_end_is_asked_about_and_nothing_more() {
 fn an_event_older_than_the_memory_opens_nothing_and_is_counted() {
     let stage = Stage::set("");
     let engine = stage.engine();
-    stage.ready("ps_old", ago(86_400 + 60), 100);
-    let too_old = "paybridge_confirmation_alerts_total{kind=\"too_old\"}";
-    await_metric(&engine, too_old, 1);
-    let mut event = waiting_event("ps_old", ago(86_400 + 60), 100);
-    event.metadata.as_mut().unwrap().source = "sg-gone".to_owned();
-    stage.write(READY, "ps_old", &event.encode_to_vec());
-    await_metric(&engine, too_old, 2);
-    stage.ready("ps_new", Timestamp::now(), 100);
-    stage.await_entries("ps_new", 1);
-    // Only what opened was held, or is anybody's trouble.
-    await_metric(&engine, "paybridge_confirmation_held_total{reason=\"no_rule\"}", 1);
-    assert_eq!(engine.count("paybridge_confirmation_alerts_total{kind=\"unknown_source\"}"), 0);
-    await_metric(&engine, "paybridge_confirmation_open_sessions", 1);
+    let memory = 86_400 + 14_400;
+    stage.provider.open("ps_old", Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified });
+    stage.ready("ps_old", ago(memory + 60), 100);
+    await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"too_old\"}", 1);
+    stage.await_forgotten("ps_old");
+    // The provider's word beats its age.
+    stage.ready("ps_waits", ago(memory + 60), 100);
+    stage.decide("ps_waits", Action::Confirm, "after all");
+    let outcomes = stage.await_outcomes(1);
+    assert_eq!(
+        (outcomes["ps_waits"].result(), outcomes["ps_waits"].decision_id.as_str()),
+        (Result::Accepted, "after all")
+    );
+    assert_eq!(stage.provider.session("ps_old").unwrap().actions(), []);
+    await_metric(&engine, "paybridge_confirmation_open_sessions", 0);
     engine.stop().unwrap();
 }
 
@@ -99,7 +100,7 @@ fn an_event_that_comes_again_opens_nothing_again() {
     stage.await_entries("ps_one", 1);
     stage.decide("ps_one", Action::Confirm, "one");
     let outcome = stage.await_outcome("ps_one");
-    assert_eq!(outcome.ready_event_id, "ready ps_one");
+    assert_eq!(outcome.ready_event_id, waiting_event("ps_one", Timestamp::now(), 100).metadata.unwrap().event_id);
     assert_eq!(stage.provider.session("ps_one").unwrap().actions(), [Operation::Confirm]);
     assert_eq!(engine.count("paybridge_confirmation_held_total{reason=\"no_rule\"}"), 1);
     engine.stop().unwrap();

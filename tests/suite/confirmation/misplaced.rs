@@ -140,7 +140,7 @@ fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken()
     let mut two_sessions = ready.clone();
     two_sessions.metadata.as_mut().unwrap().subject = "ps_two".to_owned();
     let mut large = ready.clone();
-    large.metadata.as_mut().unwrap().received_at = None;
+    large.metadata.as_mut().unwrap().source = String::new();
     let mut large = large.encode_to_vec();
     large.extend(unknown_field(1_000_000));
     let finished = finished_event("ps_one", SessionStatus::Accepted).encode_to_vec();

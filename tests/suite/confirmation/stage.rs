@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paybridge::config::files::FileReader;
 use paybridge::config::{Config, Confirmation};
-use paybridge::confirmation::inputs;
+use paybridge::confirmation::model::{Entry, Opening, SessionKey};
+use paybridge::confirmation::{inputs, ledger};
 use paybridge::message::confirmation::v1::{Action, DecisionRejected, Outcome, RejectionReason};
 use paybridge::message::event::v1::QuarantinedWebhook;
 use paybridge::message::smart_glocal::v1::SessionStatus;
@@ -20,7 +21,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-pub use super::events::{ago, decision, finished_event, ready_event, waiting_event};
+pub use super::events::{ago, decision, event_of, finished_event, ready_body, ready_event, waiting_event};
 use crate::bridge::{Bridge, config, create_needed_topics, key_file};
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, Record};
@@ -126,9 +127,30 @@ impl Stage {
         format!("{}.{part}", self.config.kafka.topic_prefix.as_ref())
     }
 
-    /// A session that waits, as the ingress publishes it.
-    pub fn ready(&self, session_id: &str, received_at: Timestamp, cents: i64) {
-        self.write(READY, session_id, &waiting_event(session_id, received_at, cents).encode_to_vec());
+    /// A session that waits since `updated_at`, as the ingress publishes it.
+    pub fn ready(&self, session_id: &str, updated_at: Timestamp, cents: i64) {
+        self.write(READY, session_id, &waiting_event(session_id, updated_at, cents).encode_to_vec());
+    }
+
+    /// A session that an engine before this one opened, as its ledger has it, with a window that began then.
+    pub fn restore(&self, session_id: &str, window_began_at: Timestamp) {
+        let key = SessionKey { source: "sg-main".into(), session_id: session_id.into() };
+        let opening = Opening {
+            ready_event_id: waiting_event(session_id, window_began_at, 100).metadata.unwrap().event_id,
+            recorded_at: window_began_at,
+            window_began_at,
+            operations: Vec::new(),
+            dry_run: false,
+        };
+        let owner = ledger::Owner {
+            group_id: self.config.confirmation.group_id.clone(),
+            partitions: u32::try_from(self.config.kafka.partitions).unwrap(),
+            dry_run: false,
+        };
+        let partition = self.partition_of(session_id);
+        self.write_to(LEDGER, partition, ledger::OWNER_KEY, Some(&ledger::encode_owner(&owner)));
+        let entry = ledger::encode(&key, &Entry::Awaiting(Box::new(opening)));
+        self.write_to(LEDGER, partition, &ledger::key(&key), Some(&entry));
     }
 
     /// A session that finished at the provider by itself.

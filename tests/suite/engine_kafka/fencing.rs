@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paybridge::kafka::group::{Group, Polled, Revocation};
 use paybridge::kafka::transaction::{Broken, Failed, Transactions};
 
@@ -24,7 +25,7 @@ fn moved(stage: &Stage<'_>) -> ([Group; 2], Assigned, [Assigned; 2]) {
 }
 
 #[track_caller]
-fn check_fenced(done: Result<(), Broken>) {
+fn check_fenced(done: Result<Option<Timestamp>, Broken>) {
     match done {
         Err(Broken::Fenced(Failed::Offsets(error))) => println!("fenced: {error}"),
         other => panic!("not fenced: {other:?}"),

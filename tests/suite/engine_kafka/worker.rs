@@ -84,7 +84,7 @@ impl<'a> Worker<'a> {
             epoch == self.group.epoch()
         };
         match self.transactions.commit(&batch, &generation, is_current) {
-            Ok(()) => {
+            Ok(_) => {
                 held.ledger.insert((record.partition, key));
                 self.committed += 1;
             }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::message::confirmation::v1::Action;
-use paybridge::message::event::v1::Evidence;
 use paybridge::simulator::{Settings, Simulator};
 use prost::Message as _;
 use rdkafka::error::RDKafkaErrorCode;
@@ -32,9 +31,6 @@ name = "small"
 when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_units <= 100000000)'
 then = "confirm"
 "#;
-/// What a webhook's body and its signature take.
-const BODY_BYTES: usize = 520;
-const SIGNATURE_BYTES: usize = 344;
 /// What the engine logs when it can work.
 pub const WORKS: &str = "the ledger is read";
 /// What it logs when it knows its partitions.
@@ -99,10 +95,7 @@ impl<'k> Scene<'k> {
         let topic = self.topic("smart-glocal.ready-to-confirm.v1");
         for number in 0..count {
             let id = session_id(number);
-            let mut event = waiting_event(&id, Timestamp::now(), 10_000);
-            let metadata = event.metadata.as_mut().unwrap();
-            metadata.evidence = Some(evidence());
-            metadata.event_id = format!("{number:032x}");
+            let event = waiting_event(&id, Timestamp::now(), 10_000);
             self.send(&topic, &id, &event.encode_to_vec());
         }
         self.producer.flush(LIMIT).unwrap();
@@ -161,15 +154,6 @@ pub fn await_metric(engine: &Daemon, series: &str, value: u32) {
 /// The numberth session.
 pub fn session_id(number: u32) -> String {
     format!("ps_{number:010}")
-}
-
-fn evidence() -> Evidence {
-    Evidence {
-        raw_body: Some(vec![b'x'; BODY_BYTES].into()),
-        body_sha256: vec![0; 32].into(),
-        signature: "s".repeat(SIGNATURE_BYTES),
-        ..Evidence::default()
-    }
 }
 
 fn configuration(kafka: &Kafka, prefix: &str, ingress: Ingress, rules: &str) -> String {

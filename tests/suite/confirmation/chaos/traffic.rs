@@ -34,7 +34,7 @@ pub enum Kind {
     Held,
     /// Nobody decides, and its window is about to close.
     NearDeadline,
-    /// It is over when it comes.
+    /// It is over when it comes, and the provider waits still: a rule confirms it.
     LongOver,
     /// The provider cancels it by itself.
     Withdrawn,
@@ -208,12 +208,12 @@ impl<'a> Traffic<'a> {
         self.written.scripts.get_mut(id).unwrap().is_forgotten = true;
     }
 
-    fn ready(&self, id: &str, received_at: Timestamp, cents: i64) {
-        self.ready_as(id, "ready", received_at, cents);
+    fn ready(&self, id: &str, updated_at: Timestamp, cents: i64) {
+        self.ready_as(id, "ready", updated_at, cents);
     }
 
-    fn ready_as(&self, id: &str, event: &str, received_at: Timestamp, cents: i64) {
-        let event = ready_event(id, &format!("{event} {id}"), received_at, cents);
+    fn ready_as(&self, id: &str, marker: &str, updated_at: Timestamp, cents: i64) {
+        let event = ready_event(id, marker, updated_at, cents);
         self.stage.send(READY, id, &event.encode_to_vec());
     }
 

@@ -163,10 +163,11 @@ impl<'a> Evidence<'a> {
     /// What must have decided.
     fn decided(&self, id: &str, kind: Kind) -> (Action, DeciderKind, String) {
         match kind {
-            Kind::Small | Kind::Refused => (Action::Confirm, DeciderKind::Rule, String::new()),
+            // What is over on arrival opens as usual, for the provider waits still.
+            Kind::Small | Kind::Refused | Kind::LongOver => (Action::Confirm, DeciderKind::Rule, String::new()),
             Kind::Large => (Action::Cancel, DeciderKind::Rule, String::new()),
             Kind::NearDeadline => (Action::Cancel, DeciderKind::Deadline, String::new()),
-            Kind::LongOver | Kind::Withdrawn => (Action::Unspecified, DeciderKind::Provider, String::new()),
+            Kind::Withdrawn => (Action::Unspecified, DeciderKind::Provider, String::new()),
             Kind::Held => {
                 let first = self.decisions.of(id).find(|decision| decision.source == "sg-main");
                 first.map_or((Action::Unspecified, DeciderKind::Provider, String::new()), |decision| {
@@ -283,8 +284,7 @@ impl Ended<'_> {
             }
             Ending::Superseded => applied.is_none() && is_untold && decided != Some(Operation::Cancel),
             Ending::Refused => applied.is_none() && script.kind == Kind::Refused && outcome.refusal_code == REFUSAL,
-            Ending::Expired => applied.is_none() && script.kind == Kind::LongOver,
-            Ending::DryRun | Ending::Unspecified => false,
+            Ending::Expired | Ending::DryRun | Ending::Unspecified => false,
         };
         if agrees { Ok(()) } else { Err(format!("{} does not agree with {applied:?}", outcome.result().as_str_name())) }
     }
