@@ -2,6 +2,7 @@
 //! Must not know why a call is made, nor what its answer leads to.
 
 pub mod breaker;
+pub mod coding;
 pub mod headers;
 pub mod queue;
 mod transport;

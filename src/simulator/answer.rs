@@ -2,12 +2,15 @@
 //! Must not know why.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use serde_json::{Value, json};
@@ -63,6 +66,11 @@ pub(super) fn error(status: StatusCode, code: &str) -> Answer {
     json(status, &json!({"status": "error", "error": {"code": code, "description": description}}))
 }
 
+/// An error without `status` beside it.
+pub(super) fn bare_error(status: StatusCode, code: &str) -> Answer {
+    json(status, &json!({"error": {"code": code, "description": "said by the simulated provider"}}))
+}
+
 /// 429 with `Retry-After`.
 pub(super) fn too_many(retry_after: &'static str) -> Answer {
     let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, "slow down");
@@ -90,6 +98,22 @@ pub(super) fn huge(answer: Answer) -> Answer {
 pub(super) fn drip(answer: Answer) -> Answer {
     let pace = Some(interval(DRIP_EVERY));
     answer.map(|body| Padded { chunk: Bytes::from_static(b" "), chunks: DRIPS, pace, rest: body.rest })
+}
+
+/// The same answer, compressed.
+pub(super) fn gzip(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer.map(|body| {
+        let mut compressed = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to memory does not fail.
+        let written = compressed.write_all(&body.rest).and_then(|()| compressed.finish());
+        Padded { rest: written.unwrap_or_default().into(), ..body }
+    })
+}
+
+/// The same answer behind a byte order mark.
+pub(super) fn marked(answer: Answer) -> Answer {
+    answer.map(|body| Padded { rest: [b"\xef\xbb\xbf", &*body.rest].concat().into(), ..body })
 }
 
 fn status_text(status: SessionStatus) -> &'static str {

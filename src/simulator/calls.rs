@@ -191,6 +191,7 @@ fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<Answer, HangU
         Fault::Unauthorized => answer::plain(StatusCode::UNAUTHORIZED, "who are you?"),
         Fault::NotFound => answer::plain(StatusCode::NOT_FOUND, "there is nothing here"),
         Fault::TooMany(retry_after) => answer::too_many(retry_after),
+        Fault::RefuseBarely(code) => answer::bare_error(StatusCode::BAD_REQUEST, code),
         Fault::Redirect => answer::redirect(path),
         Fault::LoseRequest => return Some(Err(HangUp)),
         _ => return None,
@@ -225,6 +226,8 @@ fn on_the_way_back(fault: Option<&Fault>, answer: Answer) -> Result<Answer, Hang
         Some(Fault::Garbage) => Ok(answer::plain(StatusCode::OK, "{\"status\":\"ok\",")),
         Some(Fault::Huge) => Ok(answer::huge(answer)),
         Some(Fault::Drip) => Ok(answer::drip(answer)),
+        Some(Fault::Gzip) => Ok(answer::gzip(answer)),
+        Some(Fault::Mark) => Ok(answer::marked(answer)),
         _ => Ok(answer),
     }
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     BurnKey,
     /// Answers an error with this code; nothing was done.
     Refuse(&'static str),
+    /// The same without `status` beside the error, as the provider's own examples have it.
+    RefuseBarely(&'static str),
     /// 401 with a body that is not JSON; nothing was done.
     Unauthorized,
     /// 404 with a body that is not JSON; nothing was done.
@@ -39,6 +41,10 @@ pub enum Fault {
     Huge,
     /// Does as usual, then answers a space every 20 ms, for ten minutes, before the body.
     Drip,
+    /// Does as usual, then compresses the answer, which nobody asked for.
+    Gzip,
+    /// Does as usual, then puts a byte order mark before the answer.
+    Mark,
     /// Forgets all idempotency keys, then does as usual.
     ForgetKeys,
     /// Forgets the session: from then on it is unknown to the calls, not to the handle.
@@ -118,6 +124,7 @@ impl Fault {
             Self::LoseAnswer => "lose answer",
             Self::BurnKey => "burn key",
             Self::Refuse(_) => "refuse",
+            Self::RefuseBarely(_) => "refuse barely",
             Self::Unauthorized => "unauthorized",
             Self::NotFound => "not found",
             Self::TooMany(_) => "too many",
@@ -125,6 +132,8 @@ impl Fault {
             Self::Garbage => "garbage",
             Self::Huge => "huge",
             Self::Drip => "drip",
+            Self::Gzip => "gzip",
+            Self::Mark => "mark",
             Self::ForgetKeys => "forget keys",
             Self::ForgetSession => "forget session",
         }

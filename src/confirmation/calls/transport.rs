@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::USER_AGENT;
+use http::header::{ACCEPT_ENCODING, USER_AGENT};
 use http::response::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Collected, Full, Limited};
@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Call, headers};
+use super::{Call, coding, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::message::smart_glocal::v1::Session;
@@ -50,8 +50,12 @@ pub(super) struct Times {
     pub clock_skew: Option<SignedDuration>,
 }
 
-/// The reply, the session, and what was seen.
-type Asked = (Reply, Option<Box<Session>>, String);
+impl Exchange {
+    /// Nothing came back.
+    pub fn without_answer(reply: Reply, seen: String) -> Self {
+        Self { reply, session: None, times: Times::default(), seen }
+    }
+}
 
 impl Transport {
     /// A call and its answer take at most `timeout`, from connecting to the last byte.
@@ -79,14 +83,17 @@ impl Transport {
     pub async fn exchange(&self, api: &SessionApi, call: &Call) -> Exchange {
         let mut times = Times::default();
         // What the head said stays known when the body never ends.
-        let (reply, session, seen) = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
+        let exchange = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
             Ok(asked) => asked,
-            Err(_elapsed) => (Reply::Unclear, None, format!("no answer within {} ms", self.timeout.as_millis())),
+            Err(_elapsed) => {
+                let seen = format!("no answer within {} ms", self.timeout.as_millis());
+                Exchange::without_answer(Reply::Unclear, seen)
+            }
         };
-        Exchange { reply, session, times, seen }
+        Exchange { times, ..exchange }
     }
 
-    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> Asked {
+    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> Exchange {
         let request = request(api, call);
         let (began, clock) = (Timestamp::now(), Instant::now());
         let response = match self.client.request(request).await {
@@ -97,24 +104,21 @@ impl Transport {
                 debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
                 let reply = if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
-                return (reply, None, seen);
+                return Exchange::without_answer(reply, seen);
             }
         };
         let (head, body) = response.into_parts();
         *times = Times::of(&head, began, clock.elapsed());
-        // A body that breaks off or is too large says nothing; the status alone may.
+        // A body that breaks off, is too large or cannot be decoded says nothing; the status alone may.
         let body = Limited::new(body, api.response_bytes_max()).collect().await;
         let body = body.map(Collected::to_bytes).unwrap_or_default();
+        let body = coding::decoded(&head.headers, body, api.response_bytes_max()).unwrap_or_default();
         let reply = api::read(call.operation, &call.key.session_id, head.status, &body);
         let seen = match &reply {
             Reply::OurTrouble | Reply::Unclear => seen(head.status, &body),
             _ => String::new(), // nobody asks
         };
-        let session = match call.operation {
-            Operation::Status => api::session(&call.key.session_id, head.status, &body).map(Box::new),
-            Operation::Confirm | Operation::Cancel => None,
-        };
-        (reply, session, seen)
+        Exchange { reply, times: Times::default(), seen }
     }
 }
 
@@ -139,5 +143,7 @@ fn request(api: &SessionApi, call: &Call) -> Request<Full<Bytes>> {
     let mut request = api.request(call.operation, &call.key.session_id, key.as_deref()).map(Full::new);
     let agent = HeaderValue::from_static(concat!("paybridge/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().insert(USER_AGENT, agent);
+    // Answers are small; what comes encoded all the same is decoded.
+    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     request
 }

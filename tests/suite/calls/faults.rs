@@ -53,6 +53,17 @@ fn what_the_provider_says_is_told() {
 }
 
 #[test]
+fn an_answer_that_came_compressed_or_behind_a_mark_is_read() {
+    let taken = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+    for fault in [Fault::Gzip, Fault::Mark] {
+        check(&fault, &Reply::Ok(Some(taken)), &[Operation::Confirm]);
+    }
+    let description = "said by the simulated provider".to_owned();
+    let refused = Reply::Refused { code: "bank_card_expired".to_owned(), description };
+    check(&Fault::RefuseBarely("bank_card_expired"), &refused, &[]);
+}
+
+#[test]
 fn without_a_connection_or_an_address_it_is_our_trouble() {
     let scene = Scene::calling_nobody();
     assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);

@@ -8,11 +8,12 @@ use paybridge::config::files::FileReader;
 use paybridge::message::confirmation::v1::{Action, Outcome, RejectionReason, Result};
 use paybridge::provider;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Fault, Session};
+use paybridge::simulator::{Fault, Faults, Session, Settings};
 
-use super::stage::{LIMIT, Stage, await_metric};
+use super::stage::{LIMIT, PROJECT, Stage, await_metric, known_keys};
 use crate::bridge::Bridge;
 use crate::eventually::eventually;
+use crate::kafka::Kafka;
 
 /// Confirmed at once, unless it is large; a call is given up fast.
 const CONFIRM_AND_CANCEL: &str = r#"
@@ -44,6 +45,8 @@ fn faults() -> Vec<(&'static str, Fault, u32, &'static [u32])> {
         ("garbage", Fault::Garbage, 1, &[1]),
         ("huge", Fault::Huge, 1, &[1]),
         ("drip", Fault::Drip, 1, &[1]),
+        ("gzip", Fault::Gzip, 1, &[1]),
+        ("mark", Fault::Mark, 1, &[1]),
         ("redirect", Fault::Redirect, 2, &[1]),
         ("too_many", Fault::TooMany("1"), 2, &[1]),
         ("unauthorized", Fault::Unauthorized, 2, &[1]),
@@ -58,7 +61,7 @@ fn whatever_becomes_of_a_call_its_action_is_carried_out_once() {
     for (operation, cents) in OPERATIONS {
         for (name, fault, attempts, numbers) in faults() {
             let id = format!("ps_{name}_{}", operation.as_str());
-            stage.provider.misbehave_at(operation, fault, 1);
+            stage.provider.misbehave_at(operation, fault.clone(), 1);
             stage.ready(&id, Timestamp::now(), cents);
             let outcome = stage.await_outcome(&id);
             let session = stage.provider.session(&id).unwrap();
@@ -67,7 +70,8 @@ fn whatever_becomes_of_a_call_its_action_is_carried_out_once() {
                 numbers.iter().map(|number| format!("{}:{id}:{number}", operation.as_str())).collect();
             assert_eq!(keys(&session), expected, "{id}");
             // A cancellation whose answer never came may have been somebody else's.
-            let told_by_status = operation == Operation::Cancel && attempts == 1;
+            let was_read = matches!(fault, Fault::Gzip | Fault::Mark);
+            let told_by_status = operation == Operation::Cancel && attempts == 1 && !was_read;
             let result = if told_by_status { Result::AlreadyDone } else { Result::Accepted };
             assert_eq!((outcome.result(), outcome.verified), (result, true), "{id}");
             assert_eq!(outcome.attempts, attempts, "{id}");
@@ -116,6 +120,41 @@ fn only_a_listed_refusal_ends_a_session_and_it_is_told_in_the_providers_words() 
     assert_eq!(stage.await_rejections(1), [("late".to_owned(), RejectionReason::AlreadyDecided)]);
     await_metric(&engine, "paybridge_confirmation_outcomes_total{action=\"confirm\",result=\"refused\"}", 4);
     await_metric(&engine, "paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"refused\"}", 4);
+    engine.stop().unwrap();
+}
+
+/// As the provider's own examples have it: an HTTP status of 400 and a code, and nothing else.
+#[test]
+fn a_refusal_without_a_status_beside_it_ends_a_session_too() {
+    let stage = Stage::set(CONFIRM_AND_CANCEL);
+    let engine = stage.engine();
+    for (operation, cents) in OPERATIONS {
+        let id = format!("ps_barely_{}", operation.as_str());
+        stage.provider.misbehave_at(operation, Fault::RefuseBarely("bank_card_expired"), 1);
+        stage.ready(&id, Timestamp::now(), cents);
+        let outcome = stage.await_outcome(&id);
+        assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Refused, true, 1));
+        assert_eq!(outcome.refusal_code, "bank_card_expired");
+    }
+    engine.stop().unwrap();
+}
+
+/// Every answer comes compressed: a gateway does so whatever is asked for.
+#[test]
+fn a_gateway_that_compresses_every_answer_keeps_no_session_from_its_end() {
+    let settings = Settings {
+        faults: Faults { seed: 1, per_mille: vec![(500, Fault::Gzip), (500, Fault::Mark)] },
+        ..Settings::new(PROJECT, known_keys())
+    };
+    let stage = Stage::set_with(Kafka::shared(), CONFIRM_AND_CANCEL, settings);
+    stage.provider.refuse("ps_5", "account_not_found");
+    let engine = stage.engine();
+    for number in 0..10 {
+        let id = format!("ps_{number}");
+        stage.ready(&id, Timestamp::now(), 100);
+        let expect = if number == 5 { Result::Refused } else { Result::Accepted };
+        assert_eq!(stage.await_outcome(&id).result(), expect, "{id}");
+    }
     engine.stop().unwrap();
 }
 

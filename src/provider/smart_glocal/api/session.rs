@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use super::super::normalize;
+use super::reply::without_mark;
 use super::{Operation, Reply, read};
 use crate::message::smart_glocal::v1::Session;
 use crate::provider::json;
@@ -15,7 +16,7 @@ pub fn session(session_id: &str, status: StatusCode, body: &[u8]) -> Option<Sess
         Reply::Ok(Some(_)) => {}
         _ => return None,
     }
-    let session = json::parse(body).ok()?.object("session", normalize::session).ok()??;
+    let session = json::parse(without_mark(body)).ok()?.object("session", normalize::session).ok()??;
     (session.id == session_id).then_some(session)
 }
 
