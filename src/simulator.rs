@@ -121,6 +121,11 @@ impl Simulator {
         self.provider.state().world.refuse(session_id, code);
     }
 
+    /// Makes a session another project's: every call about it is answered `authorization_error` from now on.
+    pub fn disown(&self, session_id: &str) {
+        self.provider.state().world.disown(session_id);
+    }
+
     /// The next `count` calls meet the fault, after those that were asked for before.
     pub fn misbehave(&self, fault: Fault, count: u32) {
         self.provider.state().plan.add(None, fault, count);

@@ -4,6 +4,8 @@
 pub mod breaker;
 pub mod coding;
 pub mod headers;
+pub mod held;
+mod line;
 pub mod queue;
 mod transport;
 
@@ -14,15 +16,17 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use metrics::Gauge;
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use super::model::SessionKey;
 use crate::https::{HttpsError, Roots};
 use crate::message::smart_glocal::v1::Session;
 use crate::metrics::{CallMetrics, Metrics};
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
-use breaker::{Breaker, Change, Health, Leave};
+use breaker::Leave;
+use held::Held;
+use line::{Attended, Line, judge};
 use queue::Queue;
 use transport::{Exchange, Times, Transport};
 
@@ -80,30 +84,24 @@ const NOT_SENT: &str = "not_sent";
 /// Actions that wait for each place: enough that none is ever empty, and few enough that the last is sent within a second or
 /// two also where a call takes half of that.
 const WAITING_FOR_EACH_PLACE: usize = 4;
+/// How often the questions that are held back are looked after: a small part of the shortest pause of a breaker.
+const LOOK_AFTER_HELD_EVERY: Duration = Duration::from_millis(100);
 
 /// Takes calls. Dropping it drops the calls that wait; those on their way end by themselves.
 pub struct Caller {
     shared: Arc<Shared>,
-    handle: Handle,
 }
 
 /// What the calls on their way have in common.
 struct Shared {
     lines: BTreeMap<Arc<str>, Line>,
     transport: Transport,
+    handle: Handle,
     in_flight_max: usize,
     send_within: Duration,
     work: Mutex<Work>,
     answers: Sender<Answer>,
     metrics: CallMetrics,
-}
-
-/// The way to one source's provider.
-struct Line {
-    source: Arc<str>,
-    api: Arc<ArcSwap<SessionApi>>,
-    breaker: Mutex<Breaker>,
-    open: Gauge,
 }
 
 #[derive(Default)]
@@ -128,44 +126,48 @@ impl Caller {
         let (answers, receiver) = mpsc::channel();
         let line = |(source, api): (Arc<str>, Arc<ArcSwap<SessionApi>>)| {
             let open = metrics.breaker_open(&source);
-            (Arc::clone(&source), Line { source, api, breaker: Mutex::new(Breaker::new()), open })
+            (Arc::clone(&source), Line::new(source, api, open))
         };
         let shared = Shared {
             lines: apis.into_iter().map(line).collect(),
             transport: Transport::new(settings.roots, settings.timeout)?,
+            handle,
             in_flight_max: settings.in_flight_max.max(1),
             send_within: settings.send_within,
             work: Mutex::default(),
             answers,
             metrics: metrics.calls(&Operation::ALL.map(Operation::as_str), &OUTCOMES),
         };
-        Ok((Self { shared: Arc::new(shared), handle }, receiver))
+        Ok((Self { shared: Arc::new(shared) }, receiver))
     }
 
-    /// Takes a call; never blocks. One that cannot be sent now is answered at once
-    /// as not sent. At `owned_at` its session
-    /// was this process's for certain: an action is sent within the set time after that, or not at all. Or this would happen:
-    /// the action is committed; the process freezes; another takes the session over, acts with the same key, hears an error
-    /// that is worth another key, and acts with that; the process wakes, and sends what waited.
+    /// Takes a call; never blocks. While its source's provider is left alone, an action is answered at once as not sent, and a
+    /// question is held: one of them finds out whether the provider is well again; the others are sent when it is, or answered
+    /// as not sent when they are due.
+    ///
+    /// At `owned_at` its session was this process's for certain: an action is sent within the set time after that, or not at
+    /// all. Or this would happen: the action is committed; the process freezes; another takes the session over, acts with the
+    /// same key, hears an error that is worth another key, and acts with that; the process wakes, and sends what waited.
     pub fn call(&self, call: Call, owned_at: Instant) {
-        let line = self.shared.lines.get(&call.key.source);
-        if !line.is_some_and(|line| line.breaker().is_passable(Instant::now())) {
-            return self.shared.not_sent(call);
-        }
-        if self.shared.enqueue(call, owned_at) {
-            self.handle.spawn(work(Arc::clone(&self.shared)));
+        let Some(line) = self.shared.lines.get(&call.key.source) else { return self.shared.not_sent(call) };
+        if line.is_passable(&call.key) {
+            self.shared.send(call, owned_at);
+        } else {
+            self.shared.hold_back(line, call, owned_at);
         }
     }
 
     /// Drops the waiting calls of all epochs before `epoch`, without an answer. Those on their way are answered.
     pub fn forget(&self, epoch: u64) {
         self.shared.work().waiting.forget(epoch);
+        self.shared.lines.values().for_each(|line| line.change_held(|held| held.forget(epoch)));
     }
 
     /// Drops the waiting calls about sessions that have ended, without an answer: nothing is done to a session whose outcome
     /// is told.
     pub fn withdraw(&self, ended: &BTreeSet<SessionKey>) {
         self.shared.work().waiting.withdraw(ended);
+        self.shared.lines.values().for_each(|line| line.change_held(|held| held.withdraw(ended)));
     }
 
     /// How many more actions may be put to wait: beyond some for each place they would get too old to be sent.
@@ -183,6 +185,7 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         self.shared.work().waiting.clear();
+        self.shared.lines.values().for_each(|line| line.change_held(Held::clear));
     }
 }
 
@@ -191,6 +194,25 @@ async fn work(shared: Arc<Shared>) {
     let mut place = Place { shared: &shared, taken: true };
     while let Some((call, owned_at)) = place.next() {
         shared.carry_out(call, owned_at).await;
+    }
+}
+
+/// Looks after the questions of one source that are held back, until there are none: sends one to find out whether the
+/// provider is well again, all when it is, and gives up those that are due.
+async fn attend(shared: Arc<Shared>, source: Arc<str>) {
+    let Some(line) = shared.lines.get(&source) else { return };
+    loop {
+        sleep(LOOK_AFTER_HELD_EVERY).await;
+        let Attended { expired, released, is_over } = line.attend(Instant::now());
+        for call in expired {
+            shared.not_sent(call);
+        }
+        for (call, owned_at) in released {
+            shared.send(call, owned_at);
+        }
+        if is_over {
+            return;
+        }
     }
 }
 
@@ -227,6 +249,24 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts a call to wait for a place, and takes one for it where one is free.
+    fn send(self: &Arc<Self>, call: Call, owned_at: Instant) {
+        if self.enqueue(call, owned_at) {
+            self.handle.spawn(work(Arc::clone(self)));
+        }
+    }
+
+    /// A call whose source's provider is left alone. An action is not put off: it would be too old to be sent; and it may
+    /// have an effect that nobody hears of, so it is not what should find out whether the provider is well.
+    fn hold_back(self: &Arc<Self>, line: &Line, call: Call, owned_at: Instant) {
+        if call.operation != Operation::Status {
+            return self.not_sent(call);
+        }
+        if line.hold(call, owned_at) {
+            self.handle.spawn(attend(Arc::clone(self), Arc::clone(&line.source)));
+        }
+    }
+
     /// Puts a call to wait; whether there is a place for a worker to take it, which is then taken.
     fn enqueue(&self, call: Call, owned_at: Instant) -> bool {
         let mut work = self.work();
@@ -244,14 +284,14 @@ impl Shared {
         self.metrics.in_flight.decrement(1.0);
     }
 
-    async fn carry_out(&self, call: Call, owned_at: Instant) {
+    async fn carry_out(self: &Arc<Self>, call: Call, owned_at: Instant) {
         if call.operation != Operation::Status && owned_at.elapsed() > self.send_within {
             return self.not_sent(call);
         }
-        let line = self.lines.get(&call.key.source);
+        let Some(line) = self.lines.get(&call.key.source) else { return self.not_sent(call) };
         // It may have opened while the call waited.
-        let leave = line.and_then(|line| Some((line, line.breaker().leave(Instant::now())?)));
-        let Some((line, leave)) = leave else { return self.not_sent(call) };
+        let leave = line.leave(&call.key);
+        let Some(leave) = leave else { return self.hold_back(line, call, owned_at) };
         let underway = Underway { shared: self, line, leave, call, began: Instant::now(), exchange: None };
         let exchange = self.transport.exchange(&line.api.load_full(), &underway.call).await;
         underway.end(exchange);
@@ -259,42 +299,13 @@ impl Shared {
 
     fn not_sent(&self, call: Call) {
         self.metrics.answered(call.operation.as_str(), NOT_SENT);
-        self.answer(
-            call,
-            Exchange { reply: Reply::NotSent, session: None, times: Times::default(), seen: String::new() },
-        );
+        self.answer(call, Exchange::without_answer(Reply::NotSent, String::new()));
     }
 
     fn answer(&self, call: Call, exchange: Exchange) {
         let Exchange { reply, session, times: Times { retry_after, clock_skew }, .. } = exchange;
         // An engine that has ended wants no answer.
         let _ = self.answers.send(Answer { call, reply, session, retry_after, clock_skew });
-    }
-}
-
-impl Line {
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the breaker, and the world where that changes something.
-    fn heard(&self, leave: Leave, health: Health, seen: &str) {
-        let source = &*self.source;
-        match self.breaker().heard(leave, health, Instant::now()) {
-            Some(Change::Opened) => {
-                self.open.set(1.0);
-                tracing::error!(
-                    source,
-                    seen,
-                    "the provider does not answer calls, or refuses all: they are held back for a while"
-                );
-            }
-            Some(Change::Closed) => {
-                self.open.set(0.0);
-                tracing::info!(source, "the provider answers calls again");
-            }
-            None => {}
-        }
     }
 }
 
@@ -318,31 +329,13 @@ impl Drop for Underway<'_> {
     fn drop(&mut self) {
         // None when the runtime ends meanwhile: the call may have had its effect.
         let exchange = self.exchange.take();
-        let exchange = exchange.unwrap_or_else(|| Exchange {
-            reply: Reply::Unclear,
-            session: None,
-            times: Times::default(),
-            seen: "this process ended".to_owned(),
-        });
-        let (health, outcome) = judge(&exchange.reply);
-        self.line.heard(self.leave, health, &exchange.seen);
+        let exchange =
+            exchange.unwrap_or_else(|| Exchange::without_answer(Reply::Unclear, "this process ended".to_owned()));
+        let (health, outcome) = judge(&exchange);
+        self.line.heard(&self.call.key, self.leave, health, &exchange.seen);
         let operation = self.call.operation.as_str();
         self.shared.metrics.answered(operation, outcome);
         self.shared.metrics.lasted(operation, self.began.elapsed());
         self.shared.answer(self.call.clone(), exchange);
-    }
-}
-
-/// What a reply says of the provider's health, and how it is counted.
-fn judge(reply: &Reply) -> (Health, &'static str) {
-    match reply {
-        Reply::Ok(_) => (Health::Well, "ok"),
-        Reply::Refused { .. } => (Health::Well, "refused"),
-        Reply::UnknownCode { .. } => (Health::Well, "unknown_code"),
-        Reply::TryAgain => (Health::Well, "try_again"),
-        Reply::KeyExists => (Health::Well, "key_exists"),
-        Reply::OurTrouble => (Health::Unwell, "our_trouble"),
-        Reply::NotSent => (Health::Unwell, NOT_SENT),
-        Reply::Unclear => (Health::Unwell, "unclear"),
     }
 }

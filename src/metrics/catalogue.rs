@@ -89,7 +89,7 @@ catalogue! {
     CALLS_IN_FLIGHT = Gauge "paybridge_confirmation_calls_in_flight" [""]
         "Calls of the provider's session API on their way; at confirmation.calls_in_flight_max others wait";
     BREAKER_OPEN = Gauge "paybridge_confirmation_breaker_open" ["source"]
-        "1 while calls of a source are held back after five failures in a row: the provider is away, or our key or project is wrong";
+        "1 while calls of a source are held back, after failures of five sessions without a good answer between them: the provider is away, our key or project is wrong, or the sessions are another project's";
     CONFIRMATION_OPEN = Gauge "paybridge_confirmation_open_sessions" [""]
         "Sessions of this process's partitions that were opened and have not ended";
     CONFIRMATION_OLDEST_REMAINING = Gauge "paybridge_confirmation_oldest_remaining_seconds" [""]

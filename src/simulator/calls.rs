@@ -200,7 +200,7 @@ fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<Answer, HangU
 
 /// Records the call, and does what it asks for unless something is against it.
 fn carry_out(world: &mut World, call: &Call<'_>, fault: Option<&Fault>) -> Said {
-    let known = world.receive(call);
+    let received = world.receive(call);
     match fault {
         Some(Fault::Refuse(code)) => return Said::Error(code),
         Some(Fault::BurnKey) => {
@@ -209,8 +209,8 @@ fn carry_out(world: &mut World, call: &Call<'_>, fault: Option<&Fault>) -> Said 
         }
         _ => {}
     }
-    if !known {
-        return Said::Error("session_not_found");
+    if let Err(code) = received {
+        return Said::Error(code);
     }
     if !world.use_key(call.key) {
         return Said::Error("idempotency_key_already_exists");

@@ -47,6 +47,8 @@ pub struct Session {
     ends: Option<(Timestamp, SessionStatus)>,
     /// The code with which every action is refused.
     refusal: Option<&'static str>,
+    /// It is another project's.
+    is_foreign: bool,
     forgotten: bool,
 }
 
@@ -135,6 +137,11 @@ impl World {
         self.session_mut(session_id).refusal = Some(code);
     }
 
+    /// Makes a session another project's, which the caller may not ask about.
+    pub(super) fn disown(&mut self, session_id: &str) {
+        self.session_mut(session_id).is_foreign = true;
+    }
+
     pub(super) fn forget_keys(&mut self) {
         self.keys = Keys::default();
     }
@@ -152,19 +159,24 @@ impl World {
         self.sessions.iter().map(|(id, session)| (id.clone(), session.at(now))).collect()
     }
 
-    /// Records an authentic call, before anything else becomes of it; whether the session is known.
-    pub(super) fn receive(&mut self, call: &Call<'_>) -> bool {
+    /// Records an authentic call, before anything else becomes of it; the code of its error, where its session is not known
+    /// to the caller's project.
+    pub(super) fn receive(&mut self, call: &Call<'_>) -> Result<(), &'static str> {
         self.calls += 1;
         let (number, open) = (self.calls, self.unknown_sessions == UnknownSessions::Open);
         if !open && !self.sessions.contains_key(call.session_id) {
-            return false;
+            return Err("session_not_found");
         }
         let session = self.session_mut(call.session_id);
         let key = call.key.map(str::to_owned);
         if session.received.len() < RECORD_MAX {
             session.received.push(Received { number, operation: call.operation, key, at: call.at });
         }
-        !session.forgotten
+        match session {
+            Session { is_foreign: true, .. } => Err("authorization_error"),
+            Session { forgotten: true, .. } => Err("session_not_found"),
+            _ => Ok(()),
+        }
     }
 
     /// Uses an idempotency key up; whether it was new.
@@ -218,7 +230,7 @@ impl World {
 impl Session {
     fn waiting() -> Self {
         let (applied, received) = (Vec::new(), Vec::new());
-        Self { sight: WAITING, applied, received, ends: None, refusal: None, forgotten: false }
+        Self { sight: WAITING, applied, received, ends: None, refusal: None, is_foreign: false, forgotten: false }
     }
 
     fn at(&self, now: Timestamp) -> Self {

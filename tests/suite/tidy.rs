@@ -167,7 +167,9 @@ fn what_is_pure_stays_pure() {
     let calls = [
         "src/confirmation/clock.rs",
         "src/confirmation/calls/breaker.rs",
+        "src/confirmation/calls/coding.rs",
         "src/confirmation/calls/headers.rs",
+        "src/confirmation/calls/held.rs",
         "src/confirmation/calls/queue.rs",
         "src/simulator/faults.rs",
         "src/simulator/world.rs",

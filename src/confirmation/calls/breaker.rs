@@ -1,27 +1,70 @@
 //! Stops calling a provider that does not answer well, and finds out by one call at a time whether it does again.
 //! Pure: must not read a clock, nor know what a call is.
+//!
+//! It opens after failures of several *different* sessions that no good answer contradicted, so one session that always
+//! fails opens nothing. What it then holds back depends on what failed:
+//!
+//! | failures of five sessions | held back |
+//! | --- | --- |
+//! | no answer, 5xx, 401, 403, 429, our key | every session |
+//! | also such as may concern each session alone (another project's session, an unknown id) | only sessions that failed themselves |
+//!
+//! So sessions of somebody else's project hold back only themselves; and where our project is really wrong, each session
+//! is sent once, and after that one call at a time finds out when it was put right. Among those that wait for such a probe,
+//! one that failed less often goes first, then the one whose deadline is first: a session that always fails is not the
+//! only one that is asked about.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// One or two failures are a network's; this many in a row are an outage, or a wrong key.
-const FAILURES_TO_OPEN: u32 = 5;
+use crate::confirmation::model::SessionKey;
+
+/// One or two failures are a network's; those of so many sessions are an outage, or a wrong key.
+const FAILURES_TO_OPEN: usize = 5;
 /// The first pause: a provider's restart of a load balancer is over by then.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest: an ended outage is noticed soon enough for windows of hours.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest after a failure that may concern its session alone: another session may well fare better, and hundreds of
+/// them are asked about within a window.
+const PAUSE_ALONE_MAX: Duration = Duration::from_secs(5);
+/// Sessions whose failures are remembered, some 40 bytes each. Beyond it a session that is not among them counts as failed.
+const FAILED_MAX: usize = 65_536;
 
-/// Counts failures in a row, and opens.
+/// Notes which sessions failed since the last good answer, and opens.
 #[derive(Debug)]
-pub struct Breaker(State);
+pub struct Breaker {
+    state: State,
+    /// By a hash of the session: where two have the same, one waits for a probe that need not.
+    failed: BTreeMap<u64, Failed>,
+    /// How many of them failed for what concerns every session.
+    failed_for_all: usize,
+    /// Whether there ever was a good answer.
+    has_worked: bool,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Calls go through.
-    Closed { failures: u32 },
-    /// No call goes through for a while.
-    Open { until: Instant, pause: Duration },
-    /// One call is on its way to find out.
-    Probing { pause: Duration },
+    Closed,
+    /// No call of those held back goes through for a while.
+    Open { until: Instant, pause: Duration, held: Held },
+    /// One of them is on its way to find out.
+    Probing { pause: Duration, held: Held },
+}
+
+/// Whose calls are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    All,
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    times: u32,
+    whose: Held,
 }
 
 /// Leave to call once; comes back with what became of it.
@@ -38,6 +81,10 @@ pub enum Leave {
 pub enum Health {
     /// The provider understood and decided, whatever it decided.
     Well,
+    /// Well where any call ever was; before that it may be our account that is wrong.
+    WellIfEver,
+    /// An answer that helps this session not, and says nothing of others.
+    UnwellAlone,
     /// No answer, or one that helps no session.
     Unwell,
 }
@@ -54,48 +101,116 @@ pub enum Change {
 impl Breaker {
     /// A closed one.
     pub fn new() -> Self {
-        Self(State::Closed { failures: 0 })
+        Self { state: State::Closed, failed: BTreeMap::new(), failed_for_all: 0, has_worked: false }
     }
 
-    /// Whether a call would get leave now.
-    pub fn is_passable(&self, now: Instant) -> bool {
-        match self.0 {
-            State::Closed { .. } => true,
-            State::Open { until, .. } => now >= until,
-            State::Probing { .. } => false,
-        }
+    /// Whether a call about this session would get leave now.
+    pub fn is_passable(&self, session: &SessionKey, now: Instant) -> bool {
+        self.is_free(session) || self.is_probe_due(now)
     }
 
-    /// Leave for one call, where it gets one. Whoever takes it has to come back to [`Self::heard`].
-    pub fn leave(&mut self, now: Instant) -> Option<Leave> {
-        match self.0 {
-            State::Closed { .. } => Some(Leave::Ordinary),
-            State::Open { until, pause } if now >= until => {
-                self.0 = State::Probing { pause };
+    /// Leave for one call about this session, where it gets one. Whoever takes it has to come back to [`Self::heard`].
+    pub fn leave(&mut self, session: &SessionKey, now: Instant) -> Option<Leave> {
+        match self.state {
+            _ if self.is_free(session) => Some(Leave::Ordinary),
+            State::Open { until, pause, held } if now >= until => {
+                self.state = State::Probing { pause, held };
                 Some(Leave::Probe)
             }
-            State::Open { .. } | State::Probing { .. } => None,
+            State::Closed | State::Open { .. } | State::Probing { .. } => None,
         }
     }
 
-    /// What became of a call that had leave. A late success of a call from before the opening closes it as well; a late
-    /// failure says nothing new.
-    pub fn heard(&mut self, leave: Leave, health: Health, now: Instant) -> Option<Change> {
-        let open = |pause: Duration| State::Open { until: now + pause, pause };
-        let (next, change) = match (self.0, health, leave) {
-            (State::Closed { .. }, Health::Well, _) => (State::Closed { failures: 0 }, None),
-            (State::Closed { failures }, Health::Unwell, _) if failures + 1 >= FAILURES_TO_OPEN => {
-                (open(PAUSE_MIN), Some(Change::Opened))
+    /// Whether calls about this session are not held back at all.
+    pub fn is_free(&self, session: &SessionKey) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::Open { held, .. } | State::Probing { held, .. } => !self.holds(held, session),
+        }
+    }
+
+    /// Whether one of those that are held back may go, to find out.
+    pub fn is_probe_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until, .. } if now >= until)
+    }
+
+    /// How often calls about this session failed since the last good answer: the fewer, the sooner it is asked about.
+    pub fn failures(&self, session: &SessionKey) -> u32 {
+        self.failed.get(&hash(session)).map_or(0, |failed| failed.times)
+    }
+
+    /// What became of a call that had leave. A late success of a call from before the opening closes it as well.
+    pub fn heard(&mut self, session: &SessionKey, leave: Leave, health: Health, now: Instant) -> Option<Change> {
+        match health {
+            Health::Well => self.worked(),
+            Health::WellIfEver if self.has_worked => self.worked(),
+            Health::WellIfEver | Health::UnwellAlone => self.failed(session, leave, Held::Failed, now),
+            Health::Unwell => self.failed(session, leave, Held::All, now),
+        }
+    }
+
+    fn worked(&mut self) -> Option<Change> {
+        let was_closed = matches!(self.state, State::Closed);
+        *self = Self { has_worked: true, ..Self::new() };
+        (!was_closed).then_some(Change::Closed)
+    }
+
+    fn failed(&mut self, session: &SessionKey, leave: Leave, whose: Held, now: Instant) -> Option<Change> {
+        self.note(session, whose);
+        let due = if self.failed_for_all >= FAILURES_TO_OPEN { Held::All } else { Held::Failed };
+        let (next, change) = match (self.state, leave) {
+            (State::Closed, _) if self.failed.len() < FAILURES_TO_OPEN => (State::Closed, None),
+            (State::Closed, _) => {
+                (State::Open { until: now + PAUSE_MIN, pause: PAUSE_MIN, held: due }, Some(Change::Opened))
             }
-            (State::Closed { failures }, Health::Unwell, _) => (State::Closed { failures: failures + 1 }, None),
-            (State::Open { .. } | State::Probing { .. }, Health::Well, _) => {
-                (State::Closed { failures: 0 }, Some(Change::Closed))
+            (State::Probing { pause, held }, Leave::Probe) => {
+                let (pause, held) = match whose {
+                    Held::All => ((pause * 2).min(PAUSE_MAX), due),
+                    // The provider answers: others may go. Where it is not well to them, one call will tell.
+                    Held::Failed if held == Held::All => (PAUSE_MIN, Held::Failed),
+                    Held::Failed => ((pause * 2).min(PAUSE_ALONE_MAX), Held::Failed),
+                };
+                (State::Open { until: now + pause, pause, held }, None)
             }
-            (State::Probing { pause }, Health::Unwell, Leave::Probe) => (open((pause * 2).min(PAUSE_MAX)), None),
-            (unchanged @ (State::Open { .. } | State::Probing { .. }), Health::Unwell, _) => (unchanged, None),
+            // A late failure says nothing new where all are held back, and may hold back all where some were.
+            (State::Open { until, pause, held }, _) => (State::Open { until, pause, held: held.or(whose, due) }, None),
+            (State::Probing { pause, held }, Leave::Ordinary) => {
+                (State::Probing { pause, held: held.or(whose, due) }, None)
+            }
         };
-        self.0 = next;
+        self.state = next;
         change
+    }
+
+    fn note(&mut self, session: &SessionKey, whose: Held) {
+        let is_full = self.failed.len() >= FAILED_MAX;
+        let hash = hash(session);
+        let before = self.failed.get(&hash).copied();
+        if before.is_none() && is_full {
+            return;
+        }
+        let counted = |whose| usize::from(whose == Held::All);
+        let times = before.map_or(0, |failed| failed.times).saturating_add(1);
+        self.failed.insert(hash, Failed { times, whose });
+        self.failed_for_all += counted(whose);
+        self.failed_for_all -= before.map_or(0, |failed| counted(failed.whose));
+    }
+
+    fn holds(&self, held: Held, session: &SessionKey) -> bool {
+        match held {
+            Held::All => true,
+            Held::Failed => self.failed.len() >= FAILED_MAX || self.failed.contains_key(&hash(session)),
+        }
+    }
+}
+
+impl Held {
+    /// What is held back after a failure of this kind, where `due` is what all failures give.
+    fn or(self, failure: Self, due: Self) -> Self {
+        match failure {
+            Self::All if self == Self::Failed => due,
+            Self::All | Self::Failed => self,
+        }
     }
 }
 
@@ -105,91 +220,11 @@ impl Default for Breaker {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn fail(breaker: &mut Breaker, now: Instant) -> Option<Change> {
-        let leave = breaker.leave(now).unwrap();
-        breaker.heard(leave, Health::Unwell, now)
-    }
-
-    fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new();
-        for _ in 1..FAILURES_TO_OPEN {
-            assert_eq!(fail(&mut breaker, now), None);
-        }
-        assert_eq!(fail(&mut breaker, now), Some(Change::Opened));
-        breaker
-    }
-
-    #[test]
-    fn opens_after_five_failures_in_a_row_only() {
-        let now = Instant::now();
-        let mut breaker = Breaker::new();
-        for _ in 0..3 {
-            for _ in 1..FAILURES_TO_OPEN {
-                assert_eq!(fail(&mut breaker, now), None);
-            }
-            assert_eq!(breaker.heard(Leave::Ordinary, Health::Well, now), None);
-        }
-        let breaker = opened(now);
-        assert!(!breaker.is_passable(now + Duration::from_millis(999)));
-        assert!(breaker.is_passable(now + PAUSE_MIN));
-    }
-
-    #[test]
-    fn pauses_longer_after_each_failed_probe_up_to_a_bound() {
-        let mut now = Instant::now();
-        let mut breaker = opened(now);
-        for seconds in [1, 2, 4, 8, 16, 30, 30] {
-            let almost = now + Duration::from_millis(seconds * 1000 - 1);
-            assert_eq!(breaker.leave(almost), None);
-            now += Duration::from_secs(seconds);
-            assert_eq!(breaker.leave(now), Some(Leave::Probe));
-            assert_eq!((breaker.leave(now), breaker.is_passable(now)), (None, false), "one probe at a time");
-            assert_eq!(breaker.heard(Leave::Ordinary, Health::Unwell, now), None, "a late failure");
-            assert_eq!(breaker.leave(now), None);
-            assert_eq!(breaker.heard(Leave::Probe, Health::Unwell, now), None);
-        }
-        now += PAUSE_MAX;
-        assert_eq!(breaker.leave(now), Some(Leave::Probe));
-        assert_eq!(breaker.heard(Leave::Probe, Health::Well, now), Some(Change::Closed));
-        assert_eq!(breaker.leave(now), Some(Leave::Ordinary));
-        assert!(!opened(now).is_passable(now), "the pause begins anew");
-    }
-
-    #[test]
-    fn a_late_success_closes_it() {
-        let now = Instant::now();
-        let mut breaker = opened(now);
-        assert_eq!(breaker.heard(Leave::Ordinary, Health::Unwell, now), None);
-        assert_eq!(breaker.heard(Leave::Ordinary, Health::Well, now), Some(Change::Closed));
-        assert!(breaker.is_passable(now));
-    }
-
-    proptest! {
-        /// However calls and answers come, changes alternate, and it never stays shut longer than the longest pause.
-        #[test]
-        fn changes_alternate_and_it_opens_itself_again(steps in prop::collection::vec((0_u64..3000, any::<bool>()), 0..200)) {
-            let mut now = Instant::now();
-            let (mut breaker, mut is_open) = (Breaker::new(), false);
-            for (milliseconds, well) in steps {
-                now += Duration::from_millis(milliseconds);
-                let passable = breaker.is_passable(now);
-                let leave = breaker.leave(now);
-                prop_assert_eq!(passable, leave.is_some());
-                let Some(leave) = leave else { continue };
-                let change = breaker.heard(leave, if well { Health::Well } else { Health::Unwell }, now);
-                match change {
-                    Some(Change::Opened) => prop_assert!(!std::mem::replace(&mut is_open, true)),
-                    Some(Change::Closed) => prop_assert!(std::mem::replace(&mut is_open, false)),
-                    None => {}
-                }
-                prop_assert!(breaker.is_passable(now + PAUSE_MAX));
-            }
-        }
-    }
+fn hash(session: &SessionKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    session.session_id.hash(&mut hasher);
+    hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ impl Queue {
     /// Drops the calls about sessions that have ended, but not those that ask about one that had ended before.
     pub fn withdraw(&mut self, ended: &BTreeSet<SessionKey>) {
         if !ended.is_empty() {
-            self.retain(|call| call.number == AFTER_THE_END || !ended.contains(&call.key));
+            self.retain(|call| !is_of_the_ended(call, ended));
         }
     }
 
@@ -70,6 +70,11 @@ impl Queue {
         self.waiting.retain(|waiting| keep(&waiting.call));
         self.actions = self.waiting.iter().filter(|waiting| !waiting.is_question()).count();
     }
+}
+
+/// Whether a call is about one of these sessions, which have ended; one that asks about a session that had ended before is not.
+pub fn is_of_the_ended(call: &Call, ended: &BTreeSet<SessionKey>) -> bool {
+    call.number != AFTER_THE_END && ended.contains(&call.key)
 }
 
 impl Waiting {

@@ -18,7 +18,7 @@ use super::{Call, coding, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::message::smart_glocal::v1::Session;
-use crate::provider::smart_glocal::api::{self, Operation, Reply, SessionApi};
+use crate::provider::smart_glocal::api::{self, Operation, Reply, SessionApi, Whose};
 
 /// Connections kept for the next call: more at once are rare, and are closed again.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -38,6 +38,8 @@ pub(super) struct Exchange {
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
     pub session: Option<Box<Session>>,
+    /// Of our trouble: whether it may be that of this session alone.
+    pub whose: Whose,
     pub times: Times,
     /// What was seen of the answer, or instead of it, for whoever is on call: nothing that a session or its customer is.
     pub seen: String,
@@ -53,7 +55,7 @@ pub(super) struct Times {
 impl Exchange {
     /// Nothing came back.
     pub fn without_answer(reply: Reply, seen: String) -> Self {
-        Self { reply, session: None, times: Times::default(), seen }
+        Self { reply, session: None, whose: Whose::All, times: Times::default(), seen }
     }
 }
 
@@ -118,7 +120,11 @@ impl Transport {
             Reply::OurTrouble | Reply::Unclear => seen(head.status, &body),
             _ => String::new(), // nobody asks
         };
-        Exchange { reply, times: Times::default(), seen }
+        let session = match call.operation {
+            Operation::Status => api::session(&call.key.session_id, head.status, &body).map(Box::new),
+            Operation::Confirm | Operation::Cancel => None,
+        };
+        Exchange { reply, session, whose: api::whose(head.status, &body), times: Times::default(), seen }
     }
 }
 

@@ -19,7 +19,7 @@ use super::signing::signature;
 use super::{ConfigureError, KeyFiles, Section, Settings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
-pub use reply::{our_trouble, read};
+pub use reply::{Whose, is_of_account, our_trouble, read, whose};
 pub use session::session;
 pub(super) use settings::ApiSettings;
 

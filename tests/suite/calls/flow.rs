@@ -99,41 +99,168 @@ fn what_waits_when_the_caller_is_dropped_is_never_sent() {
     drop(runtime);
 }
 
+/// A status call about the session of this number.
+fn question(number: u32) -> Call {
+    let key = SessionKey { source: "sg".into(), session_id: format!("ps_{number}").into() };
+    Call { key, operation: Operation::Status, key_number: 0, ..call(number) }
+}
+
+/// The same, due so many seconds after an hour from now.
+fn question_due(number: u32, second: i64) -> Call {
+    let due_by = Timestamp::now() + SignedDuration::from_hours(1) + SignedDuration::from_secs(second);
+    Call { due_by, ..question(number) }
+}
+
+fn open(scene: &Scene) -> String {
+    scene.counted("paybridge_confirmation_breaker_open", &["sg"])
+}
+
+/// Five sessions are asked about in vain.
+#[track_caller]
+fn open_with(scene: &Scene, fault: Fault) {
+    scene.simulator.misbehave(fault, 5);
+    for number in 1..=5 {
+        assert_eq!(open(scene), "0");
+        scene.call(question(number));
+        assert_eq!(scene.answer().reply, Reply::OurTrouble);
+    }
+    assert_eq!(open(scene), "1");
+}
+
 #[test]
 fn a_provider_that_fails_again_and_again_is_left_alone_until_it_is_well() {
     let scene = Scene::start();
-    let open = || scene.counted("paybridge_confirmation_breaker_open", &["sg"]);
-    scene.simulator.misbehave(Fault::Unauthorized, 5);
-    for _ in 0..5 {
-        assert_eq!(open(), "0");
-        assert_eq!(scene.reply(Operation::Status, 0), Reply::OurTrouble);
-    }
-    assert_eq!(open(), "1");
-    // Held back, answered at once, until a second has passed; then one goes through, and it is well.
-    let mut held_back = 0;
-    eventually(LIMIT, || match scene.reply(Operation::Status, 0) {
-        Reply::Ok(_) => Ok(()),
-        other => {
-            held_back += 1;
-            Err(format!("{other:?}"))
-        }
-    });
-    assert!(held_back > 0);
+    open_with(&scene, Fault::Unauthorized);
+    scene.call(call(6));
+    assert_eq!(scene.answer().reply, Reply::NotSent, "an action is not what finds out");
+    scene.call(question(7));
+    assert!(matches!(scene.answer().reply, Reply::Ok(_)), "held until a second has passed");
     assert_eq!(scene.simulator.calls(), 6);
-    assert_eq!(open(), "0");
-    let not_sent = scene.counted("paybridge_confirmation_calls_total", &["status", "not_sent"]);
-    assert_eq!(not_sent, held_back.to_string());
+    assert_eq!(open(&scene), "0");
+    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
+    scene.call(call(6));
+    assert!(matches!(scene.answer().reply, Reply::Ok(_)));
+}
+
+#[test]
+fn one_session_that_always_fails_holds_nobody_back() {
+    let scene = Scene::start();
+    scene.simulator.misbehave(Fault::FailBefore, 20);
+    for _ in 0..20 {
+        scene.call(question(1));
+        assert_eq!(scene.answer().reply, Reply::Unclear);
+    }
+    assert_eq!(open(&scene), "0");
+    scene.call(question(2));
+    assert!(matches!(scene.answer().reply, Reply::Ok(_)));
+}
+
+#[test]
+fn of_the_sessions_that_wait_the_one_with_the_first_deadline_finds_out_and_what_failed_comes_last() {
+    let scene = narrow(1);
+    open_with(&scene, Fault::Unauthorized);
+    scene.simulator.misbehave(Fault::Unauthorized, 2);
+    for (number, second) in [(1, 1), (11, 40), (12, 30), (13, 20), (14, 50)] {
+        scene.call(question_due(number, second));
+    }
+    let answered: Vec<(u32, bool)> = (0..5)
+        .map(|_| scene.answer())
+        .map(|answer| (answer.call.number, matches!(answer.reply, Reply::Ok(_))))
+        .collect();
+    // Two probes fail, and the third is well: then all go in the order of their deadlines.
+    assert_eq!(answered, [(13, false), (12, false), (11, true), (1, true), (14, true)]);
+    assert_eq!(open(&scene), "0");
+}
+
+#[test]
+fn sessions_of_another_project_hold_back_themselves_alone() {
+    let scene = Scene::start();
+    for number in 1..=40 {
+        scene.simulator.disown(&format!("ps_{number}"));
+    }
+    for number in 1..=40 {
+        scene.call(question(number));
+        assert_eq!(scene.answer().reply, Reply::OurTrouble);
+    }
+    assert_eq!(open(&scene), "1");
+    // Those that failed wait, although they are due first; a new one goes at once, and shows that we are well.
+    for number in 1..=3 {
+        scene.call(question_due(number, 1));
+    }
+    scene.call(Call { operation: Operation::Confirm, key_number: 1, ..question_due(41, 2) });
+    let well: BTreeMap<u32, bool> = (0..4)
+        .map(|_| scene.answer())
+        .map(|answer| (answer.call.number, matches!(answer.reply, Reply::Ok(_))))
+        .collect();
+    assert_eq!(well, BTreeMap::from([(1, false), (2, false), (3, false), (41, true)]));
+    assert_eq!(open(&scene), "0");
+}
+
+/// Each of them is sent once; then one at a time.
+#[test]
+fn a_wrong_project_is_not_tried_again_and_again() {
+    let way = Way { project: "another", ..Way::default() };
+    let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+    for number in 1..=30 {
+        scene.call(question(number));
+        assert_eq!(scene.answer().reply, Reply::OurTrouble);
+    }
+    for number in 1..=30 {
+        scene.call(question_due(number, i64::from(number)));
+    }
+    for number in 1..=2 {
+        let answer = scene.answer();
+        assert_eq!((answer.call.number, answer.reply), (number, Reply::OurTrouble));
+    }
+    assert_eq!(scene.simulator.calls(), 32, "two probes, a second apart and two");
+    scene.api.store(Arc::new(session_api(&format!("http://{}", scene.simulator.address), &Way::default())));
+    let well = (0..28).filter(|_| matches!(scene.answer().reply, Reply::Ok(_))).count();
+    assert_eq!((well, scene.simulator.calls(), open(&scene).as_str()), (28, 60, "0"));
+}
+
+#[test]
+fn what_is_held_back_is_never_sent_in_an_old_epoch_or_after_its_session_ended() {
+    let scene = Scene::start();
+    open_with(&scene, Fault::Unauthorized);
+    for (number, epoch) in [(11, 1), (12, 2), (13, 2)] {
+        scene.call(Call { epoch, ..question(number) });
+    }
+    scene.caller.forget(2);
+    scene.caller.withdraw(&BTreeSet::from([question(12).key]));
+    let answer = scene.answer();
+    assert_eq!((answer.call.number, matches!(answer.reply, Reply::Ok(_))), (13, true));
+    assert_eq!(scene.simulator.calls(), 6);
+    scene.expect_no_more_answers();
+}
+
+#[test]
+fn a_question_that_is_held_back_is_given_up_when_it_is_due() {
+    let scene = Scene::start();
+    open_with(&scene, Fault::Unauthorized);
+    scene.simulator.misbehave(Fault::Hold, 1);
+    let began = Instant::now();
+    let due_by = Timestamp::from_second(-1).unwrap();
+    scene.call(Call { due_by, ..question(11) });
+    scene.call(question(12));
+    // The first finds out for longer than the second may be held.
+    let answer = scene.answer();
+    assert_eq!((answer.call.number, answer.reply), (12, Reply::NotSent));
+    assert!(began.elapsed() >= Duration::from_secs(10));
+    scene.simulator.release(1);
+    let answer = scene.answer();
+    assert_eq!((answer.call.number, matches!(answer.reply, Reply::Ok(_))), (11, true));
 }
 
 #[test]
 fn calls_that_wait_when_a_provider_goes_away_are_not_sent_either() {
     let scene = narrow(1);
+    let confirm = |number| Call { operation: Operation::Confirm, key_number: 1, ..question(number) };
     scene.simulator.misbehave(Fault::Hold, 1);
-    scene.call(call(1));
+    scene.call(confirm(1));
     scene.await_calls(1);
     scene.simulator.misbehave(Fault::Unauthorized, 5);
     for number in 2..=10 {
-        scene.call(call(number));
+        scene.call(confirm(number));
     }
     scene.simulator.release(1);
     let replies: Vec<Reply> = (0..10).map(|_| scene.answer().reply).collect();

@@ -1,21 +1,24 @@
 //! While our key, project or address is wrong no session is refused; once it is mended all of them go through.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::Result;
 use paybridge::provider::keys::generate_pem_pair;
 use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Fault;
+use prost::Message;
 
-use super::stage::{PROJECT, Stage, await_metric, known_keys};
+use super::stage::{LIMIT, PROJECT, READY, Stage, ago, await_metric, known_keys, waiting_event};
 use crate::bridge::{Bridge, key_file};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 
 /// In force within 10 s is promised; a machine that builds beside the tests may stop for a while too.
 const IN_FORCE: Duration = Duration::from_secs(20);
+/// Twenty confirmations beside sessions that are none of ours.
+const IN_TIME: Duration = Duration::from_secs(30);
 const BREAKER: &str = "paybridge_confirmation_breaker_open{source=\"sg-main\"}";
 
 /// More sessions than failures open the breaker.
@@ -23,8 +26,9 @@ const SESSIONS: usize = 8;
 
 fn open_sessions(stage: &Stage, name: &str) -> Vec<String> {
     let ids: Vec<String> = (0..SESSIONS).map(|number| format!("ps_{name}_{number}")).collect();
+    // At once, so that all are called about before the first is tried again.
     for id in &ids {
-        stage.ready(id, Timestamp::now(), 100);
+        stage.send(READY, id, &waiting_event(id, Timestamp::now(), 100).encode_to_vec());
     }
     ids
 }
@@ -51,14 +55,54 @@ fn a_provider_that_knows_us_no_more_for_a_while_refuses_no_session() {
         ("authorization", Fault::Refuse("authorization_error")),
         ("identification", Fault::Refuse("identification_error")),
     ] {
-        // Five open the breaker, two more keep it open for three seconds.
-        stage.provider.misbehave(fault, 7);
+        let calls = stage.provider.calls();
+        // All fail once, five of them open the breaker, and two more calls keep it open for three seconds.
+        let in_vain = SESSIONS + 2;
+        stage.provider.misbehave(fault, u32::try_from(in_vain).unwrap());
         let ids = open_sessions(&stage, name);
         await_metric(&engine, BREAKER, 1);
         assert!(stage.outcomes().iter().all(|outcome| !ids.contains(&outcome.session_id)), "told during the trouble");
         check_all_confirmed(&stage, &engine, &ids);
+        // Those in vain, and for each session its question and its action; and one more, for what is unlucky.
+        let calls = usize::try_from(stage.provider.calls() - calls).unwrap();
+        assert!(calls <= in_vain + 3 * SESSIONS, "{calls} calls: the provider was not left alone");
     }
     assert!(engine.count("paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"our_trouble\"}") >= 5);
+    engine.stop().unwrap();
+}
+
+/// Their signature is right and their project is not ours: somebody sent them to us, or sent them again.
+#[test]
+fn sessions_of_another_project_keep_no_good_one_from_being_confirmed() {
+    let stage = Stage::set("default = \"confirm\"");
+    let engine = stage.engine();
+    let foreign: Vec<String> = (0..40).map(|number| format!("ps_foreign_{number}")).collect();
+    for id in &foreign {
+        stage.provider.disown(id);
+        // Their windows end first.
+        stage.ready(id, ago(3600), 100);
+    }
+    eventually(LIMIT, || {
+        let calls = stage.provider.calls();
+        if calls >= 40 { Ok(()) } else { Err(format!("{calls} calls")) }
+    });
+    let good: Vec<String> = (0..20).map(|number| format!("ps_good_{number}")).collect();
+    let began = Instant::now();
+    for id in &good {
+        stage.ready(id, Timestamp::now(), 100);
+    }
+    let outcomes = stage.await_outcomes(good.len());
+    let took = began.elapsed();
+    assert!(took < IN_TIME, "{took:?}");
+    for id in &good {
+        let outcome = &outcomes[id];
+        assert_eq!((outcome.result(), outcome.verified), (Result::Accepted, true), "{outcome:?}");
+        assert_eq!(stage.provider.session(id).unwrap().actions(), [Operation::Confirm], "{id}");
+    }
+    for id in &foreign {
+        assert_eq!(stage.provider.session(id).unwrap().actions(), [], "{id}");
+    }
+    await_metric(&engine, "paybridge_confirmation_open_sessions", 40);
     engine.stop().unwrap();
 }
 

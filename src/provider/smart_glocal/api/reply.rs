@@ -221,5 +221,28 @@ pub fn our_trouble(body: &[u8]) -> Option<&'static str> {
     OUR_TROUBLE.into_iter().find(|known| *known == code)
 }
 
+/// Whose trouble an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This session's alone: it is another project's, or unknown. Where it is everybody's, each session is answered so.
+    OneSession,
+    /// Every session's: our key, our address, too many calls, or the provider is away.
+    All,
+}
+
+/// Whose trouble it is that a call was answered with this status and body, and did not help.
+pub fn whose(status: StatusCode, body: &[u8]) -> Whose {
+    match (status, our_trouble(body)) {
+        (StatusCode::TOO_MANY_REQUESTS, _) => Whose::All,
+        (_, Some("authorization_error" | "invalid_request")) | (StatusCode::NOT_FOUND, None) => Whose::OneSession,
+        (_, _) => Whose::All,
+    }
+}
+
+/// Whether a code may speak of our account rather than of the session's.
+pub fn is_of_account(code: &str) -> bool {
+    code == "account_not_found"
+}
+
 #[cfg(test)]
 mod tests;

@@ -290,3 +290,25 @@ fn names_our_troubles_and_repeats_nothing_else() {
         assert_eq!(our_trouble(body.as_bytes()), None, "{body}");
     }
 }
+
+#[test]
+fn tells_what_may_be_of_one_session_alone() {
+    for (status, code, expect) in [
+        (400, "authorization_error", Whose::OneSession),
+        (403, "authorization_error", Whose::OneSession),
+        (400, "invalid_request", Whose::OneSession),
+        (404, "authorization_error", Whose::OneSession),
+        (404, "later_code", Whose::OneSession),
+        (404, "authentication_error", Whose::All),
+        (429, "authorization_error", Whose::All),
+        (400, "authentication_error", Whose::All),
+        (401, "identification_error", Whose::All),
+        (401, "later_code", Whose::All),
+        (500, "later_code", Whose::All),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(whose(status, error(code).as_bytes()), expect, "{status} {code}");
+    }
+    assert_eq!(whose(StatusCode::NOT_FOUND, b"<html>"), Whose::OneSession);
+    assert_eq!(whose(StatusCode::UNAUTHORIZED, b""), Whose::All);
+}

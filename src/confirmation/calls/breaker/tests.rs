@@ -1,0 +1,228 @@
+//! When the breaker opens, whom it then holds back, and how it finds out that it may close.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn session(number: usize) -> SessionKey {
+    SessionKey { source: "sg".into(), session_id: format!("ps_{number}").into() }
+}
+
+/// A call about the session of this number, which gets leave and comes to this.
+#[track_caller]
+fn hear(breaker: &mut Breaker, number: usize, health: Health, now: Instant) -> Option<Change> {
+    let leave = breaker.leave(&session(number), now).unwrap();
+    breaker.heard(&session(number), leave, health, now)
+}
+
+/// Opened by the sessions 0 to 4.
+#[track_caller]
+fn opened(health: Health, now: Instant) -> Breaker {
+    let mut breaker = Breaker::new();
+    for number in 1..FAILURES_TO_OPEN {
+        assert_eq!(hear(&mut breaker, number, health, now), None);
+    }
+    assert_eq!(hear(&mut breaker, 0, health, now), Some(Change::Opened));
+    breaker
+}
+
+const FAILURES: [Health; 2] = [Health::Unwell, Health::UnwellAlone];
+
+#[test]
+fn opens_after_failures_of_five_sessions_that_nothing_contradicted() {
+    let now = Instant::now();
+    for health in FAILURES {
+        let mut breaker = Breaker::new();
+        for _ in 0..3 {
+            for number in 1..FAILURES_TO_OPEN {
+                assert_eq!(hear(&mut breaker, number, health, now), None);
+            }
+            assert_eq!(hear(&mut breaker, 9, Health::Well, now), None);
+        }
+        let breaker = opened(health, now);
+        assert!(!breaker.is_passable(&session(0), now + Duration::from_millis(999)));
+        assert!(breaker.is_passable(&session(0), now + PAUSE_MIN));
+    }
+}
+
+#[test]
+fn one_session_that_always_fails_opens_nothing() {
+    let now = Instant::now();
+    for health in FAILURES {
+        let mut breaker = Breaker::new();
+        for _ in 0..100 {
+            assert_eq!(hear(&mut breaker, 1, health, now), None);
+        }
+        assert!(breaker.is_passable(&session(1), now) && breaker.is_passable(&session(2), now));
+    }
+}
+
+#[test]
+fn an_outage_holds_back_every_session_and_what_concerns_each_alone_only_those_that_failed() {
+    let now = Instant::now();
+    let outage = opened(Health::Unwell, now);
+    let mut foreign = opened(Health::UnwellAlone, now);
+    for number in 0..10 {
+        assert!(!outage.is_passable(&session(number), now));
+        assert_eq!(foreign.is_passable(&session(number), now), number >= FAILURES_TO_OPEN, "{number}");
+    }
+    // 35 more of the same kind hold back themselves alone; then one that is well shows that we are.
+    for number in 5..40 {
+        assert_eq!(hear(&mut foreign, number, Health::UnwellAlone, now), None);
+        assert_eq!(foreign.leave(&session(number), now), None);
+    }
+    assert_eq!(hear(&mut foreign, 40, Health::Well, now), Some(Change::Closed));
+    assert!(foreign.is_passable(&session(0), now));
+}
+
+#[test]
+fn an_outage_among_foreign_sessions_holds_back_all() {
+    let now = Instant::now();
+    let mut breaker = opened(Health::UnwellAlone, now);
+    for number in 10..14 {
+        assert_eq!(hear(&mut breaker, number, Health::Unwell, now), None);
+        assert!(breaker.is_passable(&session(20), now));
+    }
+    assert_eq!(hear(&mut breaker, 14, Health::Unwell, now), None, "it is open already");
+    assert!(!breaker.is_passable(&session(20), now));
+}
+
+#[test]
+fn a_refusal_for_the_account_is_a_good_answer_only_where_there_ever_was_one() {
+    let now = Instant::now();
+    let mut breaker = opened(Health::WellIfEver, now);
+    assert_eq!(hear(&mut breaker, 9, Health::Well, now), Some(Change::Closed));
+    for number in 0..10 {
+        assert_eq!(hear(&mut breaker, number, Health::WellIfEver, now), None);
+    }
+    assert!(breaker.is_passable(&session(0), now));
+}
+
+#[test]
+fn pauses_longer_after_each_failed_probe_up_to_a_bound() {
+    for (health, pauses) in [(Health::Unwell, [1, 2, 4, 8, 16, 30, 30]), (Health::UnwellAlone, [1, 2, 4, 5, 5, 5, 5])] {
+        let mut now = Instant::now();
+        let mut breaker = opened(health, now);
+        let held = session(0);
+        for seconds in pauses {
+            let almost = now + Duration::from_millis(seconds * 1000 - 1);
+            assert_eq!((breaker.leave(&held, almost), breaker.is_probe_due(almost)), (None, false));
+            now += Duration::from_secs(seconds);
+            assert!(breaker.is_probe_due(now) && !breaker.is_free(&held));
+            assert_eq!(breaker.leave(&held, now), Some(Leave::Probe));
+            let second = (breaker.leave(&held, now), breaker.is_passable(&held, now), breaker.is_probe_due(now));
+            assert_eq!(second, (None, false, false), "one probe at a time");
+            assert_eq!(breaker.heard(&session(1), Leave::Ordinary, health, now), None, "a late failure");
+            assert_eq!(breaker.leave(&held, now), None);
+            assert_eq!(breaker.heard(&held, Leave::Probe, health, now), None);
+        }
+        now += PAUSE_MAX;
+        assert_eq!(breaker.leave(&held, now), Some(Leave::Probe));
+        assert_eq!(breaker.heard(&held, Leave::Probe, Health::Well, now), Some(Change::Closed));
+        assert_eq!((breaker.leave(&held, now), breaker.is_free(&held)), (Some(Leave::Ordinary), true));
+        assert!(!opened(health, now).is_passable(&held, now), "the pause begins anew");
+    }
+}
+
+/// The provider answers again, and the probe was somebody else's session: the others need not wait for a better one.
+#[test]
+fn a_probe_that_fails_for_its_session_alone_keeps_nobody_else_shut_out() {
+    let mut now = Instant::now();
+    let mut breaker = opened(Health::Unwell, now);
+    now += PAUSE_MIN;
+    assert!(breaker.leave(&session(0), now).is_some());
+    assert!(!breaker.is_passable(&session(20), now));
+    assert_eq!(breaker.heard(&session(0), Leave::Probe, Health::UnwellAlone, now), None);
+    assert!(breaker.is_passable(&session(20), now));
+    // Its failure is one of five of the outage no more; so another one is needed to hold back all again.
+    assert_eq!(hear(&mut breaker, 20, Health::Unwell, now), None);
+    assert!(!breaker.is_passable(&session(21), now));
+}
+
+#[test]
+fn counts_how_often_each_session_failed_since_the_last_good_answer() {
+    let now = Instant::now();
+    let mut breaker = opened(Health::Unwell, now);
+    assert_eq!(breaker.failures(&session(9)), 0);
+    for times in 1..4 {
+        assert_eq!(breaker.failures(&session(0)), times);
+        assert_eq!(breaker.heard(&session(0), Leave::Ordinary, Health::UnwellAlone, now), None);
+    }
+    assert_eq!(breaker.heard(&session(1), Leave::Ordinary, Health::Well, now), Some(Change::Closed));
+    assert_eq!(breaker.failures(&session(0)), 0);
+}
+
+#[test]
+fn remembers_a_bounded_number_of_sessions_and_holds_back_the_others_with_them() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new();
+    for number in 0..=FAILED_MAX {
+        breaker.heard(&session(number), Leave::Ordinary, Health::UnwellAlone, now);
+    }
+    assert_eq!(breaker.failed.len(), FAILED_MAX);
+    assert!(!breaker.is_passable(&session(FAILED_MAX + 7), now));
+    assert!(breaker.is_passable(&session(FAILED_MAX + 7), now + PAUSE_MIN));
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    prop_oneof![
+        Just(Health::Unwell),
+        Just(Health::Unwell),
+        Just(Health::UnwellAlone),
+        Just(Health::UnwellAlone),
+        Just(Health::WellIfEver),
+        Just(Health::Well)
+    ]
+}
+
+proptest! {
+    /// However calls and answers come, late ones among them: changes alternate, no session is ever kept waiting for longer
+    /// than the longest pause after the last probe, and what is counted is what is remembered.
+    #[test]
+    fn changes_alternate_and_it_opens_itself_again(
+        steps in prop::collection::vec((0_u64..3000, 0_usize..9, health(), any::<bool>()), 0..300),
+    ) {
+        let mut now = Instant::now();
+        let (mut breaker, mut is_open) = (Breaker::new(), false);
+        let mut on_their_way: Vec<(SessionKey, Leave)> = Vec::new();
+        for (milliseconds, number, health, is_late) in steps {
+            now += Duration::from_millis(milliseconds);
+            let key = session(number);
+            let passable = breaker.is_passable(&key, now);
+            let leave = breaker.leave(&key, now);
+            prop_assert_eq!(passable, leave.is_some());
+            on_their_way.extend(leave.map(|leave| (key, leave)));
+            if is_late || on_their_way.is_empty() {
+                continue;
+            }
+            let (key, leave) = on_their_way.remove(number % on_their_way.len());
+            match breaker.heard(&key, leave, health, now) {
+                Some(Change::Opened) => prop_assert!(!std::mem::replace(&mut is_open, true)),
+                Some(Change::Closed) => prop_assert!(std::mem::replace(&mut is_open, false)),
+                None => {}
+            }
+            prop_assert_eq!(matches!(breaker.state, State::Closed), !is_open);
+            let for_all = breaker.failed.values().filter(|failed| failed.whose == Held::All).count();
+            prop_assert_eq!(breaker.failed_for_all, for_all);
+            let is_probing = matches!(breaker.state, State::Probing { .. });
+            let any_session = session(100 + number);
+            prop_assert!(is_probing || breaker.is_passable(&any_session, now + PAUSE_MAX));
+        }
+    }
+
+    /// Sessions that fail for themselves alone, however many and in whatever order, hold back no other session.
+    #[test]
+    fn foreign_sessions_never_hold_back_others(
+        steps in prop::collection::vec((0_u64..3000, 0_usize..40), 0..300),
+    ) {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::new();
+        for (milliseconds, number) in steps {
+            now += Duration::from_millis(milliseconds);
+            if let Some(leave) = breaker.leave(&session(number), now) {
+                breaker.heard(&session(number), leave, Health::UnwellAlone, now);
+            }
+            prop_assert!(breaker.is_passable(&session(40), now));
+        }
+    }
+}
