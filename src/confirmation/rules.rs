@@ -68,8 +68,8 @@ pub enum Held {
     Rule(String),
     /// No rule is for it, and the default is to hold.
     NoRule,
-    /// Rules were not asked: it has no operation, one without a known amount (none, or no currency), or attached data
-    /// that cannot be read.
+    /// Rules were not asked: it has no operation, one without a known amount (none, or no currency) or with one of zero or
+    /// less, a list with amounts that this version does not know, or attached data that cannot be read.
     NotEvaluated,
     /// The rule of this name failed: it asked for what is absent, mixed kinds of values, gave no truth, or had too much
     /// to look at. The rules after it were not asked.

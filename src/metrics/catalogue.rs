@@ -101,7 +101,7 @@ catalogue! {
     CONFIRMATION_LAG = Gauge "paybridge_confirmation_lag_records" [""]
         "Records of the inputs of this process's partitions that it has not taken yet";
     CONFIRMATION_HELD = Counter "paybridge_confirmation_held_total" ["reason"]
-        "Sessions that no rule decided on when they opened: a rule said so, none matched, no known amount, a rule failed";
+        "Sessions that no rule decided on when they opened: a rule said so, none matched, an amount is not known or not above zero, a rule failed";
     CONFIRMATION_RULE_FAILURES = Counter "paybridge_confirmation_rule_failures_total" ["rule"]
         "Rules that failed while they were evaluated: the session was held";
     CONFIRMATION_REJECTED = Counter "paybridge_confirmation_rejected_total" ["reason"]

@@ -5,6 +5,7 @@ pub mod api;
 mod normalize;
 mod sample;
 mod signing;
+mod unknown_amounts;
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
 
+mod amounts;
 mod backlog;
 mod chaos;
 mod counted;

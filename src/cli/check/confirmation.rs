@@ -103,7 +103,7 @@ mod tests {
     fn tries_the_rules_on_a_sample() {
         let sample = sample::DESCRIPTION;
         let tried = |verdict: &str| format!("{sample} would be {verdict}");
-        let small = "session.operations.all(o, o.amount.minor_units <= 50000)";
+        let small = "session.operations.all(o, o.amount.minor_units >= 100 && o.amount.minor_units <= 50000)";
         for (when, then, verdict) in [
             (small, "confirm", "confirmed by the rule \"a\""),
             (small, "cancel", "cancelled by the rule \"a\""),

@@ -58,7 +58,7 @@ then = "cancel"
 
 [[confirmation.rules]]
 name = "small payouts"
-when = 'session.operations.all(o, o.kind == "payout" && o.amount.currency == "USD" && o.amount.minor_units <= 50000)'
+when = 'session.operations.all(o, o.kind == "payout" && o.amount.currency == "USD" && o.amount.minor_units >= 100 && o.amount.minor_units <= 50000)'
 then = "confirm"
 "#;
 

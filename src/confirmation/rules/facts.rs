@@ -31,12 +31,14 @@ pub struct Size {
 
 impl Facts {
     /// The session of this source; nothing when it must not be evaluated: no operation, an operation without a known
-    /// amount (without one, or without its currency), or with attached JSON that cannot be read (nested too deeply,
-    /// a number out of range).
+    /// amount (without one, or without its currency) or with one of zero or less, amounts beside those of the operations, or
+    /// attached JSON that cannot be read (nested too deeply, a number out of range).
     pub fn of(source: &str, session: &Session) -> Option<Self> {
-        let known = |amount: &Money| amount.currency.as_ref().is_some_and(|currency| !currency.is_empty());
+        let has_currency = |amount: &Money| amount.currency.as_ref().is_some_and(|currency| !currency.is_empty());
+        // A rule with an upper bound alone would take minus a million for little.
+        let known = |amount: &Money| has_currency(amount) && amount.minor_units > 0;
         let all_known = session.operations.iter().all(|operation| operation.amount.as_ref().is_some_and(known));
-        if session.operations.is_empty() || !all_known {
+        if session.operations.is_empty() || !all_known || !session.unknown_amount_lists.is_empty() {
             return None;
         }
         let mut reader = Reader::default();

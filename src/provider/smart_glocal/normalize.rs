@@ -1,10 +1,12 @@
 //! What a Smart Glocal body says: both API versions become one `Session`.
 //! Must not know keys or signatures. Fields that the contract does not name are tolerated.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 
+use super::unknown_amounts::UnknownAmounts;
 use super::{ACTION_REQUIRED, PAYMENT_FINISHED, PAYMENT_REFUNDED, READY_TO_CAPTURE, READY_TO_CONFIRM};
 use crate::message::event::v1::Money;
 use crate::message::smart_glocal::v1::{
@@ -102,6 +104,8 @@ fn unrecognized(object: &Object<'_>) -> Reading {
 pub(super) fn session(object: &Object<'_>) -> Result<Session, Wrong> {
     let status_text = object.text("status")?;
     let next_action_text = object.text("next_action")?;
+    let mut unknown_amounts = UnknownAmounts::of(object);
+    let operations = operations(object, &mut unknown_amounts)?;
     Ok(Session {
         id: object.required_text("id")?,
         status: session_status(status_text.as_deref()).into(),
@@ -112,7 +116,8 @@ pub(super) fn session(object: &Object<'_>) -> Result<Session, Wrong> {
         next_action: next_action(next_action_text.as_deref()).into(),
         next_action_text,
         error: object.object("error", error)?,
-        operations: operations(object)?,
+        operations,
+        unknown_amount_lists: unknown_amounts.paths(),
     })
 }
 
@@ -138,8 +143,8 @@ pub(super) fn next_action(text: Option<&str>) -> NextAction {
 }
 
 /// The operations of all four lists, payouts first; one id of a kind stands once, as version 2 has it where both versions
-/// are given.
-fn operations(session: &Object<'_>) -> Result<Vec<Operation>, Wrong> {
+/// are given. Where the other one has another amount, or stands in the same list, nobody knows which is meant: that is noted.
+fn operations(session: &Object<'_>, unknown_amounts: &mut UnknownAmounts) -> Result<Vec<Operation>, Wrong> {
     let lists = [
         ("payout_list", OperationKind::Payout, "payout_details"),
         ("payments", OperationKind::Payout, "payment_method"),
@@ -147,11 +152,22 @@ fn operations(session: &Object<'_>) -> Result<Vec<Operation>, Wrong> {
         ("acquiring_payments", OperationKind::Payment, "payment_details"),
     ];
     let mut all: Vec<Operation> = Vec::new();
-    let mut known = HashSet::new();
+    let mut known: HashMap<(i32, String), (&str, usize)> = HashMap::new();
     for (list, kind, instrument_field) in lists {
-        for operation in session.list(list, |object| operation(object, kind, instrument_field))? {
-            if known.insert((operation.kind, operation.id.clone())) {
-                all.push(operation);
+        let read = session.list(list, |object| operation(object, kind, instrument_field))?;
+        for (index, operation) in read.into_iter().enumerate() {
+            match known.entry((operation.kind, operation.id.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert((list, all.len()));
+                    all.push(operation);
+                }
+                Entry::Occupied(place) => {
+                    let (other_list, other) = *place.get();
+                    let has_same_amount = all.get(other).is_some_and(|other| other.amount == operation.amount);
+                    if other_list == list || !has_same_amount {
+                        unknown_amounts.note(format!("{list}[{index}]"));
+                    }
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use super::stage::{DECISION, READY, Stage, ago, await_metric, decision, waiting_
 const SMALL_AND_SECOND_SOURCE: &str = r#"
 [[confirmation.rules]]
 name = "small"
-when = 'session.operations.all(o, o.amount.minor_units <= 500)'
+when = 'session.operations.all(o, o.amount.minor_units >= 1 && o.amount.minor_units <= 500)'
 then = "confirm"
 "#;
 

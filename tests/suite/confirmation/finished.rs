@@ -110,7 +110,7 @@ fn an_event_that_comes_again_opens_nothing_again() {
 fn a_dry_run_decides_and_tells_and_calls_nobody() {
     let stage = Stage::set(
         "dry_run = true\n[[confirmation.rules]]\nname = \"small\"\nthen = \"confirm\"\n\
-         when = 'session.operations.all(o, o.amount.minor_units <= 500)'\n",
+         when = 'session.operations.all(o, o.amount.minor_units >= 1 && o.amount.minor_units <= 500)'\n",
     );
     let engine = stage.engine();
     stage.ready("ps_ruled", Timestamp::now(), 100);

@@ -16,7 +16,7 @@ when = 'session.operations.exists(o, o.amount.minor_units > 1000000)'
 then = "cancel"
 [[confirmation.rules]]
 name = "small"
-when = 'session.operations.all(o, o.kind == "payout" && o.amount.currency == "USD" && o.amount.minor_units <= 50000)'
+when = 'session.operations.all(o, o.kind == "payout" && o.amount.currency == "USD" && o.amount.minor_units >= 100 && o.amount.minor_units <= 50000)'
 then = "confirm"
 "#;
 

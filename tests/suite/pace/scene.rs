@@ -28,7 +28,7 @@ pub const LIMIT: Duration = Duration::from_mins(5);
 pub const RULES: &str = r#"
 [[confirmation.rules]]
 name = "small"
-when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_units <= 100000000)'
+when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_units >= 1 && o.amount.minor_units <= 100000000)'
 then = "confirm"
 "#;
 /// What the engine logs when it can work.
