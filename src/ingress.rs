@@ -22,10 +22,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OnUnverified;
+use crate::kafka::broker_clock::Trust;
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Undecodable};
+use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Undecodable, Unverified};
 use answer::Answer;
 use encode::Carry;
 use sending::{Arrival, Sending, Sent};
@@ -171,7 +172,10 @@ impl Ingress {
 
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
     async fn refuse(&self, source: &Arc<RunningSource>, rejected: &Rejected, arrival: &Arrival) -> Answer {
-        source.metrics.unverified(rejected.reason);
+        let answer = self.refusal(rejected.reason);
+        if answer == Answer::Unauthentic {
+            source.metrics.unverified(rejected.reason);
+        }
         tracing::debug!(source = source.name, reason = %rejected.reason, "webhook that failed authentication");
         let keep = |reason| {
             let why = Undecodable { reason, detail: rejected.reason.to_string() };
@@ -189,8 +193,24 @@ impl Ingress {
                     let count = move || kept.metrics.quarantined(QuarantineReason::Unauthentic);
                     self.sending.and_forget(keep(QuarantineReason::Unauthentic), arrival, count);
                 }
-                Answer::Unauthentic
+                answer
             }
+        }
+    }
+
+    /// A time that is not now is the sender's fault only by a clock that is known to be right. Where no broker has told its
+    /// time yet, the sample that is kept of this webhook brings it: when it comes again, our clock is proven, or is not.
+    fn refusal(&self, reason: Unverified) -> Answer {
+        match reason {
+            Unverified::TimestampOutsideTolerance => match self.sending.publisher.clock_trust() {
+                Trust::Trusted => Answer::Unauthentic,
+                Trust::Unproven | Trust::Untrusted(_) => Answer::ClockUnproven,
+            },
+            Unverified::HeaderMissing
+            | Unverified::SignatureMalformed
+            | Unverified::SignatureMismatch
+            | Unverified::NotDecryptable
+            | Unverified::ForeignAccount => Answer::Unauthentic,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The edge to Kafka: which topics there are, how records get there, and how they are looked at.
 //! Must not know webhooks, HTTP or providers' rules.
 
+pub mod broker_clock;
 pub mod client;
 pub mod cloud_events;
 pub mod cluster;

@@ -3,6 +3,7 @@
 
 mod calls;
 pub mod catalogue;
+mod clock;
 mod confirmation;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::message::event::v1::QuarantineReason;
 use crate::provider::{KeyId, Unverified};
 pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, Kind, METRICS};
+pub use clock::{ClockGauge, ClockTrust};
 
 pub use confirmation::{Alert, ConfirmationMetrics, Held, Stop, TransactionEnd};
 
@@ -140,6 +142,11 @@ impl Metrics {
         metrics::with_local_recorder(&*self.recorder, || {
             labelled(events, |event| counter!(catalogue::CONNECTION_EVENTS, "event" => event))
         })
+    }
+
+    /// Shows whether the ingress believes its clock.
+    pub fn ingress_clock(&self) -> ClockGauge {
+        metrics::with_local_recorder(&*self.recorder, || ClockGauge::new("ingress"))
     }
 
     /// The metrics of the confirmation engine, zeroed; `rules` are the names of all its rules.

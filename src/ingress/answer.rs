@@ -25,6 +25,8 @@ pub enum Answer {
     Kept,
     /// Not authentic.
     Unauthentic,
+    /// Signed by the source, at a time that is not now by our clock, which is not known to be right.
+    ClockUnproven,
     /// From an address that the source does not allow.
     Forbidden,
     /// No source has this path.
@@ -46,13 +48,14 @@ pub enum Answer {
 }
 
 /// Every `outcome` label.
-pub const OUTCOMES: [&str; 15] = [
+pub const OUTCOMES: [&str; 16] = [
     "accepted",
     "duplicate",
     "unrecognized",
     "quarantined",
     "kept",
     "unauthentic",
+    "clock_unproven",
     "forbidden",
     "unknown_source",
     "method_not_allowed",
@@ -92,6 +95,8 @@ impl Answer {
             Self::Quarantined(id) => kept("quarantined", id),
             Self::Kept => row("kept", StatusCode::OK, "quarantined"),
             Self::Unauthentic => row("unauthentic", StatusCode::UNAUTHORIZED, "unauthentic"),
+            // It comes again, by then maybe to a replica whose clock is right.
+            Self::ClockUnproven => later("clock_unproven", "unavailable", RETRY_LATER),
             Self::Forbidden => row("forbidden", StatusCode::FORBIDDEN, "forbidden"),
             Self::UnknownSource => row("unknown_source", StatusCode::NOT_FOUND, "unknown_source"),
             Self::MethodNotAllowed => row("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -113,6 +118,7 @@ impl Answer {
             Self::Quarantined(id),
             Self::Kept,
             Self::Unauthentic,
+            Self::ClockUnproven,
             Self::Forbidden,
             Self::UnknownSource,
             Self::MethodNotAllowed,

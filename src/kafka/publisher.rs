@@ -1,6 +1,7 @@
 //! Puts records on Kafka, idempotent and acknowledged by all in-sync replicas, and tells what became of each exactly once.
 //! Must not know what a record means. Never blocks: a full queue is a failure that is told at once.
 
+mod clock;
 mod context;
 mod delivery;
 mod gate;
@@ -20,11 +21,13 @@ use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use clock::ClockWatch;
 use context::{Context, Pending};
 pub use delivery::{Delivery, FAILURE_REASONS, Failure};
 use gate::{Gate, Refused};
 pub use renewal::NotRenewed;
 
+use super::broker_clock::Trust;
 use super::complaints::Trouble;
 use super::record::Record;
 use crate::metrics::{Metrics, TopicMetrics};
@@ -80,6 +83,7 @@ struct Shared {
     singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, Topic>,
+    clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
     /// librdkafka reported something: it may be fatal.
     trouble: Notify,
@@ -111,6 +115,7 @@ impl Publisher {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
+            clock: ClockWatch::new(metrics.ingress_clock()),
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),
@@ -126,8 +131,13 @@ impl Publisher {
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
     pub fn publish(&self, record: &Record, report: Report) {
-        let passed = self.gate.pass(record, Box::new(Pending { report }));
+        let passed = self.gate.pass(record, Box::new(Pending { report, sent: std::time::Instant::now() }));
         self.settle_refused(passed.err());
+    }
+
+    /// How far our wall clock may be believed, by the times that brokers gave to our records.
+    pub fn clock_trust(&self) -> Trust {
+        self.shared.clock.trust()
     }
 
     /// Waits until the idempotent producer has its id, without which the first record would wait for it.

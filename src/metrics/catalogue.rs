@@ -124,6 +124,8 @@ catalogue! {
         "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
         "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event so old that its session may have ended and been forgotten: it opened nothing)";
+    CLOCK_TRUSTED = Gauge "paybridge_clock_trusted" ["part"]
+        "0 while the clock of this process is more than 60 s from the brokers' (ingress, engine), from the provider's or from its own course (engine); else 1";
     READY = Gauge "paybridge_ready" [""]
         "1 when /readyz answers 200";
     BUILD_INFO = Gauge "paybridge_build_info" ["version"]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::{Labelled, catalogue, count, labelled, quarantine_label, zeroed};
+use super::{ClockGauge, Labelled, catalogue, count, labelled, quarantine_label, zeroed};
 use crate::message::confirmation::v1::{Action, DeciderKind, RejectionReason, Result};
 use crate::message::event::v1::QuarantineReason;
 
@@ -20,6 +20,8 @@ pub struct ConfirmationMetrics {
     pub assigned_partitions: Gauge,
     /// When the reading of the ledger began, in seconds since 1970; 0 when none is read.
     pub restoring_since: Gauge,
+    /// Whether the engine believes its clock.
+    pub clock: ClockGauge,
     /// Events and decisions that had been taken before.
     pub redelivered: Counter,
     /// Decisions passed on.
@@ -120,6 +122,7 @@ impl ConfirmationMetrics {
             lag_records: gauge!(catalogue::CONFIRMATION_LAG),
             assigned_partitions: gauge!(catalogue::CONFIRMATION_ASSIGNED),
             restoring_since: gauge!(catalogue::CONFIRMATION_RESTORING_SINCE),
+            clock: ClockGauge::new("engine"),
             redelivered: zeroed(counter!(catalogue::CONFIRMATION_REDELIVERED)),
             passed_on: zeroed(counter!(catalogue::CONFIRMATION_PASSED_ON)),
             rebuilds: zeroed(counter!(catalogue::CONFIRMATION_REBUILDS)),

@@ -75,6 +75,7 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ("source", _) => owned(&SOURCES),
         ("outcome", _) => owned(&OUTCOMES),
         ("topic", _) => topics::needed(&bridge.config).into_iter().map(|topic| topic.name).collect(),
+        ("part", _) => owned(&["ingress", "engine"]),
         ("stage", _) => owned(&["receive", "verify", "encode", "publish"]),
         ("result", _) => owned(&["used", "unusable"]),
         ("version", _) => owned(&[env!("CARGO_PKG_VERSION")]),

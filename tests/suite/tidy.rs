@@ -165,6 +165,7 @@ fn what_is_pure_stays_pure() {
     let files = ["src/ingress/encode.rs", "src/ingress/answer.rs", "src/kafka/topics.rs", "src/kafka/cloud_events.rs"];
     let more = ["src/kafka/record.rs", "src/server/forwarded.rs", "src/server/framing.rs", "src/server/head.rs"];
     let calls = [
+        "src/kafka/broker_clock.rs",
         "src/confirmation/clock.rs",
         "src/confirmation/calls/breaker.rs",
         "src/confirmation/calls/coding.rs",

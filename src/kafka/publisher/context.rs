@@ -22,6 +22,7 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(75);
 /// A record on its way.
 pub(super) struct Pending {
     pub(super) report: Report,
+    pub(super) sent: Instant,
 }
 
 /// What one producer's threads see.
@@ -74,6 +75,8 @@ impl ClientContext for Context {
             let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
             self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
             self.shared.has_producer_id.send_if_modified(set);
+            // It may have been set since the last record.
+            self.shared.clock.trust();
         }
     }
 
@@ -95,7 +98,13 @@ impl ProducerContext<NoCustomPartitioner> for Context {
     /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
     /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
-        use rdkafka::Message;
+        use rdkafka::{Message, Timestamp};
+        // Where the topic keeps the producer's time, the report has that one, and proves nothing.
+        if let Ok(message) = result
+            && let Timestamp::LogAppendTime(broker_ms) = message.timestamp()
+        {
+            self.shared.clock.reported(broker_ms, pending.sent);
+        }
         let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
             Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
             Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),

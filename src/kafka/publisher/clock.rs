@@ -1,0 +1,75 @@
+//! Holds our wall clock against the brokers' with every delivery report, shows whether it may be believed, and tells when that
+//! changes. Must not know what a wrong clock spoils.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::kafka::broker_clock::{BrokerClock, Moment, Trust};
+use crate::metrics::{ClockGauge, ClockTrust};
+
+/// The one clock of the process, as all producers see it.
+pub(super) struct ClockWatch {
+    seen: Mutex<Seen>,
+    gauge: ClockGauge,
+}
+
+struct Seen {
+    brokers: BrokerClock,
+    shown: ClockTrust,
+}
+
+impl ClockWatch {
+    /// A clock that is not proven, and not accused.
+    pub(super) fn new(gauge: ClockGauge) -> Self {
+        gauge.show(ClockTrust::Trusted);
+        Self { seen: Mutex::new(Seen { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }), gauge }
+    }
+
+    /// A record that was sent at `sent` has its time from the broker. Called for every record.
+    pub(super) fn reported(&self, broker_ms: i64, sent: Instant) {
+        let Ok(broker) = Timestamp::from_millisecond(broker_ms) else { return };
+        self.look(|brokers, now| brokers.reported(broker, sent, now));
+    }
+
+    /// How far our clock may be believed now.
+    pub(super) fn trust(&self) -> Trust {
+        self.look(|_, _| {})
+    }
+
+    fn look(&self, learn: impl FnOnce(&mut BrokerClock, Moment)) -> Trust {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Inside the lock, so that moments come in their order.
+        let now = Moment { wall: Timestamp::now(), monotonic: Instant::now() };
+        learn(&mut seen.brokers, now);
+        let trust = seen.brokers.trust(now);
+        let shown = match trust {
+            Trust::Unproven | Trust::Trusted => ClockTrust::Trusted,
+            Trust::Untrusted(_) => ClockTrust::Untrusted,
+        };
+        if std::mem::replace(&mut seen.shown, shown) != shown {
+            self.gauge.show(shown);
+            drop(seen);
+            tell(trust, now.wall);
+        }
+        trust
+    }
+}
+
+fn tell(trust: Trust, ours: Timestamp) {
+    match trust {
+        Trust::Unproven | Trust::Trusted => {
+            tracing::info!(%ours, "the clock of this host agrees with the brokers' again");
+        }
+        Trust::Untrusted(ahead) => {
+            let theirs = ours.saturating_sub(ahead).unwrap_or(ours);
+            tracing::error!(
+                %ours,
+                %theirs,
+                ahead_s = ahead.as_secs(),
+                "the clock of this host is not the brokers'; webhooks are taken, and received_at of their events is wrong: set NTP right"
+            );
+        }
+    }
+}
