@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -119,6 +120,11 @@ impl Simulator {
     /// Refuses every action on a session with this code from now on, whichever call comes first.
     pub fn refuse(&self, session_id: &str, code: &'static str) {
         self.provider.state().world.refuse(session_id, code);
+    }
+
+    /// Tells these fields of a session too from now on, as JSON has them: its times and operations, say.
+    pub fn describe(&self, session_id: &str, fields: Map<String, Value>) {
+        self.provider.state().world.describe(session_id, fields);
     }
 
     /// Makes a session another project's: every call about it is answered `authorization_error` from now on.

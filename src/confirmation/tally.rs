@@ -16,7 +16,7 @@ use super::rules;
 use crate::causes;
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
-use crate::metrics::{Alert, ConfirmationMetrics, Held, Stop, TransactionEnd};
+use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, Held, Stop, TransactionEnd};
 
 /// Something to be counted once it is committed.
 #[derive(Clone, Debug)]
@@ -42,8 +42,10 @@ pub struct Tally {
     metrics: Arc<ConfirmationMetrics>,
     /// What was told last of Kafka's trouble: it is told once.
     trouble: Option<String>,
-    /// Sessions that were told to be held back since the clock was trusted last; nothing while it is.
-    held_back: Option<BTreeSet<SessionKey>>,
+    /// What was told last of the clock.
+    clock: Trust,
+    /// Sessions that were told to be held back since the clock was trusted last.
+    held_back: BTreeSet<SessionKey>,
 }
 
 /// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
@@ -52,7 +54,7 @@ const HELD_BACK_TOLD_MAX: usize = 200;
 impl Tally {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, trouble: None, held_back: None }
+        Self { metrics, trouble: None, clock: Trust::Trusted, held_back: BTreeSet::new() }
     }
 
     /// What was committed.
@@ -173,8 +175,8 @@ impl Tally {
 
     /// Whether the clock can be believed; told when it cannot any more, and when it can again.
     pub fn clock(&mut self, trust: Trust, guard: &ClockGuard) {
-        match (trust, self.held_back.is_some()) {
-            (Trust::Untrusted, false) => {
+        match (std::mem::replace(&mut self.clock, trust), trust) {
+            (Trust::Trusted, Trust::Untrusted) => {
                 let [broker, provider] = guard.ahead().map(|ahead| ahead.map(|ahead| ahead.as_secs()));
                 tracing::error!(
                     seconds_ahead_of_broker = broker,
@@ -183,20 +185,20 @@ impl Tally {
                      none is opened, expired or decided by its deadline until the clock is right. Put the clock right (NTP); \
                      it is tried again every 30 s"
                 );
-                self.held_back = Some(BTreeSet::new());
+                self.metrics.clock.show(ClockTrust::Untrusted);
             }
-            (Trust::Trusted, true) => {
+            (Trust::Untrusted, Trust::Trusted) => {
+                self.metrics.clock.show(ClockTrust::Trusted);
                 tracing::info!("clock is trusted again");
-                self.held_back = None;
+                self.held_back.clear();
             }
-            (Trust::Untrusted, true) | (Trust::Trusted, false) => {}
+            (Trust::Untrusted, Trust::Untrusted) | (Trust::Trusted, Trust::Trusted) => {}
         }
     }
 
     /// A session is due and held back, because the clock is not trusted; told once.
     fn held_back(&mut self, key: &SessionKey) {
-        let told = self.held_back.get_or_insert_default();
-        if told.len() < HELD_BACK_TOLD_MAX && told.insert(key.clone()) {
+        if self.held_back.len() < HELD_BACK_TOLD_MAX && self.held_back.insert(key.clone()) {
             tracing::error!(session = %key, "session is held back, because the clock is not trusted");
         }
     }

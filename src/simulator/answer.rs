@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Interval, interval};
 
 use super::faults::HUGE_BYTES;
@@ -51,11 +51,13 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// Success, with the session.
-pub(super) fn ok(session_id: &str, sight: Sight) -> Answer {
-    let mut session = json!({"id": session_id, "status": status_text(sight.status)});
-    if let (Value::Object(fields), Some(next)) = (&mut session, next_action_text(sight.next_action)) {
-        fields.insert("next_action".to_owned(), next.into());
+/// Success, with the session and these fields of it.
+pub(super) fn ok(session_id: &str, sight: Sight, fields: Map<String, Value>) -> Answer {
+    let mut session = fields;
+    session.insert("id".to_owned(), session_id.into());
+    session.insert("status".to_owned(), status_text(sight.status).into());
+    if let Some(next) = next_action_text(sight.next_action) {
+        session.insert("next_action".to_owned(), next.into());
     }
     json(StatusCode::OK, &json!({"status": "ok", "session": session}))
 }

@@ -163,7 +163,7 @@ impl Provider {
             }
             let said = carry_out(world, &call, fault);
             match said {
-                Said::Ok(sight, applied) => (answer::ok(session_id, sight), applied),
+                Said::Ok(sight, applied) => (answer::ok(session_id, sight, world.fields(session_id)), applied),
                 Said::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
             }
         };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 use crate::provider::smart_glocal::api::{Operation, Sight};
@@ -49,6 +50,8 @@ pub struct Session {
     refusal: Option<&'static str>,
     /// It is another project's.
     is_foreign: bool,
+    /// What is told of it beside where it stands.
+    fields: Map<String, Value>,
     forgotten: bool,
 }
 
@@ -135,6 +138,16 @@ impl World {
     /// Refuses every action on a session from now on.
     pub(super) fn refuse(&mut self, session_id: &str, code: &'static str) {
         self.session_mut(session_id).refusal = Some(code);
+    }
+
+    /// Tells these fields of a session too from now on.
+    pub(super) fn describe(&mut self, session_id: &str, fields: Map<String, Value>) {
+        self.session_mut(session_id).fields = fields;
+    }
+
+    /// What is told of a session beside where it stands.
+    pub(super) fn fields(&self, session_id: &str) -> Map<String, Value> {
+        self.sessions.get(session_id).map(|session| session.fields.clone()).unwrap_or_default()
     }
 
     /// Makes a session another project's, which the caller may not ask about.
@@ -230,7 +243,16 @@ impl World {
 impl Session {
     fn waiting() -> Self {
         let (applied, received) = (Vec::new(), Vec::new());
-        Self { sight: WAITING, applied, received, ends: None, refusal: None, is_foreign: false, forgotten: false }
+        Self {
+            sight: WAITING,
+            applied,
+            received,
+            ends: None,
+            refusal: None,
+            is_foreign: false,
+            fields: Map::new(),
+            forgotten: false,
+        }
     }
 
     fn at(&self, now: Timestamp) -> Self {

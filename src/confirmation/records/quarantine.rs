@@ -20,11 +20,11 @@ use crate::provider::EventId;
 const OVERHEAD_BYTES: usize = 8 * 1024;
 
 impl Records {
-    /// A record of an input that is no event of its topic. A value that does not fit beside 8 KiB of its own is left out:
+    /// A record of an input that is no event of its topic, or not one to go by. A value that does not fit beside 8 KiB of its own is left out:
     /// its hash and its place are there.
     pub fn undecodable(&self, found: Place<'_>, value: &[u8], why: &Undecodable, now: Timestamp) -> Record {
         let source = why.source_name.as_deref().unwrap_or_default();
-        self.quarantined(found, value, (source, ""), QuarantineReason::UndecodableRecord, &why.to_string(), now)
+        self.quarantined(found, value, (source, ""), why.problem.reason(), &why.to_string(), now)
     }
 
     /// A decision that was passed on and is on a partition again that is not its session's. Its value as for

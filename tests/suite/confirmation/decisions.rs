@@ -89,6 +89,34 @@ fn a_decision_that_comes_after_the_end_of_the_window_is_rejected_as_expired() {
 }
 
 #[test]
+fn decisions_for_sessions_that_never_open_are_bounded_across_a_restart() {
+    let stage = Stage::set("early_decisions_max = 2");
+    let of_one_partition: Vec<String> = stage.sessions_of(0).take(4).collect();
+    let engine = stage.engine();
+    for id in &of_one_partition[..3] {
+        stage.decide(id, Action::Cancel, id);
+    }
+    let too_many = |id: &String| told(id, RejectionReason::TooManyEarly);
+    assert_eq!(stage.await_rejections(1), [too_many(&of_one_partition[2])]);
+    // Another one of a session that has one already is no more of a burden.
+    stage.decide(&of_one_partition[0], Action::Confirm, "second");
+    await_metric(&engine, "paybridge_confirmation_rejected_total{reason=\"too_many_early\"}", 1);
+    engine.stop().unwrap();
+    let engine = stage.engine();
+    stage.decide(&of_one_partition[3], Action::Cancel, "after the restart");
+    let mut expected = [too_many(&of_one_partition[2]), told("after the restart", RejectionReason::TooManyEarly)];
+    expected.sort();
+    assert_eq!(stage.await_rejections(2), expected);
+    // An opened session makes room.
+    stage.ready(&of_one_partition[0], Timestamp::now(), 100);
+    assert_eq!(stage.await_outcome(&of_one_partition[0]).decision_id, of_one_partition[0]);
+    stage.decide(&of_one_partition[3], Action::Cancel, "again");
+    stage.ready(&of_one_partition[3], Timestamp::now(), 100);
+    assert_eq!(stage.await_outcome(&of_one_partition[3]).decision_id, "again");
+    engine.stop().unwrap();
+}
+
+#[test]
 fn a_decision_whose_session_never_opens_is_rejected_after_a_while() {
     let stage = Stage::set("unknown_session_ttl_s = 2");
     let engine = stage.engine();
