@@ -11,7 +11,7 @@ use rdkafka::config::ClientConfig;
 use super::cluster::{self, Seen, Standing};
 use super::topics::Topic;
 use crate::finding::Finding;
-use permissions::Principals;
+use permissions::{Principals, Tried};
 
 /// How long the trials of permissions may take, after the look at topics.
 const PERMISSIONS_WITHIN: Duration = Duration::from_secs(20);
@@ -41,7 +41,9 @@ pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[Strin
     let there: Vec<_> = needed
         .into_iter()
         .filter_map(|topic| match seen.topics.get(&topic.name) {
-            Some(Standing::There(found)) => Some((topic.name, found.settings.clone())),
+            Some(Standing::There(found)) => {
+                Some(Tried { name: topic.name, settings: found.settings.clone(), access: topic.access })
+            }
             _ => None,
         })
         .collect();

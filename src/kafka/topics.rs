@@ -46,6 +46,17 @@ pub struct Topic {
     pub settings: BTreeMap<&'static str, String>,
     /// What hangs on the times of its records.
     pub times: RecordTimes,
+    /// What this configuration's parts do with it.
+    pub access: Access,
+}
+
+/// What the configured parts do with a topic, and so what their principal must be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They only read it.
+    Read,
+    /// They write it; and people read it with the same principal.
+    Write,
 }
 
 /// What the times of a topic's records are used for.
@@ -124,7 +135,13 @@ pub fn needed(config: &Config) -> Vec<Topic> {
     }
     // Stable: of a topic that both parts need the engine's stays, which has the same settings and needs its records' times.
     topics.sort_by(|one, other| one.name.cmp(&other.name));
-    topics.dedup_by(|one, other| one.name == other.name);
+    topics.dedup_by(|again, first| {
+        let is_same = again.name == first.name;
+        if is_same && again.access == Access::Write {
+            first.access = Access::Write;
+        }
+        is_same
+    });
     topics
 }
 
@@ -156,7 +173,8 @@ fn of_confirmation(config: &Config) -> Vec<Topic> {
         ledger(config),
     ];
     for (provider, event_type) in confirmation_events() {
-        topics.push(topic(config, event_topic(prefix, provider, event_type), event_type.message, 7));
+        let event = topic(config, event_topic(prefix, provider, event_type), event_type.message, 7);
+        topics.push(Topic { access: Access::Read, ..event });
     }
     topics.into_iter().map(|topic| Topic { times: RecordTimes::BoundWindows, ..topic }).collect()
 }
@@ -197,8 +215,8 @@ fn with_settings(
         ("unclean.leader.election.enable", "false".to_owned()),
     ]);
     settings.extend(rule);
-    let (partitions, times) = (config.kafka.partitions, RecordTimes::Inform);
-    Topic { name, message, partitions, replication_factor, settings, times }
+    let (partitions, times, access) = (config.kafka.partitions, RecordTimes::Inform, Access::Write);
+    Topic { name, message, partitions, replication_factor, settings, times, access }
 }
 
 #[cfg(test)]
@@ -268,6 +286,18 @@ mod tests {
         let bounding = topics.iter().filter(|topic| topic.times == RecordTimes::BoundWindows);
         let names: BTreeSet<String> = bounding.map(|topic| topic.name.clone()).collect();
         assert_eq!(names, BTreeSet::from(ENGINE.map(|(name, _)| format!("payments.{name}.v1"))));
+    }
+
+    #[test]
+    fn events_are_written_by_who_takes_webhooks_and_only_read_by_an_engine_alone() {
+        let read = |toml: &str| {
+            let topics = needed(&Config::from_toml(toml, []).unwrap());
+            let read = topics.into_iter().filter(|topic| topic.access == Access::Read);
+            read.map(|topic| topic.name).collect::<Vec<_>>()
+        };
+        assert_eq!(read(ON), Vec::<String>::new());
+        let inputs = ["payment-finished", "ready-to-confirm"].map(|part| format!("payments.smart-glocal.{part}.v1"));
+        assert_eq!(read(&format!("[ingress]\nenabled = false\n{ON}")), inputs);
     }
 
     #[test]

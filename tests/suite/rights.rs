@@ -1,31 +1,52 @@
-//! What the chart's `KafkaUser` may do at Kafka is enough for the daemon and every command, and no more than that is asked for.
+//! What the chart's `KafkaUser`s may do at Kafka is enough for the daemon and its commands, and each has no more than its
+//! workload needs.
 
 use std::fs;
 use std::path::Path;
 
 use paybridge::simulator::Settings;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
 
+use crate::bridge::ready_to_confirm;
 use crate::cache::CHECKOUT;
 use crate::confirmation::stage::{PROJECT, Stage, known_keys};
 use crate::credentials::{command, succeeds, works};
 use crate::kafka::{Kafka, User};
+use crate::process::daemon::{Daemon, Exchange};
 
-/// A rendered chart with Strimzi's user in it.
+/// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
 const RENDERED: &str = "tests/helm/golden/strimzi.yaml";
-/// What that one calls the engine's group, and its topics begin with.
+const RENDERED_SPLIT: &str = "tests/helm/golden/strimzi-split.yaml";
+/// What they call the engine's group, and their topics begin with.
 const GROUP: &str = "paybridge-confirmation";
 const PREFIX: &str = "payments";
 
 /// One rule of the rendered user, as arguments of Kafka's own tool.
 type Rule = Vec<String>;
 
-/// The rules of the rendered user, for this prefix, which is the engine's group too.
-fn rules(prefix: &str) -> Vec<Rule> {
-    let text = fs::read_to_string(Path::new(CHECKOUT).join(RENDERED)).unwrap();
-    let (_, rest) = text.split_once("\nkind: KafkaUser\n").expect("a user is rendered");
-    let user = rest.split("\n---\n").next().unwrap();
-    let (_, rules) = user.split_once("acls:").expect("the user has rules");
+/// The rules of the rendered user whose name ends so, for this prefix, which is the engine's group too.
+fn rules(rendered: &str, user: &str, prefix: &str) -> Vec<Rule> {
+    let text = fs::read_to_string(Path::new(CHECKOUT).join(rendered)).unwrap();
+    let users = text.split("\n---\n").filter(|document| document.contains("\nkind: KafkaUser\n"));
+    let named = |document: &&str| document.lines().any(|line| line.starts_with("  name: ") && line.ends_with(user));
+    let document = users.into_iter().find(named).unwrap_or_else(|| panic!("no user {user} is rendered"));
+    let (_, rules) = document.split_once("acls:").expect("the user has rules");
     rules.split("- resource:").skip(1).map(|rule| arguments(rule, prefix)).collect()
+}
+
+/// What another configuration needs to connect as the user without rights, who gets those of this rendered user.
+fn as_user(kafka: &Kafka, text: &str, rules: &[Rule]) -> String {
+    for rule in rules {
+        kafka.allow(User::Limited, &rule.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let (name, password) = User::Limited.login();
+    text.replace(kafka.bootstrap(), kafka.password_bootstrap())
+        + &format!(
+            "[kafka.properties]\nsecurity.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\n\
+             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
+        )
 }
 
 fn arguments(rule: &str, prefix: &str) -> Rule {
@@ -55,20 +76,67 @@ fn the_rights_of_the_charts_user_are_enough() {
     let kafka = Kafka::shared();
     let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
-    let (name, password) = User::Limited.login();
-    let text = text.replace(kafka.bootstrap(), kafka.password_bootstrap())
-        + &format!(
-            "[kafka.properties]\nsecurity.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\n\
-             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
-        );
     // Without them nothing goes, so they are what makes it go.
-    let refused = command(&text, &["check"]);
+    let refused = command(&as_user(kafka, &text, &[]), &["check"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 
-    let rules = rules(stage.config.kafka.topic_prefix.as_ref());
-    assert_eq!(rules.len(), 3, "{rules:?}");
-    for rule in &rules {
-        kafka.allow(User::Limited, &rule.iter().map(String::as_str).collect::<Vec<_>>());
+    let rules = rules(RENDERED, "paybridge", stage.config.kafka.topic_prefix.as_ref());
+    works(&stage, &as_user(kafka, &text, &rules));
+}
+
+/// The topics that only the other of the two workloads writes.
+const OF_THE_ENGINE: [&str; 4] = [
+    "confirmation.decision.v1",
+    "confirmation.outcome.v1",
+    "confirmation.decision-rejected.v1",
+    "confirmation.ledger.v1",
+];
+const OF_THE_INGRESS: [&str; 3] =
+    ["smart-glocal.ready-to-confirm.v1", "smart-glocal.payment-finished.v1", "unrecognized.v1"];
+
+#[test]
+fn who_takes_webhooks_may_not_decide_and_has_all_that_it_needs() {
+    let (text, prefix) = one_workload("-ingress", |text| text.replace("enabled = true", "enabled = false"));
+    let daemon = Daemon::run(&text);
+    daemon.await_ready();
+    let Exchange::Answered(answered) = daemon.client().post("sg-main", &ready_to_confirm(&daemon.config, 1)) else {
+        panic!("no answer:\n{}", daemon.log());
+    };
+    assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
+    check_refused(&prefix, &OF_THE_ENGINE);
+}
+
+#[test]
+fn who_decides_may_make_no_event_and_has_all_that_it_needs() {
+    let (text, prefix) = one_workload("-engine", |text| text.replace("[ingress]\n", "[ingress]\nenabled = false\n"));
+    let mut daemon = Daemon::run(&text);
+    daemon.await_ready();
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+    check_refused(&prefix, &OF_THE_INGRESS);
+}
+
+/// The configuration of one of two workloads, whose user has what the chart gives it; `check` finds nothing to want.
+fn one_workload(user: &str, only: impl Fn(&str) -> String) -> (String, String) {
+    let kafka = Kafka::shared();
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
+    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    let prefix = stage.config.kafka.topic_prefix.as_ref().to_owned();
+    let text = as_user(kafka, &only(&text), &rules(RENDERED_SPLIT, user, &prefix));
+    let checked = succeeds(&text, &["check"]);
+    assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
+    (text, prefix)
+}
+
+/// Kafka takes no record for these topics of the user without other rights.
+#[track_caller]
+fn check_refused(prefix: &str, topics: &[&str]) {
+    let producer: FutureProducer = Kafka::shared().client_as(User::Limited).create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for topic in topics {
+        let topic = format!("{prefix}.{topic}");
+        let record = FutureRecord::to(&topic).key("key").payload("forged");
+        let (error, _) = runtime.block_on(producer.send(record, Timeout::Never)).unwrap_err();
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::TopicAuthorizationFailed), "{topic}");
     }
-    works(&stage, &text);
 }

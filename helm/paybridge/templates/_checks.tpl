@@ -129,10 +129,12 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- end -}}
 {{- end -}}
 {{- $auth := .Values.kafka.auth -}}
-{{- if and (ne $auth.type "none") (not (include "paybridge.kafkaUserSecret" .)) -}}
+{{- /* Whether there is a user or a Secret does not hang on the workload. */ -}}
+{{- $workload := dict "root" . "ingress" true -}}
+{{- if and (ne $auth.type "none") (not (include "paybridge.kafkaUserSecret" $workload)) -}}
 {{- fail (printf "kafka.auth.type is %s, but kafka.auth.existingSecret is empty: name the Secret with our credentials, or let strimzi.user make one" $auth.type) -}}
 {{- end -}}
-{{- if and (eq $auth.type "scram") (not (include "paybridge.kafkaUsername" .)) -}}
+{{- if and (eq $auth.type "scram") (not (include "paybridge.kafkaUsername" $workload)) -}}
 {{- fail "kafka.auth.type is scram, but kafka.auth.username is empty: name the user" -}}
 {{- end -}}
 {{- if and $auth.ca.existingSecret $auth.ca.existingConfigMap -}}
@@ -146,13 +148,17 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if and .Values.strimzi.enabled (not .Values.strimzi.cluster) -}}
 {{- fail "strimzi.enabled is true, but strimzi.cluster is empty: name the Kafka resource" -}}
 {{- end -}}
-{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "none") -}}
+{{- $strimziUser := include "paybridge.strimziUser" $workload -}}
+{{- if and $strimziUser (eq $auth.type "none") -}}
 {{- fail "strimzi.user.enabled is true, but kafka.auth.type is none: set it to scram or tls, which is the user's authentication" -}}
 {{- end -}}
-{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "scram") (ne (include "paybridge.kafkaUsername" .) (include "paybridge.strimziUser" .)) -}}
+{{- if and $strimziUser (eq .Values.mode "split") (or $auth.username $auth.existingSecret) -}}
+{{- fail "kafka.auth names one user or Secret, but with mode: split Strimzi makes a user for each of the two workloads: leave out kafka.auth.username and kafka.auth.existingSecret" -}}
+{{- end -}}
+{{- if and $strimziUser (eq $auth.type "scram") (ne (include "paybridge.kafkaUsername" $workload) $strimziUser) -}}
 {{- fail "kafka.auth.username is not the name of Strimzi's user: leave it out" -}}
 {{- end -}}
-{{- if and (include "paybridge.strimziUser" .) (eq $auth.type "scram") (ne $auth.mechanism "SCRAM-SHA-512") -}}
+{{- if and $strimziUser (eq $auth.type "scram") (ne $auth.mechanism "SCRAM-SHA-512") -}}
 {{- fail "kafka.auth.mechanism must be SCRAM-SHA-512: Strimzi's users have no other" -}}
 {{- end -}}
 {{- end -}}

@@ -102,9 +102,10 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- toJson $out -}}
 {{- end -}}
 
-{{/* librdkafka's properties for kafka.auth, as JSON {properties, files}. */}}
+{{/* librdkafka's properties for kafka.auth, as JSON {properties, files}. Takes {root, ingress}. */}}
 {{- define "paybridge.kafkaAuth" -}}
-{{- $auth := .Values.kafka.auth -}}
+{{- $values := .root.Values -}}
+{{- $auth := $values.kafka.auth -}}
 {{- $properties := dict -}}
 {{- $files := dict -}}
 {{- if eq $auth.type "scram" -}}
@@ -113,31 +114,33 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- else if eq $auth.type "tls" -}}
 {{- $properties = dict "security.protocol" "ssl" "ssl.certificate.location" (printf "/etc/paybridge/kafka/user/%s" $auth.certificateKey) "ssl.key.location" (printf "/etc/paybridge/kafka/user/%s" $auth.privateKeyKey) -}}
 {{- end -}}
-{{- if include "paybridge.kafkaCaSource" . -}}
+{{- if include "paybridge.kafkaCaSource" .root -}}
 {{- $_ := set $properties "ssl.ca.location" (printf "/etc/paybridge/kafka/ca/%s" $auth.ca.key) -}}
 {{- end -}}
 {{- range $name, $_ := merge (dict) $properties $files -}}
-{{- if or (hasKey ($.Values.kafka.properties | default dict) $name) (hasKey ($.Values.kafka.propertyFiles | default dict) $name) -}}
+{{- if or (hasKey ($values.kafka.properties | default dict) $name) (hasKey ($values.kafka.propertyFiles | default dict) $name) -}}
 {{- fail (printf "kafka.properties or kafka.propertyFiles has %q, which kafka.auth sets: remove one of the two" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson (dict "properties" $properties "files" $files) -}}
 {{- end -}}
 
-{{/* The name of Strimzi's KafkaUser, where this chart has one. */}}
+{{/* The name of Strimzi's KafkaUser of a workload, where this chart has one: each has its own. Takes {root, ingress}. */}}
 {{- define "paybridge.strimziUser" -}}
-{{- if and .Values.strimzi.enabled .Values.strimzi.user.enabled -}}
-{{ .Values.strimzi.user.name | default (include "paybridge.fullname" .) }}
+{{- if and .root.Values.strimzi.enabled .root.Values.strimzi.user.enabled -}}
+{{ .root.Values.strimzi.user.name | default (include "paybridge.fullname" .root) }}
+{{- if eq .root.Values.mode "split" }}-{{ ternary "ingress" "engine" .ingress }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
+{{/* Takes the same. */}}
 {{- define "paybridge.kafkaUsername" -}}
-{{- .Values.kafka.auth.username | default (include "paybridge.strimziUser" .) -}}
+{{- .root.Values.kafka.auth.username | default (include "paybridge.strimziUser" .) -}}
 {{- end -}}
 
-{{/* The Secret with our credentials at Kafka: Strimzi names it as the user. */}}
+{{/* The Secret with a workload's credentials at Kafka: Strimzi names it as the user. Takes the same. */}}
 {{- define "paybridge.kafkaUserSecret" -}}
-{{- .Values.kafka.auth.existingSecret | default (include "paybridge.strimziUser" .) -}}
+{{- .root.Values.kafka.auth.existingSecret | default (include "paybridge.strimziUser" .) -}}
 {{- end -}}
 
 {{/* The volume source with the authorities of Kafka's certificates; empty where the system's are believed. */}}
@@ -184,7 +187,7 @@ secret:
 {{- $_ := set $ingress "tls" $tls -}}
 {{- end -}}
 {{- $_ := set $config "ingress" $ingress -}}
-{{- $auth := include "paybridge.kafkaAuth" .root | fromJson -}}
+{{- $auth := include "paybridge.kafkaAuth" . | fromJson -}}
 {{- $kafka := include "paybridge.snake" (pick $values.kafka "bootstrapServers" "topicPrefix" "partitions" "replicationFactor") | fromJson -}}
 {{- $_ := set $kafka "properties" (merge $auth.properties ($values.kafka.properties | default dict)) -}}
 {{- $_ := set $kafka "property_files" (merge $auth.files ($values.kafka.propertyFiles | default dict)) -}}
@@ -245,7 +248,7 @@ secret:
 {{- if ne .root.Values.kafka.auth.type "none" }}
 - name: kafka-user
   secret:
-    secretName: {{ include "paybridge.kafkaUserSecret" .root }}
+    secretName: {{ include "paybridge.kafkaUserSecret" . }}
     defaultMode: 0440
 {{- end }}
 {{- with include "paybridge.kafkaCaSource" .root }}

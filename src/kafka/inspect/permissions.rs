@@ -24,6 +24,7 @@ use crate::finding::{Code, Finding};
 use crate::kafka::cluster::{Cluster, TopicSettings};
 use crate::kafka::complaints::{Complaints, Trouble};
 use crate::kafka::reader;
+use crate::kafka::topics::Access;
 
 /// The partition that is tried: permissions are the topic's.
 const PARTITION: i32 = 0;
@@ -44,8 +45,18 @@ pub struct Principals {
     pub reads: ClientConfig,
 }
 
+/// A topic that is there, and what the principals must be allowed on it.
+pub struct Tried {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: TopicSettings,
+    /// What is done with it.
+    pub access: Access,
+}
+
 /// What the principals may do with these topics. What the deadline leaves untried is said to be not checked.
-pub fn findings(principals: &Principals, topics: &[(String, TopicSettings)], deadline: Instant) -> Vec<Finding> {
+pub fn findings(principals: &Principals, topics: &[Tried], deadline: Instant) -> Vec<Finding> {
     if topics.is_empty() {
         return Vec::new();
     }
@@ -120,16 +131,12 @@ impl ProducerContext<NoCustomPartitioner> for Identity {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-fn writes(
-    principals: &Principals,
-    topics: &[(String, TopicSettings)],
-    deadline: Instant,
-) -> Result<Vec<Finding>, Trouble> {
+fn writes(principals: &Principals, topics: &[Tried], deadline: Instant) -> Result<Vec<Finding>, Trouble> {
     let cluster = Cluster::connect(&principals.reads)?;
     let trial = Trial::new(&principals.writes)?;
     let mut moved: Vec<&str> = Vec::new();
     let mut verdicts = Vec::new();
-    for (topic, settings) in topics {
+    for Tried { name: topic, settings, .. } in topics.iter().filter(|topic| topic.access == Access::Write) {
         let before = cluster.watermarks(topic, PARTITION, left(deadline)).ok();
         let verdict = trial.write(topic, settings, deadline);
         if verdict.is_ok() && before != cluster.watermarks(topic, PARTITION, left(deadline)).ok() {
@@ -264,11 +271,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     }
 }
 
-fn reads(
-    client: &ClientConfig,
-    topics: &[(String, TopicSettings)],
-    deadline: Instant,
-) -> Result<Vec<Finding>, Trouble> {
+fn reads(client: &ClientConfig, topics: &[Tried], deadline: Instant) -> Result<Vec<Finding>, Trouble> {
     let mut config = reader::without_group(client);
     // So that a fetch that finds nothing is told, and told soon.
     config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
@@ -278,14 +281,14 @@ fn reads(
     let mut assignment = TopicPartitionList::with_capacity(topics.len());
     let added = topics
         .iter()
-        .try_for_each(|(topic, _)| assignment.add_partition_offset(topic, PARTITION, Offset::End))
+        .try_for_each(|topic| assignment.add_partition_offset(&topic.name, PARTITION, Offset::End))
         .and_then(|()| consumer.assign(&assignment));
     if let Err(error) = added {
         return Ok(vec![not_checked("kafka", "read", error)]);
     }
     // Answers on one queue for all would not tell their topics; partitions one after the other take a second each.
     let queues: Vec<_> =
-        topics.iter().map(|(topic, _)| (topic, consumer.split_partition_queue(topic, PARTITION))).collect();
+        topics.iter().map(|topic| (&topic.name, consumer.split_partition_queue(&topic.name, PARTITION))).collect();
     let verdict = |topic: &str, queue: Option<_>| match queue {
         Some(queue) => read(topic, &queue, deadline),
         None => Err(not_checked(topic, "read", "the client has no such partition")),
