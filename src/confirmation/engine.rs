@@ -4,11 +4,13 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod refusal;
 mod renewal;
 mod restored;
 mod start;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub use start::{EngineError, Plan};
 
 use super::calls::{Answer, Caller};
 use super::clock::{ClockGuard, Reading, Trust};
+use super::holding::refused::SetAside;
 use super::holding::{Desk, Holding, Present};
 use super::partition::Partition;
 use super::restoring::Restoring;
@@ -75,6 +78,10 @@ pub struct Engine {
     tally: Tally,
     /// The most records for the next transaction: fewer after one was too large.
     at_once: usize,
+    /// What Kafka refuses for good.
+    set_aside: Arc<SetAside>,
+    /// The topics that took a record since one was refused.
+    taking: BTreeSet<Arc<str>>,
     /// When the group was last polled.
     polled: Instant,
     kept_up: Instant,
@@ -133,8 +140,13 @@ impl Engine {
         self.read()?;
         self.begin_restore()?;
         self.take_restored()?;
-        self.take_answers(self.at_once)?;
-        self.let_time_pass()?;
+        // One by one after a refusal: what is refused again is then alone in its transaction.
+        if !self.has_one_by_one() {
+            self.take_answers(self.at_once)?;
+        }
+        if !self.has_one_by_one() {
+            self.let_time_pass()?;
+        }
         self.commit()
     }
 
@@ -161,6 +173,15 @@ impl Engine {
             polled = self.group.poll(Duration::ZERO);
         }
         self.follow(polled)
+    }
+
+    /// Whether something is to be written by itself.
+    fn has_one_by_one(&self) -> bool {
+        let is_pending = match &self.standing {
+            Standing::Holding(held) => !held.holding.pending.records.is_empty(),
+            Standing::Unassigned(_) | Standing::Assigned(..) | Standing::Restoring(..) => false,
+        };
+        self.at_once == 1 && is_pending
     }
 
     /// Whether fewer calls than `room` wait for the next commit.

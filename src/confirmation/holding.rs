@@ -2,6 +2,7 @@
 //! Pure: it feeds the machine and collects what that says. Must not know how a transaction is committed or a call made.
 
 mod desk;
+pub mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::zip;
@@ -25,6 +26,7 @@ use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
 use crate::message::smart_glocal::v1::Session;
 pub use desk::{Desk, Pending, Present, Untold};
+use refused::{Cause, InputPlace, SetAside};
 
 /// The place of sessions that wait, in the group's list of inputs.
 const READY: usize = 0;
@@ -43,18 +45,26 @@ pub struct Holding {
     partitions: BTreeMap<i32, Partition>,
     /// What the next transaction will write.
     pub pending: Pending,
+    /// What Kafka refuses for good.
+    set_aside: Arc<SetAside>,
     turn: usize,
 }
 
 impl Holding {
-    /// What was restored for an assignment.
-    pub fn new(desk: Arc<Desk>, epoch: u64, partitions: Vec<Partition>, now: Timestamp) -> Self {
+    /// What was restored for an assignment, of which Kafka refuses some for good.
+    pub fn new(
+        desk: Arc<Desk>,
+        epoch: u64,
+        partitions: Vec<Partition>,
+        set_aside: Arc<SetAside>,
+        now: Timestamp,
+    ) -> Self {
         let behind = |mut partition: Partition| {
             partition.reading = Reading::Behind { since: now };
             (partition.number, partition)
         };
         let partitions = partitions.into_iter().map(behind).collect();
-        Self { desk, epoch, partitions, pending: Pending::default(), turn: 0 }
+        Self { desk, epoch, partitions, pending: Pending::default(), set_aside, turn: 0 }
     }
 
     /// The partitions.
@@ -96,6 +106,10 @@ impl Holding {
             *next = record.offset.saturating_add(1);
         }
         self.pending.touch(partition, &self.desk);
+        if self.set_aside.has_input(&place_of(record)) {
+            self.quarantine(record, &Problem::Refused.into(), present.now);
+            return Ok(());
+        }
         match record.input {
             READY => self.ready(record, present),
             DECISION => self.decision(record, present),
@@ -117,7 +131,7 @@ impl Holding {
         let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
         let shown = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
         let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, shown };
-        self.feed(partition, &call.key, input, present)
+        self.feed(partition, &call.key, input, &Cause::Session(call.key.clone()), present)
     }
 
     /// Fires the timers that are due, at most `max` of them.
@@ -135,7 +149,7 @@ impl Holding {
             while fired < max {
                 let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
                 let Some(key) = due else { break };
-                self.feed(number, &key, Input::Timer, present)?;
+                self.feed(number, &key, Input::Timer, &Cause::Session(key.clone()), present)?;
                 fired += 1;
             }
         }
@@ -153,7 +167,7 @@ impl Holding {
             for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
                 partition.forget(&key, &self.desk.policy);
                 self.pending.touched.insert(*number);
-                self.pending.records.push(self.desk.tombstone(*number, &key));
+                self.pending.push(self.desk.tombstone(*number, &key), &Cause::Session(key));
             }
         }
     }
@@ -201,7 +215,8 @@ impl Holding {
             Ok(ready) => {
                 let judged = self.judge_event(record.partition, &ready);
                 let (opening, dating) = ready.opening(self.desk.mode);
-                self.feed(record.partition, &ready.key, Input::Ready { opening, judged, dating }, present)
+                let input = Input::Ready { opening, judged, dating };
+                self.feed(record.partition, &ready.key, input, &Cause::Input(place_of(record)), present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -263,7 +278,7 @@ impl Holding {
                         Input::Finished { sight, recorded_at }
                     }
                 };
-                self.feed(record.partition, &key, input, present)
+                self.feed(record.partition, &key, input, &Cause::Input(place_of(record)), present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -279,23 +294,25 @@ impl Holding {
             Err(malformed) => {
                 let place = (record.partition, record.offset);
                 let rejection = self.desk.records.malformed(value, &malformed, place, present.now);
-                self.pending.records.push(rejection.into());
+                self.pending.push(rejection, &Cause::Input(place_of(record)));
                 self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
                 return Ok(());
             }
         };
         let right = inputs::partition_of(&key.session_id, self.desk.partitions);
         if right == record.partition {
-            return self.feed(record.partition, &key, Input::Decision(decision), present);
+            let cause = Cause::Input(place_of(record));
+            return self.feed(record.partition, &key, Input::Decision(decision), &cause, present);
         }
         let found = self.desk.place(record);
         if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
-            self.pending.records.push(self.desk.records.misrouted(found, value, &key, present.now).into());
+            let misrouted = self.desk.records.misrouted(found, value, &key, present.now);
+            self.pending.push(misrouted, &Cause::Input(place_of(record)));
             self.pending.counts.push(Count::Quarantined(QuarantineReason::MisroutedDecision));
         } else {
             let passed_on =
                 self.desk.records.passed_on(found, record.key.clone(), value.to_vec(), record.headers.clone(), right);
-            self.pending.records.push(passed_on.into());
+            self.pending.push(passed_on, &Cause::Input(place_of(record)));
             self.pending.counts.push(Count::PassedOn);
         }
         Ok(())
@@ -322,13 +339,21 @@ impl Holding {
 
     fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
         let value = record.value.as_deref().unwrap_or_default();
-        self.pending.records.push(self.desk.records.undecodable(self.desk.place(record), value, why, now).into());
+        let quarantined = self.desk.records.undecodable(self.desk.place(record), value, why, now);
+        self.pending.push(quarantined, &Cause::Input(place_of(record)));
         self.pending.counts.push(Count::Quarantined(why.problem.reason()));
     }
 
     /// One step of one session: what it writes, then the session itself, then what else it asks for.
-    fn feed(&mut self, number: i32, key: &SessionKey, input: Input, present: &Present) -> Result<(), EndedError> {
-        let Self { desk, epoch, partitions, pending, .. } = self;
+    fn feed(
+        &mut self,
+        number: i32,
+        key: &SessionKey,
+        input: Input,
+        cause: &Cause,
+        present: &Present,
+    ) -> Result<(), EndedError> {
+        let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
         let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
         let moment = Moment {
             now: present.now,
@@ -340,13 +365,17 @@ impl Holding {
         };
         let state = partition.state(key);
         let was_calling = state.is_calling();
-        let Step { state: next, effects } = machine::step(state, input, &desk.policy, &moment);
+        let mut step = machine::step(state, input, &desk.policy, &moment);
+        if set_aside.has_session(key) {
+            step = step.without_operations();
+        }
+        let Step { state: next, effects } = step;
         if was_calling && matches!(next, Next::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
         if let Some(record) = desk.written(number, key, &next) {
             pending.touch(partition, desk);
-            pending.records.push(record);
+            pending.push(record, cause);
         }
         partition.apply(key, next, &desk.policy)?;
         let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
@@ -355,13 +384,13 @@ impl Holding {
                 Effect::Outcome(outcome) => {
                     pending.touch(partition, desk);
                     pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
-                    pending.records.push(desk.records.outcome(key, &outcome).into());
+                    pending.push(desk.records.outcome(key, &outcome), cause);
                 }
                 Effect::Reject(decision, reason) => {
                     pending.touch(partition, desk);
                     pending.counts.push(Count::Rejected(reason));
                     let rejection = desk.records.rejected(key, &decision, number, reason, present.now);
-                    pending.records.push(rejection.into());
+                    pending.push(rejection, cause);
                 }
                 Effect::Call { operation, number, key_number } => {
                     let call = Call { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
@@ -377,6 +406,10 @@ impl Holding {
 /// When Kafka appended a record, by the broker's clock; ours where the topic does not keep that (`message.timestamp.type`).
 fn recorded_at(record: &InputRecord, present: &Present) -> Timestamp {
     record.appended_at.unwrap_or(present.now)
+}
+
+fn place_of(record: &InputRecord) -> InputPlace {
+    InputPlace { input: record.input, partition: record.partition, offset: record.offset }
 }
 
 /// What is read of a topic whose records are of one session each.

@@ -119,6 +119,16 @@ pub enum Problem {
     /// A session belongs to the source that opened it first.
     #[error("another source opened the session before")]
     OtherSource,
+    /// What the engine has to write for it is too large, or refused for another reason that no second try changes.
+    #[error("Kafka does not take what the engine writes for it")]
+    Refused,
+}
+
+/// Of nobody knows whom.
+impl From<Problem> for Undecodable {
+    fn from(problem: Problem) -> Self {
+        Self { problem, source_name: None }
+    }
 }
 
 impl Problem {
@@ -127,6 +137,7 @@ impl Problem {
         match self {
             Self::Evidence(_) => QuarantineReason::EvidenceDoesNotVerify,
             Self::OtherSource => QuarantineReason::SessionOfAnotherSource,
+            Self::Refused => QuarantineReason::RecordRefused,
             Self::NotProtobuf
             | Self::Missing(_)
             | Self::TooLong(_)

@@ -390,6 +390,22 @@ impl Step {
         }
     }
 
+    /// The same without the session's operations, its one large part: Kafka refused them.
+    #[must_use]
+    pub fn without_operations(mut self) -> Self {
+        if let Next::Entry(open) = &mut self.state
+            && let Some(opening) = open.entry.opening_mut()
+        {
+            opening.operations.clear();
+        }
+        for effect in &mut self.effects {
+            if let Effect::Outcome(outcome) = effect {
+                outcome.opening.operations.clear();
+            }
+        }
+        self
+    }
+
     fn with(mut self, effect: Effect) -> Self {
         self.effects.push(effect);
         self

@@ -63,6 +63,18 @@ pub enum Entry {
     Decided(Box<Decided>),
 }
 
+impl Entry {
+    /// What opened it, or is to open it; none where only decisions wait.
+    pub fn opening_mut(&mut self) -> Option<&mut Opening> {
+        match self {
+            Self::Early(_) => None,
+            Self::Checking(checking) => Some(&mut checking.opening),
+            Self::Awaiting(opening) => Some(opening),
+            Self::Decided(decided) => Some(&mut decided.opening),
+        }
+    }
+}
+
 /// A decision of another team, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use super::complaints::Trouble;
 use super::group::Generation;
 pub use batch::{Batch, NextOffset, Outgoing, Place, Unfenced};
-pub use broken::{Broken, Failed};
+pub use broken::{Broken, Failed, Refusal};
 use reports::{Context, Ticket, Undelivered};
 
 /// After this long Kafka aborts a transaction by itself, and nobody can read past it before.

@@ -19,6 +19,7 @@ mod misplaced;
 mod our_trouble;
 mod privacy;
 mod provider;
+mod refused;
 mod sources;
 pub mod stage;
 mod start;

@@ -133,6 +133,16 @@ impl Kafka {
         self.broker().allow(user.login().0, rights).unwrap();
     }
 
+    /// Forbids a user something, whatever it is allowed.
+    pub fn forbid(&self, user: User, rights: &[&str]) {
+        self.broker().forbid(user.login().0, rights).unwrap();
+    }
+
+    /// Forbids it no more.
+    pub fn forbid_no_more(&self, user: User, rights: &[&str]) {
+        self.broker().forbid_no_more(user.login().0, rights).unwrap();
+    }
+
     /// Where encrypted clients find it that log in so.
     pub fn secured_bootstrap(&self, login: Login) -> String {
         self.broker().secured_bootstrap(login)

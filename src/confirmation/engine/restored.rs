@@ -73,7 +73,13 @@ impl Engine {
         }
         let stopped = read.stopped.len();
         tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
-        let mut holding = Holding::new(Arc::clone(&self.desk), self.epoch, read.partitions, Timestamp::now());
+        let mut holding = Holding::new(
+            Arc::clone(&self.desk),
+            self.epoch,
+            read.partitions,
+            Arc::clone(&self.set_aside),
+            Timestamp::now(),
+        );
         holding.write_owners();
         self.tally.unknown_sources(&holding.unknown_sources());
         self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });

@@ -135,6 +135,8 @@ impl Plan {
             began,
             tally,
             at_once: AT_ONCE,
+            set_aside: Arc::default(),
+            taking: BTreeSet::new(),
             polled: began,
             kept_up: began,
             shown: began,

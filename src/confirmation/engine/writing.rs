@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{AT_ONCE, Engine, EngineError, Held, OFFSETS_EVERY, Standing};
+use super::{Engine, EngineError, Held, OFFSETS_EVERY, Standing};
 use crate::causes;
 use crate::confirmation::clock;
 use crate::confirmation::holding::Pending;
@@ -36,7 +36,7 @@ impl Engine {
         }
         let Some(producer) = &mut self.producer else { return Ok(()) };
         let offsets = held.holding.offsets();
-        let Pending { records, withdrawn, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
+        let Pending { records, causes, withdrawn, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
         let batch = Batch::new(records, &offsets)?;
         let group = &self.group;
         // Who commits after this is a member still at this moment; how long ago the commit was, it cannot tell when it wakes.
@@ -49,7 +49,6 @@ impl Engine {
                     None => self.clock.acknowledged(now),
                 }
                 held.committed = Instant::now();
-                self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
                 self.failures = 0;
                 self.tally.transaction(TransactionEnd::Committed);
                 self.caller.withdraw(&withdrawn);
@@ -58,9 +57,15 @@ impl Engine {
                     self.caller.call(call, owned_at);
                     self.expects_answers = true;
                 }
+                self.note_taken(&batch, &causes);
                 Ok(())
             }
-            Err(broken) => self.recover(&broken),
+            Err(broken) => {
+                if let Broken::Refused { records } = &broken {
+                    self.judge(&batch, &causes, records);
+                }
+                self.recover(&broken)
+            }
         }
     }
 
@@ -74,11 +79,7 @@ impl Engine {
                 self.tally.transaction(TransactionEnd::Fenced);
                 return Ok(());
             }
-            Broken::Aborted(_) => TransactionEnd::Aborted,
-            Broken::TooLarge { .. } => {
-                self.at_once = 1;
-                TransactionEnd::Aborted
-            }
+            Broken::Aborted(_) | Broken::Refused { .. } => TransactionEnd::Aborted,
             Broken::Unknown(_) => {
                 self.producer = None;
                 self.tally.rebuilt();

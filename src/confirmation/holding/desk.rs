@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::refused::Cause;
 use crate::confirmation::calls::Call;
 use crate::confirmation::clock::{Broker, Trust};
 use crate::confirmation::evidence::Verifiers;
@@ -65,6 +66,8 @@ pub struct Present {
 pub struct Pending {
     /// The records, in order.
     pub records: Vec<Outgoing>,
+    /// What each of them is written for.
+    pub causes: Vec<Cause>,
     /// The partitions whose inputs were read, or whose ledger is written.
     pub touched: BTreeSet<i32>,
     /// Sessions that ended while a call about them waited or was on its way: it is not to be sent any more.
@@ -76,6 +79,12 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// One more record, written for `cause`.
+    pub(super) fn push(&mut self, record: impl Into<Outgoing>, cause: &Cause) {
+        self.records.push(record.into());
+        self.causes.push(cause.clone());
+    }
+
     /// The next transaction carries offsets of this partition. The first one of all names the ledger's owner, so that a
     /// ledger that is lost is not taken for one that was never begun.
     pub(super) fn touch(&mut self, partition: &mut Partition, desk: &Desk) {
@@ -89,7 +98,7 @@ impl Pending {
     /// The next transaction names the ledger's owner.
     pub(super) fn own(&mut self, partition: &mut Partition, desk: &Desk) {
         partition.has_owner = true;
-        self.records.push(Outgoing::owned(desk.records.owner(&desk.owner()), partition.number));
+        self.push(Outgoing::owned(desk.records.owner(&desk.owner()), partition.number), &Cause::Ledger);
         self.touched.insert(partition.number);
     }
 }

@@ -8,6 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{Place, Records};
+use crate::confirmation::holding::refused::BYTES_THAT_EVERY_TOPIC_TAKES;
 use crate::confirmation::inputs::Undecodable;
 use crate::confirmation::model::SessionKey;
 use crate::kafka::cloud_events::{self, CloudEvent};
@@ -45,7 +46,12 @@ impl Records {
         now: Timestamp,
     ) -> Record {
         let id = event_id(found).to_string();
-        let fits = value.len().saturating_add(OVERHEAD_BYTES) <= self.record_bytes_max;
+        // What Kafka refused for its size is not offered to it again.
+        let bytes_max = match reason {
+            QuarantineReason::RecordRefused => BYTES_THAT_EVERY_TOPIC_TAKES,
+            _ => self.record_bytes_max,
+        };
+        let fits = value.len().saturating_add(OVERHEAD_BYTES) <= bytes_max;
         let Place { topic, partition, offset } = found;
         let left_out = if fits { "" } else { "; its value is too large to be kept here" };
         let digest: [u8; 32] = Sha256::digest(value).into();

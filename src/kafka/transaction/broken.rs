@@ -14,13 +14,15 @@ pub enum Broken {
     /// It was aborted, and the producer goes on. What was built on it is worthless: drop the epoch and restore.
     #[error("the transaction was aborted")]
     Aborted(#[source] Failed),
-    /// It was aborted because of these records, and the producer goes on. The inputs are still this member's: commit them
+    /// It was aborted because Kafka refuses these records for good, and the producer goes on. The inputs are still this member's: commit them
     /// with something smaller in the record's place. Several were refused together, and each may be small enough: commit
     /// them by themselves to learn which is not.
-    #[error("the transaction was aborted, because its records {records:?} are too large together")]
-    TooLarge {
+    #[error(
+        "the transaction was aborted, because Kafka refuses its records {records:?} for good: too large, or invalid"
+    )]
+    Refused {
         /// Their numbers in the batch, from 0, in order; at least one.
-        records: Vec<usize>,
+        records: Vec<(usize, Refusal)>,
     },
     /// It was aborted, or not begun: the inputs may be another member's by now. Wait for the next assignment.
     #[error("the transaction was aborted, because the assignment that it belongs to is over")]
@@ -29,6 +31,15 @@ pub enum Broken {
     /// still be under way, and the ledger says what was committed.
     #[error("what became of the transaction is not known")]
     Unknown(#[source] Failed),
+}
+
+/// Why Kafka does not take a record, whenever it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is larger than the producer or its topic takes.
+    TooLarge,
+    /// Its topic has rules for records that it breaks.
+    Invalid,
 }
 
 /// What failed.
@@ -122,12 +133,16 @@ impl Failed {
 impl Broken {
     /// What is left to do when the abort is done; `undelivered` are the records that were not delivered, by their number.
     pub(super) fn after_abort(failed: Failed, undelivered: &BTreeMap<usize, Undelivered>) -> Self {
-        let too_large = too_large(undelivered);
+        let refused = refused(undelivered);
+        if let Failed::Send { record, error } = &failed
+            && let Some(refusal) = refusal(error)
+        {
+            return Self::Refused { records: vec![(*record, refusal)] };
+        }
         match failed {
-            Failed::Send { record, error } if is_too_large(&error) => Self::TooLarge { records: vec![record] },
             // Another record's report may have come first; and without end the same records would be aborted again.
-            Failed::Delivery { .. } | Failed::NoOffset { .. } | Failed::Unreported { .. } if !too_large.is_empty() => {
-                Self::TooLarge { records: too_large }
+            Failed::Delivery { .. } | Failed::NoOffset { .. } | Failed::Unreported { .. } if !refused.is_empty() => {
+                Self::Refused { records: refused }
             }
             Failed::Offsets(error) if is_another_member(&error) => Self::Fenced(Failed::Offsets(error)),
             Failed::Superseded => Self::Fenced(failed),
@@ -171,17 +186,22 @@ fn is_another_member(error: &KafkaError) -> bool {
     )
 }
 
-fn is_too_large(error: &KafkaError) -> bool {
+/// Why no second try helps, where none does. Rights and times are no fault of a record.
+fn refusal(error: &KafkaError) -> Option<Refusal> {
     use RDKafkaErrorCode as Code;
-    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize))
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Some(Refusal::TooLarge),
+        Some(Code::InvalidRecord) => Some(Refusal::Invalid),
+        _ => None,
+    }
 }
 
-fn too_large(undelivered: &BTreeMap<usize, Undelivered>) -> Vec<usize> {
-    let refused = |undelivered: &Undelivered| match undelivered {
-        Undelivered::Failed(error) => is_too_large(error),
-        Undelivered::NoOffset => false,
+fn refused(undelivered: &BTreeMap<usize, Undelivered>) -> Vec<(usize, Refusal)> {
+    let refused = |(record, undelivered): (&usize, &Undelivered)| match undelivered {
+        Undelivered::Failed(error) => refusal(error).map(|refusal| (*record, refusal)),
+        Undelivered::NoOffset => None,
     };
-    undelivered.iter().filter(|(_, undelivered)| refused(undelivered)).map(|(record, _)| *record).collect()
+    undelivered.iter().filter_map(refused).collect()
 }
 
 #[cfg(test)]
@@ -199,7 +219,7 @@ mod tests {
         }
         match Broken::after_abort(failed, &BTreeMap::new()) {
             Broken::Aborted(_) => "aborted",
-            Broken::TooLarge { .. } => "too large",
+            Broken::Refused { .. } => "refused",
             Broken::Fenced(_) => "fenced",
             Broken::Unknown(_) => "unknown",
         }
@@ -212,7 +232,7 @@ mod tests {
             (Failed::Superseded, "fenced"),
             (Failed::Begin(error(Code::State)), "unknown"),
             (Failed::Send { record: 0, error: error(Code::QueueFull) }, "aborted"),
-            (Failed::Send { record: 0, error: error(Code::MessageSizeTooLarge) }, "too large"),
+            (Failed::Send { record: 0, error: error(Code::MessageSizeTooLarge) }, "refused"),
             (Failed::Delivery { record: 0, error: error(Code::MessageTimedOut) }, "aborted"),
             (Failed::NoOffset { record: 0 }, "aborted"),
             (Failed::Unreported { outstanding: 1 }, "aborted"),
@@ -232,12 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn all_records_that_are_too_large_are_named_and_no_other() {
+    fn all_records_that_are_refused_for_good_are_named_and_no_other() {
         let undelivered = BTreeMap::from([
             (1, Undelivered::Failed(error(RDKafkaErrorCode::MessageSizeTooLarge))),
             (2, Undelivered::Failed(error(RDKafkaErrorCode::PurgeQueue))),
             (3, Undelivered::NoOffset),
-            (4, Undelivered::Failed(error(RDKafkaErrorCode::MessageSizeTooLarge))),
+            (4, Undelivered::Failed(error(RDKafkaErrorCode::InvalidRecord))),
+            (5, Undelivered::Failed(error(RDKafkaErrorCode::TopicAuthorizationFailed))),
+            (6, Undelivered::Failed(error(RDKafkaErrorCode::InvalidTimestamp))),
         ]);
         // Whichever report came first.
         for failed in [
@@ -247,7 +269,10 @@ mod tests {
             Failed::Unreported { outstanding: 4 },
         ] {
             let broken = Broken::after_abort(failed, &undelivered);
-            assert!(matches!(&broken, Broken::TooLarge { records } if *records == [1, 4]), "{broken:?}");
+            assert!(
+                matches!(&broken, Broken::Refused { records } if *records == [(1, Refusal::TooLarge), (4, Refusal::Invalid)]),
+                "{broken:?}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use paybridge::kafka::transaction::{
-    Batch, Broken, Failed, Outgoing, Place, StartError, TransactionSettings, Transactions,
+    Batch, Broken, Failed, Outgoing, Place, Refusal, StartError, TransactionSettings, Transactions,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -123,7 +123,10 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
     ] {
         let batch = Batch::new(records, &[stage.next(0, 0, 0)]).unwrap();
         match transactions.commit(&batch, &assigned.generation, |_| true) {
-            Err(Broken::TooLarge { records }) => assert_eq!(records, expected),
+            Err(Broken::Refused { records }) => {
+                let expected: Vec<_> = expected.into_iter().map(|number| (number, Refusal::TooLarge)).collect();
+                assert_eq!(records, expected);
+            }
             other => panic!("{expected:?}: {other:?}"),
         }
         let rest: Vec<Outgoing> =
@@ -136,7 +139,7 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
     let company: Vec<Outgoing> = (1..=6).map(|seed| small(seed, 1500)).collect();
     let batch = Batch::new(company.clone(), &[stage.next(0, 0, 0)]).unwrap();
     match transactions.commit(&batch, &assigned.generation, |_| true) {
-        Err(Broken::TooLarge { records }) => println!("refused together: {records:?}"),
+        Err(Broken::Refused { records }) => println!("refused together: {records:?}"),
         // The producer may send them one by one.
         other => println!("together: {other:?}"),
     }

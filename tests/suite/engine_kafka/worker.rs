@@ -105,7 +105,7 @@ impl<'a> Worker<'a> {
                 self.transactions = self.stage.transactions(&self.name);
                 self.restore(held.assigned);
             }
-            Broken::TooLarge { records } => panic!("too large: {records:?}"),
+            Broken::Refused { records } => panic!("refused: {records:?}"),
         }
     }
 }

@@ -1,0 +1,64 @@
+//! What the engine does about records that Kafka refuses for good: the one session is set aside, or all wait.
+//! Must not know what a record means.
+
+use std::sync::Arc;
+
+use super::{AT_ONCE, Engine};
+use crate::confirmation::holding::refused::{Cause, Refused, Verdict};
+use crate::kafka::transaction::{Batch, Refusal};
+
+impl Engine {
+    /// The records of these numbers were refused.
+    pub(super) fn judge(&mut self, batch: &Batch, causes: &[Cause], numbers: &[(usize, Refusal)]) {
+        let refused = |&(number, refusal): &(usize, Refusal)| {
+            let record = batch.records().get(number)?;
+            let bytes = record.key.len() + record.value.as_ref().map_or(0, Vec::len);
+            Some(Refused { refusal, topic: Arc::clone(&record.topic), bytes, cause: causes.get(number)?.clone() })
+        };
+        let refused: Vec<Refused> = numbers.iter().filter_map(refused).collect();
+        let verdict = Arc::make_mut(&mut self.set_aside).judge(&refused, &self.taking);
+        self.taking.clear();
+        self.at_once = 1;
+        let first = refused.first();
+        let (topic, bytes) = first.map_or(("", 0), |refused| (&*refused.topic, refused.bytes));
+        let cause = first.map(|refused| &refused.cause);
+        match verdict {
+            Verdict::Divide => {
+                tracing::warn!(
+                    topic,
+                    records = refused.len(),
+                    "Kafka refuses records; they are written one by one to find which"
+                );
+            }
+            Verdict::SetAside => {
+                tracing::error!(
+                    topic,
+                    bytes,
+                    ?cause,
+                    "Kafka refuses a record for good; what it is for is set aside, and the other sessions go on"
+                );
+            }
+            Verdict::Wait => {
+                tracing::error!(
+                    topic,
+                    bytes,
+                    "Kafka refuses a record that is not large, and takes no other: the topic's settings are wrong. Nothing is \
+                     decided until they are right; compare them with `paybridge topics`"
+                );
+            }
+        }
+    }
+
+    /// After a transaction: more may be in the next one.
+    pub(super) fn note_taken(&mut self, batch: &Batch, causes: &[Cause]) {
+        for record in batch.records() {
+            if !self.taking.contains(&record.topic) {
+                self.taking.insert(Arc::clone(&record.topic));
+            }
+        }
+        // The ledger's owner alone proves nothing of what was refused.
+        if causes.is_empty() || causes.iter().any(|cause| *cause != Cause::Ledger) {
+            self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What is known of records that Kafka refused for good: whose they are, and whether that session alone is set aside.
+//! Pure: must not know transactions, nor what a session is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::confirmation::model::SessionKey;
+use crate::kafka::transaction::Refusal;
+
+/// A topic that does not take a record of this size is set wrongly: that concerns all sessions, and none is set aside for it.
+pub const BYTES_THAT_EVERY_TOPIC_TAKES: usize = 16 * 1024;
+/// What is set aside at once. Each was refused alone, after a restore: there are few, or something else is wrong.
+const SET_ASIDE_MAX: usize = 10_000;
+
+/// What a record is written for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The ledger itself.
+    Ledger,
+    /// A record of an input.
+    Input(InputPlace),
+    /// A session's timer, or the answer to its call.
+    Session(SessionKey),
+}
+
+/// Where a record of an input stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InputPlace {
+    /// Which input: its place in the group's list.
+    pub input: usize,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// A record that Kafka refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Bytes of its key and value.
+    pub bytes: usize,
+    /// What it was written for.
+    pub cause: Cause,
+}
+
+/// What is to be done about refused records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// One of several may be at fault for all: commit them one by one.
+    Divide,
+    /// The one that they were written for is set aside.
+    SetAside,
+    /// No record is at fault: wait until whoever is on call has put the topic right.
+    Wait,
+}
+
+/// What was set aside in this process. A restart finds out anew.
+#[derive(Clone, Debug, Default)]
+pub struct SetAside {
+    inputs: BTreeSet<InputPlace>,
+    sessions: BTreeSet<SessionKey>,
+    /// What was refused last.
+    suspects: BTreeSet<Cause>,
+}
+
+impl SetAside {
+    /// Judges records that were refused in one transaction, and sets aside what is at fault; `taking` are the topics that took
+    /// a record since one was refused. What is too large for any session is at fault by itself. A small record is not: its
+    /// topic is set wrongly. One that breaks its topic's rules is at fault if it is refused again, and the topic took others
+    /// meanwhile.
+    pub fn judge(&mut self, refused: &[Refused], taking: &BTreeSet<Arc<str>>) -> Verdict {
+        let causes: BTreeSet<Cause> = refused.iter().map(|refused| refused.cause.clone()).collect();
+        let was_refused = causes.is_subset(&self.suspects);
+        let is_at_fault = refused.iter().any(|refused| match refused.refusal {
+            Refusal::TooLarge => refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES,
+            Refusal::Invalid => was_refused && taking.contains(&refused.topic),
+        });
+        let mut each = causes.iter();
+        let verdict = match (each.next(), each.next()) {
+            (Some(_), Some(_)) => Verdict::Divide,
+            (Some(cause), None) if is_at_fault && self.add(cause) => Verdict::SetAside,
+            (Some(_) | None, _) => Verdict::Wait,
+        };
+        self.suspects = causes;
+        verdict
+    }
+
+    /// Whether this record of an input was set aside.
+    pub fn has_input(&self, place: &InputPlace) -> bool {
+        self.inputs.contains(place)
+    }
+
+    /// Whether this session's records are written without their large parts.
+    pub fn has_session(&self, key: &SessionKey) -> bool {
+        self.sessions.contains(key)
+    }
+
+    /// Whether it was not set aside before, and can be.
+    fn add(&mut self, cause: &Cause) -> bool {
+        if self.inputs.len() + self.sessions.len() >= SET_ASIDE_MAX {
+            return false;
+        }
+        match cause {
+            Cause::Ledger => false,
+            Cause::Input(place) => self.inputs.insert(*place),
+            Cause::Session(key) => self.sessions.insert(key.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(offset: i64) -> Cause {
+        Cause::Input(InputPlace { input: 0, partition: 1, offset })
+    }
+
+    fn session() -> Cause {
+        Cause::Session(SessionKey { source: "sg".into(), session_id: "ps_1".into() })
+    }
+
+    fn refused(refusal: Refusal, topic: &str, bytes: usize, cause: Cause) -> Refused {
+        Refused { refusal, topic: topic.into(), bytes, cause }
+    }
+
+    fn judge(aside: &mut SetAside, taking: &[&str], refused: &[Refused]) -> Verdict {
+        aside.judge(refused, &taking.iter().map(|topic| Arc::from(*topic)).collect())
+    }
+
+    #[test]
+    fn what_is_large_is_set_aside_alone_and_once() {
+        let mut aside = SetAside::default();
+        let large = |cause| refused(Refusal::TooLarge, "ledger", BYTES_THAT_EVERY_TOPIC_TAKES + 1, cause);
+        assert_eq!(judge(&mut aside, &[], &[large(input(1)), large(input(2))]), Verdict::Divide);
+        let one = [large(input(1)), refused(Refusal::TooLarge, "outcome", 10, input(1))];
+        assert_eq!(judge(&mut aside, &[], &one), Verdict::SetAside);
+        assert!(aside.has_input(&InputPlace { input: 0, partition: 1, offset: 1 }));
+        assert!(!aside.has_input(&InputPlace { input: 0, partition: 1, offset: 2 }));
+        let again = judge(&mut aside, &[], &[large(input(1))]);
+        assert_eq!(again, Verdict::Wait, "its record in quarantine was refused too");
+        assert_eq!(judge(&mut aside, &[], &[large(session())]), Verdict::SetAside);
+        assert!(aside.has_session(&SessionKey { source: "sg".into(), session_id: "ps_1".into() }));
+        assert_eq!(judge(&mut aside, &[], &[large(Cause::Ledger)]), Verdict::Wait);
+    }
+
+    #[test]
+    fn a_topic_that_takes_no_small_record_is_set_wrongly_whatever_it_took() {
+        let mut aside = SetAside::default();
+        for _ in 0..3 {
+            let small = refused(Refusal::TooLarge, "outcome", 300, input(1));
+            assert_eq!(judge(&mut aside, &["ledger", "outcome"], &[small]), Verdict::Wait);
+        }
+    }
+
+    #[test]
+    fn what_is_invalid_is_set_aside_when_it_is_refused_again_while_its_topic_takes_others() {
+        let mut aside = SetAside::default();
+        let invalid = |offset| [refused(Refusal::Invalid, "outcome", 300, input(offset))];
+        for (offset, taking, verdict) in [
+            (1, &["outcome"][..], Verdict::Wait), // what it took before says nothing
+            (1, &["ledger"], Verdict::Wait),
+            (2, &["outcome"], Verdict::Wait),
+            (1, &["outcome"], Verdict::Wait),
+            (1, &["outcome"], Verdict::SetAside),
+            (1, &["outcome"], Verdict::Wait), // set aside before
+        ] {
+            assert_eq!(judge(&mut aside, taking, &invalid(offset)), verdict, "{offset} {taking:?}");
+        }
+    }
+}
