@@ -3,6 +3,7 @@
 
 mod faults;
 mod flow;
+mod forms;
 mod secured;
 mod simulated;
 

@@ -10,7 +10,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Fault;
 use prost::Message;
 
-use super::stage::{LIMIT, PROJECT, READY, Stage, ago, await_metric, known_keys, waiting_event};
+use super::stage::{PROJECT, READY, Stage, ago, await_metric, known_keys, waiting_event};
 use crate::bridge::{Bridge, key_file};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
@@ -82,10 +82,7 @@ fn sessions_of_another_project_keep_no_good_one_from_being_confirmed() {
         // Their windows end first.
         stage.ready(id, ago(3600), 100);
     }
-    eventually(LIMIT, || {
-        let calls = stage.provider.calls();
-        if calls >= 40 { Ok(()) } else { Err(format!("{calls} calls")) }
-    });
+    await_metric(&engine, BREAKER, 1);
     let good: Vec<String> = (0..20).map(|number| format!("ps_good_{number}")).collect();
     let began = Instant::now();
     for id in &good {
