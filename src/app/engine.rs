@@ -2,7 +2,7 @@
 //! Must not know the other parts.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use rustls::RootCertStore;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::keys::Apis;
@@ -19,7 +20,7 @@ use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation};
 use crate::confirmation::calls::{Caller, Settings};
 use crate::confirmation::clock::Broker;
-use crate::confirmation::engine::{Plan, Renewal};
+use crate::confirmation::engine::{Plan, Renewal, Renewals};
 use crate::confirmation::evidence::Verifiers;
 use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::inputs::Mode;
@@ -32,6 +33,11 @@ use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::{client, topics};
 use crate::metrics::Metrics;
 
+/// How long a refused engine rests before it is tried again, and how often it is told that it is refused.
+const REFUSED_AGAIN: Duration = Duration::from_mins(1);
+/// How often a resting one looks for renewals.
+const RENEWALS_EVERY: Duration = Duration::from_secs(1);
+
 /// What the engine holds events and its own clock against.
 pub struct Verification {
     /// Verifies the events of sources.
@@ -43,68 +49,151 @@ pub struct Verification {
 /// Starts the engine on a thread of its own; it ends in order once `stop` is cancelled. Gives where it takes other properties
 /// for its clients.
 ///
+/// What keeps the engine from working ends a process that only decides. One that takes webhooks goes on taking them, and is
+/// ready without it.
+///
 /// # Errors
 /// A rule does not compile, there is no TLS, or a file of Kafka's properties cannot be read.
 pub fn start(
     config: &Config,
     apis: Apis,
     verification: Verification,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     readiness: &Readiness,
     tasks: &mut JoinSet<&'static str>,
     stop: CancellationToken,
 ) -> anyhow::Result<Sender<Renewal>> {
     let (renew, renewals) = mpsc::channel();
-    let plan = plan(config, apis, verification, metrics, readiness, stop, renewals)?;
-    let thread = async move {
-        match tokio::task::spawn_blocking(move || plan.run()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(error = causes::told(&error), "the confirmation engine cannot go on");
-            }
-            Err(error) => tracing::error!(%error, "the confirmation engine's thread failed"),
-        }
-    };
-    tasks.spawn(named(CONFIRMATION_ENGINE, thread));
+    let maker = Arc::new(Maker {
+        config: config.clone(),
+        apis,
+        verification,
+        metrics: Arc::clone(metrics),
+        ready: readiness.transactions.clone(),
+        stop,
+        renewals: Renewals::new(renewals),
+    });
+    let first = maker.plan()?;
+    tasks.spawn(named(CONFIRMATION_ENGINE, keep_running(maker, first)));
     Ok(renew)
 }
 
-fn plan(
-    config: &Config,
-    apis: Apis,
-    verification: Verification,
-    metrics: &Metrics,
-    readiness: &Readiness,
-    stop: CancellationToken,
-    renewals: Receiver<Renewal>,
-) -> anyhow::Result<Plan> {
-    let confirmation = &config.confirmation;
-    let names: Vec<String> = confirmation.rules.iter().map(|rule| rule.name.clone()).collect();
-    let settings = Settings {
-        timeout: confirmation.call_timeout(),
-        in_flight_max: confirmation.calls_in_flight_max,
-        // Whoever was a member then is not replaced before this is over; the other half is for the way.
-        send_within: SESSION_TIMEOUT / 2,
-        roots: roots(&apis),
-    };
-    let desk = desk(config, &apis, verification)?;
-    let (caller, answers) = Caller::start(settings, apis, Handle::current(), metrics)?;
-    Ok(Plan {
-        desk,
-        client: client::base(&config.kafka, ClientSide::Engine)?,
-        transactional_id: format!("{}.{}", confirmation.group_id, config.bridge_instance),
-        record_bytes_max: config.ingress.record_bytes_max(),
-        caller,
-        answers,
-        renewals,
-        metrics: Arc::new(metrics.confirmation(&names)),
-        ready: readiness.transactions.clone(),
-        stop,
-        grace: grace_without(config, FLUSH_RESERVE, 2),
-    })
+/// Ends when the engine has ended in order; where no webhooks are taken, also when it cannot go on.
+async fn keep_running(maker: Arc<Maker>, first: Plan) {
+    let mut plan = Ok(first);
+    loop {
+        let refusal = match plan {
+            Ok(plan) => match run(plan).await {
+                None => return,
+                Some(refusal) => refusal,
+            },
+            Err(error) => Refusal { error: format!("{error:#}"), may_pass: true },
+        };
+        if !maker.config.ingress.enabled {
+            return tracing::error!(error = refusal.error, "the confirmation engine cannot go on");
+        }
+        maker.refused(&refusal).await;
+        if maker.stop.is_cancelled() {
+            return;
+        }
+        let maker = Arc::clone(&maker);
+        // Reading files blocks.
+        plan = tokio::task::spawn_blocking(move || maker.plan()).await.unwrap_or_else(|error| Err(error.into()));
+    }
 }
 
-fn desk(config: &Config, apis: &Apis, verification: Verification) -> anyhow::Result<Desk<Untold>> {
+/// Why an engine is not there.
+struct Refusal {
+    error: String,
+    /// Whether another start may go well.
+    may_pass: bool,
+}
+
+/// Runs an engine to its end; nothing where that is in order.
+async fn run(plan: Plan) -> Option<Refusal> {
+    match tokio::task::spawn_blocking(move || plan.run()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Refusal { error: causes::told(&error), may_pass: error.may_pass() }),
+        Err(error) => Some(Refusal { error: format!("its thread failed: {error}"), may_pass: true }),
+    }
+}
+
+/// What engines of this process are made of, one after the other.
+struct Maker {
+    config: Config,
+    apis: Apis,
+    verification: Verification,
+    metrics: Arc<Metrics>,
+    ready: CancellationToken,
+    stop: CancellationToken,
+    renewals: Renewals,
+}
+
+impl Maker {
+    /// Says that there is no engine, again and again until it is worth another try, or until the end.
+    async fn refused(&self, refusal: &Refusal) {
+        self.metrics.confirmation(&self.rule_names()).engine_refused.set(1.0);
+        // Webhooks do not wait for it.
+        self.ready.cancel();
+        loop {
+            tracing::error!(
+                error = refusal.error,
+                "the confirmation engine refuses to work: this process decides on no session and goes on taking webhooks"
+            );
+            self.rest().await;
+            if refusal.may_pass || self.stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    async fn rest(&self) {
+        let until = Instant::now() + REFUSED_AGAIN;
+        while Instant::now() < until {
+            // The next engine reads the files anew.
+            while let Some(Renewal { done, .. }) = self.renewals.next() {
+                let _gone = done.send(Ok(()));
+            }
+            tokio::select! {
+                () = sleep(RENEWALS_EVERY) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn rule_names(&self) -> Vec<String> {
+        self.config.confirmation.rules.iter().map(|rule| rule.name.clone()).collect()
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let config = &self.config;
+        let confirmation = &config.confirmation;
+        let settings = Settings {
+            timeout: confirmation.call_timeout(),
+            in_flight_max: confirmation.calls_in_flight_max,
+            // Whoever was a member then is not replaced before this is over; the other half is for the way.
+            send_within: SESSION_TIMEOUT / 2,
+            roots: roots(&self.apis),
+        };
+        let desk = desk(config, &self.apis, &self.verification)?;
+        let (caller, answers) = Caller::start(settings, self.apis.clone(), Handle::current(), &self.metrics)?;
+        Ok(Plan {
+            desk,
+            client: client::base(&config.kafka, ClientSide::Engine)?,
+            transactional_id: format!("{}.{}", confirmation.group_id, config.bridge_instance),
+            record_bytes_max: config.ingress.record_bytes_max(),
+            caller,
+            answers,
+            renewals: self.renewals.clone(),
+            metrics: Arc::new(self.metrics.confirmation(&self.rule_names())),
+            ready: self.ready.clone(),
+            stop: self.stop.clone(),
+            grace: grace_without(config, FLUSH_RESERVE, 2),
+        })
+    }
+}
+
+fn desk(config: &Config, apis: &Apis, verification: &Verification) -> anyhow::Result<Desk<Untold>> {
     let confirmation = &config.confirmation;
     let prefix = config.kafka.topic_prefix.as_ref();
     let rules = Rules::compile(&confirmation.rules, confirmation.default).map_err(|problems| {
@@ -116,7 +205,7 @@ fn desk(config: &Config, apis: &Apis, verification: Verification) -> anyhow::Res
         rules,
         mode: if confirmation.dry_run { Mode::DryRun } else { Mode::Live },
         sources: sources(config, apis),
-        verifiers: verification.verifiers,
+        verifiers: verification.verifiers.clone(),
         early_decisions_max: confirmation.early_decisions_max,
         broker: verification.broker,
         group_id: confirmation.group_id.clone(),

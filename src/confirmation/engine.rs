@@ -8,6 +8,7 @@ mod refusal;
 mod renewal;
 mod restored;
 mod start;
+mod watch;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-pub use renewal::Renewal;
+pub use renewal::{Renewal, Renewals};
 pub use start::{EngineError, Plan};
 
 use super::calls::{Answer, Caller};
@@ -31,6 +32,7 @@ use super::restoring::Restoring;
 use super::tally::Tally;
 use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
+use watch::Watch;
 
 /// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
 /// milliseconds.
@@ -69,7 +71,8 @@ pub struct Engine {
     epoch: u64,
     caller: Caller,
     answers: Receiver<Answer>,
-    renewals: Receiver<Renewal>,
+    renewals: Renewals,
+    watch: Watch,
     /// Whether an answer may come, or has come and is not taken.
     expects_answers: bool,
     clock: ClockGuard,
@@ -128,13 +131,17 @@ impl Engine {
     /// What no waiting mends.
     pub fn run(mut self) -> Result<(), EngineError> {
         while !self.stop.is_cancelled() {
-            self.turn()?;
+            if let Err(error) = self.turn() {
+                self.abandon();
+                return Err(error);
+            }
         }
         self.finish()
     }
 
     /// Read, answer, let time pass; write all that came of it; then call.
     fn turn(&mut self) -> Result<(), EngineError> {
+        self.watch.look()?;
         self.renew();
         self.keep_producer();
         self.read()?;
@@ -207,7 +214,10 @@ impl Engine {
                     return Err(EngineError::MorePartitions { began_with: self.desk.partitions });
                 }
                 let standing = match partitions.as_slice() {
-                    [] => Standing::Unassigned(None),
+                    [] => {
+                        self.tally.accepted();
+                        Standing::Unassigned(None)
+                    }
                     _ => Standing::Assigned(Assignment { generation, partitions }, Instant::now()),
                 };
                 self.drop_epoch(standing);
@@ -302,6 +312,12 @@ impl Engine {
     fn replace_member(&mut self, group: Group) {
         std::mem::replace(&mut self.group, group).leave(LEAVE_WITHIN);
         self.drop_epoch(Standing::Unassigned(None));
+    }
+
+    /// Withdraws the calls that wait, drops what is held, and leaves the group: nothing more is decided here.
+    fn abandon(mut self) {
+        self.drop_epoch(Standing::Unassigned(None));
+        self.group.leave(LEAVE_WITHIN);
     }
 
     /// Waits for the calls on their way, writes what their answers bring, and leaves the group.

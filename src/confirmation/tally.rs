@@ -156,6 +156,11 @@ impl Tally {
         }
     }
 
+    /// The engine works, or would if the group gave it partitions.
+    pub fn accepted(&self) {
+        self.metrics.engine_refused.set(0.0);
+    }
+
     /// Open sessions have sources that are not configured here.
     pub fn unknown_sources(&self, sources: &BTreeSet<Arc<str>>) {
         for source in sources {

@@ -84,21 +84,15 @@ pub async fn look(client: &ClientConfig, topics: Vec<String>, deadline: Instant)
     Ok(seen)
 }
 
-/// How many partitions each of `topics` has, or how it stands instead. Blocks until the deadline at most.
+/// How many partitions each topic has, or how it stands instead.
+pub type Counts = BTreeMap<String, Result<usize, Standing>>;
+
+/// How many partitions each of `topics` has. Blocks until the deadline at most.
 ///
 /// # Errors
 /// Kafka does not answer.
-pub fn partition_counts(
-    client: &ClientConfig,
-    topics: &[String],
-    deadline: Instant,
-) -> Result<BTreeMap<String, Result<usize, Standing>>, Trouble> {
-    let seen = Cluster::connect(client)?.look(topics, deadline)?;
-    let count = |standing| match standing {
-        Standing::There(found) => Ok(found.partitions.len()),
-        Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => Err(standing),
-    };
-    Ok(seen.topics.into_iter().map(|(name, standing)| (name, count(standing))).collect())
+pub fn partition_counts(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Counts, Trouble> {
+    Cluster::connect(client)?.partition_counts(topics, deadline)
 }
 
 /// A connection to look through. Its calls block.
@@ -137,6 +131,19 @@ impl Cluster {
             seen.topics.insert(name.clone(), topic.map_or(Standing::Missing, standing));
         }
         Ok(seen)
+    }
+
+    /// How many partitions each of `topics` has. Blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub fn partition_counts(&self, topics: &[String], deadline: Instant) -> Result<Counts, Trouble> {
+        let count = |standing| match standing {
+            Standing::There(found) => Ok(found.partitions.len()),
+            Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => Err(standing),
+        };
+        let seen = self.look(topics, deadline)?;
+        Ok(seen.topics.into_iter().map(|(name, standing)| (name, count(standing))).collect())
     }
 
     /// Which of `topics` Kafka does not have, or does not show to this principal. Blocks until the deadline at most.

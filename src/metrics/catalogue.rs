@@ -120,6 +120,8 @@ catalogue! {
         "Partitions that this process decides for";
     CONFIRMATION_STOPPED = Gauge "paybridge_confirmation_stopped_partitions" ["reason"]
         "Partitions on which nobody decides; unreadable: their ledger has an entry that this version does not know; lost: their ledger is gone";
+    CONFIRMATION_REFUSED = Gauge "paybridge_confirmation_engine_refused" [""]
+        "1 while this process's engine refuses to work and decides nothing: partition counts are unequal or changed, or the ledger is another group's or mode's; the log says what to do";
     CONFIRMATION_RESTORING_SINCE = Gauge "paybridge_confirmation_restoring_since_timestamp_seconds" [""]
         "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]

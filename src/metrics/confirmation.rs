@@ -18,6 +18,8 @@ pub struct ConfirmationMetrics {
     pub lag_records: Gauge,
     /// Partitions that this process decides for.
     pub assigned_partitions: Gauge,
+    /// Whether the engine refuses to work: 1 or 0.
+    pub engine_refused: Gauge,
     /// When the reading of the ledger began, in seconds since 1970; 0 when none is read.
     pub restoring_since: Gauge,
     /// Whether the engine believes its clock.
@@ -121,6 +123,7 @@ impl ConfirmationMetrics {
             oldest_remaining: gauge!(catalogue::CONFIRMATION_OLDEST_REMAINING),
             lag_records: gauge!(catalogue::CONFIRMATION_LAG),
             assigned_partitions: gauge!(catalogue::CONFIRMATION_ASSIGNED),
+            engine_refused: gauge!(catalogue::CONFIRMATION_REFUSED),
             restoring_since: gauge!(catalogue::CONFIRMATION_RESTORING_SINCE),
             clock: ClockGauge::new("engine"),
             redelivered: zeroed(counter!(catalogue::CONFIRMATION_REDELIVERED)),
@@ -272,7 +275,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     /// How many series each metric has from the start, with two rules.
-    const SERIES: [(&str, usize); 17] = [
+    const SERIES: [(&str, usize); 18] = [
         (catalogue::CONFIRMATION_OPEN, 1),
         (catalogue::CONFIRMATION_OLDEST_REMAINING, 1),
         (catalogue::CONFIRMATION_DECISIONS, 2 + 3),
@@ -288,6 +291,7 @@ mod tests {
         (catalogue::CONFIRMATION_REBUILDS, 1),
         (catalogue::CONFIRMATION_ASSIGNED, 1),
         (catalogue::CONFIRMATION_STOPPED, 2),
+        (catalogue::CONFIRMATION_REFUSED, 1),
         (catalogue::CONFIRMATION_RESTORING_SINCE, 1),
         (catalogue::CONFIRMATION_ALERTS, 4),
     ];

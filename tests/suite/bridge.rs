@@ -229,12 +229,6 @@ impl Bridge {
         self.end()
     }
 
-    /// Waits until the daemon ends by itself, and gives what it ended with.
-    pub fn ended(mut self) -> anyhow::Result<()> {
-        let app = self.app.take().unwrap();
-        self.runtime.block_on(async { tokio::time::timeout(LIMIT, app).await })??
-    }
-
     fn end(&mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         let Some(app) = self.app.take() else { return Ok(()) };

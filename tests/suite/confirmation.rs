@@ -12,6 +12,7 @@ mod ends;
 mod events;
 mod finished;
 mod forged;
+mod growth;
 mod guards;
 mod ledger;
 mod life;

@@ -1,6 +1,9 @@
 //! How the engine goes on with other credentials: its clients are made anew between two transactions.
 //! Must not know where credentials come from, nor whether Kafka takes them: whoever gives them has seen that it does.
 
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
@@ -17,15 +20,32 @@ pub struct Renewal {
     pub done: oneshot::Sender<Result<(), Trouble>>,
 }
 
+/// Where they come from: the same for engines that follow each other in one process.
+#[derive(Clone)]
+pub struct Renewals(Arc<Mutex<Receiver<Renewal>>>);
+
+impl Renewals {
+    /// What is sent to the other end.
+    pub fn new(receiver: Receiver<Renewal>) -> Self {
+        Self(Arc::new(Mutex::new(receiver)))
+    }
+
+    /// The next one that is there.
+    pub fn next(&self) -> Option<Renewal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
+    }
+}
+
 impl Engine {
     /// Takes other properties into use, if there are some: the next turn makes a producer of them, another member joins
     /// the group before the present one leaves, and the ledger is read by clients of theirs. No transaction is open between
     /// two turns; what is called just now is asked about, as after any rebalance.
     pub(super) fn renew(&mut self) {
-        let Ok(Renewal { client, done }) = self.renewals.try_recv() else { return };
+        let Some(Renewal { client, done }) = self.renewals.next() else { return };
         let joined = Group::join(&client, &self.group_settings);
         let renewed = joined.map(|group| {
             tracing::info!("the confirmation engine makes its clients anew, with changed credentials");
+            self.watch.renew(client.clone());
             self.client = client;
             (self.producer, self.tried_producer) = (None, None);
             self.tally.rebuilt();
@@ -39,7 +59,7 @@ impl Engine {
 impl Plan {
     /// The same before there is an engine. A producer that is there already is made anew when Kafka refuses it.
     pub(super) fn renew(&mut self) {
-        if let Ok(Renewal { client, done }) = self.renewals.try_recv() {
+        if let Some(Renewal { client, done }) = self.renewals.next() {
             self.client = client;
             let _gone = done.send(Ok(()));
         }

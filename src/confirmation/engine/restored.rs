@@ -84,6 +84,7 @@ impl Engine {
         self.tally.unknown_sources(&holding.unknown_sources());
         self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
         self.tally.assigned(held, &read.stopped);
+        self.tally.accepted();
         self.tally.restoring(None);
         self.asked_for_the_time = Instant::now();
         // Before any input is looked at: by then the broker has told its time.

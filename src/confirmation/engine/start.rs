@@ -1,7 +1,7 @@
 //! How the engine starts: its topics are waited for, and what cannot go well is refused before anything is decided.
 //! Must not decide, nor read the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{AT_ONCE, Engine, Renewal, Standing};
+use super::watch::Watch;
+use super::{AT_ONCE, Engine, Renewals, Standing};
 use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
 use crate::confirmation::clock::{self, ClockGuard};
 use crate::confirmation::done::EndedError;
 use crate::confirmation::holding::{Desk, Untold};
+use crate::confirmation::partition::INPUTS;
 use crate::confirmation::restoring::OtherOwner;
 use crate::confirmation::tally::Tally;
 use crate::kafka::cluster;
@@ -45,6 +47,15 @@ pub enum EngineError {
         /// How many there were.
         began_with: i32,
     },
+    /// Records of one session may be on different partitions by now.
+    #[error(
+        "these topics had other numbers of partitions when the engine began, and keys have moved: {0}. Partition counts are \
+         fixed for a topic's life: make them anew with the number that they had, or new ones with another kafka.topic_prefix"
+    )]
+    PartitionsChanged(String),
+    /// Nobody would notice that partitions were added.
+    #[error("the thread that watches the partition counts has ended")]
+    Unwatched,
     /// The ledger is somebody else's.
     #[error(transparent)]
     OtherOwner(#[from] OtherOwner),
@@ -80,7 +91,7 @@ pub struct Plan {
     /// Their answers.
     pub answers: Receiver<Answer>,
     /// Other properties for its clients, when credentials change.
-    pub renewals: Receiver<Renewal>,
+    pub renewals: Renewals,
     /// What is told.
     pub metrics: Arc<ConfirmationMetrics>,
     /// Set once transactions can begin.
@@ -89,6 +100,25 @@ pub struct Plan {
     pub stop: CancellationToken,
     /// How long the end may take.
     pub grace: Duration,
+}
+
+impl EngineError {
+    /// Whether another start may go well while this process runs. The ledger's owner stays who it is, and whoever joins the group
+    /// to find that out again takes partitions from those that can work.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::OtherOwner(_) => false,
+            Self::UnequalPartitions(_)
+            | Self::MorePartitions { .. }
+            | Self::PartitionsChanged(_)
+            | Self::Unwatched
+            | Self::Join(_)
+            | Self::Take(_)
+            | Self::Thread(_)
+            | Self::Unfenced(_)
+            | Self::Ended(_) => true,
+        }
+    }
 }
 
 impl Plan {
@@ -116,7 +146,10 @@ impl Plan {
         let began = Instant::now();
         let now = clock::Reading { wall: Timestamp::now(), monotonic: began.elapsed() };
         let clock = ClockGuard::new(desk.broker, now);
+        let watched = inputs_and_ledger(&desk.inputs, desk.records.ledger_topic());
+        let watch = Watch::begin(self.client.clone(), watched, partitions)?;
         Ok(Engine {
+            watch,
             desk: Arc::new(desk),
             group: Group::join(&self.client, &group_settings)?,
             transaction_settings,
@@ -170,8 +203,7 @@ impl Plan {
 
     /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
     fn await_topics(&mut self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
-        let ledger = self.desk.records.ledger_topic();
-        let alike: BTreeSet<String> = self.desk.inputs.iter().chain([ledger]).map(ToString::to_string).collect();
+        let alike = inputs_and_ledger(&self.desk.inputs, self.desk.records.ledger_topic());
         // No provider is called while what comes of it cannot be told.
         let outputs = self.desk.records.output_topics().map(ToString::to_string);
         let topics: Vec<String> = alike.iter().cloned().chain(outputs).collect();
@@ -198,11 +230,13 @@ impl Plan {
     }
 }
 
+/// The topics whose partitions belong together.
+fn inputs_and_ledger(inputs: &[Arc<str>; INPUTS], ledger: &Arc<str>) -> BTreeSet<String> {
+    inputs.iter().chain([ledger]).map(ToString::to_string).collect()
+}
+
 /// The one number of partitions that the topics in `alike` have, or the topics that are not there.
-fn agree(
-    counts: BTreeMap<String, Result<usize, cluster::Standing>>,
-    alike: &BTreeSet<String>,
-) -> Result<Result<i32, Vec<String>>, EngineError> {
+fn agree(counts: cluster::Counts, alike: &BTreeSet<String>) -> Result<Result<i32, Vec<String>>, EngineError> {
     let missing: Vec<String> =
         counts.iter().filter(|(_, count)| count.is_err()).map(|(name, _)| name.clone()).collect();
     let told = counts.into_iter().filter(|(name, _)| alike.contains(name));

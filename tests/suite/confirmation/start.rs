@@ -6,23 +6,66 @@ use paybridge::kafka::topics;
 use paybridge::simulator::Settings;
 
 use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, known_keys};
-use crate::bridge::{Bridge, config, create_needed_topics, free_port};
+use crate::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
-use crate::process::daemon::Daemon;
+use crate::process::daemon::{Daemon, Exchange};
 use crate::wire::SMART_GLOCAL;
 
-fn for_process(confirmation: &str) -> (Stage, String) {
+pub fn for_process(confirmation: &str) -> (Stage, String) {
     Stage::for_process(Kafka::shared(), confirmation, Settings::new(PROJECT, known_keys()))
 }
 
-/// The daemon ends by itself with an error, and its log says each of these.
+/// The engine refuses to work, and the log says each of these. A daemon that does nothing else ends with an error; one that
+/// takes webhooks goes on taking them, and ends in order when it is told to.
 #[track_caller]
 fn check_refuses(text: &str, told: &[&str]) {
+    let mut alone = Daemon::run(&text.replace("[ingress]", "[ingress]\nenabled = false"));
+    assert_eq!(alone.await_end(), Some(1), "{}", alone.log());
+    check_told(&alone, told);
+
     let mut daemon = Daemon::run(text);
-    assert_eq!(daemon.await_end(), Some(1), "{}", daemon.log());
+    await_refused(&daemon);
+    check_told(&daemon, told);
+    daemon.await_ready();
+    check_takes_webhooks(&daemon);
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+}
+
+#[track_caller]
+fn check_told(daemon: &Daemon, told: &[&str]) {
     for words in told {
         assert!(daemon.log().contains(words), "no `{words}` in {}", daemon.log());
+    }
+}
+
+/// Waits until the daemon shows that its engine refuses to work.
+#[track_caller]
+pub fn await_refused(daemon: &Daemon) {
+    await_gauge(daemon, 1);
+}
+
+/// Waits until the daemon shows that its engine works.
+#[track_caller]
+pub fn await_accepted(daemon: &Daemon) {
+    await_gauge(daemon, 0);
+}
+
+#[track_caller]
+fn await_gauge(daemon: &Daemon, value: u8) {
+    let (client, line) = (daemon.client(), format!("\npaybridge_confirmation_engine_refused {value}\n"));
+    eventually(LIMIT, || match client.admin("/metrics") {
+        Exchange::Answered(shown) if shown.text.contains(&line) => Ok(()),
+        other => Err(format!("no {line} in {other:?}\n{}", daemon.log())),
+    });
+}
+
+#[track_caller]
+pub fn check_takes_webhooks(daemon: &Daemon) {
+    match daemon.client().post("sg-main", &ready_to_confirm(&daemon.config, 7)) {
+        Exchange::Answered(answered) => assert_eq!(answered.status, 200, "{answered:?}"),
+        other => panic!("{other:?}\n{}", daemon.log()),
     }
 }
 
@@ -89,7 +132,7 @@ fn refuses_topics_of_unequal_partition_counts() {
 }
 
 /// Gives topics of the stage 4 partitions instead of 3.
-fn grow(stage: &Stage, parts: &[&str]) {
+pub fn grow(stage: &Stage, parts: &[&str]) {
     let names: Vec<String> = parts.iter().map(|part| stage.topic(part)).collect();
     stage.kafka.grow_topics(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4);
 }

@@ -1,0 +1,109 @@
+//! A topic of the engine's gets more partitions while the engine runs: keys have moved, so nothing more is decided, on any
+//! partition. Webhooks are taken as before.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use paybridge::message::confirmation::v1::Action;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, READY, Stage};
+use super::start::{await_accepted, await_refused, check_takes_webhooks, for_process, grow};
+use crate::bridge::create_needed_topics;
+use crate::eventually::eventually;
+use crate::process::daemon::Daemon;
+
+/// Within this time of the growth nothing more may be decided.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How many members the engine's group has.
+fn members(stage: &Stage, group: &str) -> usize {
+    let consumer: BaseConsumer = stage.kafka.client().create().unwrap();
+    let groups = consumer.fetch_group_list(Some(group), LIMIT).unwrap();
+    groups.groups().iter().map(|group| group.members().len()).sum()
+}
+
+fn check_stops(grown: &[&str], told: &str) {
+    let (stage, text) = for_process("");
+    create_needed_topics(stage.kafka, &stage.config);
+    let mut daemon = Daemon::run(&text);
+    daemon.await_ready();
+    let ids: Vec<String> = (0..3).map(|partition| stage.sessions_of(partition).next().unwrap()).collect();
+    for id in &ids {
+        stage.ready(id, Timestamp::now(), 100);
+        stage.await_entries(id, 1);
+    }
+
+    grow(&stage, grown);
+    let since = Instant::now();
+    await_refused(&daemon);
+    assert!(since.elapsed() < NOTICED_WITHIN, "noticed after {:?}", since.elapsed());
+    let log = daemon.log();
+    assert!(log.contains(told) && log.contains("the confirmation engine refuses to work"), "no `{told}` in {log}");
+    // Whoever is no member reads nothing, and so decides nothing.
+    let group = stage.config.confirmation.group_id.as_str();
+    eventually(LIMIT, || match members(&stage, group) {
+        0 => Ok(()),
+        members => Err(format!("{members} members")),
+    });
+    for id in &ids {
+        stage.decide(id, Action::Confirm, "late");
+    }
+    check_takes_webhooks(&daemon);
+    daemon.await_ready();
+
+    // A restart is no way out, and no webhook is lost by it.
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+    daemon.start_again();
+    await_refused(&daemon);
+    check_takes_webhooks(&daemon);
+    daemon.await_ready();
+    assert_eq!(stage.provider.calls(), 0);
+    assert!(stage.outcomes().is_empty(), "{:?}", stage.outcomes());
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+}
+
+#[test]
+fn partitions_added_to_the_decision_topic_stop_the_engine_on_every_partition_and_no_webhook() {
+    check_stops(&[DECISION], "confirmation.decision.v1 has 4 instead of 3");
+}
+
+#[test]
+fn partitions_added_to_every_topic_of_the_engine_stop_it_too() {
+    check_stops(&[DECISION, FINISHED, LEDGER, READY], "confirmation.ledger.v1 has 4 instead of 3");
+}
+
+#[test]
+fn an_engine_alone_ends_when_partitions_are_added() {
+    let (stage, text) = for_process("");
+    create_needed_topics(stage.kafka, &stage.config);
+    let mut daemon = Daemon::run(&text.replace("[ingress]", "[ingress]\nenabled = false"));
+    daemon.await_ready();
+    // It has begun once it has written.
+    stage.ready("ps_one", Timestamp::now(), 100);
+    stage.await_entries("ps_one", 1);
+    grow(&stage, &[READY]);
+    assert_eq!(daemon.await_end(), Some(1), "{}", daemon.log());
+    assert!(daemon.log().contains("ready-to-confirm.v1 has 4 instead of 3"), "{}", daemon.log());
+}
+
+#[test]
+fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works() {
+    let (stage, text) = for_process("default = \"confirm\"");
+    create_needed_topics(stage.kafka, &stage.config);
+    grow(&stage, &[DECISION]);
+    let mut daemon = Daemon::run(&text);
+    await_refused(&daemon);
+    // Nothing was decided yet, so the others may have as many.
+    grow(&stage, &[FINISHED, LEDGER, READY]);
+    stage.ready("ps_one", Timestamp::now(), 100);
+    eventually(LIMIT * 3, || match stage.outcomes().len() {
+        1 => Ok(()),
+        outcomes => Err(format!("{outcomes} outcomes: {}", daemon.log())),
+    });
+    await_accepted(&daemon);
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+}
