@@ -11,6 +11,7 @@ pub mod inputs;
 pub mod ledger;
 pub mod machine;
 pub mod model;
+pub mod owner;
 pub mod partition;
 pub mod records;
 pub mod restoring;

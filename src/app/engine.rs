@@ -17,7 +17,7 @@ use super::keys::Apis;
 use super::{CONFIRMATION_ENGINE, FLUSH_RESERVE, grace_without, named};
 use crate::admin::Readiness;
 use crate::causes;
-use crate::config::{AtDeadline, ClientSide, Config, Confirmation};
+use crate::config::{AtDeadline, ClientSide, Config, Confirmation, FORMER_GROUP_ID};
 use crate::confirmation::calls::{Caller, Settings};
 use crate::confirmation::clock::Broker;
 use crate::confirmation::engine::{Plan, Renewal, Renewals};
@@ -180,7 +180,7 @@ impl Maker {
         Ok(Plan {
             desk,
             client: client::base(&config.kafka, ClientSide::Engine)?,
-            transactional_id: format!("{}.{}", confirmation.group_id, config.bridge_instance),
+            transactional_id: confirmation.transactional_id(&config.kafka.topic_prefix, &config.bridge_instance),
             record_bytes_max: config.ingress.record_bytes_max(),
             caller,
             answers,
@@ -208,7 +208,8 @@ fn desk(config: &Config, apis: &Apis, verification: &Verification) -> anyhow::Re
         verifiers: verification.verifiers.clone(),
         early_decisions_max: confirmation.early_decisions_max,
         broker: verification.broker,
-        group_id: confirmation.group_id.clone(),
+        group_id: confirmation.group(&config.kafka.topic_prefix),
+        former_group_id: confirmation.group_id.is_none().then_some(FORMER_GROUP_ID),
         inputs: inputs(prefix).context("the engine's provider has no such events")?,
         partitions: Untold,
         records: Records::new(prefix, &config.bridge_instance, config.ingress.record_bytes_max()),

@@ -9,13 +9,16 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
 use super::list::within;
-use super::names::SourceName;
+use super::names::{SourceName, TopicPrefix};
 use super::problem::Problem;
 use super::source::SourceConfig;
 use crate::provider::{self, ApiAddress};
 
 /// How long after its window a session may still be open: what happens last, the provider's status, is asked in this time.
 pub const LAST_WORD_S: u64 = 900;
+
+/// What the group was called by default before its name began with the topics' prefix: ledgers still say so.
+pub const FORMER_GROUP_ID: &str = "paybridge-confirmation";
 
 /// Rules are tried one after the other for each session, and each is a label value of a metric.
 const RULES_MAX: usize = 256;
@@ -31,9 +34,11 @@ const GROUP_ID_BYTES_MAX: usize = 249;
 pub struct Confirmation {
     /// Whether this process decides.
     pub enabled: bool,
-    /// The engine's consumer group, 1 to 249 characters; the ledger belongs to it.
+    /// The engine's consumer group, 1 to 249 characters, where it has not the name of [`Confirmation::group`]; the ledger
+    /// belongs to it.
     #[serde(deserialize_with = "group_id")]
-    pub group_id: String,
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
+    pub group_id: Option<String>,
     /// What becomes of a session that no rule is for.
     pub default: SessionDefault,
     /// How long a session waits at the provider, in seconds, 10 to 604800. Smart Glocal's is four hours; seconds are for tests.
@@ -130,7 +135,7 @@ impl Default for Confirmation {
     fn default() -> Self {
         Self {
             enabled: false,
-            group_id: "paybridge-confirmation".to_owned(),
+            group_id: None,
             default: SessionDefault::Hold,
             window_s: 14_400,
             at_deadline: AtDeadline::Cancel,
@@ -148,6 +153,19 @@ impl Default for Confirmation {
 }
 
 impl Confirmation {
+    /// The engine's consumer group: by default one that no installation with other topics has.
+    pub fn group(&self, prefix: &TopicPrefix) -> String {
+        self.group_id.clone().unwrap_or_else(|| format!("{}.{FORMER_GROUP_ID}", prefix.as_ref()))
+    }
+
+    /// The engine's transactional id: the same after a restart of the process, and another one for each process and for each
+    /// installation, whatever the group is called.
+    pub fn transactional_id(&self, prefix: &TopicPrefix, instance: &str) -> String {
+        let id = format!("{}.{instance}", self.group(prefix));
+        let ours = format!("{}.", prefix.as_ref());
+        if id.starts_with(&ours) { id } else { ours + &id }
+    }
+
     /// How long a session waits at the provider.
     pub fn window(&self) -> Duration {
         Duration::from_secs(self.window_s)
@@ -265,14 +283,14 @@ fn is_rule_name(name: &str) -> bool {
     (1..=RULE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(known) && name.trim() == name
 }
 
-fn group_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn group_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if (1..=GROUP_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal) {
-        return Ok(text);
+        return Ok(Some(text));
     }
     Err(de::Error::custom(
-        "must be 1 to 249 ASCII letters, digits, dots, hyphens and underscores: write it as \"paybridge-confirmation\"",
+        "must be 1 to 249 ASCII letters, digits, dots, hyphens and underscores: write it as \"payments.confirmation\"",
     ))
 }
 

@@ -11,8 +11,9 @@ use rdkafka::ClientConfig;
 
 use super::done::EndedError;
 use super::holding::Desk;
-use super::ledger::{self, Kept, LedgerError, Owner};
+use super::ledger::{self, Kept, LedgerError};
 use super::model::SessionKey;
+use super::owner::OtherOwner;
 use super::partition::{INPUTS, Partition};
 use crate::kafka::restore::{self, PATIENCE, RestoreError, Restored, Wanted};
 use crate::metrics::Stop;
@@ -43,18 +44,6 @@ pub enum NotRestored {
     /// The thread ended without a word.
     #[error("the thread that reads the ledger died")]
     Died,
-}
-
-/// A ledger that this engine must not go on with.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "partition {partition} of the ledger belongs to {found}, and this engine is {expected}: go on with the same group and \
-     mode and the same number of partitions, or give the engine a kafka.topic_prefix of its own"
-)]
-pub struct OtherOwner {
-    partition: i32,
-    found: Described,
-    expected: Described,
 }
 
 /// Why a partition stops.
@@ -166,9 +155,11 @@ impl<'a> Shelf<'a> {
         let taken = match value {
             None => tombstone(self.desk, partition, key),
             Some(value) => match ledger::decode(key, value) {
-                Ok(Kept::Owner(found)) if found != self.desk.owner() => {
-                    let (found, expected) = (Described(found), Described(self.desk.owner()));
-                    self.other_owner.get_or_insert(OtherOwner { partition: number, found, expected });
+                Ok(Kept::Owner(found)) => {
+                    partition.has_owner = true;
+                    if let Err(other) = self.desk.goes_on_with(number, found) {
+                        self.other_owner.get_or_insert(other);
+                    }
                     Ok(())
                 }
                 Ok(kept) => entry(self.desk, partition, kept),
@@ -224,16 +215,4 @@ fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, 
     partition.next = offsets(next)?;
     partition.ends = offsets(ends)?;
     Ok(partition)
-}
-
-/// An owner in words.
-#[derive(Debug)]
-struct Described(Owner);
-
-impl std::fmt::Display for Described {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Owner { group_id, partitions, dry_run } = &self.0;
-        let mode = if *dry_run { ", a dry run" } else { "" };
-        write!(f, "group {group_id} with {partitions} partitions{mode}")
-    }
 }

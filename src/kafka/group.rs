@@ -2,6 +2,7 @@
 //! Must not know what a record means, nor what is done with it. One thread owns it; its calls block: not for a tokio worker.
 
 mod member;
+pub mod offsets;
 
 use std::collections::BTreeMap;
 use std::fmt;

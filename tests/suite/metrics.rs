@@ -49,8 +49,7 @@ fn start() -> Bridge {
     let private_key = key_file("smart-glocal-private.pem");
     let engine = format!("{ENGINE}private_key_file = '{}'\n", private_key.display());
     let kafka = Kafka::shared();
-    let mut config = config(kafka.bootstrap(), &format!("{SMART_GLOCAL}{UNIPAAS}{engine}"), &[]);
-    config.confirmation.group_id = config.kafka.topic_prefix.as_ref().to_owned();
+    let config = config(kafka.bootstrap(), &format!("{SMART_GLOCAL}{UNIPAAS}{engine}"), &[]);
     create_needed_topics(kafka, &config);
     let bridge = Bridge::launch(config);
     bridge.await_ready();

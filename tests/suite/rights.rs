@@ -19,14 +19,13 @@ use crate::process::daemon::{Daemon, Exchange};
 /// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
 const RENDERED: &str = "tests/helm/golden/strimzi.yaml";
 const RENDERED_SPLIT: &str = "tests/helm/golden/strimzi-split.yaml";
-/// What they call the engine's group, and their topics begin with.
-const GROUP: &str = "paybridge-confirmation";
+/// What its topics and the engine's group begin with.
 const PREFIX: &str = "payments";
 
 /// One rule of the rendered user, as arguments of Kafka's own tool.
 type Rule = Vec<String>;
 
-/// The rules of the rendered user whose name ends so, for this prefix, which is the engine's group too.
+/// The rules of the rendered user whose name ends so, for this prefix.
 fn rules(rendered: &str, user: &str, prefix: &str) -> Vec<Rule> {
     let text = fs::read_to_string(Path::new(CHECKOUT).join(rendered)).unwrap();
     let users = text.split("\n---\n").filter(|document| document.contains("\nkind: KafkaUser\n"));
@@ -65,7 +64,7 @@ fn arguments(rule: &str, prefix: &str) -> Rule {
         "literal" => "literal",
         other => panic!("a pattern of type {other}"),
     };
-    let name = value("name").replace(GROUP, prefix).replace(PREFIX, prefix);
+    let name = value("name").replace(PREFIX, prefix);
     let operations = value("operations");
     let operations = operations.trim_matches(['[', ']']).split(", ").flat_map(|name| ["--operation", name]);
     [resource, &name, "--resource-pattern-type", pattern].into_iter().chain(operations).map(str::to_owned).collect()

@@ -133,3 +133,15 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{/* The engine's consumer group. */}}
+{{- define "paybridge.groupId" -}}
+{{- .Values.confirmation.groupId | default (printf "%s.paybridge-confirmation" .Values.kafka.topicPrefix) -}}
+{{- end -}}
+
+{{/* What the transactional ids of all pods begin with: the topics' prefix in any case, then the group, then a dot. */}}
+{{- define "paybridge.transactionalIds" -}}
+{{- $ids := printf "%s." (include "paybridge.groupId" .) -}}
+{{- $prefix := printf "%s." .Values.kafka.topicPrefix -}}
+{{- ternary $ids (print $prefix $ids) (hasPrefix $prefix $ids) -}}
+{{- end -}}

@@ -46,7 +46,6 @@ secret_files = ["{keys}/standard-webhooks.key"]
 
 [confirmation]
 enabled = true
-group_id = "paybridge-demo"
 window_s = 14400
 deadline_margin_s = 14392
 at_deadline = "cancel"

@@ -130,3 +130,19 @@ fn an_engine_needs_sources_that_ask_and_a_way_to_answer_each() {
     check(&format!("{on}{source}{API}"), &[]);
     check(source, &[]);
 }
+
+#[test]
+fn the_group_and_the_transactional_ids_begin_with_the_topics_prefix() {
+    for (toml, group, transactional_id) in [
+        ("", "payments.paybridge-confirmation", "payments.paybridge-confirmation.pod-0"),
+        ("[kafka]\ntopic_prefix = 'a.b'", "a.b.paybridge-confirmation", "a.b.paybridge-confirmation.pod-0"),
+        ("[confirmation]\ngroup_id = 'mine'", "mine", "payments.mine.pod-0"),
+        ("[confirmation]\ngroup_id = 'payments'", "payments", "payments.pod-0"),
+        ("[confirmation]\ngroup_id = 'payments-2'", "payments-2", "payments.payments-2.pod-0"),
+        ("[confirmation]\ngroup_id = 'payments.mine'", "payments.mine", "payments.mine.pod-0"),
+    ] {
+        let Config { confirmation, kafka, .. } = Config::from_toml(toml, []).unwrap();
+        assert_eq!(confirmation.group(&kafka.topic_prefix), group, "{toml}");
+        assert_eq!(confirmation.transactional_id(&kafka.topic_prefix, "pod-0"), transactional_id, "{toml}");
+    }
+}

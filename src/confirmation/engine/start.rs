@@ -17,12 +17,12 @@ use crate::confirmation::calls::{Answer, Caller};
 use crate::confirmation::clock::{self, ClockGuard};
 use crate::confirmation::done::EndedError;
 use crate::confirmation::holding::{Desk, Untold};
+use crate::confirmation::owner::OtherOwner;
 use crate::confirmation::partition::INPUTS;
-use crate::confirmation::restoring::OtherOwner;
 use crate::confirmation::tally::Tally;
 use crate::kafka::cluster;
 use crate::kafka::complaints::Trouble;
-use crate::kafka::group::{Group, GroupSettings, TakeError};
+use crate::kafka::group::{Group, GroupSettings, TakeError, offsets};
 use crate::kafka::transaction::{TransactionSettings, Transactions, Unfenced};
 use crate::metrics::ConfirmationMetrics;
 
@@ -31,6 +31,15 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a wait looks whether it is stopped.
 const STOP_POLL: Duration = Duration::from_millis(50);
+
+/// Whether it is known which group to join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It is.
+    Group,
+    /// The engine was stopped before.
+    Stopped,
+}
 
 /// What ends the engine: no waiting mends it.
 #[derive(Debug, thiserror::Error)]
@@ -132,10 +141,11 @@ impl Plan {
         let mut tally = Tally::new(Arc::clone(&plan.metrics));
         // Topics that are missing keep no webhook from being taken: what readiness waits for comes before them.
         let Some(producer) = plan.await_producer(&mut tally) else { return Ok(()) };
-        match plan.await_topics(&mut tally)? {
-            Some(partitions) => plan.engine(partitions, producer, tally)?.run(),
-            None => Ok(()),
+        let Some(partitions) = plan.await_topics(&mut tally)? else { return Ok(()) };
+        if plan.settle_group(partitions, &mut tally) == Settled::Stopped {
+            return Ok(());
         }
+        plan.engine(partitions, producer, tally)?.run()
     }
 
     fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
@@ -218,6 +228,32 @@ impl Plan {
             self.pause();
         }
         Ok(None)
+    }
+
+    /// Goes on as the group of an earlier version's default name, where that one has read these inputs: in another group it would
+    /// read them from their beginning, and decide beside members of the old one that still run.
+    fn settle_group(&mut self, partitions: i32, tally: &mut Tally) -> Settled {
+        let inputs = self.desk.inputs.each_ref().map(ToString::to_string);
+        while let (Some(former), false) = (self.desk.former_group_id, self.stop.is_cancelled()) {
+            let has_read = |group: &str| offsets::has_committed(&self.client, group, &inputs, partitions, LOOK_WITHIN);
+            let is_former =
+                has_read(&self.desk.group_id).and_then(|is_ours| if is_ours { Ok(false) } else { has_read(former) });
+            match is_former {
+                Ok(false) => return Settled::Group,
+                Ok(true) => {
+                    tracing::info!(
+                        group = former,
+                        "the confirmation engine goes on as the consumer group that has read its inputs: its name was the default of \
+                         an earlier version"
+                    );
+                    self.desk.group_id = former.to_owned();
+                    return Settled::Group;
+                }
+                Err(trouble) => tally.trouble(&trouble.to_string()),
+            }
+            self.pause();
+        }
+        if self.stop.is_cancelled() { Settled::Stopped } else { Settled::Group }
     }
 
     /// Lets some time pass between two looks, unless it is stopped.

@@ -14,6 +14,7 @@ use crate::confirmation::inputs::Mode;
 use crate::confirmation::ledger::{self, Owner};
 use crate::confirmation::machine::{Next, Policy};
 use crate::confirmation::model::SessionKey;
+use crate::confirmation::owner::OtherOwner;
 use crate::confirmation::partition::{INPUTS, Partition};
 use crate::confirmation::records::{Place, Records};
 use crate::confirmation::rules::Rules;
@@ -39,6 +40,8 @@ pub struct Desk<Partitions = i32> {
     pub broker: Broker,
     /// The consumer group, which keeps the ledger.
     pub group_id: String,
+    /// What the group may have been called before, where the configuration does not name it: its ledger is still ours.
+    pub former_group_id: Option<&'static str>,
     /// The input topics' names, in the group's order.
     pub inputs: [Arc<str>; INPUTS],
     /// How many partitions each of them and the ledger has.
@@ -115,6 +118,7 @@ impl Desk<Untold> {
             early_decisions_max,
             broker,
             group_id,
+            former_group_id,
             inputs,
             partitions: Untold,
             records,
@@ -128,6 +132,7 @@ impl Desk<Untold> {
             early_decisions_max,
             broker,
             group_id,
+            former_group_id,
             inputs,
             partitions,
             records,
@@ -143,6 +148,14 @@ impl Desk {
             partitions: u32::try_from(self.partitions).unwrap_or_default(),
             dry_run: self.mode == Mode::DryRun,
         }
+    }
+
+    /// Whether the ledger of a partition is this engine's, by the owner that it names.
+    ///
+    /// # Errors
+    /// It is somebody else's.
+    pub fn goes_on_with(&self, partition: i32, found: Owner) -> Result<(), OtherOwner> {
+        OtherOwner::check(partition, found, self.owner(), self.former_group_id)
     }
 
     /// The ledger's record of what a step made of a session; none where nothing is to be written.

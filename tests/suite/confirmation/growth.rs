@@ -17,9 +17,9 @@ use crate::process::daemon::Daemon;
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How many members the engine's group has.
-fn members(stage: &Stage, group: &str) -> usize {
+fn members(stage: &Stage) -> usize {
     let consumer: BaseConsumer = stage.kafka.client().create().unwrap();
-    let groups = consumer.fetch_group_list(Some(group), LIMIT).unwrap();
+    let groups = consumer.fetch_group_list(Some(&stage.group()), LIMIT).unwrap();
     groups.groups().iter().map(|group| group.members().len()).sum()
 }
 
@@ -41,8 +41,7 @@ fn check_stops(grown: &[&str], told: &str) {
     let log = daemon.log();
     assert!(log.contains(told) && log.contains("the confirmation engine refuses to work"), "no `{told}` in {log}");
     // Whoever is no member reads nothing, and so decides nothing.
-    let group = stage.config.confirmation.group_id.as_str();
-    eventually(LIMIT, || match members(&stage, group) {
+    eventually(LIMIT, || match members(&stage) {
         0 => Ok(()),
         members => Err(format!("{members} members")),
     });

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use paybridge::config::Config;
 use paybridge::config::files::FileReader;
-use paybridge::config::{Config, Confirmation};
 use paybridge::confirmation::model::{Entry, Opening, SessionKey};
 use paybridge::confirmation::{inputs, ledger};
 use paybridge::message::confirmation::v1::{Action, DecisionRejected, Outcome, RejectionReason};
@@ -66,11 +66,7 @@ impl Stage {
         let (provider, runtime) = provider(settings);
         let sources = signed_sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
-        let mut config = config(kafka.bootstrap(), &text, &[]);
-        // Tests that run at once are no replicas of each other.
-        if config.confirmation.group_id == Confirmation::default().group_id {
-            config.confirmation.group_id = config.kafka.topic_prefix.as_ref().to_owned();
-        }
+        let config = config(kafka.bootstrap(), &text, &[]);
         create_needed_topics(kafka, &config);
         Self::around(kafka, provider, config, runtime)
     }
@@ -83,9 +79,7 @@ impl Stage {
         let (_, after) = rest.split_once("[kafka]").unwrap();
         let sources = sources(&format!("http://{}", provider.address));
         let sources = sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
-        let prefix = Config::from_toml(&common, []).unwrap().kafka.topic_prefix;
-        let group = format!("group_id = \"{}\"", prefix.as_ref());
-        let text = format!("{before}{sources}[kafka]{after}[confirmation]\nenabled = true\n{group}\n{confirmation}\n");
+        let text = format!("{before}{sources}[kafka]{after}[confirmation]\nenabled = true\n{confirmation}\n");
         let config = Config::from_toml(&text, []).unwrap_or_else(|errors| panic!("{errors}"));
         (Self::around(kafka, provider, config, runtime), text)
     }
@@ -122,6 +116,11 @@ impl Stage {
         self.runtime.block_on(asked)
     }
 
+    /// The engine's consumer group.
+    pub fn group(&self) -> String {
+        self.config.confirmation.group(&self.config.kafka.topic_prefix)
+    }
+
     /// The full name of a topic.
     pub fn topic(&self, part: &str) -> String {
         format!("{}.{part}", self.config.kafka.topic_prefix.as_ref())
@@ -143,7 +142,7 @@ impl Stage {
             dry_run: false,
         };
         let owner = ledger::Owner {
-            group_id: self.config.confirmation.group_id.clone(),
+            group_id: self.config.confirmation.group(&self.config.kafka.topic_prefix),
             partitions: u32::try_from(self.config.kafka.partitions).unwrap(),
             dry_run: false,
         };

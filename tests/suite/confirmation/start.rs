@@ -105,15 +105,17 @@ fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
     stage.ready("ps_one", Timestamp::now(), 100);
     stage.await_outcome("ps_one");
     engine.stop().unwrap();
-    let group = stage.config.confirmation.group_id.as_str();
+    let group = stage.group();
     let whose = format!("of the ledger belongs to group {group} with 3 partitions, and this engine is");
-    let key = format!("group_id = \"{group}\"");
     let dry_run = format!("group {group} with 3 partitions, a dry run: go on with the same group");
     for (changed, told) in [
         ("group_id = \"another\"", "group another with 3 partitions: go on with the same group"),
-        (&format!("{key}\ndry_run = true"), &dry_run),
+        ("dry_run = true", &dry_run),
     ] {
-        check_refuses(&text.replace(&key, changed), &[&whose, told, "kafka.topic_prefix of its own"]);
+        check_refuses(
+            &text.replace("[confirmation]", &format!("[confirmation]\n{changed}")),
+            &[&whose, told, "kafka.topic_prefix of its own"],
+        );
     }
     grow(&stage, &[DECISION, LEDGER, READY, FINISHED]);
     check_refuses(&text, &[&whose, "with 4 partitions: go on with the same group"]);
