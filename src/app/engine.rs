@@ -181,6 +181,7 @@ impl Maker {
             desk,
             client: client::base(&config.kafka, ClientSide::Engine)?,
             transactional_id: confirmation.transactional_id(&config.kafka.topic_prefix, &config.bridge_instance),
+            instance: config.bridge_instance.clone(),
             record_bytes_max: config.ingress.record_bytes_max(),
             caller,
             answers,

@@ -7,6 +7,7 @@
 mod refusal;
 mod renewal;
 mod restored;
+mod same_instance;
 mod start;
 mod watch;
 mod writing;

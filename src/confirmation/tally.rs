@@ -143,6 +143,27 @@ impl Tally {
         self.metrics.rebuilds.increment(1);
     }
 
+    /// Another producer of this transactional id began.
+    pub fn producer_replaced(&self, transactional_id: &str) {
+        tracing::error!(
+            transactional_id,
+            "Kafka fenced the confirmation engine's producer: another process uses the same bridge_instance, or this process \
+             stood still during a transaction. Two processes with one bridge_instance end each other's transactions again and \
+             again: give each one of its own"
+        );
+    }
+
+    /// Other members of the group have the name of this process.
+    pub fn same_instance(&self, group_id: &str, instance: &str, hosts: &str) {
+        tracing::warn!(
+            group = group_id,
+            instance,
+            hosts,
+            "another member of the consumer group has the bridge_instance of this process: they end each other's transactions \
+             again and again. Give each process a bridge_instance of its own, such as its pod's name"
+        );
+    }
+
     /// How many partitions are worked on, and which are stopped, why.
     pub fn assigned(&self, working: usize, stopped: &[(i32, Unreadable)]) {
         self.metrics.assigned_partitions.set(float(working));

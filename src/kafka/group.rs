@@ -2,6 +2,7 @@
 //! Must not know what a record means, nor what is done with it. One thread owns it; its calls block: not for a tokio worker.
 
 mod member;
+pub mod members;
 pub mod offsets;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct GroupSettings {
     pub group_id: String,
     /// The input topics; they have equal partition counts, or some of their partitions are never taken.
     pub inputs: Vec<String>,
+    /// What the member calls itself, over a `client.id` of the client's properties: whoever looks at the group sees which process
+    /// it is.
+    pub client_id: Option<String>,
     /// How long Kafka waits for a silent member; at least the broker's `group.min.session.timeout.ms`. Ten heartbeats.
     pub session_timeout: Duration,
     /// The longest time between two polls; at least the session's.
@@ -51,7 +55,8 @@ pub struct GroupSettings {
 impl GroupSettings {
     /// Usual timeouts: a session of 10 s, a poll every minute at least.
     pub fn new(group_id: String, inputs: Vec<String>) -> Self {
-        Self { group_id, inputs, session_timeout: SESSION_TIMEOUT, poll_interval_max: POLL_INTERVAL_MAX }
+        let (session_timeout, poll_interval_max) = (SESSION_TIMEOUT, POLL_INTERVAL_MAX);
+        Self { group_id, inputs, client_id: None, session_timeout, poll_interval_max }
     }
 }
 
@@ -313,6 +318,9 @@ impl Group {
 
 fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
     let mut config = client.clone();
+    if let Some(client_id) = &settings.client_id {
+        config.set("client.id", client_id);
+    }
     config
         .set("group.id", &settings.group_id)
         // The next generation's protocol has no range assignor on the client, and fences otherwise.

@@ -115,6 +115,14 @@ impl Transactions {
         }
     }
 
+    /// Whether Kafka refuses this producer because a later one of the same transactional id has begun: in another process, or
+    /// because a transaction of this one took longer than its timeout.
+    pub fn was_replaced(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        let fatal = self.producer.client().fatal_error();
+        matches!(fatal, Some((Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch, _)))
+    }
+
     /// The steps of an open transaction. Each record's delivery is waited for, because a commit with records outstanding
     /// takes 100 ms and more, and because an acknowledgement without an offset must not be committed.
     fn attempt(&self, batch: &Batch, generation: &Generation, is_current: impl Fn(u64) -> bool) -> Result<(), Failed> {

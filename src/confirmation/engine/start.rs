@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::same_instance::SameInstance;
 use super::watch::Watch;
 use super::{AT_ONCE, Engine, Renewals, Standing};
 use crate::causes;
@@ -30,7 +31,7 @@ use crate::metrics::ConfirmationMetrics;
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a wait looks whether it is stopped.
-const STOP_POLL: Duration = Duration::from_millis(50);
+pub(super) const STOP_POLL: Duration = Duration::from_millis(50);
 
 /// Whether it is known which group to join.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub struct Plan {
     pub client: ClientConfig,
     /// Who writes: the same after a restart of this process.
     pub transactional_id: String,
+    /// What the member of the group calls itself: the name of this process.
+    pub instance: String,
     /// The largest record.
     pub record_bytes_max: usize,
     /// Makes calls.
@@ -152,12 +155,20 @@ impl Plan {
         let transaction_settings = self.transaction_settings();
         let desk = self.desk.told(partitions);
         let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
-        let group_settings = GroupSettings::new(desk.group_id.clone(), inputs);
+        let client_id = Some(self.instance.clone());
+        let group_settings = GroupSettings { client_id, ..GroupSettings::new(desk.group_id.clone(), inputs) };
         let began = Instant::now();
         let now = clock::Reading { wall: Timestamp::now(), monotonic: began.elapsed() };
         let clock = ClockGuard::new(desk.broker, now);
         let watched = inputs_and_ledger(&desk.inputs, desk.records.ledger_topic());
         let watch = Watch::begin(self.client.clone(), watched, partitions)?;
+        let same_instance = SameInstance {
+            client: self.client.clone(),
+            group_id: desk.group_id.clone(),
+            instance: self.instance,
+            stop: self.stop.clone(),
+        };
+        same_instance.look_for(Tally::new(self.metrics))?;
         Ok(Engine {
             watch,
             desk: Arc::new(desk),

@@ -81,6 +81,9 @@ impl Engine {
             }
             Broken::Aborted(_) | Broken::Refused { .. } => TransactionEnd::Aborted,
             Broken::Unknown(_) => {
+                if self.producer.as_ref().is_some_and(Transactions::was_replaced) {
+                    self.tally.producer_replaced(&self.transaction_settings.transactional_id);
+                }
                 self.producer = None;
                 self.tally.rebuilt();
                 TransactionEnd::Unknown
