@@ -292,8 +292,8 @@ impl Holding {
         let (key, decision) = match inputs::decision(value, record.offset, recorded_at(record, present)) {
             Ok(read) => read,
             Err(malformed) => {
-                let place = (record.partition, record.offset);
-                let rejection = self.desk.records.malformed(value, &malformed, place, present.now);
+                let found = (self.desk.place(record), record.key.as_deref());
+                let rejection = self.desk.records.malformed(value, &malformed, found, present.now);
                 self.pending.push(rejection, &Cause::Input(place_of(record)));
                 self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
                 return Ok(());

@@ -14,7 +14,7 @@ use paybridge::config::EvidenceKeep;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::inputs;
 use paybridge::confirmation::model::{Action, Decider, Opening, Outcome, Refusal};
-use paybridge::confirmation::records::Records;
+use paybridge::confirmation::records::{Place, Records};
 use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{
@@ -181,10 +181,11 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
     let reason = RejectionReason::AlreadyDecided;
     let malformed = v1::Decision { action: 3, ..decision }.encode_to_vec(); // an action of later days
     let why = inputs::decision(&malformed, 41, now()).unwrap_err();
+    let found = Place { topic: "payments.confirmation.decision.v1", partition: 3, offset: 41 };
     vec![
         (text(DECISION_MESSAGE), written),
         (text(DECISION_REJECTED_MESSAGE), records.rejected(&key, &complete, 3, reason, now()).value),
-        (text(DECISION_REJECTED_MESSAGE), records.malformed(&malformed, &why, (3, 41), now()).value),
+        (text(DECISION_REJECTED_MESSAGE), records.malformed(&malformed, &why, (found, Some(b"ps_3230")), now()).value),
         (text(OUTCOME_MESSAGE), records.outcome(&key, &outcome).value),
     ]
 }

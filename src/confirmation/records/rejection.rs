@@ -6,15 +6,18 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 
-use super::Records;
+use super::{Place, Records};
 use crate::config::SourceName;
 use crate::confirmation::inputs::{DECISION_BYTES_MAX, MalformedDecision, SESSION_ID_BYTES_MAX};
 use crate::confirmation::model::{Decision, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::Record;
 use crate::kafka::topics::DECISION_REJECTED_MESSAGE;
-use crate::message::confirmation::v1::{self, DecisionRejected, RejectionReason};
+use crate::message::confirmation::v1::{self, DecisionRejected, RecordPlace, RejectionReason};
 use crate::provider::EventId;
+
+/// The most of a record's key that is told, in bytes.
+const KEY_BYTES_MAX: usize = 1024;
 
 impl Records {
     /// A decision that is complete and does not count. `partition` is where it was read: with its offset, it makes the event
@@ -35,18 +38,23 @@ impl Records {
             reason: decision.reason.clone(),
             decision_id: decision.decision_id.clone(),
         };
-        let rejected =
-            DecisionRejected { metadata: None, decision: Some(message), raw: Bytes::new(), reason: reason.into() };
-        self.rejection(&session.source, &session.session_id, event_id(partition, decision.offset), rejected, now)
+        let found = Place { topic: &self.decision, partition, offset: decision.offset };
+        let rejected = DecisionRejected {
+            metadata: None,
+            decision: Some(message),
+            raw: Bytes::new(),
+            reason: reason.into(),
+            record: Some(record_place(found, None)),
+        };
+        self.rejection(&session.source, &session.session_id, event_id(found), rejected, now)
     }
 
-    /// A decision that is not complete, found at this partition and offset. Of more than 16 KiB the first 16 KiB are told,
-    /// undecoded.
+    /// A decision that is not complete, found here under this key. Of more than 16 KiB the first 16 KiB are told, undecoded.
     pub fn malformed(
         &self,
         value: &[u8],
         malformed: &MalformedDecision,
-        (partition, offset): (i32, i64),
+        (found, key): (Place<'_>, Option<&[u8]>),
         now: Timestamp,
     ) -> Record {
         let decision = malformed.decision.as_deref();
@@ -58,9 +66,10 @@ impl Records {
             decision: decision.cloned(),
             raw: Bytes::copy_from_slice(value.get(..DECISION_BYTES_MAX).unwrap_or(value)),
             reason: RejectionReason::Malformed.into(),
+            record: Some(record_place(found, key)),
         };
         let source = source.as_ref().map_or("", AsRef::as_ref);
-        self.rejection(source, session_id, event_id(partition, offset), rejected, now)
+        self.rejection(source, session_id, event_id(found), rejected, now)
     }
 
     fn rejection(
@@ -87,6 +96,13 @@ impl Records {
     }
 }
 
-fn event_id(partition: i32, offset: i64) -> EventId {
+/// Any client may write any key, so of a long one the beginning is told.
+fn record_place(found: Place<'_>, key: Option<&[u8]>) -> RecordPlace {
+    let Place { topic, partition, offset } = found;
+    let key = key.map(|key| Bytes::copy_from_slice(key.get(..KEY_BYTES_MAX).unwrap_or(key)));
+    RecordPlace { topic: topic.to_owned(), partition, offset, key }
+}
+
+fn event_id(Place { partition, offset, .. }: Place<'_>) -> EventId {
     EventId::over(&[b"paybridge.confirmation.decision-rejected", &partition.to_be_bytes(), &offset.to_be_bytes()])
 }

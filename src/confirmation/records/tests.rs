@@ -7,7 +7,7 @@ use super::*;
 use crate::confirmation::inputs::{self, Problem, Undecodable};
 use crate::confirmation::model::{Action, Decision, Refusal};
 use crate::confirmation::strategies;
-use crate::message::confirmation::v1::{DecisionRejected, RejectionReason};
+use crate::message::confirmation::v1::{DecisionRejected, RecordPlace, RejectionReason};
 use crate::message::event::v1::{QuarantineReason, QuarantinedWebhook};
 
 const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -85,6 +85,7 @@ fn event_ids_stay_the_same_for_ever() {
 }
 
 const OUTCOME_ID: &str = "45afb4bcec061e93672c4682f9b8e3bb";
+const DECISIONS: &str = "payments.confirmation.decision.v1";
 const REJECTED_ID: &str = "f5a25fd678352773b09b96107cf24acd";
 const MISROUTED_ID: &str = "917a2eccdd54444b9ac4572dd9a36f25";
 
@@ -94,6 +95,8 @@ fn a_rejection_repeats_the_decision_and_says_why() {
     let told = DecisionRejected::decode(record.value.as_slice()).unwrap();
     assert_eq!(told.reason(), RejectionReason::AlreadyDecided);
     assert!(told.raw.is_empty());
+    let place = RecordPlace { topic: DECISIONS.to_owned(), partition: 3, offset: 7, key: None };
+    assert_eq!(told.record, Some(place));
     let repeated = told.decision.unwrap().encode_to_vec();
     assert_eq!(inputs::decision(&repeated, 7, now()).unwrap(), (session(), decision()));
     let other =
@@ -105,12 +108,17 @@ fn a_rejection_repeats_the_decision_and_says_why() {
 fn a_malformed_decision_is_told_as_far_as_it_fits() {
     let malformed = |value: &[u8]| {
         let why = inputs::decision(value, 7, now()).unwrap_err();
-        let record = records().malformed(value, &why, (3, 7), now());
+        let key = "k".repeat(1025);
+        let found = Place { topic: DECISIONS, partition: 3, offset: 7 };
+        let record = records().malformed(value, &why, (found, Some(key.as_bytes())), now());
         assert!(record.size() < RECORD_BYTES_MAX);
         assert_eq!(header(&record, "ce_id"), REJECTED_ID, "as of any decision there");
         (DecisionRejected::decode(record.value.as_slice()).unwrap(), record)
     };
     let (told, record) = malformed(b"\xff\xff");
+    let place = told.record.clone().unwrap();
+    assert_eq!((place.topic.as_str(), place.partition, place.offset), (DECISIONS, 3, 7));
+    assert_eq!(place.key.unwrap(), "k".repeat(1024));
     assert_eq!((told.reason(), told.decision, &*told.raw), (RejectionReason::Malformed, None, &b"\xff\xff"[..]));
     assert_eq!((record.key.as_str(), header(&record, "ce_subject")), (REJECTED_ID, ""));
 

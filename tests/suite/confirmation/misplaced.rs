@@ -130,6 +130,32 @@ fn a_decision_that_is_none_is_rejected_with_its_bytes() {
     engine.stop().unwrap();
 }
 
+/// Whoever wrote it must be found by what is told: of a tombstone there are no bytes at all.
+#[test]
+fn a_rejection_names_topic_partition_offset_and_key_of_its_record() {
+    let stage = Stage::set("");
+    let engine = stage.engine();
+    let partition = stage.partition_of("ps_one");
+    stage.write_to(DECISION, partition, "a tombstone", None);
+    stage.write_to(DECISION, partition, "junk", Some(b"\xff\xff"));
+    stage.write_to(DECISION, partition, &"long".repeat(300), Some(b""));
+    stage.write_to(DECISION, partition, "ps_one", Some(&decision("ps_one", Action::Confirm, "counts").encode_to_vec()));
+    stage.ready("ps_one", Timestamp::now(), 100);
+    stage.await_outcome("ps_one");
+    stage.decide("ps_one", Action::Cancel, "late");
+    stage.await_rejections(4);
+    let mut told: Vec<_> = stage.rejections().into_iter().map(|rejected| rejected.record.unwrap()).collect();
+    told.sort_by_key(|place| place.offset);
+    let keys: Vec<_> = told.iter().map(|place| place.key.as_deref()).collect();
+    let long = "long".repeat(256);
+    assert_eq!(keys, [Some(&b"a tombstone"[..]), Some(b"junk"), Some(long.as_bytes()), None]);
+    assert_eq!(told.iter().map(|place| place.offset).collect::<Vec<_>>(), [0, 1, 2, 4]);
+    for place in &told {
+        assert_eq!((place.topic.as_str(), place.partition), (stage.topic(DECISION).as_str(), partition));
+    }
+    engine.stop().unwrap();
+}
+
 #[test]
 fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken() {
     let stage = Stage::set("default = \"confirm\"");
