@@ -98,6 +98,8 @@ codes! {
     RuleFails = "rule-fails", Warning, "test with has() what may be absent, and compare what is of one kind";
     /// A confirm rule stands before a cancel rule.
     RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can be right for both";
+    /// Sources whose webhooks one key verifies, and nothing else keeps a webhook of one from being sent to the other.
+    KeyShared = "key-shared", Warning, "give each of them a path with a secret part, allow_from, or client certificates (ingress.tls.client_ca_file): a signature does not say which project it is for";
     /// What the rules say of a sample session.
     RulesTried = "rules-tried", Info, "nothing, if that is what you want";
     /// The engine decides and tells, and calls nobody.
@@ -157,6 +159,13 @@ codes! {
     /// A compacted topic removes tombstones soon: a slow reader may miss one, and remember what is forgotten.
     TombstonesShort = "tombstones-short", Warning, "raise the topic's delete.retention.ms to a day";
 
+    /// The confirmation engine's ledger is another group's or mode's, or of another number of partitions: the engine refuses it.
+    LedgerOfAnother = "ledger-of-another", Error, "set confirmation.group_id and confirmation.dry_run as the ledger has them, and leave its number of partitions; or give this installation a kafka.topic_prefix of its own";
+    /// The ledger does not say in words of this version whose it is: the engine stops its partition.
+    LedgerNotUnderstood = "ledger-not-understood", Error, "go forward to the version that wrote it";
+    /// A member of the engine's group has the `bridge_instance` of this configuration, or two have one.
+    InstanceInUse = "instance-in-use", Warning, "give each process a bridge_instance of its own, such as its pod's name: two with one end each other's transactions again and again. Nothing, if it is the running process of this very configuration";
+
     /// The principal may not write to a topic.
     WriteNotAuthorized = "write-not-authorized", Error, "allow the principal Write on the topic";
     /// The principal may not read a topic.
@@ -173,6 +182,19 @@ codes! {
     ReadProven = "read-proven", Info, "nothing";
     /// Something could not be proven either way.
     NotChecked = "not-checked", Info, "look yourself, or remove the reason and check again";
+}
+
+impl Code {
+    /// Whether nothing more can be asked of Kafka.
+    pub fn means_that_kafka_is_away(self) -> bool {
+        matches!(
+            self,
+            Self::KafkaUnreachable
+                | Self::KafkaAuthenticationFailed
+                | Self::KafkaTlsFailed
+                | Self::KafkaPropertiesUnusable
+        )
+    }
 }
 
 impl Serialize for Code {

@@ -17,6 +17,7 @@ pub mod put;
 pub mod reader;
 pub mod record;
 pub mod restore;
+pub mod scan;
 pub mod topics;
 pub mod transaction;
 pub mod update;

@@ -1,6 +1,7 @@
 //! `paybridge check`: configuration, key files, Kafka, its topics and permissions; every problem with what to do about it.
 
 mod confirmation;
+mod engine;
 mod local;
 
 use std::fmt::Write;
@@ -94,13 +95,27 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
             findings.push(Finding::new(Code::NotChecked, "kafka", message).with_action("check without --offline"));
         }
         Ok(principals) => {
-            findings.extend(
+            let of_kafka =
                 inspect::findings(principals, topics::needed(config), &topics::equal_counts(config), KAFKA_WITHIN)
-                    .await,
-            );
+                    .await;
+            let answers = !of_kafka.iter().any(|finding| finding.code.means_that_kafka_is_away());
+            findings.extend(of_kafka);
+            if answers {
+                findings.extend(of_engine(config).await);
+            }
         }
     }
     findings
+}
+
+/// What the engine would find at its start.
+async fn of_engine(config: &Config) -> Vec<Finding> {
+    let config = config.clone();
+    let looked = tokio::task::spawn_blocking(move || match client::base(&config.kafka, ClientSide::Engine) {
+        Ok(client) => engine::of_kafka(&config, &client),
+        Err(errors) => local::of_property_files(errors.problems()),
+    });
+    looked.await.unwrap_or_default()
 }
 
 fn text(findings: &[Finding]) -> String {

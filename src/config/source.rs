@@ -89,13 +89,19 @@ impl SourceConfig {
         Ok((name, Self { provider, path, allow_from, on_unverified, section }))
     }
 
-    /// Keeping everything that anyone sends needs something that keeps strangers out.
-    pub(super) fn check(&self, name: &SourceName, ingress: &Ingress) -> Option<Problem> {
+    /// Whether something else than a signature keeps strangers out: addresses, client certificates, or a path of its own, which
+    /// is taken for one that has a secret part.
+    pub fn keeps_strangers_out(&self, name: &SourceName, ingress: &Ingress) -> bool {
         let restricted = !self.allow_from.is_empty() && self.allow_from.iter().all(|network| network.prefix_len() > 0);
         let secret_path = self.path(name) != default_path(name);
+        restricted || secret_path || ingress.requires_client_certificates()
+    }
+
+    /// Keeping everything that anyone sends needs something that keeps strangers out.
+    pub(super) fn check(&self, name: &SourceName, ingress: &Ingress) -> Option<Problem> {
         match self.on_unverified {
             OnUnverified::Reject => None,
-            OnUnverified::Keep if restricted || secret_path || ingress.requires_client_certificates() => None,
+            OnUnverified::Keep if self.keeps_strangers_out(name, ingress) => None,
             OnUnverified::Keep => Some(Problem::with_key(
                 format!("sources.{name}.on_unverified"),
                 "= \"keep\" would keep what strangers send",

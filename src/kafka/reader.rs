@@ -124,7 +124,7 @@ impl Reader {
 }
 
 /// What no waiting mends; outages do mend, and librdkafka goes on by itself.
-fn end(error: KafkaError) -> Option<ReadError> {
+pub(super) fn end(error: KafkaError) -> Option<ReadError> {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => Some(ReadError::Gone),
@@ -134,7 +134,12 @@ fn end(error: KafkaError) -> Option<ReadError> {
     }
 }
 
-fn partitions(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Vec<(String, i32)>, ReadError> {
+/// Every partition of these topics.
+pub(super) fn partitions(
+    client: &ClientConfig,
+    topics: &[String],
+    deadline: Instant,
+) -> Result<Vec<(String, i32)>, ReadError> {
     let seen = Cluster::connect(client).and_then(|cluster| cluster.look(topics, deadline)).map_err(ReadError::Kafka)?;
     let (mut partitions, mut missing, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
     for (topic, standing) in seen.topics {

@@ -17,6 +17,7 @@ mod guards;
 mod ledger;
 mod life;
 mod misplaced;
+mod neighbours;
 mod our_trouble;
 mod privacy;
 mod provider;

@@ -80,6 +80,8 @@ fn works_over(login: Login) {
 pub fn works(stage: &Stage, text: &str) {
     let checked = succeeds(text, &["check"]);
     assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
+    // The ledger and the group, among all else.
+    assert!(!checked.contains("not-checked"), "{checked}");
 
     let mut daemon = Daemon::run(text);
     daemon.await_ready();

@@ -1,9 +1,13 @@
 //! What can be found without Kafka: the configuration's problems, key files, the certificate, and settings that work but
 //! are seldom meant. Must not show a configured value.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
-use crate::config::{Config, DedupMode, Problem};
+use crate::config::{Config, DedupMode, Problem, SourceName};
 use crate::finding::{Code, Finding};
+use crate::ingress::source::Configured;
+use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::provider::{ConfigureError, KeyFileError};
 
 /// Fewer replicas do not outlive the loss of a broker without either losing records or taking none.
@@ -42,7 +46,10 @@ fn code(problem: &Problem) -> Code {
 pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match keys::load(config) {
-        Ok(loaded) => findings.extend(of_apis(&loaded.apis)),
+        Ok(loaded) => {
+            findings.extend(of_apis(&loaded.apis));
+            findings.extend(of_shared_keys(config, &loaded.sources));
+        }
         Err(problems) => {
             let of = |problem: &SourceProblem| of_source(&format!("sources.{}", problem.name), &problem.source);
             findings.extend(problems.iter().flat_map(of));
@@ -62,6 +69,35 @@ fn of_apis(apis: &Apis) -> Vec<Finding> {
         Finding::new(Code::ApiUnencrypted, format!("sources.{source}.api.base_url"), message)
     };
     plain.map(|(source, _)| of(source)).collect()
+}
+
+/// One finding for each source whose webhooks another source's key verifies too, unless strangers are kept out otherwise: whoever
+/// has a webhook, and every event carries it, could send it to the other one.
+fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -> Vec<Finding> {
+    let confirming = sources.iter().filter(|(_, source)| source.provider.name() == CONFIRMATION_PROVIDER);
+    let mut holders: BTreeMap<String, BTreeSet<&SourceName>> = BTreeMap::new();
+    for (name, source) in confirming {
+        for key in source.source.key_ids() {
+            holders.entry(key.as_str().to_owned()).or_default().insert(name);
+        }
+    }
+    let mut shared: BTreeMap<&SourceName, BTreeSet<&SourceName>> = BTreeMap::new();
+    for names in holders.values() {
+        for name in names {
+            shared.entry(name).or_default().extend(names.iter().filter(|other| *other != name));
+        }
+    }
+    let is_open = |name: &SourceName| {
+        config.sources.get(name).is_some_and(|settings| !settings.keeps_strangers_out(name, &config.ingress))
+    };
+    let told = shared.into_iter().filter(|(name, others)| !others.is_empty() && is_open(name));
+    told.map(|(name, others)| {
+        let others: Vec<String> = others.into_iter().map(|other| format!("sources.{other}")).collect();
+        let message =
+            format!("has a public key of {}: whoever has a webhook of one can send it to the other", others.join(", "));
+        Finding::new(Code::KeyShared, format!("sources.{name}"), message)
+    })
+    .collect()
 }
 
 fn of_source(source: &str, error: &ConfigureError) -> Vec<Finding> {
@@ -174,6 +210,39 @@ mod tests {
             );
             assert_eq!(codes(&of_config(&Config::from_toml(&toml, []).unwrap())), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn tells_of_sources_that_share_a_key_and_have_no_other_lock() {
+        let keys = crate::provider::fixtures::folder().join("keys");
+        let directory = tempfile::tempdir().unwrap();
+        // The same key in another file, among others.
+        let read = |name: &str| fs::read_to_string(keys.join(name)).unwrap();
+        let both = directory.path().join("both.pem");
+        fs::write(&both, read("other-public.pem") + &read("smart-glocal-public.pem")).unwrap();
+        let source = |name: &str, files: &str, more: &str| {
+            format!("[sources.{name}]\nprovider = 'smart-glocal'\npublic_key_files = [{files}]\n{more}\n")
+        };
+        let ours = format!("'{}/smart-glocal-public.pem'", keys.display());
+        let other = format!("'{}/other-public.pem'", keys.display());
+        let both = format!("'{}'", both.display());
+        let secret = "path = '/webhooks/s3cret/x'";
+        let addresses = "allow_from = ['192.0.2.0/24']";
+        for (one, two, expected) in [
+            (source("a", &ours, ""), source("b", &other, ""), vec![]),
+            (source("a", &ours, ""), source("b", &both, ""), vec!["sources.a", "sources.b"]),
+            (source("a", &ours, secret), source("b", &both, ""), vec!["sources.b"]),
+            (source("a", &ours, ""), source("b", &both, addresses), vec!["sources.a"]),
+            (source("a", &ours, "allow_from = ['0.0.0.0/0']"), source("b", &both, secret), vec!["sources.a"]),
+            (source("a", &ours, secret), source("b", &both, addresses), vec![]),
+        ] {
+            let findings = of_config(&Config::from_toml(&format!("{one}{two}"), []).unwrap());
+            let expected: Vec<_> = expected.into_iter().map(|subject| (Code::KeyShared, subject)).collect();
+            assert_eq!(codes(&findings), expected, "{one}{two}");
+        }
+        let three = ["a", "b", "c"].map(|name| source(name, &ours, "")).concat();
+        let findings = of_config(&Config::from_toml(&three, []).unwrap());
+        assert!(findings[0].message.starts_with("has a public key of sources.b, sources.c: "), "{findings:?}");
     }
 
     #[test]

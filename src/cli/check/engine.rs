@@ -1,0 +1,169 @@
+//! What Kafka says of the confirmation engine's start: whose ledger it would find, and who has its name in the group.
+//! Must not join the group, nor write.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::causes;
+use crate::config::{Config, Confirmation, FORMER_GROUP_ID};
+use crate::confirmation::ledger::{self, Kept, LedgerError, OWNER_KEY, Owner};
+use crate::confirmation::owner::OtherOwner;
+use crate::finding::{Code, Finding};
+use crate::kafka::group::members::{self, MemberSeen};
+use crate::kafka::reader::ReadError;
+use crate::kafka::scan::{Seen, scan};
+use crate::kafka::topics;
+
+/// How long the ledger is read at most: whose it is may stand at its end. A larger one is said to be not checked.
+const LEDGER_WITHIN: Duration = Duration::from_secs(10);
+/// How long Kafka may take to tell the group's members.
+const MEMBERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is to be said before an engine of this configuration starts. Blocks.
+pub(super) fn of_kafka(config: &Config, client: &ClientConfig) -> Vec<Finding> {
+    if !config.confirmation.enabled {
+        return Vec::new();
+    }
+    let mut findings = of_ledger(config, client);
+    findings.extend(of_members(config, client));
+    findings
+}
+
+fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
+    let topic = topics::ledger_topic(config.kafka.topic_prefix.as_ref());
+    let mut owners: BTreeMap<i32, Result<Kept, LedgerError>> = BTreeMap::new();
+    let scanned = scan(client, &topic, LEDGER_WITHIN, &mut |partition, key, value| match value {
+        Some(value) if key == OWNER_KEY.as_bytes() => {
+            owners.insert(partition, ledger::decode(key, value));
+            Seen::Enough
+        }
+        Some(_) | None => Seen::More,
+    });
+    let not_checked = |reason: String| {
+        let message = format!("whether the engine may go on with it is not checked: {reason}");
+        Finding::new(Code::NotChecked, topic.as_str(), message)
+    };
+    let scanned = match scanned {
+        Ok(scanned) => scanned,
+        // Told already.
+        Err(ReadError::Missing(_)) => return Vec::new(),
+        Err(error) => return vec![not_checked(causes::told(&error))],
+    };
+    let expected = expected_owner(config, scanned.partitions);
+    let mut findings: Vec<Finding> = owners
+        .into_iter()
+        .filter_map(|(partition, kept)| of_owner(&config.confirmation, &topic, partition, kept, &expected))
+        .collect();
+    if !scanned.unread.is_empty() {
+        let seconds = LEDGER_WITHIN.as_secs();
+        findings.push(not_checked(format!("partitions {:?} were not read within {seconds} s", scanned.unread)));
+    }
+    findings
+}
+
+fn expected_owner(config: &Config, partitions: usize) -> Owner {
+    Owner {
+        group_id: config.confirmation.group(&config.kafka.topic_prefix),
+        partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+        dry_run: config.confirmation.dry_run,
+    }
+}
+
+/// What the engine would say of the owner that a partition names, in its words.
+fn of_owner(
+    confirmation: &Confirmation,
+    topic: &str,
+    partition: i32,
+    kept: Result<Kept, LedgerError>,
+    expected: &Owner,
+) -> Option<Finding> {
+    let former = confirmation.group_id.is_none().then_some(FORMER_GROUP_ID);
+    let (code, message) = match kept {
+        Ok(Kept::Owner(found)) => {
+            let other = OtherOwner::check(partition, found, expected.clone(), former).err()?;
+            (Code::LedgerOfAnother, other.to_string())
+        }
+        Ok(Kept::Entry(..) | Kept::Done(..)) => {
+            (Code::LedgerNotUnderstood, format!("partition {partition} has a session where its owner should stand"))
+        }
+        Err(error) => {
+            (Code::LedgerNotUnderstood, format!("the owner of partition {partition}: {}", causes::told(&error)))
+        }
+    };
+    Some(Finding::new(code, topic, message))
+}
+
+fn of_members(config: &Config, client: &ClientConfig) -> Vec<Finding> {
+    let group = config.confirmation.group(&config.kafka.topic_prefix);
+    let subject = format!("group {group}");
+    let members = match members::members(client, &group, MEMBERS_WITHIN) {
+        Ok(members) => members,
+        Err(trouble) => {
+            let message = format!("whether its members have names of their own is not checked: {trouble}");
+            return vec![Finding::new(Code::NotChecked, subject, message)];
+        }
+    };
+    let named = members::by_client_id(members).into_iter();
+    named.filter_map(|(name, members)| of_name(config, &subject, &name, &members)).collect()
+}
+
+fn of_name(config: &Config, subject: &str, name: &str, members: &[MemberSeen]) -> Option<Finding> {
+    let hosts = members::hosts(members);
+    let message = match members.len() {
+        1 if name == config.bridge_instance => {
+            format!("has a member already whose bridge_instance is {name}, as this configuration's: on {hosts}")
+        }
+        0 | 1 => return None,
+        count => format!("has {count} members whose bridge_instance is {name}: on {hosts}"),
+    };
+    Some(Finding::new(Code::InstanceInUse, subject, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> Config {
+        let dry = "[confirmation]\nenabled = true\ndry_run = true\n";
+        let source = "[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = []\n";
+        Config::from_toml(&format!("bridge_instance = 'pod-0'\n{dry}{toml}\n{source}"), []).unwrap()
+    }
+
+    #[test]
+    fn tells_of_a_ledger_what_the_engine_would_say() {
+        let owner = |group_id: &str, partitions, dry_run| {
+            Ok(Kept::Owner(Owner { group_id: group_id.to_owned(), partitions, dry_run }))
+        };
+        let default = "payments.paybridge-confirmation";
+        for (toml, kept, expected) in [
+            ("", owner(default, 12, true), None),
+            ("", owner(FORMER_GROUP_ID, 12, true), None),
+            ("group_id = 'mine'", owner(FORMER_GROUP_ID, 12, true), Some(Code::LedgerOfAnother)),
+            ("", owner("mine", 12, true), Some(Code::LedgerOfAnother)),
+            ("", owner(default, 13, true), Some(Code::LedgerOfAnother)),
+            ("", owner(default, 12, false), Some(Code::LedgerOfAnother)),
+            ("", Err(LedgerError::Schema(9)), Some(Code::LedgerNotUnderstood)),
+        ] {
+            let config = config(toml);
+            let told = format!("{kept:?}");
+            let finding = of_owner(&config.confirmation, "ledger", 3, kept, &expected_owner(&config, 12));
+            assert_eq!(finding.map(|finding| finding.code), expected, "{toml}: {told}");
+        }
+    }
+
+    #[test]
+    fn tells_of_names_that_two_members_have_and_of_ones_own() {
+        let member = |id: &str| MemberSeen { id: id.to_owned(), client_id: String::new(), host: format!("h{id}") };
+        let config = config("");
+        let told = |name: &str, ids: &[&str]| {
+            let members: Vec<MemberSeen> = ids.iter().map(|id| member(id)).collect();
+            of_name(&config, "group g", name, &members).map(|finding| finding.message)
+        };
+        assert_eq!(told("pod-1", &["1"]), None);
+        assert_eq!(told("pod-1", &["1", "2"]).unwrap(), "has 2 members whose bridge_instance is pod-1: on h1, h2");
+        let ours = "has a member already whose bridge_instance is pod-0, as this configuration's: on h1";
+        assert_eq!(told("pod-0", &["1"]).unwrap(), ours);
+    }
+}

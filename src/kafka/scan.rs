@@ -1,0 +1,84 @@
+//! Looks through what is committed on a topic, partition by partition, until enough is seen or the time is over.
+//! Must not know what a record means. Blocks: not for a tokio worker.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::complaints::{Complaints, Trouble};
+use super::reader::{self, ReadError};
+
+/// How long one look blocks at most.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Takes a record: its partition, key and value. No value: a tombstone.
+pub type Each<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) -> Seen + 'a;
+
+/// What a record says about those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The next one of its partition is wanted too.
+    More,
+    /// Enough of its partition is seen.
+    Enough,
+}
+
+/// How far it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// How many partitions the topic has.
+    pub partitions: usize,
+    /// Those of which neither enough nor the end was seen in time.
+    pub unread: BTreeSet<i32>,
+}
+
+/// Gives the committed records of each partition to `each`, in order, from the oldest one to the present end.
+///
+/// # Errors
+/// The topic is missing or may not be read, or Kafka does not answer.
+pub fn scan(client: &ClientConfig, topic: &str, within: Duration, each: &mut Each<'_>) -> Result<Scanned, ReadError> {
+    let deadline = Instant::now() + within;
+    let partitions = reader::partitions(client, &[topic.to_owned()], deadline)?;
+    let mut config = reader::without_group(client);
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+    let complaints = Complaints::default();
+    let consumer: BaseConsumer<Complaints> = config
+        .create_with_context(complaints.clone())
+        .map_err(|error| ReadError::Kafka(Trouble::of_creation(&error)))?;
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in &partitions {
+        list.add_partition_offset(topic, *partition, Offset::Beginning).map_err(ReadError::Ended)?;
+    }
+    consumer.assign(&list).map_err(ReadError::Ended)?;
+    let mut unread: BTreeSet<i32> = partitions.iter().map(|(_, partition)| *partition).collect();
+    while !unread.is_empty() && Instant::now() < deadline {
+        match consumer.poll(SLICE) {
+            Some(Ok(record)) if unread.contains(&record.partition()) => {
+                let partition = record.partition();
+                if each(partition, record.key().unwrap_or_default(), record.payload()) == Seen::Enough {
+                    unread.remove(&partition);
+                    pause(&consumer, topic, partition);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
+            Some(Err(error)) => reader::end(error).map_or(Ok(()), Err)?,
+            Some(Ok(_)) | None => {}
+        }
+    }
+    match complaints.take() {
+        Some(trouble) if unread.len() == partitions.len() => Err(ReadError::Kafka(trouble)),
+        _ => Ok(Scanned { partitions: partitions.len(), unread }),
+    }
+}
+
+/// What is not wanted any more is not fetched either; where that fails it is only skipped.
+fn pause(consumer: &BaseConsumer<Complaints>, topic: &str, partition: i32) {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    let _skipped = consumer.pause(&list);
+}
