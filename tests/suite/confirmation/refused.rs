@@ -15,6 +15,7 @@ use crate::eventually::eventually;
 use crate::kafka::{Kafka, User};
 use crate::process::daemon::Daemon;
 use crate::shifted_clock::ShiftedClock;
+use crate::stream::Random;
 
 const RULES: &str = "default = \"confirm\"";
 const ABORTED: &str = "paybridge_confirmation_transactions_total{result=\"aborted\"}";
@@ -76,16 +77,12 @@ fn a_session_that_the_ledgers_topic_does_not_take_is_set_aside_too() {
         [("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "60000")];
     stage.kafka.alter_topic(&stage.topic(LEDGER), &ledger);
     let engine = stage.engine();
-    // Compressed, what is like is small: so many that they are large all the same.
+    // What is random does not get smaller when it is compressed.
     let mut body = ready_body("ps_large", "ready", Timestamp::now(), 100);
-    let mut random = 1_u64;
+    let mut random = Random::of(1);
     let mut operation = |_| {
-        let id: String = (0..8)
-            .map(|_| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                format!("{:08x}", random >> 32)
-            })
-            .collect();
+        let parts: Vec<String> = (0..8).map(|_| format!("{:08x}", random.below(1 << 32))).collect();
+        let id = parts.concat();
         json!({ "id": id, "amount_details": { "amount": 100, "currency": "usd" } })
     };
     body["session"]["payout_list"] = (0..1800).map(&mut operation).collect::<Value>();
