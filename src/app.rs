@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Readiness};
 use crate::causes;
 use crate::config::Config;
-use crate::confirmation::clock::Broker;
 use crate::ingress::source::Sources;
+use crate::kafka::broker_clock::Broker;
 use crate::kafka::topics;
 use crate::metrics::Metrics;
 use crate::server::{self, End, Limits, Peer};
@@ -97,7 +97,7 @@ pub async fn serve(
     // Whatever ends first, wanted or not, ends the process.
     let mut tasks = JoinSet::new();
     let webhooks = if let Some(listener) = listeners.ingress {
-        let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), ends.parts.clone())?;
+        let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
         credentials.add(Part::Ingress(webhooks.publisher()));
         Some(webhooks)

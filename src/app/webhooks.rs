@@ -22,6 +22,7 @@ use crate::ingress::sending::Sending;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Ingress};
+use crate::kafka::broker_clock::Broker;
 use crate::kafka::publisher::{Publisher, Settings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
@@ -47,6 +48,7 @@ impl Webhooks {
         config: &Config,
         sources: Arc<Sources>,
         metrics: Arc<Metrics>,
+        broker: Broker,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let limits = Limits {
@@ -57,7 +59,7 @@ impl Webhooks {
             header_read_timeout: config.ingress.header_read_timeout(),
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };
-        let publisher = Arc::new(publisher(config, &metrics)?);
+        let publisher = Arc::new(publisher(config, &metrics, broker)?);
         let budget = Budget::new(usize::try_from(config.ingress.in_flight_bytes_max)?);
         let shown = budget.clone();
         metrics.show_in_flight_bytes(move || shown.taken());
@@ -149,7 +151,7 @@ async fn show_window(ingress: Arc<Ingress>) {
     }
 }
 
-fn publisher(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Publisher> {
+fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow::Result<Publisher> {
     let in_flight_bytes_max = usize::try_from(config.ingress.in_flight_bytes_max)?;
     let settings = Settings {
         client: client::base(&config.kafka, ClientSide::Ingress)?,
@@ -157,6 +159,7 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Publishe
         // The budget stops webhooks first; the queue's own bound is the second line.
         queue_bytes_max: in_flight_bytes_max.saturating_mul(2),
         message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
+        broker,
     };
     let names: Vec<String> = topics::needed(config).into_iter().map(|topic| topic.name).collect();
     Publisher::start(settings, &names, Arc::clone(metrics))

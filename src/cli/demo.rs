@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Listeners};
 use crate::config::{Config, Log, LogFormat, LogLevel};
-use crate::confirmation::clock::Broker;
+use crate::kafka::broker_clock::Broker;
 use cluster::Cluster;
 use endings::{Endings, EndingsRow};
 use providers::Providers;

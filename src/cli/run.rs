@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::{self, Listeners};
 use crate::config::Config;
-use crate::confirmation::clock::Broker;
+use crate::kafka::broker_clock::Broker;
 
 /// Runs the daemon.
 ///

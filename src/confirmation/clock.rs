@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::kafka::broker_clock::Broker;
+
 /// How far wall and monotonic clock may come apart between two stamps of the broker. Slewing keeps them together and a leap
 /// second is one second: more is a clock that was set, or a machine that stood still.
 const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(5);
@@ -32,15 +34,6 @@ pub struct Reading {
     pub wall: Timestamp,
     /// The monotonic clock, since any fixed moment.
     pub monotonic: Duration,
-}
-
-/// Where the broker's time comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broker {
-    /// From Kafka, which stamps each record (`message.timestamp.type=LogAppendTime`).
-    Stamps,
-    /// The broker runs in this process and has no clock of its own: the demonstration's.
-    InThisProcess,
 }
 
 /// Holds the wall clock against the others.
@@ -69,16 +62,15 @@ impl ClockGuard {
         Self { broker, proof, ahead_of_provider: None }
     }
 
-    /// The broker stamped a record with `stamp`, which was acknowledged at `now`. Only the last stamp counts, so a clock that
-    /// was put right is believed again.
-    pub fn stamped(&mut self, stamp: Timestamp, now: Reading) {
-        self.proof = Some(Proof { at: now, ahead_of_broker: now.wall.duration_since(stamp) });
-    }
-
-    /// A record was acknowledged at `now` and has no stamp: proof enough where the broker's clock is this process's.
-    pub fn acknowledged(&mut self, now: Reading) {
-        if self.broker == Broker::InThisProcess {
-            self.stamped(now.wall, now);
+    /// The broker stamped a record with `stamp`, if it stamps records of its topic, and acknowledged it at `now`. Only the last
+    /// stamp counts, so a clock that was put right is believed again.
+    pub fn stamped(&mut self, stamp: Option<Timestamp>, now: Reading) {
+        let stamp = match self.broker {
+            Broker::Stamps => stamp,
+            Broker::InThisProcess => Some(now.wall),
+        };
+        if let Some(stamp) = stamp {
+            self.proof = Some(Proof { at: now, ahead_of_broker: now.wall.duration_since(stamp) });
         }
     }
 
@@ -125,7 +117,7 @@ mod tests {
     /// `monotonic`, and the provider was heard; all in milliseconds.
     fn trust(ahead: i64, wall: i64, monotonic: u64, skews: &[i64]) -> Trust {
         let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
-        guard.stamped(reading(-ahead, 0).wall, reading(0, 0));
+        guard.stamped(Some(reading(-ahead, 0).wall), reading(0, 0));
         for skew in skews {
             guard.heard(SignedDuration::from_millis(*skew));
         }
@@ -164,16 +156,16 @@ mod tests {
     fn is_trusted_by_the_brokers_stamps_alone_and_again_after_it_was_put_right() {
         let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
         assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "nobody has told a time");
-        guard.acknowledged(reading(0, 0));
+        guard.stamped(None, reading(0, 0));
         assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "without a stamp it proves nothing");
-        guard.stamped(reading(0, 0).wall, reading(0, 0));
+        guard.stamped(Some(reading(0, 0).wall), reading(0, 0));
         assert_eq!(guard.trust(reading(100, 100)), Trust::Trusted);
         let jumped = reading(14_400_000, 1000);
         assert_eq!(guard.trust(jumped), Trust::Untrusted);
-        guard.stamped(reading(1000, 0).wall, jumped);
+        guard.stamped(Some(reading(1000, 0).wall), jumped);
         assert_eq!(guard.trust(jumped), Trust::Untrusted, "it is four hours ahead");
         assert_eq!(guard.ahead()[0], Some(SignedDuration::from_millis(14_399_000)));
-        guard.stamped(reading(2000, 0).wall, reading(2000, 2000));
+        guard.stamped(Some(reading(2000, 0).wall), reading(2000, 2000));
         assert_eq!(guard.trust(reading(2000, 2000)), Trust::Trusted);
     }
 
@@ -182,7 +174,7 @@ mod tests {
         let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
         assert_eq!(guard.trust(reading(0, 0)), Trust::Trusted);
         assert_eq!(guard.trust(reading(6000, 0)), Trust::Untrusted, "it was set");
-        guard.acknowledged(reading(6000, 0));
+        guard.stamped(None, reading(6000, 0));
         assert_eq!(guard.trust(reading(6000, 0)), Trust::Trusted);
     }
 
@@ -206,9 +198,9 @@ mod tests {
             let far = Reading { wall: Timestamp::MAX, monotonic: Duration::from_secs(monotonic) };
             let mut guard = ClockGuard::new(Broker::Stamps, far);
             guard.heard(SignedDuration::from_secs(skew));
-            guard.stamped(Timestamp::MIN, far);
+            guard.stamped(Some(Timestamp::MIN), far);
             guard.trust(now);
-            guard.stamped(Timestamp::MAX, now);
+            guard.stamped(Some(Timestamp::MAX), now);
             guard.trust(far);
         }
     }

@@ -3,6 +3,7 @@
 
 mod desk;
 pub mod refused;
+mod taking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::zip;
@@ -13,20 +14,16 @@ use jiff::{SignedDuration, Timestamp};
 use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
-use super::inputs::{self, Finished, Mode, Problem, Proof, Ready, Undecodable};
-use super::machine::{self, Effect, Input, Moment, Next, Owner, Reading, Shown, State, Step, timing};
-use super::model::{Action, Decider, Entry, Judged, SessionKey};
+use super::inputs::{self, Problem};
+use super::machine::{self, Effect, Input, Moment, Next, Reading, Step, timing};
+use super::model::SessionKey;
 use super::partition::Partition;
-use super::records::was_passed_on;
-use super::rules::Verdict;
 use super::tally::Count;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
-use crate::message::confirmation::v1::RejectionReason;
-use crate::message::event::v1::QuarantineReason;
-use crate::message::smart_glocal::v1::Session;
 pub use desk::{Desk, Pending, Present, Untold};
-use refused::{Cause, InputPlace, SetAside};
+use refused::{Cause, SetAside};
+use taking::place_of;
 
 /// The place of sessions that wait, in the group's list of inputs.
 const READY: usize = 0;
@@ -206,144 +203,6 @@ impl Holding {
         })
     }
 
-    fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        let value = record.value.as_deref().unwrap_or_default();
-        let read = inputs::ready(value, recorded_at(record, present), &self.desk.verifiers)
-            .and_then(|ready| self.in_place(ready, record))
-            .and_then(|ready| self.of_its_source(ready, record.partition));
-        match read {
-            Ok(ready) => {
-                let judged = self.judge_event(record.partition, &ready);
-                let (opening, dating) = ready.opening(self.desk.mode);
-                let input = Input::Ready { opening, judged, dating };
-                self.feed(record.partition, &ready.key, input, &Cause::Input(place_of(record)), present)
-            }
-            Err(why) => {
-                self.quarantine(record, &why, present.now);
-                Ok(())
-            }
-        }
-    }
-
-    /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
-    fn judge_event(&mut self, partition: i32, ready: &Ready) -> Judged {
-        let may_open =
-            self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).is_unopened());
-        let is_known = self.desk.sources.contains(&ready.key.source);
-        match (ready.proof, self.desk.mode) {
-            _ if !may_open => Judged::ByWebhook(None),
-            _ if !is_known => {
-                self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
-                Judged::ByWebhook(None)
-            }
-            (Proof::Unverifiable, Mode::Live) => Judged::ByStatus,
-            // In a dry run there is nobody to ask, and nobody is called.
-            (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
-                Judged::ByWebhook(self.judge(&ready.key, &ready.session))
-            }
-        }
-    }
-
-    fn judge(&mut self, key: &SessionKey, session: &Session) -> Option<(Action, Decider)> {
-        match self.desk.rules.judge(&key.source, session) {
-            Verdict::Act(action, decider) => Some((action, decider)),
-            Verdict::Hold(held) => {
-                self.pending.counts.push(Count::Held(key.clone(), held));
-                None
-            }
-        }
-    }
-
-    /// What an answer shows of a session whose event could not be verified.
-    fn shown(&mut self, partition: i32, key: &SessionKey, session: &Session) -> Option<Shown> {
-        match self.partitions.get(&partition)?.state(key) {
-            State::Open(open) => match &open.entry {
-                Entry::Checking(checking) if checking.judged == Judged::ByStatus => {}
-                Entry::Checking(_) | Entry::Early(_) | Entry::Awaiting(_) | Entry::Decided(_) => return None,
-            },
-            State::Absent | State::Ended(_) => return None,
-        }
-        let verdict = self.judge(key, session);
-        Some(Shown { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
-    }
-
-    fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        let value = record.value.as_deref().unwrap_or_default();
-        let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
-        match read.and_then(|finished| self.in_place(finished, record)) {
-            Ok(Finished { key, recorded_at, sight, proof }) => {
-                let input = match (proof, self.desk.mode) {
-                    (Proof::Unverifiable, Mode::Live) => Input::Unverified,
-                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
-                        Input::Finished { sight, recorded_at }
-                    }
-                };
-                self.feed(record.partition, &key, input, &Cause::Input(place_of(record)), present)
-            }
-            Err(why) => {
-                self.quarantine(record, &why, present.now);
-                Ok(())
-            }
-        }
-    }
-
-    fn decision(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        let value = record.value.as_deref().unwrap_or_default();
-        let (key, decision) = match inputs::decision(value, record.offset, recorded_at(record, present)) {
-            Ok(read) => read,
-            Err(malformed) => {
-                let found = (self.desk.place(record), record.key.as_deref());
-                let rejection = self.desk.records.malformed(value, &malformed, found, present.now);
-                self.pending.push(rejection, &Cause::Input(place_of(record)));
-                self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
-                return Ok(());
-            }
-        };
-        let right = inputs::partition_of(&key.session_id, self.desk.partitions);
-        if right == record.partition {
-            let cause = Cause::Input(place_of(record));
-            return self.feed(record.partition, &key, Input::Decision(decision), &cause, present);
-        }
-        let found = self.desk.place(record);
-        if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
-            let misrouted = self.desk.records.misrouted(found, value, &key, present.now);
-            self.pending.push(misrouted, &Cause::Input(place_of(record)));
-            self.pending.counts.push(Count::Quarantined(QuarantineReason::MisroutedDecision));
-        } else {
-            let passed_on =
-                self.desk.records.passed_on(found, record.key.clone(), value.to_vec(), record.headers.clone(), right);
-            self.pending.push(passed_on, &Cause::Input(place_of(record)));
-            self.pending.counts.push(Count::PassedOn);
-        }
-        Ok(())
-    }
-
-    /// A session on another partition than its id's would have two ledgers.
-    fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, Undecodable> {
-        let key = read.key();
-        if inputs::partition_of(&key.session_id, self.desk.partitions) == record.partition {
-            return Ok(read);
-        }
-        Err(Undecodable { problem: Problem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
-    }
-
-    /// A session belongs to the source that opened it first: a signature names no source, so the same webhook may come to two.
-    fn of_its_source(&self, ready: Ready, partition: i32) -> Result<Ready, Undecodable> {
-        match self.partitions.get(&partition).map(|partition| partition.owner_of_unopened(&ready.key)) {
-            Some(Owner::OtherSource) => {
-                Err(Undecodable { problem: Problem::OtherSource, source_name: Some(ready.key.source) })
-            }
-            Some(Owner::NoOther) | None => Ok(ready),
-        }
-    }
-
-    fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
-        let value = record.value.as_deref().unwrap_or_default();
-        let quarantined = self.desk.records.undecodable(self.desk.place(record), value, why, now);
-        self.pending.push(quarantined, &Cause::Input(place_of(record)));
-        self.pending.counts.push(Count::Quarantined(why.problem.reason()));
-    }
-
     /// One step of one session: what it writes, then the session itself, then what else it asks for.
     fn feed(
         &mut self,
@@ -400,31 +259,5 @@ impl Holding {
             }
         }
         Ok(())
-    }
-}
-
-/// When Kafka appended a record, by the broker's clock; ours where the topic does not keep that (`message.timestamp.type`).
-fn recorded_at(record: &InputRecord, present: &Present) -> Timestamp {
-    record.appended_at.unwrap_or(present.now)
-}
-
-fn place_of(record: &InputRecord) -> InputPlace {
-    InputPlace { input: record.input, partition: record.partition, offset: record.offset }
-}
-
-/// What is read of a topic whose records are of one session each.
-trait OfSession {
-    fn key(&self) -> &SessionKey;
-}
-
-impl OfSession for Ready {
-    fn key(&self) -> &SessionKey {
-        &self.key
-    }
-}
-
-impl OfSession for Finished {
-    fn key(&self) -> &SessionKey {
-        &self.key
     }
 }

@@ -19,6 +19,7 @@ mod calling;
 mod checking;
 mod deciding;
 pub mod ending;
+mod step;
 pub mod timing;
 
 #[cfg(test)]
@@ -38,9 +39,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Trust;
 use super::done::Facts;
-use super::model::{Action, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, Outcome};
-use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
+use super::model::{Action, Dating, Decided, Decider, Decision, Entry, Judged, Opening};
+use crate::message::confirmation::v1;
 use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
+pub use step::{Effect, Next, Note, Step};
 pub use timing::Policy;
 
 /// The number of a call about a session that has ended; those of open sessions begin with 1.
@@ -206,66 +208,6 @@ pub enum EarlyRoom {
     Full,
 }
 
-/// What a step makes of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The session afterwards.
-    pub state: Next,
-    /// What to do, in this order; records go into one transaction with the state, calls are made after its commit.
-    pub effects: Vec<Effect>,
-}
-
-/// The session afterwards.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// As it was.
-    Same,
-    /// Only this process's activity is another: nothing to write.
-    Activity(Activity),
-    /// Another entry, to be written.
-    Entry(Open),
-    /// It has ended: to be written.
-    Done(Done),
-    /// Nothing needs to be known of it any more: a tombstone is to be written.
-    Forgotten,
-}
-
-/// What is to be done beside writing the entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Tell how the session ended.
-    Outcome(Box<Outcome>),
-    /// Tell that a decision does not count.
-    Reject(Decision, RejectionReason),
-    /// Call the provider.
-    Call {
-        /// What for.
-        operation: Operation,
-        /// The call's number in this session.
-        number: u32,
-        /// The idempotency key's number; 0 for a status.
-        key_number: u32,
-    },
-    /// Count, and tell whoever is on call.
-    Note(Note),
-}
-
-/// What is counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// A session was decided.
-    Decided(DeciderKind, String),
-    /// The decision that counts was read again, or one that waits.
-    Redelivered,
-    /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider
-    /// does not wait for a word on it.
-    TooOld,
-    /// Something is due, and the clock cannot be believed.
-    ClockUntrusted,
-    /// The provider asks again for a session that has ended here, and says that it still waits, or nothing.
-    OpenAfterDone,
-}
-
 /// What `input` does to a session.
 pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) -> Step {
     match (state, input) {
@@ -366,49 +308,6 @@ impl Activity {
     /// The same at rest.
     fn resting(&self, until: Timestamp) -> Self {
         Self { phase: Phase::Resting(until), fruitless: self.fruitless.saturating_add(1), ..self.clone() }
-    }
-}
-
-impl Step {
-    fn nothing() -> Self {
-        Self { state: Next::Same, effects: Vec::new() }
-    }
-
-    fn note(note: Note) -> Self {
-        Self { state: Next::Same, effects: vec![Effect::Note(note)] }
-    }
-
-    fn rest(activity: &Activity, until: Timestamp) -> Self {
-        Self { state: Next::Activity(activity.resting(until)), effects: Vec::new() }
-    }
-
-    /// A rest that no failure caused: the next one is not longer for it.
-    fn wait(activity: &Activity, until: Timestamp) -> Self {
-        Self {
-            state: Next::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
-            effects: Vec::new(),
-        }
-    }
-
-    /// The same without the session's operations, its one large part: Kafka refused them.
-    #[must_use]
-    pub fn without_operations(mut self) -> Self {
-        if let Next::Entry(open) = &mut self.state
-            && let Some(opening) = open.entry.opening_mut()
-        {
-            opening.operations.clear();
-        }
-        for effect in &mut self.effects {
-            if let Effect::Outcome(outcome) = effect {
-                outcome.opening.operations.clear();
-            }
-        }
-        self
-    }
-
-    fn with(mut self, effect: Effect) -> Self {
-        self.effects.push(effect);
-        self
     }
 }
 

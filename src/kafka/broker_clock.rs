@@ -14,6 +14,15 @@ const SKEW_MAX: SignedDuration = SignedDuration::from_mins(1);
 /// would change the verdict.
 const DISAGREEMENT_HOLDS: Duration = Duration::from_secs(5);
 
+/// Where the broker's time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broker {
+    /// From Kafka, which stamps each record (`message.timestamp.type=LogAppendTime`).
+    Stamps,
+    /// The broker runs in this process, so its clock is ours, whatever it stamps: the demonstration's.
+    InThisProcess,
+}
+
 /// Both of our clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {

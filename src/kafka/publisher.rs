@@ -27,7 +27,7 @@ pub use delivery::{Delivery, FAILURE_REASONS, Failure};
 use gate::{Gate, Refused};
 pub use renewal::NotRenewed;
 
-use super::broker_clock::Trust;
+use super::broker_clock::{Broker, Trust};
 use super::complaints::Trouble;
 use super::record::Record;
 use crate::metrics::{Metrics, TopicMetrics};
@@ -55,6 +55,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// How long librdkafka tries: a second less than the answer's own timer.
     pub message_timeout: Duration,
+    /// Where the broker's time comes from.
+    pub broker: Broker,
 }
 
 /// Sends records. Cheap to share.
@@ -112,10 +114,11 @@ impl Publisher {
         let watched =
             |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
+        let clock = ClockWatch::new(metrics.ingress_clock(), settings.broker);
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
-            clock: ClockWatch::new(metrics.ingress_clock()),
+            clock,
             metrics,
             topics: by_topic,
             has_producer_id: watch::Sender::new(false),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use paybridge::app::{self, Listeners};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
-use paybridge::confirmation::clock::Broker;
+use paybridge::kafka::broker_clock::Broker;
 use paybridge::kafka::topics;
 use paybridge::message::DESCRIPTORS;
 use paybridge::provider::{self, EventType, Sender, SignedWebhook};

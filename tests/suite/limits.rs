@@ -140,6 +140,9 @@ fn an_unproven_webhook_gets_401_without_detail_and_is_no_event() {
         ("udt", SignedWebhook { body: Bytes::from_static(b"AAAA"), ..encrypted }),
         ("udt", sender(&bridge.config, "udt").sign("", foreign, now, 0)),
     ];
+    // A time that is not now is refused only by a clock that is known to be right, as this one is by its first record.
+    let proof = bridge.post("sg-main", &sample("sg-main", "smart-glocal", "action-required", now));
+    assert_eq!(proof.status, 200);
     for (source, webhook) in &cases {
         let answered = bridge.post(source, webhook);
         assert_eq!((answered.status.as_u16(), answered.text.as_str()), (401, r#"{"status":"unauthentic"}"#));
@@ -147,7 +150,8 @@ fn an_unproven_webhook_gets_401_without_detail_and_is_no_event() {
         assert_eq!(names, ["content-type", "content-length", "date"], "{source}: nothing tells why");
     }
     for topic in paybridge::kafka::topics::needed(&bridge.config) {
-        assert_eq!(kafka.read_all(&topic.name), [], "{}", topic.name);
+        let proofs = usize::from(topic.name.contains("action-required"));
+        assert_eq!(kafka.read_all(&topic.name).len(), proofs, "{}", topic.name);
     }
     let metrics = bridge.admin("/metrics").text;
     let run = |source: &str| format!("paybridge_ingress_unverified_run{{source=\"{source}\"}} ");

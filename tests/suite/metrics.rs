@@ -122,9 +122,16 @@ fn closed_set_of_the_engine(part: &str, label: &str) -> Vec<&'static str> {
         ("alerts_total", "kind") => vec!["clock_untrusted", "unknown_source", "open_after_done", "too_old"],
         ("held_total", "reason") => vec!["rule", "no_rule", "not_evaluated", "rule_failed"],
         ("rejected_total", "reason") => {
-            vec!["already_decided", "expired", "unknown_session", "source_mismatch", "malformed"]
+            vec!["already_decided", "expired", "unknown_session", "source_mismatch", "malformed", "too_many_early"]
         }
-        ("quarantined_total", "reason") => vec!["undecodable_record", "misrouted_decision"],
+        ("quarantined_total", "reason") => vec![
+            "undecodable_record",
+            "misrouted_decision",
+            "session_of_another_source",
+            "evidence_does_not_verify",
+            "record_refused",
+        ],
+        ("stopped_partitions", "reason") => vec!["unreadable", "lost"],
         (part, label) => panic!("{part} has the new label {label}: say here what values it may have"),
     }
 }

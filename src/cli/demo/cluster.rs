@@ -6,7 +6,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use crate::config::{ClientSide, Config};
-use crate::confirmation::clock::Broker;
+use crate::kafka::broker_clock::Broker;
 use crate::kafka::create::{Made, create};
 use crate::kafka::{client, topics};
 

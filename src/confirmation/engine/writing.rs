@@ -44,10 +44,7 @@ impl Engine {
         match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
             Ok(appended_at) => {
                 let now = clock::Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
-                match appended_at {
-                    Some(stamp) => self.clock.stamped(stamp, now),
-                    None => self.clock.acknowledged(now),
-                }
+                self.clock.stamped(appended_at, now);
                 held.committed = Instant::now();
                 self.failures = 0;
                 self.tally.transaction(TransactionEnd::Committed);

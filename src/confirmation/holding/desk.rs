@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::refused::Cause;
 use crate::confirmation::calls::Call;
-use crate::confirmation::clock::{Broker, Trust};
+use crate::confirmation::clock::Trust;
 use crate::confirmation::evidence::Verifiers;
 use crate::confirmation::inputs::Mode;
 use crate::confirmation::ledger::{self, Owner};
@@ -19,6 +19,7 @@ use crate::confirmation::partition::{INPUTS, Partition};
 use crate::confirmation::records::{Place, Records};
 use crate::confirmation::rules::Rules;
 use crate::confirmation::tally::Count;
+use crate::kafka::broker_clock::Broker;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::{self, Outgoing};
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::scenes::{Lived, policy};
 use super::world::{Event, FATES, Fate, Proof, World};
 use super::*;
-use crate::message::confirmation::v1::Result as Told;
+use crate::message::confirmation::v1::{DeciderKind, Result as Told};
 
 fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![Just(Action::Confirm), Just(Action::Cancel)]

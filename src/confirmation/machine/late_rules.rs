@@ -6,7 +6,7 @@ use super::rules_of_life::{Life, WAITS, WORKS, decides, ready, ready_of, seconds
 use super::scenes::{Lived, decision, opened_at, opening};
 use super::timing::later;
 use super::*;
-use crate::message::confirmation::v1::Result as Told;
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result as Told};
 
 #[test]
 fn a_call_that_was_not_sent_is_no_attempt_and_not_the_one_try_after_the_window() {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::scenes::{Lived, decision, moment, opened_at, opening, policy};
 use super::timing::later;
 use super::*;
-use crate::message::confirmation::v1::Result as Told;
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result as Told};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 pub const WAITS: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };

@@ -6,7 +6,7 @@ use super::rules_of_life::{CANCELLED, Life, WAITS, WORKS, decides, ready_of};
 use super::scenes::{Lived, opened_at, opening};
 use super::timing::later;
 use super::*;
-use crate::message::confirmation::v1::Result as Told;
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result as Told};
 
 fn rule() -> (Action, Decider) {
     (Action::Confirm, Decider { name: "a rule".into(), ..Decider::of_kind(DeciderKind::Rule) })

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scenes::{Lived, decision, moment, opened_at, opening};
 use super::*;
+use crate::confirmation::model::Outcome;
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 /// One thing that happens.

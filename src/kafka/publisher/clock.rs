@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::kafka::broker_clock::{BrokerClock, Moment, Trust};
+use crate::kafka::broker_clock::{Broker, BrokerClock, Moment, Trust};
 use crate::metrics::{ClockGauge, ClockTrust};
 
 /// The one clock of the process, as all producers see it.
 pub(super) struct ClockWatch {
     seen: Mutex<Seen>,
     gauge: ClockGauge,
+    broker: Broker,
 }
 
 struct Seen {
@@ -22,14 +23,18 @@ struct Seen {
 
 impl ClockWatch {
     /// A clock that is not proven, and not accused.
-    pub(super) fn new(gauge: ClockGauge) -> Self {
+    pub(super) fn new(gauge: ClockGauge, broker: Broker) -> Self {
         gauge.show(ClockTrust::Trusted);
-        Self { seen: Mutex::new(Seen { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }), gauge }
+        Self { seen: Mutex::new(Seen { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }), gauge, broker }
     }
 
     /// A record that was sent at `sent` has its time from the broker. Called for every record.
     pub(super) fn reported(&self, broker_ms: i64, sent: Instant) {
-        let Ok(broker) = Timestamp::from_millisecond(broker_ms) else { return };
+        let broker = match self.broker {
+            Broker::Stamps => Timestamp::from_millisecond(broker_ms),
+            Broker::InThisProcess => Ok(Timestamp::now()),
+        };
+        let Ok(broker) = broker else { return };
         self.look(|brokers, now| brokers.reported(broker, sent, now));
     }
 

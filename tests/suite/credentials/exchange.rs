@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use paybridge::kafka::broker_clock::Broker;
 use paybridge::kafka::publisher::{Delivery, Failure, NotRenewed, Publisher, Settings};
 use paybridge::kafka::record::Record;
 use paybridge::metrics::Metrics;
@@ -35,8 +36,13 @@ impl Scene {
     fn set(kafka: &Kafka, client: ClientConfig, message_timeout: Duration) -> Self {
         let topic: Arc<str> = unique_prefix().into();
         kafka.create_topics(&[(&topic, 1, &[])]);
-        let settings =
-            Settings { client, record_bytes_max: 1_000_000, queue_bytes_max: 64 * 1024 * 1024, message_timeout };
+        let settings = Settings {
+            client,
+            record_bytes_max: 1_000_000,
+            queue_bytes_max: 64 * 1024 * 1024,
+            message_timeout,
+            broker: Broker::Stamps,
+        };
         let runtime = Runtime::new().unwrap();
         let topics = [topic.to_string()];
         let publisher = Arc::new(Publisher::start(settings, &topics, Metrics::new().unwrap()).unwrap());
