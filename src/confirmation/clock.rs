@@ -5,6 +5,8 @@
 //! is held against three others: the broker's, which stamps every record that the engine writes; the monotonic clock, which
 //! nobody sets, since the broker's last stamp; and the provider's, by which the window is really measured.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +19,9 @@ const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// How far the wall clock may be from the broker's and the provider's: far more than a healthy network's delay and the second
 /// that `Date` is cut to, far less than any margin before a deadline.
 const SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// How long a provider's `Date` counts: before anything is done by the clock the provider is asked, and tells it again. What it
+/// told long ago says nothing of a clock that the broker has proven since, and a provider may have put its own right.
+const DATE_COUNTS_FOR: Duration = Duration::from_mins(10);
 
 /// Whether the wall clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +47,29 @@ pub struct ClockGuard {
     broker: Broker,
     /// The broker's last stamp.
     proof: Option<Proof>,
-    /// How far the wall clock was ahead of the provider's when that told its time last.
-    ahead_of_provider: Option<SignedDuration>,
+    /// The last `Date` of each source's provider.
+    dates: BTreeMap<Arc<str>, Proof>,
 }
 
+/// How far the wall clock was ahead of another when that told its time.
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     at: Reading,
-    ahead_of_broker: SignedDuration,
+    ahead: SignedDuration,
+}
+
+impl Proof {
+    /// How far the wall clock went on by more than the monotonic one since: it was set by so much.
+    fn drift(&self, now: Reading) -> SignedDuration {
+        let passed = SignedDuration::try_from(now.monotonic.saturating_sub(self.at.monotonic));
+        let wall_passed = now.wall.duration_since(self.at.wall);
+        wall_passed.saturating_sub(passed.unwrap_or(SignedDuration::MAX))
+    }
+
+    /// How far the wall clock is ahead now, by the monotonic one.
+    fn ahead_now(&self, now: Reading) -> SignedDuration {
+        self.ahead.saturating_add(self.drift(now))
+    }
 }
 
 impl ClockGuard {
@@ -57,9 +77,9 @@ impl ClockGuard {
     pub fn new(broker: Broker, now: Reading) -> Self {
         let proof = match broker {
             Broker::Stamps => None,
-            Broker::InThisProcess => Some(Proof { at: now, ahead_of_broker: SignedDuration::ZERO }),
+            Broker::InThisProcess => Some(Proof { at: now, ahead: SignedDuration::ZERO }),
         };
-        Self { broker, proof, ahead_of_provider: None }
+        Self { broker, proof, dates: BTreeMap::new() }
     }
 
     /// The broker stamped a record with `stamp`, if it stamps records of its topic, and acknowledged it at `now`. Only the last
@@ -70,32 +90,35 @@ impl ClockGuard {
             Broker::InThisProcess => Some(now.wall),
         };
         if let Some(stamp) = stamp {
-            self.proof = Some(Proof { at: now, ahead_of_broker: now.wall.duration_since(stamp) });
+            self.proof = Some(Proof { at: now, ahead: now.wall.duration_since(stamp) });
         }
     }
 
-    /// The provider told its time: ours minus its. Only the last one counts.
-    pub fn heard(&mut self, ahead: SignedDuration) {
-        self.ahead_of_provider = Some(ahead);
+    /// The provider of a source told its time at `now`: ours minus its. Only its last one counts, and for a while.
+    pub fn heard(&mut self, source: &Arc<str>, ahead: SignedDuration, now: Reading) {
+        self.dates.insert(Arc::clone(source), Proof { at: now, ahead });
     }
 
     /// Whether the wall clock may be believed now.
     pub fn trust(&self, now: Reading) -> Trust {
-        let Some(Proof { at, ahead_of_broker }) = self.proof else { return Trust::Untrusted };
-        let wall_passed = now.wall.duration_since(at.wall);
-        let passed = SignedDuration::try_from(now.monotonic.saturating_sub(at.monotonic));
-        let drift = wall_passed.saturating_sub(passed.unwrap_or(SignedDuration::MAX));
+        let Some(proof) = self.proof else { return Trust::Untrusted };
         let within = |skew: SignedDuration, most: SignedDuration| skew.unsigned_abs() <= most.unsigned_abs();
-        let agrees = within(drift, DRIFT_MAX)
-            && within(ahead_of_broker, SKEW_MAX)
-            && self.ahead_of_provider.is_none_or(|ahead| within(ahead, SKEW_MAX));
+        let agrees = within(proof.drift(now), DRIFT_MAX)
+            && within(proof.ahead, SKEW_MAX)
+            && self.recent_dates(now).all(|ahead| within(ahead, SKEW_MAX));
         if agrees { Trust::Trusted } else { Trust::Untrusted }
     }
 
-    /// How far the wall clock was ahead of the broker's at the last stamp, and of the provider's when that told its time last:
-    /// for whoever has to put it right.
-    pub fn ahead(&self) -> [Option<SignedDuration>; 2] {
-        [self.proof.map(|proof| proof.ahead_of_broker), self.ahead_of_provider]
+    /// How far the wall clock is ahead of the broker's, and of the provider's that is farthest from it: for whoever has to put it
+    /// right.
+    pub fn ahead(&self, now: Reading) -> [Option<SignedDuration>; 2] {
+        let farthest = self.recent_dates(now).max_by_key(|ahead| ahead.unsigned_abs());
+        [self.proof.map(|proof| proof.ahead_now(now)), farthest]
+    }
+
+    fn recent_dates(&self, now: Reading) -> impl Iterator<Item = SignedDuration> {
+        let is_recent = move |date: &&Proof| now.monotonic.saturating_sub(date.at.monotonic) <= DATE_COUNTS_FOR;
+        self.dates.values().filter(is_recent).map(move |date| date.ahead_now(now))
     }
 }
 
@@ -119,7 +142,7 @@ mod tests {
         let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
         guard.stamped(Some(reading(-ahead, 0).wall), reading(0, 0));
         for skew in skews {
-            guard.heard(SignedDuration::from_millis(*skew));
+            guard.heard(&"sg".into(), SignedDuration::from_millis(*skew), reading(0, 0));
         }
         guard.trust(reading(wall, monotonic))
     }
@@ -164,9 +187,31 @@ mod tests {
         assert_eq!(guard.trust(jumped), Trust::Untrusted);
         guard.stamped(Some(reading(1000, 0).wall), jumped);
         assert_eq!(guard.trust(jumped), Trust::Untrusted, "it is four hours ahead");
-        assert_eq!(guard.ahead()[0], Some(SignedDuration::from_millis(14_399_000)));
+        assert_eq!(guard.ahead(jumped)[0], Some(SignedDuration::from_millis(14_399_000)));
         guard.stamped(Some(reading(2000, 0).wall), reading(2000, 2000));
         assert_eq!(guard.trust(reading(2000, 2000)), Trust::Trusted);
+    }
+
+    #[test]
+    fn each_providers_last_date_counts_for_a_while_and_moves_with_our_clock() {
+        let hours = |hours| SignedDuration::from_hours(hours);
+        let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
+        guard.heard(&"one".into(), hours(4), reading(0, 0));
+        guard.heard(&"two".into(), hours(0), reading(0, 0));
+        assert_eq!(guard.trust(reading(1000, 1000)), Trust::Untrusted, "any of them");
+        // Our clock is put right, and nobody tells the time again.
+        let right = reading(1000 - 14_400_000, 1000);
+        guard.stamped(None, right);
+        assert_eq!(guard.ahead(right)[1], Some(-hours(4)), "the other was right before");
+        let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
+        guard.heard(&"one".into(), hours(4), reading(0, 0));
+        guard.stamped(None, right);
+        assert_eq!(guard.trust(right), Trust::Trusted);
+        guard.heard(&"one".into(), hours(4), right);
+        assert_eq!(guard.trust(right), Trust::Untrusted);
+        let later = reading(1000 - 14_400_000 + 600_001, 601_001);
+        guard.stamped(None, later);
+        assert_eq!(guard.trust(later), Trust::Trusted, "it says nothing any more");
     }
 
     #[test]
@@ -186,8 +231,8 @@ mod tests {
             monotonic in 0_u64..20_000,
             skew in -120_000_i64..120_000,
         ) {
-            let near = (wall - i64::try_from(monotonic).unwrap()).abs() <= 5000 && skew.abs() <= 60_000;
-            let expect = near && ahead.abs() <= 60_000;
+            let drift = wall - i64::try_from(monotonic).unwrap();
+            let expect = drift.abs() <= 5000 && (skew + drift).abs() <= 60_000 && ahead.abs() <= 60_000;
             prop_assert_eq!(trust(ahead, wall, monotonic, &[skew]) == Trust::Trusted, expect);
         }
 
@@ -197,7 +242,7 @@ mod tests {
             let now = Reading { wall: start + SignedDuration::from_secs(wall.into()), monotonic: Duration::ZERO };
             let far = Reading { wall: Timestamp::MAX, monotonic: Duration::from_secs(monotonic) };
             let mut guard = ClockGuard::new(Broker::Stamps, far);
-            guard.heard(SignedDuration::from_secs(skew));
+            guard.heard(&"sg".into(), SignedDuration::from_secs(skew), far);
             guard.stamped(Some(Timestamp::MIN), far);
             guard.trust(now);
             guard.stamped(Some(Timestamp::MAX), now);

@@ -264,7 +264,7 @@ impl Engine {
 
     fn take_answer(&mut self, answer: Answer) -> Result<(), EngineError> {
         if let Some(skew) = answer.clock_skew {
-            self.clock.heard(skew);
+            self.clock.heard(&answer.call.key.source, skew, self.reading());
         }
         let present = self.present();
         if let Standing::Holding(held) = &mut self.standing {
@@ -276,7 +276,7 @@ impl Engine {
     /// Fires timers; now and then forgets what ended long ago, and shows how things stand.
     fn let_time_pass(&mut self) -> Result<(), EngineError> {
         self.follow_the_clock();
-        let present = self.present();
+        let (present, now) = (self.present(), self.reading());
         let is_time = self.kept_up.elapsed() >= UPKEEP_EVERY;
         let is_time_to_show = self.shown.elapsed() >= SHOWN_EVERY;
         if is_time {
@@ -291,8 +291,13 @@ impl Engine {
             if is_time {
                 let positions = self.group.positions().unwrap_or_default();
                 held.holding.note_progress(|partition| is_caught_up(&positions, partition));
-                held.holding.forget(&present);
-                self.tally.clock(present.trust, &self.clock);
+                // Tombstones in company would keep a record from being refused alone.
+                if self.at_once > 1 {
+                    held.holding.forget(&present);
+                }
+                if held.holding.partitions().next().is_some() {
+                    self.tally.clock(present.trust, self.clock.ahead(now));
+                }
             }
             if is_time_to_show {
                 self.shown = Instant::now();

@@ -15,14 +15,14 @@ use super::calls::{Answer, Call};
 use super::clock::Trust;
 use super::done::EndedError;
 use super::inputs::{self, Problem};
-use super::machine::{self, Effect, Input, Moment, Next, Reading, Step, timing};
+use super::machine::{self, Effect, Input, Moment, Next, Reading, State, Step, timing};
 use super::model::SessionKey;
 use super::partition::Partition;
 use super::tally::Count;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
 pub use desk::{Desk, Pending, Present, Untold};
-use refused::{Cause, SetAside};
+use refused::{Cause, InputPlace, SetAside};
 use taking::place_of;
 
 /// The place of sessions that wait, in the group's list of inputs.
@@ -128,7 +128,7 @@ impl Holding {
         let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
         let shown = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
         let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, shown };
-        self.feed(partition, &call.key, input, &Cause::Session(call.key.clone()), present)
+        self.feed(partition, &call.key, input, None, present)
     }
 
     /// Fires the timers that are due, at most `max` of them.
@@ -146,7 +146,7 @@ impl Holding {
             while fired < max {
                 let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
                 let Some(key) = due else { break };
-                self.feed(number, &key, Input::Timer, &Cause::Session(key.clone()), present)?;
+                self.feed(number, &key, Input::Timer, None, present)?;
                 fired += 1;
             }
         }
@@ -164,7 +164,7 @@ impl Holding {
             for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
                 partition.forget(&key, &self.desk.policy);
                 self.pending.touched.insert(*number);
-                self.pending.push(self.desk.tombstone(*number, &key), &Cause::Session(key));
+                self.pending.push(self.desk.tombstone(*number, &key), &Cause::Session(key, None));
             }
         }
     }
@@ -203,13 +203,14 @@ impl Holding {
         })
     }
 
-    /// One step of one session: what it writes, then the session itself, then what else it asks for.
+    /// One step of one session: what it writes, then the session itself, then what else it asks for. `place` is that of the
+    /// record which feeds it, where one does.
     fn feed(
         &mut self,
         number: i32,
         key: &SessionKey,
         input: Input,
-        cause: &Cause,
+        place: Option<InputPlace>,
         present: &Present,
     ) -> Result<(), EndedError> {
         let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
@@ -224,11 +225,13 @@ impl Holding {
         };
         let state = partition.state(key);
         let was_calling = state.is_calling();
-        let mut step = machine::step(state, input, &desk.policy, &moment);
-        if set_aside.has_session(key) {
-            step = step.without_operations();
-        }
-        let Step { state: next, effects } = step;
+        let cause = &match (state, place) {
+            (State::Absent, Some(place)) => Cause::Input(place),
+            (State::Absent | State::Open(_) | State::Ended(_), place) => Cause::Session(key.clone(), place),
+        };
+        let step = machine::step(state, input, &desk.policy, &moment);
+        let is_trimmed = set_aside.has_session(key);
+        let Step { state: next, effects } = if is_trimmed { step.without_operations() } else { step };
         if was_calling && matches!(next, Next::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
@@ -242,6 +245,9 @@ impl Holding {
             match effect {
                 Effect::Outcome(outcome) => {
                     pending.touch(partition, desk);
+                    if is_trimmed {
+                        pending.counts.push(Count::Trimmed(key.clone()));
+                    }
                     pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
                     pending.push(desk.records.outcome(key, &outcome), cause);
                 }

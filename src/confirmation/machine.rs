@@ -172,7 +172,7 @@ pub struct Moment {
     pub reading: Reading,
     /// Whether the same session id is known from another source.
     pub owner: Owner,
-    /// Whether one more session may have a decision that waits for it.
+    /// Whether one more decision may wait for a session that is not opened.
     pub early_room: EarlyRoom,
     /// A random number that spreads retries.
     pub jitter: u8,
@@ -199,7 +199,7 @@ pub enum Owner {
     OtherSource,
 }
 
-/// Whether one more session of the partition may have a decision that waits for it.
+/// Whether one more decision of the partition may wait for a session that is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyRoom {
     /// It may.
@@ -229,6 +229,15 @@ impl State<'_> {
             State::Absent => true,
             State::Open(open) => matches!(open.entry, Entry::Early(_)),
             State::Ended(_) => false,
+        }
+    }
+
+    /// Whether it was opened, so that it belongs to its source.
+    pub fn was_opened(self) -> bool {
+        match self {
+            State::Absent => false,
+            State::Open(open) => matches!(open.entry, Entry::Awaiting(_) | Entry::Decided(_)),
+            State::Ended(_) => true,
         }
     }
 

@@ -64,6 +64,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// How many decisions wait for the session to open.
+    pub fn waiting_decisions(&self) -> usize {
+        match self {
+            Self::Early(early) => early.len(),
+            Self::Checking(checking) => checking.early.len(),
+            Self::Awaiting(_) | Self::Decided(_) => 0,
+        }
+    }
+
     /// What opened it, or is to open it; none where only decisions wait.
     pub fn opening_mut(&mut self) -> Option<&mut Opening> {
         match self {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::done::{Ended, EndedError};
-use super::machine::{self, EarlyRoom, Input, Next, Open, Owner, Policy, Reading, State};
+use super::machine::{self, EarlyRoom, Input, Next, Open, Owner, Policy, Reading, State, timing};
 use super::model::{Done, Entry, SessionKey};
 
 /// The inputs, by their place in the group's list.
@@ -28,7 +28,7 @@ pub struct Partition {
     open: HashMap<SessionKey, Open>,
     ended: Ended,
     timers: BTreeSet<(Timestamp, SessionKey)>,
-    /// How many sessions have decisions and are not opened.
+    /// How many decisions wait for sessions that are not opened.
     early: usize,
     /// Each source's name once, whatever number of sessions it has: there are few.
     sources: BTreeSet<Arc<str>>,
@@ -100,25 +100,27 @@ impl Partition {
     /// Whether a session that has not opened belongs to another source: where a step looks at that.
     pub fn owner_for(&self, key: &SessionKey, input: &Input) -> Owner {
         match input {
-            Input::Decision(_) | Input::Timer => self.owner_of_unopened(key),
+            Input::Decision(_) | Input::Timer | Input::Answer { .. } | Input::Finished { .. } => {
+                self.owner_of_unopened(key)
+            }
             _ => Owner::NoOther,
         }
     }
 
     /// Whether a session that has not opened belongs to another source.
     pub fn owner_of_unopened(&self, key: &SessionKey) -> Owner {
-        if !self.state(key).is_unopened() {
+        if self.state(key).was_opened() {
             return Owner::NoOther;
         }
         let has = |source: &Arc<str>| {
             let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
-            !self.state(&other).is_unopened()
+            self.state(&other).was_opened()
         };
         let mut others = self.sources.iter().chain(self.ended.sources()).filter(|source| **source != key.source);
         if others.any(has) { Owner::OtherSource } else { Owner::NoOther }
     }
 
-    /// Whether one more session may have a decision and not be opened, where `max` may.
+    /// Whether one more decision may wait for a session that is not opened, where `max` may.
     pub fn early_room(&self, max: usize) -> EarlyRoom {
         if self.early < max { EarlyRoom::Free } else { EarlyRoom::Full }
     }
@@ -175,7 +177,7 @@ impl Partition {
         if let Some(due) = machine::due(&open, policy) {
             self.timers.insert((due, key.clone()));
         }
-        self.early += usize::from(matches!(open.entry, Entry::Early(_)));
+        self.early += open.entry.waiting_decisions();
         self.open.insert(key, open);
     }
 
@@ -189,7 +191,7 @@ impl Partition {
 
     fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
         let open = self.open.remove(key)?;
-        self.early -= usize::from(matches!(open.entry, Entry::Early(_)));
+        self.early -= open.entry.waiting_decisions();
         if let Some(due) = machine::due(&open, policy) {
             self.timers.remove(&(due, key.clone()));
         }
@@ -199,8 +201,9 @@ impl Partition {
 
 fn window_end(open: &Open, policy: &Policy) -> Option<Timestamp> {
     match &open.entry {
-        // When it would close is known once it is open.
-        Entry::Early(_) | Entry::Checking(_) => None,
+        Entry::Early(_) => None,
+        // When the event came is certain; when the window began is what the provider is asked about.
+        Entry::Checking(checking) => Some(timing::later(checking.opening.recorded_at, policy.window)),
         Entry::Awaiting(opening) => Some(policy.window_end(opening)),
         Entry::Decided(decided) => Some(policy.window_end(&decided.opening)),
     }

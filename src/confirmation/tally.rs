@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::clock::{ClockGuard, Trust};
+use super::clock::Trust;
 use super::holding::Holding;
 use super::machine::{Note, Policy};
 use super::model::{Outcome, SessionKey};
@@ -31,6 +31,8 @@ pub enum Count {
     Rejected(RejectionReason),
     /// A record of an input could not be taken.
     Quarantined(QuarantineReason),
+    /// A session is written without its operations, because Kafka refused them.
+    Trimmed(SessionKey),
     /// A decision went on to its own partition.
     PassedOn,
     /// An event of a source that is not configured.
@@ -82,6 +84,10 @@ impl Tally {
                 self.metrics.quarantined(reason);
                 tracing::debug!(?reason, "a record of an input is in quarantine");
             }
+            Count::Trimmed(key) => {
+                self.metrics.alert(Alert::RecordRefused);
+                tracing::error!(session = %key, "session is written without its operations, because Kafka refused them");
+            }
             Count::PassedOn => self.metrics.passed_on.increment(1),
             Count::UnknownSource(key) => {
                 self.metrics.alert(Alert::UnknownSource);
@@ -107,6 +113,10 @@ impl Tally {
                     "ready_to_confirm opens no session: it is older than confirmation.window_s and ledger_retention_s together, and \
                      the provider does not wait for a word on it"
                 );
+            }
+            Note::OtherSource => {
+                self.metrics.alert(Alert::SessionOfAnotherSource);
+                tracing::error!(session = %key, "ready_to_confirm opens no session: another source opened it before");
             }
             Note::ClockUntrusted => {
                 self.metrics.alert(Alert::ClockUntrusted);
@@ -199,11 +209,11 @@ impl Tally {
         self.metrics.restoring_since.set(float(usize::try_from(seconds).unwrap_or_default()));
     }
 
-    /// Whether the clock can be believed; told when it cannot any more, and when it can again.
-    pub fn clock(&mut self, trust: Trust, guard: &ClockGuard) {
+    /// Whether the clock can be believed, and how far it is ahead of the broker's and the provider's; told when it cannot any more, and when it can again.
+    pub fn clock(&mut self, trust: Trust, ahead: [Option<SignedDuration>; 2]) {
         match (std::mem::replace(&mut self.clock, trust), trust) {
             (Trust::Trusted, Trust::Untrusted) => {
-                let [broker, provider] = guard.ahead().map(|ahead| ahead.map(|ahead| ahead.as_secs()));
+                let [broker, provider] = ahead.map(|ahead| ahead.map(|ahead| ahead.as_secs()));
                 tracing::error!(
                     seconds_ahead_of_broker = broker,
                     seconds_ahead_of_provider = provider,
@@ -240,7 +250,10 @@ impl Tally {
     }
 
     /// Others hold what was held here, and show it.
-    pub fn nothing_held(&self) {
+    pub fn nothing_held(&mut self) {
+        // Nothing is held that a wrong clock could spoil, and nobody tells the time.
+        self.clock = Trust::Trusted;
+        self.metrics.clock.show(ClockTrust::Trusted);
         self.metrics.open_sessions.set(0.0);
         self.metrics.oldest_remaining(None);
         self.metrics.lag_records.set(0.0);

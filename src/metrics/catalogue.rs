@@ -125,7 +125,7 @@ catalogue! {
     CONFIRMATION_RESTORING_SINCE = Gauge "paybridge_confirmation_restoring_since_timestamp_seconds" [""]
         "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
-        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event so old that its session may have ended and been forgotten: it opened nothing)";
+        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event so old that its session may have ended and been forgotten: it opened nothing), session_of_another_source (an event of a session that another source opened meanwhile: it opened nothing), record_refused (a session written without its operations, because Kafka refused them)";
     CLOCK_TRUSTED = Gauge "paybridge_clock_trusted" ["part"]
         "0 while the clock of this process is more than 60 s from the brokers' (ingress, engine), from the provider's or from its own course (engine); else 1";
     READY = Gauge "paybridge_ready" [""]

@@ -80,7 +80,7 @@ pub enum TransactionEnd {
 /// What somebody must look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alert {
-    /// No deadline is acted on: the clock is not to be trusted.
+    /// A session is held back: the clock is not trusted.
     ClockUntrusted,
     /// An event of a source that is not configured.
     UnknownSource,
@@ -88,6 +88,10 @@ pub enum Alert {
     OpenAfterDone,
     /// An event that is too old to open a session.
     TooOld,
+    /// An event of a session that another source opened while the provider was asked about it.
+    SessionOfAnotherSource,
+    /// A session that is written without its operations, because Kafka refused them.
+    RecordRefused,
 }
 
 const ACTIONS: [&str; 3] = ["none", "confirm", "cancel"];
@@ -105,7 +109,8 @@ const QUARANTINED: [&str; 5] = [
 ];
 const STOPPED: [&str; 2] = ["unreadable", "lost"];
 const TRANSACTIONS: [&str; 4] = ["committed", "aborted", "fenced", "unknown"];
-const ALERTS: [&str; 4] = ["clock_untrusted", "unknown_source", "open_after_done", "too_old"];
+const ALERTS: [&str; 6] =
+    ["clock_untrusted", "unknown_source", "open_after_done", "too_old", "session_of_another_source", "record_refused"];
 
 impl ConfirmationMetrics {
     pub(super) fn new(rules: &[String]) -> Self {
@@ -245,6 +250,8 @@ impl ConfirmationMetrics {
             Alert::UnknownSource => "unknown_source",
             Alert::OpenAfterDone => "open_after_done",
             Alert::TooOld => "too_old",
+            Alert::SessionOfAnotherSource => "session_of_another_source",
+            Alert::RecordRefused => "record_refused",
         };
         count(&self.alerts, kind);
     }
@@ -293,7 +300,7 @@ mod tests {
         (catalogue::CONFIRMATION_STOPPED, 2),
         (catalogue::CONFIRMATION_REFUSED, 1),
         (catalogue::CONFIRMATION_RESTORING_SINCE, 1),
-        (catalogue::CONFIRMATION_ALERTS, 4),
+        (catalogue::CONFIRMATION_ALERTS, 6),
     ];
 
     fn series<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
@@ -330,7 +337,8 @@ mod tests {
         for end in [Committed, Aborted, Fenced, Unknown] {
             confirmation.transaction(end);
         }
-        for alert in [Alert::ClockUntrusted, Alert::UnknownSource, Alert::OpenAfterDone, Alert::TooOld] {
+        use Alert::{ClockUntrusted, OpenAfterDone, RecordRefused, SessionOfAnotherSource, TooOld, UnknownSource};
+        for alert in [ClockUntrusted, UnknownSource, OpenAfterDone, TooOld, SessionOfAnotherSource, RecordRefused] {
             confirmation.alert(alert);
         }
         for stop in [Stop::Unreadable, Stop::Lost] {

@@ -119,7 +119,14 @@ fn closed_set_of_the_engine(part: &str, label: &str) -> Vec<&'static str> {
         ("decisions_total", "kind") => vec!["rule", "decision", "default", "deadline"],
         ("decisions_total", "rule") => [&RULES[..], &[""]].concat(),
         (_, "rule") => RULES.to_vec(),
-        ("alerts_total", "kind") => vec!["clock_untrusted", "unknown_source", "open_after_done", "too_old"],
+        ("alerts_total", "kind") => vec![
+            "clock_untrusted",
+            "unknown_source",
+            "open_after_done",
+            "too_old",
+            "session_of_another_source",
+            "record_refused",
+        ],
         ("held_total", "reason") => vec!["rule", "no_rule", "not_evaluated", "rule_failed"],
         ("rejected_total", "reason") => {
             vec!["already_decided", "expired", "unknown_session", "source_mismatch", "malformed", "too_many_early"]

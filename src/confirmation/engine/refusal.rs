@@ -42,8 +42,9 @@ impl Engine {
                 tracing::error!(
                     topic,
                     bytes,
-                    "Kafka refuses a record that is not large, and takes no other: the topic's settings are wrong. Nothing is \
-                     decided until they are right; compare them with `paybridge topics`"
+                    ?cause,
+                    "Kafka refuses a record; it is written again. If that goes on, the topic's settings are wrong: compare them \
+                     with `paybridge topics`"
                 );
             }
         }
@@ -59,6 +60,7 @@ impl Engine {
         // The ledger's owner alone proves nothing of what was refused.
         if causes.is_empty() || causes.iter().any(|cause| *cause != Cause::Ledger) {
             self.at_once = self.at_once.saturating_mul(2).min(AT_ONCE);
+            self.failures = 0;
         }
     }
 }

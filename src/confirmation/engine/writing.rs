@@ -46,7 +46,6 @@ impl Engine {
                 let now = clock::Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
                 self.clock.stamped(appended_at, now);
                 held.committed = Instant::now();
-                self.failures = 0;
                 self.tally.transaction(TransactionEnd::Committed);
                 self.caller.withdraw(&withdrawn);
                 self.tally.counted(counts);

@@ -19,8 +19,8 @@ pub enum Cause {
     Ledger,
     /// A record of an input.
     Input(InputPlace),
-    /// A session's timer, or the answer to its call.
-    Session(SessionKey),
+    /// A session that is there already: its timer, the answer to its call, or a record of an input.
+    Session(SessionKey, Option<InputPlace>),
 }
 
 /// Where a record of an input stands.
@@ -69,15 +69,15 @@ pub struct SetAside {
 
 impl SetAside {
     /// Judges records that were refused in one transaction, and sets aside what is at fault; `taking` are the topics that took
-    /// a record since one was refused. What is too large for any session is at fault by itself. A small record is not: its
-    /// topic is set wrongly. One that breaks its topic's rules is at fault if it is refused again, and the topic took others
-    /// meanwhile.
+    /// a record since one was refused. A record is at fault if it is refused again, and its topic took others meanwhile. A small
+    /// one that is called too large is not: its topic is set wrongly.
     pub fn judge(&mut self, refused: &[Refused], taking: &BTreeSet<Arc<str>>) -> Verdict {
         let causes: BTreeSet<Cause> = refused.iter().map(|refused| refused.cause.clone()).collect();
         let was_refused = causes.is_subset(&self.suspects);
+        let takes_others = |refused: &Refused| was_refused && taking.contains(&refused.topic);
         let is_at_fault = refused.iter().any(|refused| match refused.refusal {
-            Refusal::TooLarge => refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES,
-            Refusal::Invalid => was_refused && taking.contains(&refused.topic),
+            Refusal::TooLarge => refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES && takes_others(refused),
+            Refusal::Invalid => takes_others(refused),
         });
         let mut each = causes.iter();
         let verdict = match (each.next(), each.next()) {
@@ -99,7 +99,7 @@ impl SetAside {
         self.sessions.contains(key)
     }
 
-    /// Whether it was not set aside before, and can be.
+    /// Sets aside the session, or where that did not help the input; whether there was something left to set aside.
     fn add(&mut self, cause: &Cause) -> bool {
         if self.inputs.len() + self.sessions.len() >= SET_ASIDE_MAX {
             return false;
@@ -107,7 +107,9 @@ impl SetAside {
         match cause {
             Cause::Ledger => false,
             Cause::Input(place) => self.inputs.insert(*place),
-            Cause::Session(key) => self.sessions.insert(key.clone()),
+            Cause::Session(key, place) => {
+                self.sessions.insert(key.clone()) || place.is_some_and(|place| self.inputs.insert(place))
+            }
         }
     }
 }
@@ -120,8 +122,9 @@ mod tests {
         Cause::Input(InputPlace { input: 0, partition: 1, offset })
     }
 
-    fn session() -> Cause {
-        Cause::Session(SessionKey { source: "sg".into(), session_id: "ps_1".into() })
+    fn session(place: Option<i64>) -> Cause {
+        let place = place.map(|offset| InputPlace { input: 1, partition: 1, offset });
+        Cause::Session(SessionKey { source: "sg".into(), session_id: "ps_1".into() }, place)
     }
 
     fn refused(refusal: Refusal, topic: &str, bytes: usize, cause: Cause) -> Refused {
@@ -132,20 +135,40 @@ mod tests {
         aside.judge(refused, &taking.iter().map(|topic| Arc::from(*topic)).collect())
     }
 
+    fn large(cause: Cause) -> Refused {
+        refused(Refusal::TooLarge, "ledger", BYTES_THAT_EVERY_TOPIC_TAKES + 1, cause)
+    }
+
     #[test]
-    fn what_is_large_is_set_aside_alone_and_once() {
+    fn what_is_large_is_set_aside_when_it_is_refused_alone_and_again_while_its_topic_takes_others() {
         let mut aside = SetAside::default();
-        let large = |cause| refused(Refusal::TooLarge, "ledger", BYTES_THAT_EVERY_TOPIC_TAKES + 1, cause);
-        assert_eq!(judge(&mut aside, &[], &[large(input(1)), large(input(2))]), Verdict::Divide);
+        assert_eq!(judge(&mut aside, &["ledger"], &[large(input(1)), large(input(2))]), Verdict::Divide);
+        assert_eq!(judge(&mut aside, &[], &[large(input(1))]), Verdict::Wait, "it may take none");
         let one = [large(input(1)), refused(Refusal::TooLarge, "outcome", 10, input(1))];
-        assert_eq!(judge(&mut aside, &[], &one), Verdict::SetAside);
+        assert_eq!(judge(&mut aside, &["ledger"], &one), Verdict::SetAside);
         assert!(aside.has_input(&InputPlace { input: 0, partition: 1, offset: 1 }));
         assert!(!aside.has_input(&InputPlace { input: 0, partition: 1, offset: 2 }));
-        let again = judge(&mut aside, &[], &[large(input(1))]);
+        let again = judge(&mut aside, &["ledger"], &[large(input(1))]);
         assert_eq!(again, Verdict::Wait, "its record in quarantine was refused too");
-        assert_eq!(judge(&mut aside, &[], &[large(session())]), Verdict::SetAside);
-        assert!(aside.has_session(&SessionKey { source: "sg".into(), session_id: "ps_1".into() }));
-        assert_eq!(judge(&mut aside, &[], &[large(Cause::Ledger)]), Verdict::Wait);
+        assert_eq!(judge(&mut aside, &["ledger"], &[large(Cause::Ledger)]), Verdict::Wait);
+    }
+
+    #[test]
+    fn a_session_that_is_there_is_trimmed_before_a_decision_on_it_is_set_aside() {
+        let mut aside = SetAside::default();
+        let key = SessionKey { source: "sg".into(), session_id: "ps_1".into() };
+        let place = InputPlace { input: 1, partition: 1, offset: 7 };
+        for (verdict, is_trimmed, is_aside) in [
+            (Verdict::Wait, false, false),
+            (Verdict::SetAside, true, false),
+            (Verdict::SetAside, true, true),
+            (Verdict::Wait, true, true),
+        ] {
+            assert_eq!(judge(&mut aside, &["ledger"], &[large(session(Some(7)))]), verdict);
+            assert_eq!((aside.has_session(&key), aside.has_input(&place)), (is_trimmed, is_aside));
+        }
+        assert_eq!(judge(&mut aside, &["ledger"], &[large(session(None))]), Verdict::Wait);
+        assert_eq!(judge(&mut aside, &["ledger"], &[large(session(None))]), Verdict::Wait, "nothing is left to trim");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Holding {
                 let judged = self.judge_event(record.partition, &ready);
                 let (opening, dating) = ready.opening(self.desk.mode);
                 let input = Input::Ready { opening, judged, dating };
-                self.feed(record.partition, &ready.key, input, &Cause::Input(place_of(record)), present)
+                self.feed(record.partition, &ready.key, input, Some(place_of(record)), present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -46,11 +46,17 @@ impl Holding {
         let is_known = self.desk.sources.contains(&ready.key.source);
         match (ready.proof, self.desk.mode) {
             _ if !may_open => Judged::ByWebhook(None),
-            _ if !is_known => {
+            (_, Mode::DryRun) if !is_known => {
                 self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
                 Judged::ByWebhook(None)
             }
-            (Proof::Unverifiable, Mode::Live) => Judged::ByStatus,
+            // Nobody can ask until the source is configured: it waits, and its decisions with it.
+            (Proof::Unverifiable, Mode::Live) => {
+                if !is_known {
+                    self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                }
+                Judged::ByStatus
+            }
             // In a dry run there is nobody to ask, and nobody is called.
             (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
                 Judged::ByWebhook(self.judge(&ready.key, &ready.session))
@@ -92,7 +98,7 @@ impl Holding {
                         Input::Finished { sight, recorded_at }
                     }
                 };
-                self.feed(record.partition, &key, input, &Cause::Input(place_of(record)), present)
+                self.feed(record.partition, &key, input, Some(place_of(record)), present)
             }
             Err(why) => {
                 self.quarantine(record, &why, present.now);
@@ -115,8 +121,8 @@ impl Holding {
         };
         let right = inputs::partition_of(&key.session_id, self.desk.partitions);
         if right == record.partition {
-            let cause = Cause::Input(place_of(record));
-            return self.feed(record.partition, &key, Input::Decision(decision), &cause, present);
+            let place = Some(place_of(record));
+            return self.feed(record.partition, &key, Input::Decision(decision), place, present);
         }
         let found = self.desk.place(record);
         if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {

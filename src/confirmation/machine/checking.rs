@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::deciding::{self, clock_untrusted, remember_early};
 use super::ending::{self, Deed, End, Window};
 use super::timing::Policy;
-use super::{Activity, Effect, Input, Moment, Next, Note, Open, Shown, Step};
+use super::{Activity, Effect, Input, Moment, Next, Note, Open, Owner, Shown, Step};
 use crate::confirmation::clock::Trust;
 use crate::confirmation::model::{Action, Checking, Dating, Decider, Decision, Entry, Judged, Opening};
 use crate::message::confirmation::v1::Result;
@@ -31,7 +31,15 @@ pub(super) fn checking(
     match input {
         Input::Decision(decision) => {
             let early = |early| Entry::Checking(Box::new(Checking { early, ..checking.clone() }));
-            remember_early(&checking.early, activity, decision, early)
+            remember_early(&checking.early, activity, decision, moment, early)
+        }
+        // What is proven takes the place of what was not.
+        Input::Ready { opening, judged: judged @ Judged::ByWebhook(_), dating }
+            if checking.judged == Judged::ByStatus =>
+        {
+            let checking = Checking { opening, judged, dating, early: checking.early.clone() };
+            let open = Open { entry: Entry::Checking(Box::new(checking)), activity: activity.clone() };
+            Step { state: Next::Entry(open), effects: Vec::new() }
         }
         Input::Finished { sight, recorded_at } => turn.finished(sight, recorded_at),
         Input::Answer { number, operation, reply, retry_after, shown } if activity.awaits(number, operation) => {
@@ -79,7 +87,7 @@ impl Turn<'_> {
                 let Checking { opening, judged, dating, early } = self.checking.clone();
                 match deciding::open_unasked(&early, opening, judged, dating, self.policy, self.moment) {
                     Some(step) => step,
-                    None => self.pass_over(),
+                    None => self.pass_over(Note::TooOld),
                 }
             }
         }
@@ -89,9 +97,12 @@ impl Turn<'_> {
     fn finished(&self, sight: Sight, recorded_at: Timestamp) -> Step {
         let Checking { opening, judged, dating, .. } = self.checking;
         let window = self.policy.window(opening, recorded_at);
+        if self.moment.owner == Owner::OtherSource {
+            return Step::nothing();
+        }
         match (ending::result(Deed::None, sight, window), judged, self.moment.trust) {
             (None, ..) | (_, Judged::ByStatus, _) | (_, _, Trust::Untrusted) => Step::nothing(),
-            _ if may_be_forgotten(opening, *dating, self.policy, self.moment.now) => self.pass_over(),
+            _ if may_be_forgotten(opening, *dating, self.policy, self.moment.now) => self.pass_over(Note::TooOld),
             (Some(result), Judged::ByWebhook(_), Trust::Trusted) => self.end(opening, End::told(result, recorded_at)),
         }
     }
@@ -104,6 +115,10 @@ impl Turn<'_> {
         let now = self.moment.now;
         let Believed { mut opening, dating, verdict } = self.believe(shown);
         let window = self.policy.window(&opening, now);
+        if ending::waits_for_word(sight) && self.moment.owner == Owner::OtherSource {
+            // It opened there while the provider was asked here.
+            return self.pass_over(Note::OtherSource);
+        }
         if ending::waits_for_word(sight) {
             // The provider's word beats our clock.
             if window == Window::Over {
@@ -111,11 +126,13 @@ impl Turn<'_> {
             }
             return deciding::open(&self.checking.early, opening, verdict, self.policy, self.moment);
         }
-        match ending::result(Deed::None, sight, window) {
-            _ if may_be_forgotten(&opening, dating, self.policy, now) => self.pass_over(),
-            Some(result) => self.end(&opening, End::told(result, now)),
-            None if self.is_over() => self.end(&opening, End::told(ending::at_last_end(Deed::None, sight), now)),
+        // Anything but an end may be a moment's: only the last end makes one of it.
+        let result = ending::result(Deed::None, sight, window);
+        match result.or_else(|| self.is_over().then(|| ending::at_last_end(Deed::None, sight))) {
             None => self.rest(retry_after),
+            Some(_) if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
+            Some(_) if may_be_forgotten(&opening, dating, self.policy, now) => self.pass_over(Note::TooOld),
+            Some(result) => self.end(&opening, End::told(result, now)),
         }
     }
 
@@ -128,7 +145,8 @@ impl Turn<'_> {
         match self.moment.trust {
             Trust::Untrusted => clock_untrusted(self.activity, self.moment),
             Trust::Trusted if !self.is_over() => self.rest(retry_after),
-            Trust::Trusted if may_be_forgotten => self.pass_over(),
+            Trust::Trusted if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
+            Trust::Trusted if may_be_forgotten => self.pass_over(Note::TooOld),
             Trust::Trusted => self.end(opening, End::untold(Result::Expired)),
         }
     }
@@ -150,12 +168,12 @@ impl Turn<'_> {
     }
 
     /// It opens nothing, and its decisions go on waiting.
-    fn pass_over(&self) -> Step {
+    fn pass_over(&self, why: Note) -> Step {
         let state = match self.checking.early.as_slice() {
             [] => Next::Forgotten,
             early => Next::Entry(Open::taken_over(Entry::Early(early.to_vec()))),
         };
-        Step { state, effects: vec![Effect::Note(Note::TooOld)] }
+        Step { state, effects: vec![Effect::Note(why)] }
     }
 
     fn end(&self, opening: &Opening, end: End) -> Step {

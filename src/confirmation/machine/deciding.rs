@@ -100,12 +100,14 @@ fn wait(opening: Opening) -> Step {
 
 /// It waits for its session, unless another source has that.
 fn decision_before_session(early: &[Decision], activity: &Activity, decision: Decision, moment: &Moment) -> Step {
-    let reject = |decision, reason| Step { state: Next::Same, effects: vec![Effect::Reject(decision, reason)] };
-    match (moment.owner, moment.early_room) {
-        (Owner::OtherSource, _) => reject(decision, RejectionReason::SourceMismatch),
-        (Owner::NoOther, EarlyRoom::Full) if early.is_empty() => reject(decision, RejectionReason::TooManyEarly),
-        (Owner::NoOther, EarlyRoom::Full | EarlyRoom::Free) => remember_early(early, activity, decision, Entry::Early),
+    match moment.owner {
+        Owner::OtherSource => reject(decision, RejectionReason::SourceMismatch),
+        Owner::NoOther => remember_early(early, activity, decision, moment, Entry::Early),
     }
+}
+
+fn reject(decision: Decision, reason: RejectionReason) -> Step {
+    Step { state: Next::Same, effects: vec![Effect::Reject(decision, reason)] }
 }
 
 /// One more decision that waits, beside those that do.
@@ -113,13 +115,17 @@ pub(super) fn remember_early(
     early: &[Decision],
     activity: &Activity,
     decision: Decision,
+    moment: &Moment,
     entry: impl FnOnce(Vec<Decision>) -> Entry,
 ) -> Step {
     if early.iter().any(|early| early.is_again(&decision.decision_id)) {
         return Step::note(Note::Redelivered);
     }
     if early.len() >= EARLY_DECISIONS_MAX {
-        return Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] };
+        return reject(decision, RejectionReason::AlreadyDecided);
+    }
+    if moment.early_room == EarlyRoom::Full {
+        return reject(decision, RejectionReason::TooManyEarly);
     }
     let mut early = early.to_vec();
     early.push(decision);

@@ -63,12 +63,15 @@ fn a_session_that_is_over_at_the_provider_too_ends_without_a_decision() {
 fn what_may_have_ended_and_been_forgotten_opens_only_while_the_provider_waits() {
     let remembered = Life::new().policy.remembered();
     let old = || arrives_late(Life::new(), remembered).timer();
-    for reply in [Reply::Ok(Some(CANCELLED)), Reply::Ok(Some(WORKS))] {
-        let life = old().answered(reply);
-        assert!(life.notes(&Note::TooOld) && is_absent(&life) && life.told().is_none());
-    }
-    assert_eq!(old().answered(Reply::Ok(Some(WAITS))).called(), Some((Operation::Confirm, 1)));
     let last_end = old().policy.last_end_of(old().moment.now);
+    let ended = old().answered(Reply::Ok(Some(CANCELLED)));
+    assert!(ended.notes(&Note::TooOld) && is_absent(&ended) && ended.told().is_none());
+    // What is no end may be a moment's.
+    let working = old().answered(Reply::Ok(Some(WORKS)));
+    assert!(!is_absent(&working));
+    let working = working.at(last_end).timer().answered(Reply::Ok(Some(WORKS)));
+    assert!(working.notes(&Note::TooOld) && is_absent(&working) && working.told().is_none());
+    assert_eq!(old().answered(Reply::Ok(Some(WAITS))).called(), Some((Operation::Confirm, 1)));
     let silent = old().answered(Reply::OurTrouble).at(last_end).timer().answered(Reply::OurTrouble);
     assert!(silent.notes(&Note::TooOld) && is_absent(&silent));
     let undated = arrives(Life::new(), Judged::ByWebhook(Some(rule())), Dating::ByArrival).timer();
@@ -183,11 +186,39 @@ fn a_dry_run_asks_nobody_and_opens_once_the_clock_is_trusted() {
 }
 
 #[test]
-fn one_session_too_many_has_its_decision_rejected() {
+fn one_decision_too_many_is_rejected() {
     let mut full = Life::new();
     full.moment.early_room = EarlyRoom::Full;
     assert_eq!(full.then(decides(Action::Confirm, "d")).rejected(), [RejectionReason::TooManyEarly]);
     let mut waits = Life::new().then(decides(Action::Confirm, "one"));
     waits.moment.early_room = EarlyRoom::Full;
-    assert_eq!(waits.then(decides(Action::Confirm, "two")).rejected(), [], "its session has one already");
+    let again = waits.then(decides(Action::Confirm, "one"));
+    assert!(again.notes(&Note::Redelivered));
+    assert_eq!(again.then(decides(Action::Confirm, "two")).rejected(), [RejectionReason::TooManyEarly]);
+}
+
+/// Whoever may write the topic sends a session's id under another source first.
+#[test]
+fn what_is_asked_about_gives_way_to_another_source_that_opened_the_session() {
+    for (sight, judged) in [(WAITS, Judged::ByStatus), (CANCELLED, Judged::ByWebhook(Some(rule())))] {
+        let late = later(opened_at(), SignedDuration::from_hours(4));
+        let mut life = arrives(Life::new().at(late), judged, Dating::ByProvider).timer();
+        life.moment.owner = Owner::OtherSource;
+        let life = shows(life, sight, Shown { began_at: Some(opened_at()), verdict: Some(rule()), ..Shown::default() });
+        assert!(life.notes(&Note::OtherSource) && is_absent(&life) && life.told().is_none() && life.called().is_none());
+    }
+}
+
+#[test]
+fn a_verified_event_takes_the_place_of_one_that_is_not() {
+    let asked = arrives(Life::new(), Judged::ByStatus, Dating::ByProvider).then(decides(Action::Cancel, "d")).timer();
+    let verified = arrives(asked, Judged::ByWebhook(Some(rule())), Dating::ByProvider);
+    let Lived::Open(Open { entry: Entry::Checking(checking), .. }) = &verified.state else {
+        panic!("it is not asked about")
+    };
+    assert_eq!((checking.early.len(), &checking.judged), (1, &Judged::ByWebhook(Some(rule()))));
+    // The call that was on its way is answered.
+    let reply = Reply::Ok(Some(WAITS));
+    let answer = Input::Answer { number: 1, operation: Operation::Status, reply, retry_after: None, shown: None };
+    assert_eq!(verified.then(answer).called(), Some((Operation::Confirm, 1)));
 }

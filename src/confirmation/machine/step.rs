@@ -62,6 +62,8 @@ pub enum Note {
     /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider
     /// does not wait for a word on it.
     TooOld,
+    /// A `ready_to_confirm` opens nothing: its session was opened by another source while the provider was asked.
+    OtherSource,
     /// Something is due, and the clock cannot be believed.
     ClockUntrusted,
     /// The provider asks again for a session that has ended here, and says that it still waits, or nothing.
