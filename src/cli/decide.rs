@@ -252,7 +252,7 @@ fn what_to_do(reason: RejectionReason) -> &'static str {
             "the engine cannot read it: this program and the engine's are of different versions"
         }
         RejectionReason::TooManyEarly => {
-            "the session has not opened, and decisions of too many such sessions wait (confirmation.early_decisions_max): \
+            "the session has not opened, and too many decisions for such sessions wait (confirmation.early_decisions_max): \
              decide again once it has opened"
         }
         RejectionReason::Unspecified => "the engine gives a reason that this version does not know",

@@ -64,11 +64,12 @@ pub struct Confirmation {
     /// How long a decision waits for its session, in seconds, 1 to 2592000.
     #[serde(deserialize_with = "within::<1, 2_592_000, _, _>")]
     pub unknown_session_ttl_s: u64,
-    /// Sessions of one partition that have a decision and are not opened yet, 1 to 1000000: each takes memory and an entry
-    /// of the ledger, and anybody who may write decisions can invent them. Beyond it the newest decision is rejected.
+    /// Decisions of one partition that wait for sessions that are not opened yet, 1 to 1000000: each takes memory and room in
+    /// the ledger, and anybody who may write decisions can invent them. Beyond it the newest is rejected.
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub early_decisions_max: usize,
-    /// How long an ended session is remembered, in seconds, 60 to 2592000, and at least `window_s` and 900.
+    /// An ended session is remembered for `window_s` and this long together, in seconds, 60 to 2592000, and at least `window_s`
+    /// and 900.
     #[serde(deserialize_with = "within::<60, 2_592_000, _, _>")]
     pub ledger_retention_s: u64,
     /// Tried in this order; the first whose `when` is true decides. At most 256.

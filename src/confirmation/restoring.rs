@@ -57,8 +57,8 @@ pub enum Unreadable {
     NoOwner,
     /// The inputs were read and the ledger is empty: a topic that was made anew.
     #[error(
-        "its inputs were read and its ledger is gone, so nobody knows what was decided: bring the ledger's topic back, or begin \
-         anew with another confirmation.group_id, which decides again on what the inputs still hold"
+        "its inputs were read and its ledger is gone, so nobody knows what was decided: bring the ledger's topic back, or give \
+         the engine new topics with a kafka.topic_prefix of its own"
     )]
     Lost,
     /// A tombstone of no session.

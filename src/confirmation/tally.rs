@@ -110,8 +110,8 @@ impl Tally {
                 self.metrics.alert(Alert::TooOld);
                 tracing::debug!(
                     session = %key,
-                    "ready_to_confirm opens no session: it is older than confirmation.window_s and ledger_retention_s together, and \
-                     the provider does not wait for a word on it"
+                    "ready_to_confirm opens no session: its session may have ended and been forgotten, and the provider does not \
+                     wait for a word on it"
                 );
             }
             Note::OtherSource => {

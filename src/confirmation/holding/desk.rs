@@ -35,7 +35,7 @@ pub struct Desk<Partitions = i32> {
     pub sources: Vec<Arc<str>>,
     /// Verifies the events of those sources.
     pub verifiers: Verifiers,
-    /// How many sessions of a partition may have a decision and not be opened.
+    /// How many decisions of a partition may wait for sessions that are not opened.
     pub early_decisions_max: usize,
     /// Where the broker's time comes from.
     pub broker: Broker,

@@ -34,7 +34,7 @@ pub struct Policy {
     pub key_reuse_wait: SignedDuration,
     /// How long a decision waits for its session.
     pub unknown_session_ttl: SignedDuration,
-    /// How long ended sessions are remembered.
+    /// How long ended sessions are remembered beyond `window`.
     pub ledger_retention: SignedDuration,
 }
 
