@@ -26,7 +26,7 @@ const DATE_COUNTS_FOR: Duration = Duration::from_mins(10);
 /// Whether the wall clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// It agrees with the broker's, the monotonic and the provider's.
+    /// It agrees with the broker's and the monotonic one, and for the sessions of a source with its provider's.
     Trusted,
     /// It disagrees with one of them, or the broker has not told its time yet.
     Untrusted,
@@ -99,26 +99,35 @@ impl ClockGuard {
         self.dates.insert(Arc::clone(source), Proof { at: now, ahead });
     }
 
-    /// Whether the wall clock may be believed now.
+    /// Whether the wall clock may be believed now, by the broker and the monotonic clock.
     pub fn trust(&self, now: Reading) -> Trust {
         let Some(proof) = self.proof else { return Trust::Untrusted };
         let within = |skew: SignedDuration, most: SignedDuration| skew.unsigned_abs() <= most.unsigned_abs();
-        let agrees = within(proof.drift(now), DRIFT_MAX)
-            && within(proof.ahead, SKEW_MAX)
-            && self.recent_dates(now).all(|ahead| within(ahead, SKEW_MAX));
+        let agrees = within(proof.drift(now), DRIFT_MAX) && within(proof.ahead, SKEW_MAX);
         if agrees { Trust::Trusted } else { Trust::Untrusted }
+    }
+
+    /// The sources whose provider's `Date` disagrees with the wall clock: for their sessions it is not trusted. One provider whose
+    /// clock is wrong does not hold the sessions of another.
+    pub fn disagreeing(&self, now: Reading) -> Vec<Arc<str>> {
+        let disagrees = |ahead: SignedDuration| ahead.unsigned_abs() > SKEW_MAX.unsigned_abs();
+        let sources = self.recent_dates(now).filter(|(_, ahead)| disagrees(*ahead));
+        sources.map(|(source, _)| Arc::clone(source)).collect()
     }
 
     /// How far the wall clock is ahead of the broker's, and of the provider's that is farthest from it: for whoever has to put it
     /// right.
     pub fn ahead(&self, now: Reading) -> [Option<SignedDuration>; 2] {
-        let farthest = self.recent_dates(now).max_by_key(|ahead| ahead.unsigned_abs());
+        let farthest = self.recent_dates(now).map(|(_, ahead)| ahead).max_by_key(|ahead| ahead.unsigned_abs());
         [self.proof.map(|proof| proof.ahead_now(now)), farthest]
     }
 
-    fn recent_dates(&self, now: Reading) -> impl Iterator<Item = SignedDuration> {
-        let is_recent = move |date: &&Proof| now.monotonic.saturating_sub(date.at.monotonic) <= DATE_COUNTS_FOR;
-        self.dates.values().filter(is_recent).map(move |date| date.ahead_now(now))
+    fn recent_dates(&self, now: Reading) -> impl Iterator<Item = (&Arc<str>, SignedDuration)> {
+        let is_recent = move |date: &Proof| now.monotonic.saturating_sub(date.at.monotonic) <= DATE_COUNTS_FOR;
+        self.dates
+            .iter()
+            .filter(move |(_, date)| is_recent(date))
+            .map(move |(source, date)| (source, date.ahead_now(now)))
     }
 }
 
@@ -144,7 +153,12 @@ mod tests {
         for skew in skews {
             guard.heard(&"sg".into(), SignedDuration::from_millis(*skew), reading(0, 0));
         }
-        guard.trust(reading(wall, monotonic))
+        of_source(&guard, reading(wall, monotonic))
+    }
+
+    /// For the sessions of the one source.
+    fn of_source(guard: &ClockGuard, now: Reading) -> Trust {
+        if guard.disagreeing(now).is_empty() { guard.trust(now) } else { Trust::Untrusted }
     }
 
     #[test]
@@ -193,25 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn each_providers_last_date_counts_for_a_while_and_moves_with_our_clock() {
+    fn each_providers_last_date_counts_for_a_while_for_its_own_sessions_and_moves_with_our_clock() {
         let hours = |hours| SignedDuration::from_hours(hours);
+        let disagreeing =
+            |guard: &ClockGuard, now| guard.disagreeing(now).iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
         guard.heard(&"one".into(), hours(4), reading(0, 0));
         guard.heard(&"two".into(), hours(0), reading(0, 0));
-        assert_eq!(guard.trust(reading(1000, 1000)), Trust::Untrusted, "any of them");
+        assert_eq!(disagreeing(&guard, reading(1000, 1000)), ["one"]);
+        assert_eq!(guard.trust(reading(1000, 1000)), Trust::Trusted);
         // Our clock is put right, and nobody tells the time again.
         let right = reading(1000 - 14_400_000, 1000);
         guard.stamped(None, right);
-        assert_eq!(guard.ahead(right)[1], Some(-hours(4)), "the other was right before");
-        let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
-        guard.heard(&"one".into(), hours(4), reading(0, 0));
-        guard.stamped(None, right);
-        assert_eq!(guard.trust(right), Trust::Trusted);
-        guard.heard(&"one".into(), hours(4), right);
-        assert_eq!(guard.trust(right), Trust::Untrusted);
+        assert_eq!(disagreeing(&guard, right), ["two"], "it was right before");
+        assert_eq!(guard.ahead(right)[1], Some(-hours(4)));
+        guard.heard(&"two".into(), hours(0), right);
+        assert_eq!(disagreeing(&guard, right), [""; 0]);
+        guard.heard(&"two".into(), hours(4), right);
         let later = reading(1000 - 14_400_000 + 600_001, 601_001);
-        guard.stamped(None, later);
-        assert_eq!(guard.trust(later), Trust::Trusted, "it says nothing any more");
+        assert_eq!(disagreeing(&guard, later), [""; 0], "it says nothing any more");
     }
 
     #[test]

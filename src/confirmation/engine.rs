@@ -4,6 +4,7 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod owners;
 mod refusal;
 mod renewal;
 mod restored;
@@ -296,7 +297,9 @@ impl Engine {
                     held.holding.forget(&present);
                 }
                 if held.holding.partitions().next().is_some() {
-                    self.tally.clock(present.trust, self.clock.ahead(now));
+                    let is_trusted = present.trust == Trust::Trusted && present.disagreeing.is_empty();
+                    let trust = if is_trusted { Trust::Trusted } else { Trust::Untrusted };
+                    self.tally.clock(trust, self.clock.ahead(now));
                 }
             }
             if is_time_to_show {
@@ -383,10 +386,11 @@ impl Engine {
     }
 
     fn present(&self) -> Present {
-        let Reading { wall: now, .. } = self.reading();
+        let reading = self.reading();
+        let now = reading.wall;
         // The nanoseconds of two sessions' times have nothing to do with each other.
         let jitter = u8::try_from(now.subsec_nanosecond() / 1000 % 256).unwrap_or_default();
-        Present { now, trust: self.clock.trust(self.reading()), jitter }
+        Present { now, trust: self.clock.trust(reading), disagreeing: self.clock.disagreeing(reading), jitter }
     }
 
     fn reading(&self) -> Reading {

@@ -217,7 +217,7 @@ impl Holding {
         let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
         let moment = Moment {
             now: present.now,
-            trust: present.trust,
+            trust: present.trust_of(&key.source),
             reading: partition.reading,
             owner: partition.owner_for(key, &input),
             early_room: partition.early_room(desk.early_decisions_max),

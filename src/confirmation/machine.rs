@@ -39,7 +39,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::Trust;
 use super::done::Facts;
-use super::model::{Action, Dating, Decided, Decider, Decision, Entry, Judged, Opening};
+use super::model::{Action, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening};
 use crate::message::confirmation::v1;
 use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
 pub use step::{Effect, Next, Note, Step};
@@ -211,7 +211,7 @@ pub enum EarlyRoom {
 /// What `input` does to a session.
 pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) -> Step {
     match (state, input) {
-        (State::Ended(facts), input) => after_the_end(&facts, input),
+        (State::Ended(facts), input) => after_the_end(&facts, input, policy),
         (State::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, moment),
         (State::Open(Open { entry, activity }), input) => match entry {
             Entry::Early(early) => deciding::unopened(early, activity, input, policy, moment),
@@ -229,6 +229,14 @@ impl State<'_> {
             State::Absent => true,
             State::Open(open) => matches!(open.entry, Entry::Early(_)),
             State::Ended(_) => false,
+        }
+    }
+
+    /// Whether an event of it has the rules asked: where it may open by that.
+    pub fn takes_rules(self) -> bool {
+        match self {
+            State::Open(Open { entry: Entry::Checking(checking), .. }) => checking.judged == Judged::ByStatus,
+            State::Absent | State::Open(_) | State::Ended(_) => self.is_unopened(),
         }
     }
 
@@ -267,13 +275,26 @@ pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
     }
 }
 
+/// Another event asks for a word on a session that has ended. Nothing is decided, and the provider is asked what that means. The
+/// session is remembered as if it had ended with this event: else that could open it once it is forgotten.
+fn asked_again(facts: &Facts<'_>, opening: &Opening, policy: &Policy) -> Step {
+    let done = Done {
+        done_at: ending::done_at(opening, facts.done_at, policy).max(facts.done_at),
+        result: facts.result,
+        ready_event_id: opening.ready_event_id.clone(),
+        decision_id: String::new(),
+    };
+    let call = Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 };
+    // In a dry run nobody was called, so of course it still waits.
+    let effects = if opening.dry_run { Vec::new() } else { vec![call] };
+    Step { state: Next::Done(done), effects }
+}
+
 /// An ended session stays as it is, whatever comes.
-fn after_the_end(facts: &Facts<'_>, input: Input) -> Step {
+fn after_the_end(facts: &Facts<'_>, input: Input, policy: &Policy) -> Step {
     let effect = match input {
         Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
-        // Nobody was called, so of course it still waits.
-        Input::Ready { opening, .. } if opening.dry_run => return Step::nothing(),
-        Input::Ready { .. } => Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 },
+        Input::Ready { opening, .. } => return asked_again(facts, &opening, policy),
         Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
         Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
         Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {

@@ -1,7 +1,7 @@
 //! What the engine holds of one partition: its sessions, their timers, and how far its inputs were read.
 //! Pure: must not know how it was restored or is written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,8 +30,8 @@ pub struct Partition {
     timers: BTreeSet<(Timestamp, SessionKey)>,
     /// How many decisions wait for sessions that are not opened.
     early: usize,
-    /// Each source's name once, whatever number of sessions it has: there are few.
-    sources: BTreeSet<Arc<str>>,
+    /// The sources of opened sessions that have not ended, each name once, and how many sessions each has.
+    sources: BTreeMap<Arc<str>, usize>,
 }
 
 impl Partition {
@@ -47,7 +47,7 @@ impl Partition {
             ended: Ended::default(),
             timers: BTreeSet::new(),
             early: 0,
-            sources: BTreeSet::new(),
+            sources: BTreeMap::new(),
         }
     }
 
@@ -116,7 +116,7 @@ impl Partition {
             let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
             self.state(&other).was_opened()
         };
-        let mut others = self.sources.iter().chain(self.ended.sources()).filter(|source| **source != key.source);
+        let mut others = self.sources.keys().chain(self.ended.sources()).filter(|source| **source != key.source);
         if others.any(has) { Owner::OtherSource } else { Owner::NoOther }
     }
 
@@ -173,7 +173,11 @@ impl Partition {
     }
 
     fn keep(&mut self, key: SessionKey, open: Open, policy: &Policy) {
-        let key = SessionKey { source: self.kept_source(key.source), ..key };
+        let key = if State::Open(&open).was_opened() {
+            SessionKey { source: self.counted_source(key.source), ..key }
+        } else {
+            key
+        };
         if let Some(due) = machine::due(&open, policy) {
             self.timers.insert((due, key.clone()));
         }
@@ -181,17 +185,24 @@ impl Partition {
         self.open.insert(key, open);
     }
 
-    fn kept_source(&mut self, source: Arc<str>) -> Arc<str> {
-        if let Some(kept) = self.sources.get(&source) {
-            return Arc::clone(kept);
-        }
-        self.sources.insert(Arc::clone(&source));
-        source
+    /// The source's name as it is kept, with one more session.
+    fn counted_source(&mut self, source: Arc<str>) -> Arc<str> {
+        let kept = self.sources.get_key_value(&source).map_or(source, |(kept, _)| Arc::clone(kept));
+        *self.sources.entry(Arc::clone(&kept)).or_default() += 1;
+        kept
     }
 
     fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
         let open = self.open.remove(key)?;
         self.early -= open.entry.waiting_decisions();
+        if State::Open(&open).was_opened()
+            && let Some(sessions) = self.sources.get_mut(&key.source)
+        {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.sources.remove(&key.source);
+            }
+        }
         if let Some(due) = machine::due(&open, policy) {
             self.timers.remove(&(due, key.clone()));
         }
@@ -218,14 +229,15 @@ mod tests {
     #[test]
     fn sessions_of_a_source_share_its_name() {
         let (policy, mut partition) = (policy(), Partition::new(0));
-        let mut taken = Vec::new();
         for session_id in ["ps_1", "ps_2"] {
             let key = SessionKey { source: "sg-main".into(), session_id: session_id.into() };
             partition.take_over(key, Entry::Awaiting(Box::new(opening())), &policy);
-            let kept = partition.due(Timestamp::MAX).unwrap();
-            partition.forget(&kept, &policy);
-            taken.push(kept.source);
         }
-        assert!(Arc::ptr_eq(&taken[0], &taken[1]));
+        let sources: Vec<Arc<str>> = partition.timers.iter().map(|(_, key)| Arc::clone(&key.source)).collect();
+        assert!(Arc::ptr_eq(&sources[0], &sources[1]));
+        for session_id in ["ps_1", "ps_2"] {
+            partition.forget(&SessionKey { source: "sg-main".into(), session_id: session_id.into() }, &policy);
+        }
+        assert!(partition.sources.is_empty(), "nobody owns a session of it");
     }
 }

@@ -25,6 +25,8 @@ pub const PASSED_ON_HEADER: &str = "paybridge-passed-on";
 const REFUSAL_CODE_BYTES_MAX: usize = 255;
 /// The most of a provider's description that an outcome tells, in bytes.
 const REFUSAL_DESCRIPTION_BYTES_MAX: usize = 1024;
+/// What a header takes beside its name and value, at most: very many empty ones are large, too.
+const FOREIGN_HEADER_OVERHEAD_BYTES: usize = 16;
 /// The most headers of a decision that are passed on with it, in bytes; beyond it none is, so that the record fits.
 const FOREIGN_HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// The longest key of a decision that is passed on with it, in bytes: as long as a session's id may be, and more.
@@ -71,6 +73,11 @@ impl Records {
     /// The ledger's topic: tombstones have no other record than [`ledger::key`] on it.
     pub fn ledger_topic(&self) -> &Arc<str> {
         &self.ledger
+    }
+
+    /// Where records go that cannot be taken.
+    pub fn quarantine_topic(&self) -> &Arc<str> {
+        &self.quarantine
     }
 
     /// The topics that are written beside the ledger.
@@ -129,7 +136,9 @@ impl Records {
         headers: Vec<(String, Option<Vec<u8>>)>,
         partition: i32,
     ) -> ForeignRecord {
-        let size = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+        let size = |(name, value): &(String, Option<Vec<u8>>)| {
+            name.len() + value.as_ref().map_or(0, Vec::len) + FOREIGN_HEADER_OVERHEAD_BYTES
+        };
         let bytes: usize = headers.iter().map(size).sum();
         let mut headers = if bytes > FOREIGN_HEADERS_BYTES_MAX { Vec::new() } else { headers };
         let mark = format!("{}/{}", found.partition, found.offset).into_bytes();

@@ -310,6 +310,7 @@ mod tests {
 
     #[test]
     fn every_series_is_there_from_the_start_and_none_is_added_by_use() {
+        use Alert::{ClockUntrusted, OpenAfterDone, RecordRefused, SessionOfAnotherSource, TooOld, UnknownSource};
         use TransactionEnd::{Aborted, Committed, Fenced, Unknown};
         let metrics = Metrics::new().unwrap();
         let rules = ["small payouts".to_owned(), "blocked".to_owned()];
@@ -337,7 +338,6 @@ mod tests {
         for end in [Committed, Aborted, Fenced, Unknown] {
             confirmation.transaction(end);
         }
-        use Alert::{ClockUntrusted, OpenAfterDone, RecordRefused, SessionOfAnotherSource, TooOld, UnknownSource};
         for alert in [ClockUntrusted, UnknownSource, OpenAfterDone, TooOld, SessionOfAnotherSource, RecordRefused] {
             confirmation.alert(alert);
         }

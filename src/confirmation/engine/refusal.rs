@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{AT_ONCE, Engine};
-use crate::confirmation::holding::refused::{Cause, Refused, Verdict};
+use crate::confirmation::holding::refused::{Cause, Judgement, Refused, Trimming, Verdict};
 use crate::kafka::transaction::{Batch, Refusal};
 
 impl Engine {
@@ -12,12 +12,20 @@ impl Engine {
     pub(super) fn judge(&mut self, batch: &Batch, causes: &[Cause], numbers: &[(usize, Refusal)]) {
         let refused = |&(number, refusal): &(usize, Refusal)| {
             let record = batch.records().get(number)?;
-            let bytes = record.key.len() + record.value.as_ref().map_or(0, Vec::len);
-            Some(Refused { refusal, topic: Arc::clone(&record.topic), bytes, cause: causes.get(number)?.clone() })
+            let cause = causes.get(number)?.clone();
+            let is_quarantine = record.topic == *self.desk.records.quarantine_topic();
+            let trimming = match &cause {
+                Cause::Session(key, _) if !self.set_aside.has_session(key) => Trimming::SameRecord,
+                Cause::Input(_) if is_quarantine => Trimming::SameRecord,
+                Cause::Ledger | Cause::Input(_) | Cause::Session(..) => Trimming::NoRecord,
+            };
+            Some(Refused { refusal, topic: Arc::clone(&record.topic), bytes: record.bytes(), cause, trimming })
         };
         let refused: Vec<Refused> = numbers.iter().filter_map(refused).collect();
-        let verdict = Arc::make_mut(&mut self.set_aside).judge(&refused, &self.taking);
-        self.taking.clear();
+        let Judgement { verdict, is_new } = Arc::make_mut(&mut self.set_aside).judge(&refused, &self.taking);
+        if is_new {
+            self.taking.clear();
+        }
         self.at_once = 1;
         let first = refused.first();
         let (topic, bytes) = first.map_or(("", 0), |refused| (&*refused.topic, refused.bytes));

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::owners;
 use super::same_instance::SameInstance;
 use super::watch::Watch;
 use super::{AT_ONCE, Engine, Renewals, Standing};
@@ -154,6 +155,7 @@ impl Plan {
     fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
         let transaction_settings = self.transaction_settings();
         let desk = self.desk.told(partitions);
+        owners::look(&desk, &self.client)?;
         let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
         let client_id = Some(self.instance.clone());
         let group_settings = GroupSettings { client_id, ..GroupSettings::new(desk.group_id.clone(), inputs) };

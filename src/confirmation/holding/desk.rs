@@ -55,14 +55,24 @@ pub struct Desk<Partitions = i32> {
 pub struct Untold;
 
 /// The circumstances of the steps of one turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Present {
     /// The wall clock.
     pub now: Timestamp,
     /// Whether it can be believed.
     pub trust: Trust,
+    /// The sources for whose sessions it cannot, because their provider's clock disagrees.
+    pub disagreeing: Vec<Arc<str>>,
     /// Spreads retries.
     pub jitter: u8,
+}
+
+impl Present {
+    /// Whether the clock can be believed for the sessions of a source.
+    pub(super) fn trust_of(&self, source: &str) -> Trust {
+        let disagrees = self.disagreeing.iter().any(|disagreeing| **disagreeing == *source);
+        if disagrees { Trust::Untrusted } else { self.trust }
+    }
 }
 
 /// What the next transaction writes, and what follows its commit.

@@ -45,6 +45,17 @@ pub struct Refused {
     pub bytes: usize,
     /// What it was written for.
     pub cause: Cause,
+    /// What setting that aside makes of the record.
+    pub trimming: Trimming,
+}
+
+/// What setting a cause aside makes of the record that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trimming {
+    /// The same record is written without its large part: whether that is taken will show.
+    SameRecord,
+    /// It is not written any more.
+    NoRecord,
 }
 
 /// What is to be done about refused records.
@@ -58,12 +69,21 @@ pub enum Verdict {
     Wait,
 }
 
+/// What was found of refused records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Whether one of them was not refused before: what its topic took until then says nothing of it.
+    pub is_new: bool,
+}
+
 /// What was set aside in this process. A restart finds out anew.
 #[derive(Clone, Debug, Default)]
 pub struct SetAside {
     inputs: BTreeSet<InputPlace>,
     sessions: BTreeSet<SessionKey>,
-    /// What was refused last.
+    /// What was refused.
     suspects: BTreeSet<Cause>,
 }
 
@@ -71,12 +91,16 @@ impl SetAside {
     /// Judges records that were refused in one transaction, and sets aside what is at fault; `taking` are the topics that took
     /// a record since one was refused. A record is at fault if it is refused again, and its topic took others meanwhile. A small
     /// one that is called too large is not: its topic is set wrongly.
-    pub fn judge(&mut self, refused: &[Refused], taking: &BTreeSet<Arc<str>>) -> Verdict {
+    pub fn judge(&mut self, refused: &[Refused], taking: &BTreeSet<Arc<str>>) -> Judgement {
         let causes: BTreeSet<Cause> = refused.iter().map(|refused| refused.cause.clone()).collect();
         let was_refused = causes.is_subset(&self.suspects);
+        let is_new = !was_refused;
         let takes_others = |refused: &Refused| was_refused && taking.contains(&refused.topic);
         let is_at_fault = refused.iter().any(|refused| match refused.refusal {
-            Refusal::TooLarge => refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES && takes_others(refused),
+            Refusal::TooLarge => {
+                let is_large = refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES;
+                is_large && (refused.trimming == Trimming::SameRecord || takes_others(refused))
+            }
             Refusal::Invalid => takes_others(refused),
         });
         let mut each = causes.iter();
@@ -85,8 +109,10 @@ impl SetAside {
             (Some(cause), None) if is_at_fault && self.add(cause) => Verdict::SetAside,
             (Some(_) | None, _) => Verdict::Wait,
         };
-        self.suspects = causes;
-        verdict
+        if self.suspects.len() < SET_ASIDE_MAX {
+            self.suspects.extend(causes);
+        }
+        Judgement { verdict, is_new }
     }
 
     /// Whether this record of an input was set aside.
@@ -128,11 +154,11 @@ mod tests {
     }
 
     fn refused(refusal: Refusal, topic: &str, bytes: usize, cause: Cause) -> Refused {
-        Refused { refusal, topic: topic.into(), bytes, cause }
+        Refused { refusal, topic: topic.into(), bytes, cause, trimming: Trimming::NoRecord }
     }
 
     fn judge(aside: &mut SetAside, taking: &[&str], refused: &[Refused]) -> Verdict {
-        aside.judge(refused, &taking.iter().map(|topic| Arc::from(*topic)).collect())
+        aside.judge(refused, &taking.iter().map(|topic| Arc::from(*topic)).collect()).verdict
     }
 
     fn large(cause: Cause) -> Refused {
@@ -188,11 +214,19 @@ mod tests {
             (1, &["outcome"][..], Verdict::Wait), // what it took before says nothing
             (1, &["ledger"], Verdict::Wait),
             (2, &["outcome"], Verdict::Wait),
-            (1, &["outcome"], Verdict::Wait),
             (1, &["outcome"], Verdict::SetAside),
             (1, &["outcome"], Verdict::Wait), // set aside before
         ] {
             assert_eq!(judge(&mut aside, taking, &invalid(offset)), verdict, "{offset} {taking:?}");
         }
+    }
+
+    #[test]
+    fn what_is_only_trimmed_is_tried_at_once() {
+        let mut aside = SetAside::default();
+        let trimmed = |cause| [Refused { trimming: Trimming::SameRecord, ..large(cause) }];
+        assert_eq!(judge(&mut aside, &[], &trimmed(session(None))), Verdict::SetAside);
+        assert_eq!(judge(&mut aside, &[], &trimmed(session(None))), Verdict::Wait, "its topic takes none");
+        assert_eq!(judge(&mut aside, &[], &trimmed(input(1))), Verdict::SetAside);
     }
 }

@@ -42,7 +42,7 @@ impl Holding {
     /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
     fn judge_event(&mut self, partition: i32, ready: &Ready) -> Judged {
         let may_open =
-            self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).is_unopened());
+            self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
         let is_known = self.desk.sources.contains(&ready.key.source);
         match (ready.proof, self.desk.mode) {
             _ if !may_open => Judged::ByWebhook(None),

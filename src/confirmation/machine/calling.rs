@@ -90,7 +90,8 @@ fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, mome
         KeyUse::Spent => decided.key_number.saturating_add(1),
         KeyUse::Usable | KeyUse::Unclear(_) | KeyUse::Burnt(_) => decided.key_number.max(1),
     };
-    let tried_after_window = decided.tried_after_window || policy.window(&decided.opening, moment.now) == Window::Over;
+    let tried_after_window =
+        decided.tried_after_window || policy.believed_window(&decided.opening, moment) == Window::Over;
     let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
     let operation = decided.operation();
     let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
@@ -237,7 +238,7 @@ impl Turn<'_> {
     }
 
     fn window(&self) -> Window {
-        self.policy.window(&self.decided.opening, self.moment.now)
+        self.policy.believed_window(&self.decided.opening, self.moment)
     }
 }
 

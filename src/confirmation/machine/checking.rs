@@ -37,9 +37,7 @@ pub(super) fn checking(
         Input::Ready { opening, judged: judged @ Judged::ByWebhook(_), dating }
             if checking.judged == Judged::ByStatus =>
         {
-            let checking = Checking { opening, judged, dating, early: checking.early.clone() };
-            let open = Open { entry: Entry::Checking(Box::new(checking)), activity: activity.clone() };
-            Step { state: Next::Entry(open), effects: Vec::new() }
+            deciding::ready(&checking.early, opening, judged, dating, policy, moment)
         }
         Input::Finished { sight, recorded_at } => turn.finished(sight, recorded_at),
         Input::Answer { number, operation, reply, retry_after, shown } if activity.awaits(number, operation) => {
@@ -83,6 +81,7 @@ impl Turn<'_> {
             (false, _) => self.activity.asking(),
             // There is nobody to ask.
             (true, Trust::Untrusted) => clock_untrusted(self.activity, self.moment),
+            (true, Trust::Trusted) if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
             (true, Trust::Trusted) => {
                 let Checking { opening, judged, dating, early } = self.checking.clone();
                 match deciding::open_unasked(&early, opening, judged, dating, self.policy, self.moment) {

@@ -35,7 +35,7 @@ pub(super) fn unopened(
 }
 
 /// What is proven, fresh, and judged by a clock that is right opens at once; about all else the provider is asked first.
-fn ready(
+pub(super) fn ready(
     early: &[Decision],
     opening: Opening,
     judged: Judged,
@@ -215,7 +215,7 @@ fn seen(
     moment: &Moment,
 ) -> Step {
     let now = moment.now;
-    if let Some(result) = ending::result(Deed::None, sight, policy.window(opening, now)) {
+    if let Some(result) = ending::result(Deed::None, sight, policy.believed_window(opening, moment)) {
         return End::told(result, now).of_awaiting(opening, policy, now);
     }
     match policy.at_deadline {

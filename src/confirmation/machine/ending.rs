@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::timing::later;
 use super::{Effect, Next, Policy, Step};
 use crate::confirmation::model::{Action, Decided, Decider, Done, Opening, Outcome, Refusal};
 use crate::message::confirmation::v1::{RejectionReason, Result};
@@ -92,6 +93,12 @@ pub fn reason_after(result: Result) -> RejectionReason {
     }
 }
 
+/// When a session counts as ended, for how long it is remembered: by a clock that runs behind it would be forgotten while an event
+/// of it can still open a session, and by one that is far ahead it would keep those that end after it from being forgotten.
+pub fn done_at(opening: &Opening, now: Timestamp, policy: &Policy) -> Timestamp {
+    now.max(opening.recorded_at).min(later(policy.last_end_of(opening.recorded_at), policy.remembered()))
+}
+
 /// The last word on a session.
 pub struct End {
     /// What came of it.
@@ -134,8 +141,7 @@ impl End {
     ) -> Step {
         let Self { result, answered_at, refusal } = self;
         let done = Done {
-            // By a clock that runs behind it would be forgotten while an event of it can still open a session.
-            done_at: now.max(opening.recorded_at),
+            done_at: done_at(opening, now, policy),
             result,
             ready_event_id: opening.ready_event_id.clone(),
             decision_id: decided.as_ref().map(|(_, decider, _)| decider.decision_id.clone()).unwrap_or_default(),

@@ -61,7 +61,7 @@ fn a_session_that_is_over_at_the_provider_too_ends_without_a_decision() {
 /// A session that ended and was forgotten is sent again by whoever captured its webhook.
 #[test]
 fn what_may_have_ended_and_been_forgotten_opens_only_while_the_provider_waits() {
-    let remembered = Life::new().policy.remembered();
+    let remembered = Life::new().policy.ledger_retention;
     let old = || arrives_late(Life::new(), remembered).timer();
     let last_end = old().policy.last_end_of(old().moment.now);
     let ended = old().answered(Reply::Ok(Some(CANCELLED)));
@@ -213,12 +213,34 @@ fn what_is_asked_about_gives_way_to_another_source_that_opened_the_session() {
 fn a_verified_event_takes_the_place_of_one_that_is_not() {
     let asked = arrives(Life::new(), Judged::ByStatus, Dating::ByProvider).then(decides(Action::Cancel, "d")).timer();
     let verified = arrives(asked, Judged::ByWebhook(Some(rule())), Dating::ByProvider);
-    let Lived::Open(Open { entry: Entry::Checking(checking), .. }) = &verified.state else {
-        panic!("it is not asked about")
-    };
-    assert_eq!((checking.early.len(), &checking.judged), (1, &Judged::ByWebhook(Some(rule()))));
-    // The call that was on its way is answered.
-    let reply = Reply::Ok(Some(WAITS));
+    assert_eq!(verified.called(), Some((Operation::Confirm, 1)));
+    assert_eq!(verified.rejected(), [RejectionReason::AlreadyDecided], "the decision that waited");
+    // The question that was on its way counts no more.
+    let reply = Reply::Ok(Some(CANCELLED));
     let answer = Input::Answer { number: 1, operation: Operation::Status, reply, retry_after: None, shown: None };
-    assert_eq!(verified.then(answer).called(), Some((Operation::Confirm, 1)));
+    assert_eq!(verified.then(answer).effects, []);
+}
+
+/// It is remembered as if it had ended with its last event, which could open it otherwise.
+#[test]
+fn an_ended_session_is_remembered_from_its_last_event_on() {
+    let life = Life::confirmed(Reply::Ok(None));
+    let later_on = later(opened_at(), SignedDuration::from_hours(20));
+    let other = Opening { ready_event_id: "another".into(), recorded_at: later_on, ..opening() };
+    let life = life.at(later_on).then(ready_of(other, Some(rule())));
+    assert_eq!(life.called(), Some((Operation::Status, 0)));
+    let Lived::Ended(ended) = &life.state else { panic!("it is not ended") };
+    assert_eq!(ended.expired(later_on, 9), []);
+    assert_eq!(ended.expired(later(later_on, SignedDuration::from_secs(1)), 9).len(), 1);
+}
+
+#[test]
+fn a_session_ends_at_a_time_near_its_record_whatever_the_clock_says() {
+    let policy = Life::new().policy;
+    for (ahead_h, expect_h) in [(-30, 0), (3, 3), (50_000, 4 + 28)] {
+        let now = later(opened_at(), SignedDuration::from_hours(ahead_h));
+        let expect = later(opened_at(), SignedDuration::from_hours(expect_h));
+        let extra = if ahead_h > 1000 { SignedDuration::from_secs(900) } else { SignedDuration::ZERO };
+        assert_eq!(ending::done_at(&opening(), now, &policy), later(expect, extra), "{ahead_h}");
+    }
 }

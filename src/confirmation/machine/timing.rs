@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ending::Window;
 use super::{Activity, Moment, Reading};
+use crate::confirmation::clock::Trust;
 use crate::confirmation::model::{Action, Decision, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
@@ -47,6 +48,14 @@ impl Policy {
     /// Whether the window is over at `at`.
     pub fn window(&self, opening: &Opening, at: Timestamp) -> Window {
         if at < self.window_end(opening) { Window::Open } else { Window::Over }
+    }
+
+    /// Whether the window is over by our clock; by one that is not trusted nothing is.
+    pub fn believed_window(&self, opening: &Opening, moment: &Moment) -> Window {
+        match moment.trust {
+            Trust::Trusted => self.window(opening, moment.now),
+            Trust::Untrusted => Window::Open,
+        }
     }
 
     /// When an undecided session is decided by the deadline.
@@ -98,11 +107,11 @@ impl Policy {
 
     /// Whether an event whose window began then is so old that its session may have ended and been forgotten.
     pub fn is_too_old(&self, window_began_at: Timestamp, now: Timestamp) -> bool {
-        later(window_began_at, self.remembered()) <= now
+        later(window_began_at, self.ledger_retention) <= now
     }
 
-    /// How long a session that has ended is remembered. No session ends before its window begins; so of one that is forgotten
-    /// every event is too old, however short it was.
+    /// How long a session that has ended is remembered: so that each of its events is too old once it is forgotten, also one
+    /// whose window began later than the session ended here, by another event or by a provider's clock that is ahead.
     pub fn remembered(&self) -> SignedDuration {
         self.window.saturating_add(self.ledger_retention)
     }

@@ -64,7 +64,18 @@ impl From<ForeignRecord> for Outgoing {
     }
 }
 
+/// What a header takes beside its name and value, at most.
+const HEADER_OVERHEAD_BYTES: usize = 16;
+
 impl Outgoing {
+    /// About as many bytes as it takes: of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        let header = |(name, value): &(Cow<'static, str>, Option<Vec<u8>>)| {
+            name.len() + value.as_ref().map_or(0, Vec::len) + HEADER_OVERHEAD_BYTES
+        };
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.iter().map(header).sum::<usize>()
+    }
+
     /// A record of a partition that belongs to its owner alone.
     pub fn owned(record: Record, partition: i32) -> Self {
         Self { place: Place::Owned(partition), ..record.into() }
