@@ -157,8 +157,7 @@ fn holds_amount(value: &RawValue, depth_left: u32) -> bool {
         (Inside::Unreadable, _) | (Inside::List(_) | Inside::Object(_), None) => may_hold_amounts("", value),
         (Inside::List(items), Some(left)) => items.iter().any(|item| holds_amount(item, left)),
         (Inside::Object(object), Some(left)) => object.fields().any(|(name, value)| {
-            (is_of_amounts(name) && value.get() != "null")
-                || (may_hold_amounts("", value) && holds_amount(value, left))
+            (is_of_amounts(name) && value.get() != "null") || (may_hold_amounts("", value) && holds_amount(value, left))
         }),
     }
 }
@@ -233,9 +232,15 @@ mod tests {
             (format!(r#"{{"payout_list":[{{"id":"a"}},{{"splits":[{element}]}}]}}"#), "payout_list[1].splits"),
             (format!(r#"{{"payments":[{{"payment_method":{{"to":[{element}]}}}}]}}"#), "payments[0].payment_method.to"),
             (format!(r#"{{"payments":[{{"participant_details":[{element}]}}]}}"#), "payments[0].participant_details"),
-            (format!(r#"{{"payment_list":[{{"refunds":[{{"parts":[{element}]}}]}}]}}"#), "payment_list[0].refunds[0].parts"),
+            (
+                format!(r#"{{"payment_list":[{{"refunds":[{{"parts":[{element}]}}]}}]}}"#),
+                "payment_list[0].refunds[0].parts",
+            ),
             (format!(r#"{{"payout_list":[{element}],"payout_list":[]}}"#), "payout_list"),
-            (format!(r#"{{"payout_list":[{{"amount_details":{MONEY},"amount_details":null}}]}}"#), "payout_list[0].amount_details"),
+            (
+                format!(r#"{{"payout_list":[{{"amount_details":{MONEY},"amount_details":null}}]}}"#),
+                "payout_list[0].amount_details",
+            ),
             (format!(r#"{{"a":{{"\ud800":1,"b":[{element}]}}}}"#), "a"),
         ] {
             check(&session, &[path]);
@@ -286,7 +291,11 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
                 prop::collection::vec((name, inner), 0..3).prop_map(|fields| {
-                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<serde_json::Map<_, _>>().into()
+                    fields
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<serde_json::Map<_, _>>()
+                        .into()
                 }),
             ]
         })

@@ -187,7 +187,8 @@ fn an_http_error_with_a_code_is_that_error_whatever_status_says() {
         check(&FAILURE, &Operation::ALL, &body("internal_error"), &Reply::TryAgain);
         check(&OURS, &Operation::ALL, &body("bank_card_expired"), &Reply::OurTrouble);
     }
-    for body in [r#"{"error":{"code":"account_not_found"}}"#, r#"{"status":"ok","error":{"code":"account_not_found"}}"#] {
+    for body in [r#"{"error":{"code":"account_not_found"}}"#, r#"{"status":"ok","error":{"code":"account_not_found"}}"#]
+    {
         check(&SUCCESS, &Operation::ALL, body, &Reply::Unclear);
     }
 }
@@ -285,8 +286,7 @@ fn names_our_troubles_and_repeats_nothing_else() {
         let ours = OUR_TROUBLE.into_iter().find(|known| *known == code);
         assert_eq!(our_trouble(error(code).as_bytes()), ours, "{code}");
     }
-    for body in ["", "{}", r#"{"error":"authentication_error"}"#, r#"{"error":{"code":["authentication_error"]}}"#]
-    {
+    for body in ["", "{}", r#"{"error":"authentication_error"}"#, r#"{"error":{"code":["authentication_error"]}}"#] {
         assert_eq!(our_trouble(body.as_bytes()), None, "{body}");
     }
 }
