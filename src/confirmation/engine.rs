@@ -4,6 +4,7 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod clocks;
 mod owners;
 mod refusal;
 mod renewal;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ pub use start::{EngineError, Plan};
 use super::calls::{Answer, Caller};
 use super::clock::{ClockGuard, Reading, Trust};
 use super::holding::refused::SetAside;
-use super::holding::{Desk, Holding, Present};
+use super::holding::{Desk, Holding};
 use super::partition::Partition;
 use super::restoring::Restoring;
 use super::tally::Tally;
@@ -50,8 +51,6 @@ const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often metrics are set: all open sessions are looked at.
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
-/// A wall clock that went on by so much more or less than the monotonic one was set, or the machine stood still.
-const SET_BY: SignedDuration = SignedDuration::from_secs(5);
 /// How often the broker is asked for the time while the clock is not trusted.
 const ASK_FOR_THE_TIME_EVERY: Duration = Duration::from_secs(30);
 /// A member that was fenced hears of its next assignment long before this; else it joins anew.
@@ -355,23 +354,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Rests and the ages of idempotency keys are times of the wall clock: where that is set they would last longer or shorter, so
-    /// all begins anew.
-    fn follow_the_clock(&mut self) {
-        let (before, now) = (self.seen, self.reading());
-        self.seen = now;
-        let passed =
-            SignedDuration::try_from(now.monotonic.saturating_sub(before.monotonic)).unwrap_or(SignedDuration::MAX);
-        let set_by = now.wall.duration_since(before.wall).saturating_sub(passed);
-        let was_set = set_by.unsigned_abs() > SET_BY.unsigned_abs();
-        if let (true, Standing::Holding(Held { assignment, .. })) = (was_set, &self.standing) {
-            let seconds = set_by.as_secs();
-            tracing::warn!(seconds, "the wall clock was set: the confirmation engine reads its ledger again");
-            let assignment = assignment.clone();
-            self.drop_epoch(Standing::Assigned(assignment, Instant::now()));
-        }
-    }
-
     /// How long the next poll may wait.
     fn patience(&self) -> Duration {
         match &self.standing {
@@ -383,18 +365,6 @@ impl Engine {
                 until.map_or(IDLE, |until| Duration::try_from(until).unwrap_or(Duration::ZERO)).min(IDLE)
             }
         }
-    }
-
-    fn present(&self) -> Present {
-        let reading = self.reading();
-        let now = reading.wall;
-        // The nanoseconds of two sessions' times have nothing to do with each other.
-        let jitter = u8::try_from(now.subsec_nanosecond() / 1000 % 256).unwrap_or_default();
-        Present { now, trust: self.clock.trust(reading), disagreeing: self.clock.disagreeing(reading), jitter }
-    }
-
-    fn reading(&self) -> Reading {
-        Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() }
     }
 }
 
