@@ -46,13 +46,8 @@ impl Setup {
 
     /// Connects as this user from now on.
     fn log_in(&self, kafka: &Kafka, user: User) {
-        let (name, password) = user.login();
-        let text = fs::read_to_string(self.file()).unwrap().replace(kafka.bootstrap(), kafka.password_bootstrap());
-        let properties = format!(
-            "\n[kafka.properties]\nsecurity.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"\n\
-             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
-        );
-        fs::write(self.file(), text + &properties).unwrap();
+        let text = fs::read_to_string(self.file()).unwrap();
+        fs::write(self.file(), kafka.logged_in(&text, user)).unwrap();
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

@@ -22,6 +22,7 @@ mod our_trouble;
 mod privacy;
 mod provider;
 mod refused;
+mod replays;
 mod sources;
 pub mod stage;
 mod start;

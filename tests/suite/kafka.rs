@@ -7,6 +7,7 @@
 
 mod broker;
 mod cluster;
+mod rights;
 mod security;
 mod topics;
 
@@ -17,24 +18,19 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::metadata::MetadataTopic;
 
 use crate::authority::Pair;
-use crate::eventually::eventually;
 use broker::{Broker, Life, Place};
 pub use cluster::Cluster;
+use rights::Change;
 pub use security::Security;
 pub use topics::{Record, Topic, read_all};
 
 /// Names the file to which every test that takes a Kafka appends its name.
 const TESTS_FILE_VARIABLE: &str = "PAYBRIDGE_KAFKA_TESTS";
-/// How long the broker may take to hear of a right.
-const SIGHT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who may log in where access is controlled.
 #[derive(Clone, Copy, Debug)]
@@ -115,32 +111,34 @@ impl Kafka {
             .set("sasl.password", password);
         if let User::Reader = user {
             let reading = ["--operation", "Read", "--operation", "Describe", "--topic", "*", "--group", "*"];
-            self.reader_allowed.get_or_init(|| {
-                self.allow(user, &reading);
-                await_sight(&client);
-            });
+            self.reader_allowed.get_or_init(|| self.allow(user, &[&reading]));
         }
         client
     }
 
-    /// Where users with a password find it.
-    pub fn password_bootstrap(&self) -> &str {
-        &self.password_bootstrap
+    /// A configuration for this node as `user` has it, who logs in with a password.
+    pub fn logged_in(&self, text: &str, user: User) -> String {
+        let (name, password) = user.login();
+        let login = format!(
+            "\n[kafka.properties]\nsecurity.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\n\
+             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
+        );
+        text.replace(&self.bootstrap, &self.password_bootstrap) + &login
     }
 
-    /// Lets a user do something: `rights` are arguments of Kafka's own tool for access control.
-    pub fn allow(&self, user: User, rights: &[&str]) {
-        self.broker().allow(user.login().0, rights).unwrap();
+    /// Lets a user do something: each of `rights` is arguments of Kafka's own tool for access control.
+    pub fn allow(&self, user: User, rights: &[&[&str]]) {
+        Change::Allow.make(&self.broker(), user.login().0, rights).unwrap();
     }
 
     /// Forbids a user something, whatever it is allowed.
     pub fn forbid(&self, user: User, rights: &[&str]) {
-        self.broker().forbid(user.login().0, rights).unwrap();
+        Change::Forbid.make(&self.broker(), user.login().0, &[rights]).unwrap();
     }
 
     /// Forbids it no more.
     pub fn forbid_no_more(&self, user: User, rights: &[&str]) {
-        self.broker().forbid_no_more(user.login().0, rights).unwrap();
+        Change::ForbidNoMore.make(&self.broker(), user.login().0, &[rights]).unwrap();
     }
 
     /// Where encrypted clients find it that log in so.
@@ -257,16 +255,4 @@ fn count_this_test() {
     };
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(format!("{name}\n").as_bytes()).unwrap();
-}
-
-/// Waits until the user of `client` sees topics: the broker hears of new rights a little after whoever gave them.
-fn await_sight(client: &ClientConfig) {
-    let consumer: BaseConsumer = client.create().unwrap();
-    eventually(SIGHT_LIMIT, || {
-        let seen = consumer.fetch_metadata(Some("of-no-such-name"), SIGHT_LIMIT).map_err(|error| error.to_string())?;
-        match seen.topics().first().and_then(MetadataTopic::error).map(RDKafkaErrorCode::from) {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(()),
-            other => Err(format!("a topic that is not there is {other:?} to the reader")),
-        }
-    });
 }

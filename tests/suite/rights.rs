@@ -37,15 +37,9 @@ fn rules(rendered: &str, user: &str, prefix: &str) -> Vec<Rule> {
 
 /// What another configuration needs to connect as the user without rights, who gets those of this rendered user.
 fn as_user(kafka: &Kafka, text: &str, rules: &[Rule]) -> String {
-    for rule in rules {
-        kafka.allow(User::Limited, &rule.iter().map(String::as_str).collect::<Vec<_>>());
-    }
-    let (name, password) = User::Limited.login();
-    text.replace(kafka.bootstrap(), kafka.password_bootstrap())
-        + &format!(
-            "[kafka.properties]\nsecurity.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\n\
-             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
-        )
+    let rules: Vec<Vec<&str>> = rules.iter().map(|rule| rule.iter().map(String::as_str).collect()).collect();
+    kafka.allow(User::Limited, &rules.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    kafka.logged_in(text, User::Limited)
 }
 
 fn arguments(rule: &str, prefix: &str) -> Rule {

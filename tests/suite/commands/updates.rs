@@ -91,7 +91,7 @@ fn an_update_that_is_not_allowed_says_what_to_do_and_alters_nothing() {
     let topic = setup.topic("undostres.customer.v1");
     kafka.create_topics(&[(&topic, 3, &OLD)]);
     assert_eq!(setup.run(&["topics", "--create"]).code, 0);
-    kafka.allow(User::Limited, &["--operation", "Describe", "--operation", "DescribeConfigs", "--topic", &topic]);
+    kafka.allow(User::Limited, &[&["--operation", "Describe", "--operation", "DescribeConfigs", "--topic", &topic]]);
     setup.log_in(kafka, User::Limited);
     let ran = setup.run(&["topics", "--update", "--format", "json"]);
     assert_eq!(ran.code, 1, "{ran:?}");

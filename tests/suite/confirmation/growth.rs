@@ -4,23 +4,35 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use paybridge::confirmation::inputs;
 use paybridge::message::confirmation::v1::Action;
+use paybridge::provider::smart_glocal::api::Operation;
+use paybridge::simulator::Settings;
+use prost::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, READY, Stage};
+use super::clocks::SMALL_ARE_CONFIRMED;
+use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, await_metric, known_keys, ready_event};
 use super::start::{await_accepted, await_refused, check_takes_webhooks, for_process, grow};
-use crate::bridge::create_needed_topics;
+use crate::bridge::{Bridge, create_needed_topics};
 use crate::eventually::eventually;
+use crate::kafka::Kafka;
 use crate::process::daemon::Daemon;
 
 /// Within this time of the growth nothing more may be decided.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How many members the engine's group has.
-fn members(stage: &Stage) -> usize {
+/// Waits until the engine's group has so many members.
+fn await_members(stage: &Stage, count: usize) {
     let consumer: BaseConsumer = stage.kafka.client().create().unwrap();
-    let groups = consumer.fetch_group_list(Some(&stage.group()), LIMIT).unwrap();
-    groups.groups().iter().map(|group| group.members().len()).sum()
+    eventually(LIMIT, || {
+        let groups = consumer.fetch_group_list(Some(&stage.group()), LIMIT).map_err(|error| error.to_string())?;
+        match groups.groups().iter().map(|group| group.members().len()).sum::<usize>() {
+            members if members == count => Ok(()),
+            members => Err(format!("{members} members")),
+        }
+    });
 }
 
 fn check_stops(grown: &[&str], told: &str) {
@@ -41,10 +53,7 @@ fn check_stops(grown: &[&str], told: &str) {
     let log = daemon.log();
     assert!(log.contains(told) && log.contains("the confirmation engine refuses to work"), "no `{told}` in {log}");
     // Whoever is no member reads nothing, and so decides nothing.
-    eventually(LIMIT, || match members(&stage) {
-        0 => Ok(()),
-        members => Err(format!("{members} members")),
-    });
+    await_members(&stage, 0);
     for id in &ids {
         stage.decide(id, Action::Confirm, "late");
     }
@@ -105,4 +114,45 @@ fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works()
     await_accepted(&daemon);
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+}
+
+/// A session ended under three partitions. All topics get a fourth one while no engine runs; then three replicas start at once,
+/// and a later event of the session is on the new partition, whose owner knows nothing of the old ones.
+#[test]
+fn replicas_that_start_on_grown_topics_decide_nothing_also_where_one_gets_the_new_partition_alone() {
+    // Long enough for all three to join before the group hands out partitions.
+    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("group.initial.rebalance.delay.ms", "3000")])));
+    let stage = Stage::set_with(kafka, SMALL_ARE_CONFIRMED, Settings::new(PROJECT, known_keys()));
+    let id = stage.sessions_of(0).find(|id| inputs::partition_of(id, 4) == 3).unwrap();
+    let engine = stage.engine();
+    stage.ready(&id, Timestamp::now(), 600);
+    stage.await_entries(&id, 1);
+    stage.decide(&id, Action::Cancel, "by hand");
+    stage.await_outcome(&id);
+    engine.stop().unwrap();
+    grow(&stage, &[DECISION, FINISHED, LEDGER, READY]);
+    let event = ready_event(&id, "a later event", Timestamp::now(), 100).encode_to_vec();
+    // The stage's own producer knows three partitions.
+    let producer: BaseProducer = kafka.client().create().unwrap();
+    let topic = stage.topic(READY);
+    producer.send(BaseRecord::to(&topic).partition(3).key(&id).payload(&event)).map_err(|(error, _)| error).unwrap();
+    producer.flush(LIMIT).unwrap();
+
+    let replica = |number| {
+        let mut config = stage.config.clone();
+        config.bridge_instance = format!("replica-{number}");
+        Bridge::launch(config)
+    };
+    let replicas: Vec<Bridge> = (0..3).map(replica).collect();
+    for replica in &replicas {
+        await_metric(replica, "paybridge_confirmation_engine_refused", 1);
+    }
+    // Nobody is left who could decide.
+    await_members(&stage, 0);
+    let written = stage.records(LEDGER).into_iter().filter(|record| record.partition == 3).count();
+    assert_eq!((stage.provider.session(&id).unwrap().actions(), written), (vec![Operation::Cancel], 0));
+    stage.await_outcomes(1);
+    for replica in replicas {
+        replica.stop().unwrap();
+    }
 }

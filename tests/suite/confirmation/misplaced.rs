@@ -1,32 +1,31 @@
 //! Records that are on a wrong partition, or that nobody can read: kept, told, and never in the way of those behind them.
 
+use std::iter;
+
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{Action, RejectionReason};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use prost::Message;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::stage::{DECISION, FINISHED, READY, Stage, await_metric, decision, finished_event, waiting_event};
+use super::stage::{DECISION, FINISHED, LIMIT, READY, Stage, await_metric, decision, finished_event, waiting_event};
+use crate::bridge::Bridge;
+use crate::stream::Random;
 
 /// An unknown field of protobuf, number 1000, with so many bytes: a writer of a later version, or one without measure.
 fn unknown_field(bytes: usize) -> Vec<u8> {
     let mut field = Vec::new();
     prost::encoding::encode_key(1000, prost::encoding::WireType::LengthDelimited, &mut field);
     prost::encoding::encode_varint(bytes.try_into().unwrap(), &mut field);
-    field.extend(noise().take(bytes));
+    field.extend(Random::of(1).bytes(bytes));
     field
-}
-
-/// Bytes that no compression makes fewer.
-fn noise() -> impl Iterator<Item = u8> {
-    let next =
-        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-    std::iter::successors(Some(1_u64), next).map(|state| state.to_be_bytes()[0])
 }
 
 /// A text of so many bytes that compression does not make small.
 fn unknown_text(bytes: usize) -> String {
-    noise().take(bytes).map(|byte| char::from(b' ' + byte % 95)).collect()
+    Random::of(1).bytes(bytes).into_iter().map(|byte| char::from(b' ' + byte % 95)).collect()
 }
 
 #[test]
@@ -193,4 +192,57 @@ fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken()
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"undecodable_record\"}", 9);
     await_metric(&engine, "paybridge_confirmation_lag_records", 0);
     engine.stop().unwrap();
+}
+
+/// A strayed decision with these headers, on its topic: the first of a list that the topic takes.
+fn stray(stage: &Stage, headers: impl Iterator<Item = OwnedHeaders>) {
+    let producer: BaseProducer = stage.kafka.client().create().unwrap();
+    let value = decision("ps_one", Action::Confirm, "strayed").encode_to_vec();
+    let (topic, partition) = (stage.topic(DECISION), stage.other_partition("ps_one"));
+    let taken = headers.into_iter().any(|headers| {
+        let record = BaseRecord::<str, [u8]>::to(&topic).partition(partition).payload(&value).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(LIMIT).unwrap();
+        !stage.records(DECISION).is_empty()
+    });
+    assert!(taken, "the topic takes none of them");
+}
+
+/// The others are decided, whatever becomes of the strayed one.
+fn check_stalls_nobody(stage: &Stage, engine: Bridge) {
+    let ids: Vec<String> = stage.sessions_of(stage.other_partition("ps_one")).take(6).collect();
+    for id in &ids {
+        stage.ready(id, Timestamp::now(), 100);
+    }
+    stage.await_outcomes(6);
+    await_metric(&engine, "paybridge_confirmation_lag_records", 0);
+    engine.stop().unwrap();
+}
+
+/// A header whose name is empty counts as nothing for the client, and there may be any number of them: what is passed on is larger
+/// than this engine's records may be (64 KiB), and its key and value are small.
+#[test]
+fn a_strayed_decision_with_very_many_empty_headers_stalls_nobody() {
+    let stage = Stage::set("default = \"confirm\"");
+    let engine = stage.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
+    let empty = || Header { key: "", value: None::<&str> };
+    let many = (0..50_000).fold(OwnedHeaders::new_with_capacity(50_000), |headers, _| headers.insert(empty()));
+    stray(&stage, iter::once(many));
+    check_stalls_nobody(&stage, engine);
+}
+
+/// With the mark of what was passed on it is too large.
+#[test]
+fn a_strayed_decision_that_just_fits_its_topic_stalls_nobody() {
+    let stage = Stage::set("default = \"confirm\"");
+    let settings = [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "16500")];
+    stage.kafka.alter_topic(&stage.topic(DECISION), &settings);
+    let engine = stage.engine();
+    let noise = Random::of(7).bytes(16_400);
+    let largest_first = (16_000..16_384).rev().step_by(5);
+    stray(
+        &stage,
+        largest_first.map(|bytes| OwnedHeaders::new().insert(Header { key: "x", value: Some(&noise[..bytes]) })),
+    );
+    check_stalls_nobody(&stage, engine);
 }

@@ -2,14 +2,18 @@
 //! topic's setting or a lack of rights is at fault, nothing is set aside, and all goes on by itself once that is mended.
 
 use jiff::{SignedDuration, Timestamp};
-use paybridge::message::confirmation::v1::Result;
+use paybridge::message::confirmation::v1::{Action, Result};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::ReadyToConfirm;
+use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Settings;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::stage::{LEDGER, LIMIT, OUTCOME, PROJECT, READY, Stage, await_metric, event_of, known_keys, ready_body};
+use super::stage::{
+    DECISION, LEDGER, LIMIT, OUTCOME, PROJECT, QUARANTINE, READY, Stage, await_metric, decision, event_of, known_keys,
+    ready_body, waiting_event,
+};
 use crate::bridge::{Bridge, create_needed_topics};
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, User};
@@ -26,6 +30,18 @@ fn large_event(session_id: &str, operations: usize) -> Vec<u8> {
     let operation =
         |number| json!({ "id": format!("po_{number:060}"), "amount_details": { "amount": 100, "currency": "usd" } });
     body["session"]["payout_list"] = (0..operations).map(operation).collect::<Value>();
+    event_of::<ReadyToConfirm>(&body).encode_to_vec()
+}
+
+/// A session of so many operations whose ids are random: it does not get smaller when it is compressed.
+fn incompressible_event(session_id: &str, operations: usize) -> Vec<u8> {
+    let mut body = ready_body(session_id, "ready", Timestamp::now(), 100);
+    let mut random = Random::of(1);
+    let mut operation = |_| {
+        let parts: Vec<String> = (0..8).map(|_| format!("{:08x}", random.below(1 << 32))).collect();
+        json!({ "id": parts.concat(), "amount_details": { "amount": 100, "currency": "usd" } })
+    };
+    body["session"]["payout_list"] = (0..operations).map(&mut operation).collect::<Value>();
     event_of::<ReadyToConfirm>(&body).encode_to_vec()
 }
 
@@ -77,16 +93,7 @@ fn a_session_that_the_ledgers_topic_does_not_take_is_set_aside_too() {
         [("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "60000")];
     stage.kafka.alter_topic(&stage.topic(LEDGER), &ledger);
     let engine = stage.engine();
-    // What is random does not get smaller when it is compressed.
-    let mut body = ready_body("ps_large", "ready", Timestamp::now(), 100);
-    let mut random = Random::of(1);
-    let mut operation = |_| {
-        let parts: Vec<String> = (0..8).map(|_| format!("{:08x}", random.below(1 << 32))).collect();
-        let id = parts.concat();
-        json!({ "id": id, "amount_details": { "amount": 100, "currency": "usd" } })
-    };
-    body["session"]["payout_list"] = (0..1800).map(&mut operation).collect::<Value>();
-    stage.write(READY, "ps_large", &event_of::<ReadyToConfirm>(&body).encode_to_vec());
+    stage.write(READY, "ps_large", &incompressible_event("ps_large", 1800));
     for number in 0..8 {
         stage.ready(&format!("ps_other_{number}"), Timestamp::now(), 100);
     }
@@ -140,10 +147,7 @@ fn a_ledger_that_refuses_the_engines_times_sets_nothing_aside_and_all_goes_on_on
     stage.ready("ps_1", Timestamp::now(), 100);
     let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(SignedDuration::from_hours(3)));
     daemon.await_ready();
-    eventually(LIMIT, || match daemon.log().matches("a transaction failed").count() {
-        0..=2 => Err(daemon.log()),
-        _ => Ok(()),
-    });
+    await_failures(&daemon);
     assert_eq!((stage.records(LEDGER).len(), stage.quarantined().len(), stage.outcomes().len()), (0, 0, 0));
     kafka.alter_topic(
         &stage.topic(LEDGER),
@@ -155,42 +159,118 @@ fn a_ledger_that_refuses_the_engines_times_sets_nothing_aside_and_all_goes_on_on
     assert_eq!(stage.await_outcome("ps_1").result(), Result::Accepted);
 }
 
-#[test]
-fn a_right_that_is_withdrawn_sets_nothing_aside_and_all_goes_on_once_it_is_given_back() {
-    let kafka = Kafka::start(&[]);
-    let kafka: &'static Kafka = Box::leak(Box::new(kafka));
+/// A Kafka of the test's own, a stage on it, and a daemon on the stage that has only the rights given here. One session was
+/// decided already.
+fn limited() -> (&'static Kafka, Stage, Daemon) {
+    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[])));
     let (stage, text) = Stage::for_process(kafka, RULES, Settings::new(PROJECT, known_keys()));
     create_needed_topics(kafka, &stage.config);
     let prefix = stage.config.kafka.topic_prefix.as_ref();
     let all = ["--operation", "All", "--resource-pattern-type", "prefixed"];
-    for resource in ["--topic", "--group", "--transactional-id"] {
-        kafka.allow(User::Limited, &[&all[..], &[resource, prefix]].concat());
-    }
-    kafka.allow(User::Limited, &["--operation", "IdempotentWrite", "--cluster"]);
-    let (name, password) = User::Limited.login();
-    let text = text.replace(kafka.bootstrap(), kafka.password_bootstrap())
-        + &format!(
-            "[kafka.properties]\nsecurity.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\n\
-             sasl.username = \"{name}\"\nsasl.password = \"{password}\"\n"
-        );
-    let daemon = Daemon::run(&text);
+    let named = ["--topic", "--group", "--transactional-id"].map(|resource| [&all[..], &[resource, prefix]].concat());
+    kafka.allow(User::Limited, &named.each_ref().map(Vec::as_slice));
+    kafka.allow(User::Limited, &[&["--operation", "IdempotentWrite", "--cluster"]]);
+    let daemon = Daemon::run(&kafka.logged_in(&text, User::Limited));
     daemon.await_ready();
     stage.ready("ps_before", Timestamp::now(), 100);
     stage.await_outcome("ps_before");
-    let write = ["--operation", "Write", "--topic", &stage.topic(OUTCOME)];
-    kafka.forbid(User::Limited, &write);
-    for number in 0..5 {
+    (kafka, stage, daemon)
+}
+
+/// Waits until three more transactions have failed.
+#[track_caller]
+fn await_failures(daemon: &Daemon) {
+    let failures = || daemon.log().matches("a transaction failed").count();
+    let before = failures();
+    eventually(LIMIT, || if failures() >= before + 3 { Ok(()) } else { Err(daemon.log()) });
+}
+
+#[test]
+fn a_right_that_is_withdrawn_sets_nothing_aside_and_all_goes_on_once_it_is_given_back() {
+    let (kafka, stage, daemon) = limited();
+    let mut decided = 1;
+    // A forged event is among them in each round: it alone goes to quarantine, once that is possible.
+    for (round, part) in [OUTCOME, QUARANTINE, LEDGER].into_iter().enumerate() {
+        let write = ["--operation", "Write", "--topic", &stage.topic(part)];
+        kafka.forbid(User::Limited, &write);
+        let mut forged = waiting_event("ps_forged", Timestamp::now(), 100);
+        forged.metadata.as_mut().unwrap().evidence.as_mut().unwrap().headers.clear();
+        stage.write(READY, "ps_forged", &forged.encode_to_vec());
+        for number in 0..5 {
+            stage.ready(&format!("ps_{round}_{number}"), Timestamp::now(), 100);
+        }
+        await_failures(&daemon);
+        kafka.forbid_no_more(User::Limited, &write);
+        decided += 5;
+        for (id, outcome) in stage.await_outcomes(decided) {
+            assert_eq!(outcome.result(), Result::Accepted, "{part} {id}");
+            assert_eq!(stage.provider.session(&id).unwrap().actions().len(), 1, "{part} {id}");
+        }
+        let quarantined = stage.await_quarantined(round + 1);
+        let all_forged = quarantined.iter().all(|record| record.reason() == QuarantineReason::EvidenceDoesNotVerify);
+        assert!(all_forged, "{part}: {quarantined:?}");
+    }
+}
+
+/// Its entry fits, and does not any more with the decision's own texts.
+#[test]
+fn a_decision_on_a_session_that_just_fits_counts() {
+    let stage = Stage::set("");
+    let engine = stage.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
+    // Less than 64 KiB, by less than the decision's texts.
+    stage.write(READY, "ps_1", &large_event("ps_1", 800));
+    let entries = stage.await_entries("ps_1", 1);
+    let bytes = entries[0].value.as_ref().unwrap().len();
+    assert!((62 * 1024..64 * 1024).contains(&bytes), "{bytes}");
+    let mut told = decision("ps_1", Action::Confirm, "by hand");
+    told.reason = "x".repeat(1024);
+    told.decided_by = "y".repeat(1024);
+    told.decision_id = "z".repeat(1024);
+    stage.write(DECISION, "ps_1", &told.encode_to_vec());
+    let outcome = stage.await_outcome("ps_1");
+    assert_eq!((outcome.action(), outcome.result()), (Action::Confirm, Result::Accepted));
+    assert_eq!(stage.provider.session("ps_1").unwrap().actions(), [Operation::Confirm]);
+    engine.stop().unwrap();
+}
+
+/// The provider has taken the action by then. Two at once: neither makes the other wait for ever.
+#[test]
+fn outcomes_that_are_refused_after_the_action_are_told_once_and_without_their_operations() {
+    let stage = Stage::set(RULES);
+    stage.kafka.alter_topic(&stage.topic(OUTCOME), &takes("20000"));
+    let engine = stage.engine();
+    for id in ["ps_large", "ps_larger"] {
+        stage.send(READY, id, &incompressible_event(id, 900));
+    }
+    for number in 0..6 {
         stage.ready(&format!("ps_{number}"), Timestamp::now(), 100);
     }
-    eventually(LIMIT, || match daemon.log().matches("a transaction failed").count() {
-        0..=2 => Err(daemon.log()),
-        _ => Ok(()),
-    });
-    assert_eq!((stage.outcomes().len(), stage.quarantined().len()), (1, 0));
-    kafka.forbid_no_more(User::Limited, &write);
-    for (id, outcome) in stage.await_outcomes(6) {
+    for (id, outcome) in stage.await_outcomes(8) {
         assert_eq!(outcome.result(), Result::Accepted, "{id}");
-        assert_eq!(stage.provider.session(&id).unwrap().actions().len(), 1, "{id}");
+        assert_eq!(outcome.operations.is_empty(), id.starts_with("ps_large"), "{id}");
+        assert_eq!(stage.provider.session(&id).unwrap().actions(), [Operation::Confirm], "{id}");
     }
-    assert_eq!(stage.quarantined(), []);
+    engine.stop().unwrap();
+}
+
+#[test]
+fn a_forged_record_that_the_quarantine_does_not_take_stalls_nobody() {
+    let stage = Stage::set(RULES);
+    stage.kafka.alter_topic(&stage.topic(QUARANTINE), &takes("60000"));
+    let engine = stage.engine();
+    let mut forged = waiting_event("ps_forged", Timestamp::now(), 100);
+    forged.metadata.as_mut().unwrap().evidence.as_mut().unwrap().raw_body = Some(Random::of(11).bytes(300_000).into());
+    stage.write(READY, "ps_forged", &forged.encode_to_vec());
+    let ids: Vec<String> = stage.sessions_of(stage.partition_of("ps_forged")).take(6).collect();
+    for id in &ids {
+        stage.ready(id, Timestamp::now(), 100);
+    }
+    stage.await_outcomes(6);
+    assert_eq!(stage.await_quarantined(1)[0].reason(), QuarantineReason::RecordRefused);
+    engine.stop().unwrap();
+}
+
+/// The settings of a topic that takes records of so many bytes.
+fn takes(bytes: &str) -> [(&str, &str); 2] {
+    [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", bytes)]
 }

@@ -14,6 +14,7 @@ use paybridge::message::confirmation::v1::{Action, DecisionRejected, Outcome, Re
 use paybridge::message::event::v1::QuarantinedWebhook;
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::keys::public_keys;
+use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::{Settings, Simulator};
 use prost::Message;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -82,6 +83,14 @@ impl Stage {
         let text = format!("{before}{sources}[kafka]{after}[confirmation]\nenabled = true\n{confirmation}\n");
         let config = Config::from_toml(&text, []).unwrap_or_else(|errors| panic!("{errors}"));
         (Self::around(kafka, provider, config, runtime), text)
+    }
+
+    /// The same on the shared Kafka, with its topics made.
+    pub fn for_process_with_topics(confirmation: &str) -> (Self, String) {
+        let kafka = Kafka::shared();
+        let (stage, text) = Self::for_process(kafka, confirmation, Settings::new(PROJECT, known_keys()));
+        create_needed_topics(kafka, &stage.config);
+        (stage, text)
     }
 
     fn around(kafka: &'static Kafka, provider: Simulator, config: Config, runtime: Runtime) -> Self {
@@ -217,6 +226,23 @@ impl Stage {
     /// The partition after a session's.
     pub fn other_partition(&self, session_id: &str) -> i32 {
         (self.partition_of(session_id) + 1) % self.config.kafka.partitions
+    }
+
+    /// Waits until all that was written before of the session's partition is read: a session behind it is decided.
+    #[track_caller]
+    pub fn await_read(&self, session_id: &str) {
+        let partition = self.partition_of(session_id);
+        let behind = (0..).map(|number| format!("ps_behind_{session_id}_{number}"));
+        let behind =
+            behind.into_iter().find(|id| self.partition_of(id) == partition && self.entries(id).is_empty()).unwrap();
+        self.ready(&behind, Timestamp::now(), 100);
+        self.await_outcome(&behind);
+    }
+
+    /// How often the provider was asked about a session.
+    pub fn status_calls(&self, session_id: &str) -> usize {
+        let received = self.provider.session(session_id).map(|session| session.received).unwrap_or_default();
+        received.iter().filter(|received| received.operation == Operation::Status).count()
     }
 
     /// The records of a topic so far.

@@ -150,25 +150,11 @@ impl Broker {
         cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
     }
 
-    /// Lets the user of this name do what these arguments of Kafka's own tool say.
-    pub fn allow(&self, name: &str, rights: &[&str]) -> Result<(), String> {
-        self.access(&["--add", "--allow-principal", &format!("User:{name}")], rights)
-    }
-
-    /// Forbids it, whatever is allowed.
-    pub fn forbid(&self, name: &str, rights: &[&str]) -> Result<(), String> {
-        self.access(&["--add", "--deny-principal", &format!("User:{name}")], rights)
-    }
-
-    /// Forbids it no more.
-    pub fn forbid_no_more(&self, name: &str, rights: &[&str]) -> Result<(), String> {
-        self.access(&["--remove", "--force", "--deny-principal", &format!("User:{name}")], rights)
-    }
-
-    fn access(&self, change: &[&str], rights: &[&str]) -> Result<(), String> {
+    /// Kafka's own tool for access control, connected to this node.
+    pub fn access_control(&self) -> Command {
         let mut command = self.java.command("org.apache.kafka.tools.AclCommand");
-        command.args(["--bootstrap-server", &self.bootstrap()]).args(change);
-        cache::run(command.args(rights)).map(drop)
+        command.args(["--bootstrap-server", &self.bootstrap()]);
+        command
     }
 
     fn prepare(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
