@@ -34,10 +34,10 @@ pub enum Examined<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     /// The signature is not the provider's.
-    #[error("its evidence does not verify with its source's key")]
+    #[error("the signature in the evidence does not verify with the key of its source")]
     Signature,
     /// The signature is right, and what it signs is another event.
-    #[error("its evidence proves another event than its topic's")]
+    #[error("the evidence is a signed webhook of another session or event type than the record")]
     OtherEvent,
 }
 

@@ -117,10 +117,10 @@ pub enum Problem {
     #[error("{0}")]
     Evidence(#[from] Contradiction),
     /// A session belongs to the source that opened it first.
-    #[error("another source opened the session before")]
+    #[error("the session belongs to another source, which opened it first")]
     OtherSource,
     /// What the engine has to write for it is too large, or refused for another reason that no second try changes.
-    #[error("Kafka does not take what the engine writes for it")]
+    #[error("Kafka refuses the record that the engine writes for this session")]
     Refused,
 }
 

@@ -183,7 +183,7 @@ impl Tally {
         }
         for (partition, unreadable) in stopped {
             let error = causes::told(unreadable);
-            tracing::error!(partition, error, "partition stopped: no session of it is decided");
+            tracing::error!(partition, error, "partition stopped; none of its sessions is decided");
         }
     }
 
