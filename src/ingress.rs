@@ -238,7 +238,10 @@ impl Ingress {
 fn published(source: &RunningSource, event: &Normalized) -> Answer {
     let id = event.ids.id;
     match &event.content {
-        Content::Event(_) => Answer::Accepted(id),
+        Content::Event(_) => {
+            count_unread_fields(source, event);
+            Answer::Accepted(id)
+        }
         Content::Unrecognized => {
             source.metrics.unrecognized.increment(1);
             tracing::debug!(source = source.name, event_id = %id, "authentic webhook of unknown type");
@@ -250,6 +253,15 @@ fn published(source: &RunningSource, event: &Normalized) -> Answer {
             Answer::Quarantined(id)
         }
     }
+}
+
+fn count_unread_fields(source: &RunningSource, event: &Normalized) {
+    if event.unread_fields.is_empty() {
+        return;
+    }
+    source.metrics.unread_fields.increment(u64::try_from(event.unread_fields.len()).unwrap_or(u64::MAX));
+    let fields = event.unread_fields.join(", ");
+    tracing::debug!(source = source.name, event_id = %event.ids.id, fields, "event published without fields that could not be read");
 }
 
 fn duplicate(source: &RunningSource, id: EventId) -> Answer {

@@ -185,6 +185,8 @@ pub struct SourceMetrics {
     pub dedup_hits: Counter,
     /// Webhooks of unknown type.
     pub unrecognized: Counter,
+    /// Fields that could not be read.
+    pub unread_fields: Counter,
 }
 
 impl SourceMetrics {
@@ -210,6 +212,7 @@ impl SourceMetrics {
             last_verified_s: AtomicI64::new(0),
             dedup_hits: zeroed(counter!(catalogue::DEDUP_HITS, "source" => name())),
             unrecognized: zeroed(counter!(catalogue::UNRECOGNIZED, "source" => name())),
+            unread_fields: zeroed(counter!(catalogue::UNREAD_FIELDS, "source" => name())),
         }
     }
 

@@ -21,8 +21,8 @@ use tokio::time::sleep;
 
 use super::model::SessionKey;
 use crate::https::{HttpsError, Roots};
-use crate::message::smart_glocal::v1::Session;
 use crate::metrics::{CallMetrics, Metrics};
+use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
 use breaker::Leave;
 use held::Held;
@@ -55,7 +55,7 @@ pub struct Answer {
     /// What the provider says, or that it says nothing.
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
-    pub session: Option<Box<Session>>,
+    pub session: Option<Box<ShownSession>>,
     /// How long it asks for peace; at most 15 minutes.
     pub retry_after: Option<Duration>,
     /// Our wall clock minus the provider's; nothing where it did not tell its time.

@@ -25,6 +25,8 @@ pub enum Examined<M> {
         event_id: String,
         /// The message, as the verified bytes give it, without metadata.
         message: M,
+        /// The paths of the fields of the verified bytes that could not be read.
+        unread_fields: Vec<String>,
     },
     /// It cannot be examined here: the body was not kept, or its source or the key that verified it is not configured.
     Unverifiable,
@@ -63,7 +65,7 @@ pub fn examine<M: Message + Default>(
     match event.content {
         Content::Event(encoded) if encoded.event_type.message == name => {
             let message = M::decode(encoded.fields.as_slice()).map_err(|_| Contradiction::OtherEvent)?;
-            Ok(Examined::Proven { event_id: event.ids.id.to_string(), message })
+            Ok(Examined::Proven { event_id: event.ids.id.to_string(), message, unread_fields: event.unread_fields })
         }
         Content::Event(_) | Content::Unrecognized | Content::Undecodable(_) => Err(Contradiction::OtherEvent),
     }
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_the_provider_signed_is_proven_whatever_else_the_event_says() {
-        let Ok(Examined::Proven { event_id, message }) =
+        let Ok(Examined::Proven { event_id, message, .. }) =
             examined(|metadata, _| metadata.event_id = "forged".to_owned())
         else {
             panic!("it is authentic")

@@ -41,6 +41,8 @@ pub struct Ready {
     pub recorded_at: Timestamp,
     /// The session as the provider signed it, or as the event has it where that cannot be verified.
     pub session: Session,
+    /// The paths of the fields of its body that could not be read.
+    pub unread_fields: Vec<String>,
     /// Which of the two.
     pub proof: Proof,
 }
@@ -222,10 +224,13 @@ fn read_ready(
     let (key, session) = common(metadata, session)?;
     let told = present("metadata.event_id", metadata.event_id.clone(), EVENT_ID_BYTES_MAX)?;
     match evidence::examine(verifiers, metadata, READY_MESSAGE)? {
-        Examined::Unverifiable => Ok(Ready { key, event_id: told, recorded_at, session, proof: Proof::Unverifiable }),
-        Examined::Proven { event_id, message: ReadyToConfirm { session, .. } } => {
+        Examined::Unverifiable => {
+            let unread_fields = metadata.unread_fields.clone();
+            Ok(Ready { key, event_id: told, recorded_at, session, unread_fields, proof: Proof::Unverifiable })
+        }
+        Examined::Proven { event_id, message: ReadyToConfirm { session, .. }, unread_fields } => {
             let session = proven(&key, session)?;
-            Ok(Ready { key, event_id, recorded_at, session, proof: Proof::Verified })
+            Ok(Ready { key, event_id, recorded_at, session, unread_fields, proof: Proof::Verified })
         }
     }
 }

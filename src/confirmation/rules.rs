@@ -8,7 +8,9 @@ mod inspect;
 pub mod sample;
 mod shape;
 mod steps;
+mod unread;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::message::smart_glocal::v1::Session;
 use expression::Expression;
 use facts::Facts;
 use steps::{RULE_STEPS_MAX, SESSION_STEPS_MAX};
+use unread::{Field, Unread};
 
 pub use expression::Position;
 
@@ -35,6 +38,8 @@ pub struct Rules {
 struct Compiled {
     name: String,
     tree: IdedExpr,
+    /// The fields of the model that it reads.
+    read: HashSet<Field>,
     then: RuleAction,
 }
 
@@ -71,6 +76,8 @@ pub enum Held {
     /// Rules were not asked: it has no operation, one without a known amount (none, or no currency) or with one of zero or
     /// less, a list with amounts that this version does not know, or attached data that cannot be read.
     NotEvaluated,
+    /// The rule of this name reads a field that stands in the body and could not be read. Neither it nor those after it were asked.
+    UnreadField(String),
     /// The rule of this name failed: it asked for what is absent, mixed kinds of values, gave no truth, or had too much
     /// to look at. The rules after it were not asked.
     Failed(String),
@@ -99,7 +106,7 @@ impl Rules {
         let mut problems = Vec::new();
         for rule in rules {
             match compile(rule, &environment) {
-                Ok(tree) => compiled.push(Compiled { name: rule.name.clone(), tree, then: rule.then }),
+                Ok(rule) => compiled.push(rule),
                 Err(found) => problems.extend(found),
             }
         }
@@ -109,14 +116,19 @@ impl Rules {
         Ok(Self { in_order: compiled, default, environment: Arc::new(environment) })
     }
 
-    /// What is done with this session of this source: the first rule that is true decides, then the default.
-    pub fn judge(&self, source: &str, session: &Session) -> Verdict {
+    /// What is done with this session of this source: the first rule that is true decides, then the default. `unread_fields` are
+    /// the paths of the fields of its body that could not be read.
+    pub fn judge(&self, source: &str, session: &Session, unread_fields: &[String]) -> Verdict {
+        let unread = Unread::of(unread_fields);
         let Some(facts) = Facts::of(source, session) else {
             return Verdict::Hold(Held::NotEvaluated);
         };
         let context = self.context(&facts);
         let mut steps_left = SESSION_STEPS_MAX;
         for rule in &self.in_order {
+            if unread.has_any_of(&rule.read) {
+                return Verdict::Hold(Held::UnreadField(rule.name.clone()));
+            }
             match rule.is_true(&facts, &context, &mut steps_left) {
                 Ok(true) => return rule.verdict(),
                 Ok(false) => {}
@@ -191,15 +203,15 @@ impl Compiled {
     }
 }
 
-fn compile(rule: &Rule, environment: &Env) -> Result<IdedExpr, Vec<RuleProblem>> {
+fn compile(rule: &Rule, environment: &Env) -> Result<Compiled, Vec<RuleProblem>> {
     let problem = |position, message, action| RuleProblem { rule: rule.name.clone(), position, message, action };
     let expression = Expression::parse(&rule.when, environment).map_err(|misread| {
         let action = || "write a CEL expression over `session`".to_owned();
         misread.into_iter().map(|misread| problem(misread.position, misread.message, action())).collect::<Vec<_>>()
     })?;
-    let complaints = inspect::inspect(&expression);
+    let (complaints, read) = inspect::inspect(&expression);
     if complaints.is_empty() {
-        return Ok(expression.tree);
+        return Ok(Compiled { name: rule.name.clone(), tree: expression.tree, read, then: rule.then });
     }
     Err(complaints.into_iter().map(|found| problem(found.position, found.message, found.action)).collect())
 }

@@ -134,6 +134,7 @@ impl Tally {
             rules::Held::Rule(_) => Held::Rule,
             rules::Held::NoRule => Held::NoRule,
             rules::Held::NotEvaluated => Held::NotEvaluated,
+            rules::Held::UnreadField(_) => Held::UnreadField,
             rules::Held::Failed(rule) => {
                 self.metrics.rule_failed(rule);
                 tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");

@@ -22,6 +22,9 @@ const METADATA_FIELD: u8 = 0x0a;
 /// A length of 64 bits in protobuf.
 const LENGTH_BYTES_MAX: usize = 10;
 
+/// The headers that say what a body is, for whoever reads it later.
+const DESCRIBING_HEADERS: [&str; 2] = ["content-type", "content-encoding"];
+
 /// What all records of one bridge have in common.
 pub struct Bridge {
     /// This process among its replicas.
@@ -161,6 +164,7 @@ impl Encoder {
             event_type: event.event_type.clone(),
             subject: event.subject.clone(),
             occurred_at: event.occurred_at.map(timestamp),
+            unread_fields: event.unread_fields.clone(),
             evidence: Some(evidence),
             ..self.bare_metadata(webhook)
         }
@@ -194,15 +198,20 @@ impl Encoder {
             body_sha256: Bytes::copy_from_slice(&digest),
             headers: self.headers_that_matter(webhook),
             remote_address: webhook.remote_address.to_string(),
+            path_suffix: webhook.path_suffix.clone(),
             ..Evidence::default()
         }
     }
 
     fn headers_that_matter(&self, webhook: &RawWebhook) -> BTreeMap<String, String> {
-        let names = self.provider.evidence_headers().iter();
-        let value =
-            |name| webhook.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        names.filter_map(|name| value(*name).map(|value| ((*name).to_owned(), value))).collect()
+        let names = self.provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
+        // As RFC 9110, section 5.3 joins several lines of one header.
+        let joined = |name: &str| {
+            let lines = webhook.headers.get_all(name).iter();
+            lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect::<Vec<_>>().join(", ")
+        };
+        let present = names.filter(|name| webhook.headers.contains_key(**name));
+        present.map(|name| ((*name).to_owned(), joined(name))).collect()
     }
 }
 

@@ -37,20 +37,17 @@ pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// A request's `traceparent`, when it has the form that W3C Trace Context version 00 gives it.
+/// A request's `traceparent`, when it has the form that W3C Trace Context version 00 gives it, and is valid by it: version `ff`
+/// and ids of zeros alone are not.
 pub fn traceparent(value: &str) -> Option<&str> {
-    let mut parts = value.split('-');
-    let is_hex = |part: Option<&str>, length| {
-        part.is_some_and(|part| {
-            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    };
-    let whole = is_hex(parts.next(), 2)
-        && is_hex(parts.next(), 32)
-        && is_hex(parts.next(), 16)
-        && is_hex(parts.next(), 2)
-        && parts.next().is_none();
-    whole.then_some(value)
+    let is_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    let parts: Vec<&str> = value.split('-').collect();
+    let [version, trace_id, parent_id, flags] = parts.as_slice() else { return None };
+    let is_valid =
+        is_hex(version, 2) && *version != "ff" && is_id(trace_id, 32) && is_id(parent_id, 16) && is_hex(flags, 2);
+    is_valid.then_some(value)
 }
 
 #[cfg(test)]
@@ -87,7 +84,16 @@ mod tests {
     fn takes_only_a_well_formed_traceparent() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(traceparent(good), Some(good));
-        for bad in ["", "00", "00-4bf9-00f067aa0ba902b7-01", &good.to_uppercase(), &format!("{good}-x")] {
+        for bad in [
+            "",
+            "00",
+            "00-4bf9-00f067aa0ba902b7-01",
+            &good.to_uppercase(),
+            &format!("{good}-x"),
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        ] {
             assert_eq!(traceparent(bad), None, "{bad}");
         }
     }

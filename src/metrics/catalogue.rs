@@ -80,6 +80,8 @@ catalogue! {
         "Webhooks put on the quarantine topic, by why";
     UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]
         "Authentic webhooks of a type that this version does not know";
+    UNREAD_FIELDS = Counter "paybridge_unread_fields_total" ["source"]
+        "Fields of published events that stand in the body and could not be read; `metadata.unread_fields` names them";
     KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]
         "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate, `_kafka` for Kafka's credentials, whose every try counts";
     CALLS = Counter "paybridge_confirmation_calls_total" ["operation,outcome"]
@@ -101,7 +103,7 @@ catalogue! {
     CONFIRMATION_LAG = Gauge "paybridge_confirmation_lag_records" [""]
         "Records of the inputs of this process's partitions that it has not taken yet";
     CONFIRMATION_HELD = Counter "paybridge_confirmation_held_total" ["reason"]
-        "Sessions that no rule decided on when they opened: a rule said so, none matched, an amount is not known or not above zero, a rule failed";
+        "Sessions that no rule decided on when they opened: a rule said so, none matched, an amount is not known or not above zero, a rule failed or reads a field that could not be read";
     CONFIRMATION_RULE_FAILURES = Counter "paybridge_confirmation_rule_failures_total" ["rule"]
         "Rules that failed while they were evaluated: the session was held";
     CONFIRMATION_REJECTED = Counter "paybridge_confirmation_rejected_total" ["reason"]

@@ -62,6 +62,8 @@ pub enum Held {
     NotEvaluated,
     /// A rule failed.
     RuleFailed,
+    /// A rule reads a field that stands in the body and could not be read.
+    UnreadField,
 }
 
 /// How a transaction ended.
@@ -99,7 +101,7 @@ const RESULTS: [&str; 6] = ["accepted", "already_done", "refused", "expired", "s
 const KINDS: [&str; 3] = ["decision", "default", "deadline"];
 const REJECTIONS: [&str; 6] =
     ["already_decided", "expired", "unknown_session", "source_mismatch", "malformed", "too_many_early"];
-const HELD: [&str; 4] = ["rule", "no_rule", "not_evaluated", "rule_failed"];
+const HELD: [&str; 5] = ["rule", "no_rule", "not_evaluated", "rule_failed", "unread_field"];
 const QUARANTINED: [&str; 5] = [
     "undecodable_record",
     "misrouted_decision",
@@ -194,6 +196,7 @@ impl ConfirmationMetrics {
             Held::NoRule => "no_rule",
             Held::NotEvaluated => "not_evaluated",
             Held::RuleFailed => "rule_failed",
+            Held::UnreadField => "unread_field",
         };
         count(&self.held, reason);
     }
@@ -332,7 +335,7 @@ mod tests {
             confirmation.rejected(RejectionReason::try_from(number).unwrap_or_default());
             confirmation.quarantined(QuarantineReason::try_from(number).unwrap_or_default());
         }
-        for held in [Held::Rule, Held::NoRule, Held::NotEvaluated, Held::RuleFailed] {
+        for held in [Held::Rule, Held::NoRule, Held::NotEvaluated, Held::RuleFailed, Held::UnreadField] {
             confirmation.held(held);
         }
         for end in [Committed, Aborted, Fenced, Unknown] {

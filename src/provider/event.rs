@@ -38,6 +38,8 @@ pub struct Normalized {
     pub key: Option<String>,
     /// The provider's clock, when it gives one.
     pub occurred_at: Option<Timestamp>,
+    /// The paths of the fields that stand in the body and could not be read, at most 64 and then `…`.
+    pub unread_fields: Vec<String>,
     /// What it says.
     pub content: Content,
 }
@@ -82,11 +84,18 @@ impl From<EventId> for EventIds {
     }
 }
 
-/// Why an authentic body is not an event: names fields, never values.
+/// Why an authentic body is not an event: nobody knows what it is about. Names fields, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecodable {
     /// The class, for metrics and alerts.
     pub reason: QuarantineReason,
     /// Which field, and what is wrong with it.
     pub detail: String,
+}
+
+impl Undecodable {
+    /// A body without a field that gives its event an identity.
+    pub fn without(path: &str) -> Self {
+        Self { reason: QuarantineReason::WrongShape, detail: format!("{path}: missing, empty, or unreadable") }
+    }
 }

@@ -124,6 +124,7 @@ fn shown(normalized: Normalized) -> Value {
         "subject": normalized.subject,
         "key": normalized.key,
         "occurred_at": normalized.occurred_at.map(|at| at.to_string()),
+        "unread_fields": normalized.unread_fields,
     });
     match normalized.content {
         Content::Event(encoded) => {

@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 
 use super::webhook::KeyId;
 
+/// What some editors put before a text, in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads key files for providers.
 pub trait KeyFiles {
     /// The bytes of one file.
@@ -179,6 +182,37 @@ pub fn wrong(path: &Path, problem: &'static str) -> KeyFileError {
     KeyFileError::WrongContent { path: path.to_owned(), problem }
 }
 
+/// The bytes of a key file, without the byte order mark that some editors put before a text: it is no part of a key.
 fn read(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    files.read(path).map_err(|source| KeyFileError::Unreadable { path: path.to_owned(), source })
+    let bytes = files.read(path).map_err(|source| KeyFileError::Unreadable { path: path.to_owned(), source })?;
+    Ok(match bytes.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => Zeroizing::new(rest.to_vec()),
+        None => bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::fixtures::{Files, FixtureKeys};
+
+    /// The fixtures' key files as an editor on Windows writes them.
+    struct Marked;
+
+    impl KeyFiles for Marked {
+        fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+            Ok(Zeroizing::new([BYTE_ORDER_MARK, &FixtureKeys.read(path)?].concat()))
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_any_key() {
+        let public = [PathBuf::from("smart-glocal-public.pem")];
+        assert_eq!(public_keys(&Marked, &public).unwrap()[0].id, public_keys(&FixtureKeys, &public).unwrap()[0].id);
+        assert!(private_key(&Marked, Path::new("smart-glocal-private.pem")).is_ok());
+        let secret = Path::new("unipaas.key");
+        assert_eq!(text(&Marked, secret).unwrap(), text(&FixtureKeys, secret).unwrap());
+        let only_mark = Files(&[("marked.key", "\u{feff} \n")]);
+        assert!(text(&only_mark, Path::new("marked.key")).unwrap_err().to_string().ends_with("the file is empty"));
+    }
 }

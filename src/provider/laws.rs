@@ -7,6 +7,7 @@ use std::path::Path;
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::fixtures::{FixtureKeys, folder, normalized, raw, section};
 use super::{AuthenticWebhook, Content, EventType, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source};
@@ -112,6 +113,113 @@ fn names_are_lower_case_with_hyphens_and_topics_differ() {
     topics.sort_unstable();
     topics.dedup();
     assert_eq!(topics.len(), count);
+}
+
+/// What gives an event its identity: where one of these cannot be read, nobody knows what it is.
+fn gives_identity(provider: &str, pointer: &str) -> bool {
+    match provider {
+        "smart-glocal" => ["/type", "/session", "/session/id"].contains(&pointer),
+        "undostres" => ["/event_type", "/webhook_notification_code"].contains(&pointer),
+        _ => false,
+    }
+}
+
+/// Every place inside a JSON value, as a JSON pointer, and as the path that `unread_fields` would name.
+fn places(value: &Value, pointer: &str, path: &str, found: &mut Vec<(String, String)>) {
+    let children: Vec<(String, String, &Value)> = match value {
+        Value::Object(fields) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            fields
+                .iter()
+                .map(|(name, value)| (format!("{pointer}/{name}"), format!("{path}{dot}{name}"), value))
+                .collect()
+        }
+        Value::Array(items) => {
+            let place = |(index, value)| (format!("{pointer}/{index}"), format!("{path}[{index}]"), value);
+            items.iter().enumerate().map(place).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (pointer, path, value) in children {
+        places(value, &pointer, &path, found);
+        found.push((pointer, path));
+    }
+}
+
+/// Each value in each body, one at a time, is replaced by something odd: the event is still an event of its type, and what could
+/// not be read is named by its path, or is inside it.
+#[test]
+fn no_odd_field_holds_an_event_back() {
+    let odd = [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!([1]),
+        json!({"1": {}}),
+        json!({"x": 1}),
+        json!(""),
+        json!("x"),
+        json!(7),
+        json!(-1.5),
+        json!(1e300),
+        json!(true),
+        json!("0000-00-00 00:00:00"),
+        json!("2024-05-27 02:03:00"),
+        json!(1_716_775_380),
+        json!("10000"),
+    ];
+    let mut tried = 0;
+    for provider in PROVIDERS {
+        let source = pair(*provider).0;
+        for (path_suffix, body) in events(*provider) {
+            let topic = |body: &Value| {
+                let normalized = normalized(&*source, &path_suffix, body.to_string());
+                let topic = match normalized.content {
+                    Content::Event(encoded) => Some(encoded.event_type.topic_part),
+                    Content::Unrecognized | Content::Undecodable(_) => None,
+                };
+                (topic, normalized.unread_fields)
+            };
+            let (before, unread) = topic(&body);
+            assert!(before.is_some() && unread.is_empty(), "{body}");
+            let mut found = Vec::new();
+            places(&body, "", "", &mut found);
+            for (pointer, path) in found.iter().filter(|(pointer, _)| !gives_identity(provider.name(), pointer)) {
+                for value in &odd {
+                    let mut changed = body.clone();
+                    *changed.pointer_mut(pointer).unwrap() = value.clone();
+                    let (after, unread) = topic(&changed);
+                    assert_eq!(after, before, "{pointer} = {value}");
+                    assert!(
+                        unread.iter().all(|unread| unread.starts_with(path.as_str())),
+                        "{pointer} = {value}: {unread:?}"
+                    );
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 10_000, "{tried}");
+}
+
+/// The bodies of a provider's fixtures that are events and are read in full, with their paths.
+fn events(provider: &dyn Provider) -> Vec<(String, Value)> {
+    let mut events = Vec::new();
+    for entry in fs::read_dir(folder().join(provider.name())).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(body) = path.to_string_lossy().strip_suffix(".expected.json").map(|stem| format!("{stem}.json"))
+        else {
+            continue;
+        };
+        let expected: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let is_whole = expected["then"]["topic"].is_string() && expected["then"]["unread_fields"] == json!([]);
+        // Fixtures whose JSON is not as `serde_json` would write it again, or is none at all, are of no use here.
+        if let (true, Ok(body @ Value::Object(_))) = (is_whole, serde_json::from_slice(&fs::read(body).unwrap())) {
+            events.push((expected["given"]["path_suffix"].as_str().unwrap_or_default().to_owned(), body));
+        }
+    }
+    assert!(!events.is_empty());
+    events
 }
 
 /// Bodies of the fixtures of all providers, to be spoilt.

@@ -2,9 +2,8 @@
 //! Must not know any provider.
 
 use iso_currency::Currency;
-use rust_decimal::Decimal;
 
-use super::json::Wrong;
+use super::json::Decimal;
 use crate::message::event::v1::Money;
 
 /// An amount that the provider gives in minor units.
@@ -12,18 +11,13 @@ pub fn from_minor_units(minor_units: i64, currency: Option<&str>) -> Money {
     Money { currency: currency.map(str::to_ascii_uppercase), minor_units, exponent: currency.and_then(decimals_of) }
 }
 
-/// An amount that the provider gives in major units: the exponent is the larger of ISO 4217's and the decimals seen.
-///
-/// # Errors
-/// [`Wrong`] about `field` when the minor units are beyond 64 bits.
-pub fn from_major_units(field: &str, amount: Decimal, currency: Option<&str>) -> Result<Money, Wrong> {
-    let exponent = currency.and_then(decimals_of).unwrap_or(0).max(amount.scale());
-    let minor_units = 10_i128
-        .checked_pow(exponent - amount.scale())
-        .and_then(|factor| amount.mantissa().checked_mul(factor))
-        .and_then(|minor_units| i64::try_from(minor_units).ok())
-        .ok_or_else(|| Wrong::new(field, "an amount beyond 64 bits"))?;
-    Ok(Money { currency: currency.map(str::to_ascii_uppercase), minor_units, exponent: Some(exponent) })
+/// An amount that the provider gives in major units: the exponent is the larger of ISO 4217's and the decimals seen. Nothing where
+/// the minor units are beyond 64 bits.
+pub fn from_major_units(amount: Decimal, currency: Option<&str>) -> Option<Money> {
+    let exponent = currency.and_then(decimals_of).unwrap_or(0).max(amount.decimals);
+    let factor = 10_i64.checked_pow(exponent - amount.decimals)?;
+    let minor_units = amount.mantissa.checked_mul(factor)?;
+    Some(Money { currency: currency.map(str::to_ascii_uppercase), minor_units, exponent: Some(exponent) })
 }
 
 fn decimals_of(currency: &str) -> Option<u32> {
@@ -35,7 +29,7 @@ mod tests {
     use super::*;
 
     fn major(amount: &str, currency: Option<&str>) -> (i64, Option<u32>) {
-        let money = from_major_units("amount", Decimal::from_str_exact(amount).unwrap(), currency).unwrap();
+        let money = from_major_units(Decimal::parse(amount).unwrap(), currency).unwrap();
         (money.minor_units, money.exponent)
     }
 
@@ -48,12 +42,13 @@ mod tests {
         assert_eq!(major("1.5", Some("KWD")), (1500, Some(3)));
         assert_eq!(major("-0.01", Some("USD")), (-1, Some(2)));
         assert_eq!(major("12.50", None), (1250, Some(2)));
+        assert_eq!(major("-8.881784197001252e-16", Some("GBP")), (-8_881_784_197_001_252, Some(31)));
     }
 
     #[test]
     fn refuses_what_64_bits_cannot_hold() {
-        let huge = Decimal::from_str_exact("92233720368547758.08").unwrap();
-        assert!(from_major_units("amount", huge, Some("USD")).is_err());
+        let huge = Decimal::parse("92233720368547759").unwrap();
+        assert_eq!(from_major_units(huge, Some("USD")), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::message::event::v1::Scheme;
 use api::ApiSettings;
 use signing::SIGNATURE_HEADER;
 
+
 /// The provider.
 pub static PROVIDER: SmartGlocal = SmartGlocal;
 

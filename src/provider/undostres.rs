@@ -16,9 +16,9 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::Deserialize;
 
 use self::cipher::{Cipher, Padding};
-use self::normalize::Reader;
+use self::normalize::Notifications;
 use self::wire::{Encoding, Wire};
-use super::json;
+use super::json::{self, Object, Reader, Unread};
 use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
@@ -117,7 +117,7 @@ impl Provider for UnDosTres {
         Ok(Box::new(UnDosTresSource {
             wire: settings.wire()?,
             ciphers: settings.ciphers(files)?,
-            reader: Reader { zone: settings.zone()?, currency: settings.currency()? },
+            notifications: Notifications { zone: settings.zone()?, currency: settings.currency()? },
             account_ids: settings.account_ids,
         }))
     }
@@ -143,16 +143,15 @@ impl Provider for UnDosTres {
 struct UnDosTresSource {
     wire: Wire,
     ciphers: Vec<Cipher>,
-    reader: Reader,
+    notifications: Notifications,
     account_ids: Vec<i64>,
 }
 
 impl UnDosTresSource {
-    /// Whether the plaintext is for one of the listed accounts. The number is compared even where it is written as a
-    /// text: that is a misfit for the quarantine, not a stranger.
-    fn lists_account_of(&self, notification: &json::Object<'_>) -> bool {
-        let account_id = notification.identifier("account_id").ok().flatten();
-        let account_id = account_id.and_then(|text| text.parse::<i64>().ok());
+    /// Whether the plaintext is for one of the listed accounts.
+    fn lists_account_of(&self, notification: &Object<'_>) -> bool {
+        let unread = Unread::default();
+        let account_id = Reader::new(notification, &unread).integer("account_id");
         self.account_ids.is_empty() || account_id.is_some_and(|id| self.account_ids.contains(&id))
     }
 }
@@ -177,7 +176,7 @@ impl Source for UnDosTresSource {
     }
 
     fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
-        self.reader.normalize(source, webhook.content())
+        self.notifications.normalize(source, webhook.content())
     }
 
     fn key_ids(&self) -> Vec<KeyId> {

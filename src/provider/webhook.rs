@@ -26,6 +26,17 @@ pub struct RawWebhook {
 }
 
 impl RawWebhook {
+    /// The values of a header that may stand several times, or be split by those that pass it on: joined by commas, as RFC 9110,
+    /// section 5.3 has it.
+    ///
+    /// # Errors
+    /// [`Unverified::HeaderMissing`] when it is absent or not visible ASCII.
+    pub fn joined_header(&self, name: &'static str) -> Result<String, Unverified> {
+        let values = self.headers.get_all(name).iter().map(|value| value.to_str());
+        let values: Vec<&str> = values.collect::<Result<_, _>>().map_err(|_| Unverified::HeaderMissing)?;
+        if values.is_empty() { Err(Unverified::HeaderMissing) } else { Ok(values.join(", ")) }
+    }
+
     /// The value of a header that must stand once and be visible ASCII.
     ///
     /// # Errors

@@ -26,3 +26,4 @@ mod replays;
 mod sources;
 pub mod stage;
 mod start;
+mod unread;

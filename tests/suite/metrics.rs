@@ -127,7 +127,7 @@ fn closed_set_of_the_engine(part: &str, label: &str) -> Vec<&'static str> {
             "session_of_another_source",
             "record_refused",
         ],
-        ("held_total", "reason") => vec!["rule", "no_rule", "not_evaluated", "rule_failed"],
+        ("held_total", "reason") => vec!["rule", "no_rule", "not_evaluated", "rule_failed", "unread_field"],
         ("rejected_total", "reason") => {
             vec!["already_decided", "expired", "unknown_session", "source_mismatch", "malformed", "too_many_early"]
         }

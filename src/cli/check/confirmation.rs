@@ -49,7 +49,7 @@ fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<F
             findings.push(Finding::new(Code::RuleFails, RULES, message));
         }
     }
-    let verdict = told(&rules.judge(sample::SOURCE, &session));
+    let verdict = told(&rules.judge(sample::SOURCE, &session, &[]));
     findings.push(Finding::new(Code::RulesTried, RULES, format!("{} would be {verdict}", sample::DESCRIPTION)));
     findings
 }
@@ -69,6 +69,9 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Hold(Held::Rule(name)) => format!("held by the rule \"{name}\""),
         Verdict::Hold(Held::NoRule) => "held: no rule is for it".to_owned(),
         Verdict::Hold(Held::NotEvaluated) => "held without asking the rules".to_owned(),
+        Verdict::Hold(Held::UnreadField(name)) => {
+            format!("held, because the rule \"{name}\" reads an unreadable field")
+        }
         Verdict::Hold(Held::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
     }
 }

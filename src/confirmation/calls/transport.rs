@@ -17,7 +17,7 @@ use tracing::debug;
 use super::{Call, coding, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
-use crate::message::smart_glocal::v1::Session;
+use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{self, Operation, Reply, SessionApi, Whose};
 
 /// Connections kept for the next call: more at once are rare, and are closed again.
@@ -37,7 +37,7 @@ pub(super) struct Transport {
 pub(super) struct Exchange {
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
-    pub session: Option<Box<Session>>,
+    pub session: Option<Box<ShownSession>>,
     /// Of our trouble: whether it may be that of this session alone.
     pub whose: Whose,
     pub times: Times,

@@ -18,6 +18,7 @@ use crate::kafka::group::InputRecord;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
 use crate::message::smart_glocal::v1::Session;
+use crate::provider::smart_glocal::api::ShownSession;
 
 impl Holding {
     pub(super) fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
@@ -59,13 +60,13 @@ impl Holding {
             }
             // In a dry run there is nobody to ask, and nobody is called.
             (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
-                Judged::ByWebhook(self.judge(&ready.key, &ready.session))
+                Judged::ByWebhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
             }
         }
     }
 
-    fn judge(&mut self, key: &SessionKey, session: &Session) -> Option<(Action, Decider)> {
-        match self.desk.rules.judge(&key.source, session) {
+    fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Option<(Action, Decider)> {
+        match self.desk.rules.judge(&key.source, session, unread_fields) {
             Verdict::Act(action, decider) => Some((action, decider)),
             Verdict::Hold(held) => {
                 self.pending.counts.push(Count::Held(key.clone(), held));
@@ -75,7 +76,7 @@ impl Holding {
     }
 
     /// What an answer shows of a session whose event could not be verified.
-    pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, session: &Session) -> Option<Shown> {
+    pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, shown: &ShownSession) -> Option<Shown> {
         match self.partitions.get(&partition)?.state(key) {
             State::Open(open) => match &open.entry {
                 Entry::Checking(checking) if checking.judged == Judged::ByStatus => {}
@@ -83,7 +84,8 @@ impl Holding {
             },
             State::Absent | State::Ended(_) => return None,
         }
-        let verdict = self.judge(key, session);
+        let ShownSession { session, unread_fields } = shown;
+        let verdict = self.judge(key, session, unread_fields);
         Some(Shown { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
     }
 

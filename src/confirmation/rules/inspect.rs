@@ -2,12 +2,15 @@
 //! comparisons that cannot come true, results that are no decision, and costs that cannot be bounded.
 //! Pure: must not know a session.
 
+use std::collections::HashSet;
+
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr};
 use cel::common::ast::{ListExpr, operators};
 
 use super::expression::{Expression, Position};
 use super::functions::{self, FUNCTIONS, REGULAR_EXPRESSIONS, Style};
 use super::shape::{Part, Shape};
+use super::unread::Field;
 use crate::config::suggestion;
 
 /// Loops inside each other. Each multiplies the work by the number of operations, which the provider chooses.
@@ -27,9 +30,10 @@ pub struct Complaint {
     pub action: String,
 }
 
-/// Everything that is wrong with an expression, in the order of its text; empty when it can be evaluated.
-pub fn inspect(expression: &Expression<'_>) -> Vec<Complaint> {
-    let mut walk = Walk { expression, scope: Vec::new(), loops: 0, complaints: Vec::new() };
+/// Everything that is wrong with an expression, in the order of its text: empty when it can be evaluated. And the fields of the
+/// model that it reads.
+pub fn inspect(expression: &Expression<'_>) -> (Vec<Complaint>, HashSet<Field>) {
+    let mut walk = Walk { expression, scope: Vec::new(), loops: 0, complaints: Vec::new(), read: HashSet::new() };
     let result = walk.shape(&expression.tree);
     if result.excludes(&Shape::Truth) {
         walk.complain(
@@ -40,7 +44,7 @@ pub fn inspect(expression: &Expression<'_>) -> Vec<Complaint> {
     }
     walk.complaints.sort();
     walk.complaints.dedup();
-    walk.complaints
+    (walk.complaints, walk.read)
 }
 
 struct Walk<'a> {
@@ -49,6 +53,7 @@ struct Walk<'a> {
     scope: Vec<(&'a str, Shape)>,
     loops: usize,
     complaints: Vec<Complaint>,
+    read: HashSet<Field>,
 }
 
 impl<'a> Walk<'a> {
@@ -95,12 +100,16 @@ impl<'a> Walk<'a> {
     fn member(&mut self, node: &IdedExpr, of: &Shape, name: &str) -> Shape {
         match of {
             Shape::Any | Shape::Nothing => Shape::Any,
-            Shape::Part(part) => part.field(name).unwrap_or_else(|| {
+            Shape::Part(part) => {
+                if let Some((name, shape)) = part.field(name) {
+                    self.read.insert((*part, name));
+                    return shape;
+                }
                 let fields = part.fields();
                 let known: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
                 let message = format!("names `{name}`, which is no field of {part}");
                 self.complain(node, message, suggestion(name, &known))
-            }),
+            }
             Shape::Each(_) => {
                 let message = format!("takes the field `{name}` of a list");
                 self.complain(node, message, "look at each element with all() or exists(), or at one with [0]")

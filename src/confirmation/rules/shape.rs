@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// An object of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// `session` itself.
     Session,
@@ -51,9 +51,9 @@ impl Part {
         }
     }
 
-    /// The shape of one field; nothing when there is no such field.
-    pub fn field(self, name: &str) -> Option<Shape> {
-        self.fields().into_iter().find(|(known, _)| *known == name).map(|(_, shape)| shape)
+    /// One field's name in the model, and its shape; nothing when there is no such field.
+    pub fn field(self, name: &str) -> Option<(&'static str, Shape)> {
+        self.fields().into_iter().find(|(known, _)| *known == name)
     }
 }
 

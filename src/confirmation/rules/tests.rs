@@ -63,7 +63,11 @@ fn with_operation(change: impl FnOnce(&mut Json)) -> Json {
 }
 
 fn confirmed() -> Verdict {
-    Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 0"))
+    confirmed_by("rule 0")
+}
+
+fn confirmed_by(rule: &str) -> Verdict {
+    Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, rule))
 }
 
 fn failed() -> Verdict {
@@ -72,7 +76,7 @@ fn failed() -> Verdict {
 
 #[track_caller]
 fn check(when: &str, given: &Json, expected: &Verdict) {
-    assert_eq!(&compiled(when).judge("sg-main", &session(given)), expected, "{when} on {given}");
+    assert_eq!(&compiled(when).judge("sg-main", &session(given), &[]), expected, "{when} on {given}");
 }
 
 #[test]
@@ -101,10 +105,45 @@ fn a_rule_that_fails_holds_the_session() {
     }
 }
 
+/// The rule before it decides, or is not true; it and those after it are not asked.
+#[test]
+fn a_rule_that_reads_a_field_that_could_not_be_read_holds_the_session() {
+    let judge = |whens: &[&str], unread: &str| {
+        let rules = Rules::compile(&rules(whens), SessionDefault::Confirm).unwrap();
+        rules.judge("sg", &session(&full()), &[unread.to_owned()])
+    };
+    let held = |rule: &str| Verdict::Hold(Held::UnreadField(rule.to_owned()));
+    let reads_reference = "session.operations.exists(o, has(o.customer.reference) && o.customer.reference == 'x')";
+    for unread in
+        ["session.payout_list[0].customer", "session.payments[7].customer.reference", "session.payout_list", "…"]
+    {
+        assert_eq!(judge(&[reads_reference], unread), held("rule 0"), "{unread}");
+    }
+    for unread in
+        ["session.payout_list[0].transaction_info", "session.payout_list[0].payment_method", "session.error", "type"]
+    {
+        assert_eq!(
+            judge(&["session.id == 'none'", reads_reference, "true"], unread),
+            confirmed_by("rule 2"),
+            "{unread}"
+        );
+    }
+    let unread = "session.payout_list[0].customer.reference";
+    assert_eq!(judge(&["session.id == 'none'", reads_reference, "true"], unread), held("rule 1"));
+    assert_eq!(judge(&["true", reads_reference], unread), confirmed());
+    assert_eq!(
+        judge(
+            &["session.operations.all(o, o.instrument.card['bin'] == '1')"],
+            "session.payments[0].payment_details.card.bin"
+        ),
+        held("rule 0")
+    );
+}
+
 #[test]
 fn a_rule_after_one_that_failed_is_not_asked() {
     let both = rules(&["session.status == 'in_progress'", "true"]);
-    let judge = |default, rules: &[Rule]| Rules::compile(rules, default).unwrap().judge("sg", &session(&bare()));
+    let judge = |default, rules: &[Rule]| Rules::compile(rules, default).unwrap().judge("sg", &session(&bare()), &[]);
     assert_eq!(judge(SessionDefault::Confirm, &both), failed());
 }
 
@@ -230,7 +269,7 @@ fn the_rules_of_the_documentation_decide_as_it_says() {
         (payment, Verdict::Hold(Held::NoRule)),
         (bare(), failed()),
     ] {
-        assert_eq!(rules.judge("sg", &session(&given)), expected, "{given}");
+        assert_eq!(rules.judge("sg", &session(&given), &[]), expected, "{given}");
     }
 }
 
@@ -245,7 +284,7 @@ fn the_examples_of_default_toml_compile() {
     let compiled = Rules::compile(&config.rules, config.default).unwrap();
     assert_eq!(compiled.confirm_before_cancel(), []);
     let confirmed = Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "small payouts"));
-    assert_eq!(compiled.judge("sg", &session(&full())), confirmed);
+    assert_eq!(compiled.judge("sg", &session(&full()), &[]), confirmed);
 }
 
 #[test]
@@ -261,7 +300,7 @@ fn the_first_true_rule_decides_then_the_default() {
         for (rule, (_, then)) in all.iter_mut().zip(whens) {
             rule.then = *then;
         }
-        Rules::compile(&all, default).unwrap().judge("sg", &session(&full()))
+        Rules::compile(&all, default).unwrap().judge("sg", &session(&full()), &[])
     };
     let rule = |action, name| Verdict::Act(action, decider(DeciderKind::Rule, name));
     let (confirm, cancel, hold) = (RuleAction::Confirm, RuleAction::Cancel, RuleAction::Hold);
@@ -348,5 +387,5 @@ fn the_sample_has_every_field() {
     for (field, ..) in FIELDS.iter().filter(|(field, ..)| !field.contains("size()") && !field.contains("tier")) {
         write!(when, " && has({field})").unwrap();
     }
-    assert_eq!(compiled(&when).judge("sg-main", &sample), confirmed());
+    assert_eq!(compiled(&when).judge("sg-main", &sample, &[]), confirmed());
 }

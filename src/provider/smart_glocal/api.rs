@@ -16,11 +16,12 @@ use serde_json::json;
 
 pub use super::signing::SIGNATURE_HEADER;
 use super::signing::signature;
+pub use super::unknown_amounts::OPERATION_LISTS;
 use super::{ConfigureError, KeyFiles, Section, Settings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 pub use reply::{Whose, is_of_account, our_trouble, read, whose};
-pub use session::session;
+pub use session::{ShownSession, session};
 pub(super) use settings::ApiSettings;
 
 /// The header of the project's id.

@@ -15,7 +15,7 @@ use crate::message::smart_glocal::v1::{
     ReadyToConfirm, Redirect, Refund, RefundStatus, Session, SessionStatus, TransactionInfo, operation_metadata,
 };
 use crate::message::timestamp;
-use crate::provider::json::{self, Object, Place, Wrong};
+use crate::provider::json::{self, Kind, Place, Reader, Unread};
 use crate::provider::{Content, Encoded, EventId, Normalized, Undecodable, money};
 
 /// `updated_at` changes between deliveries of one event: of the session, and of each operation in each list.
@@ -33,10 +33,12 @@ const OPERATIONS: Place = Place::Each(&Place::Fields(&[("updated_at", Place::Her
 
 /// Understands one authentic body of the source named `source`.
 pub fn normalize(source: &str, body: &[u8]) -> Normalized {
+    let unread = Unread::default();
     let (event_type, volatile, reading) = match json::parse(body) {
         Ok(object) => {
-            let event_type = object.text("type").ok().flatten().unwrap_or_default();
-            let reading = read(&object, &event_type);
+            let fields = Reader::new(&object, &unread);
+            let event_type = fields.text("type").unwrap_or_default();
+            let reading = read(&fields, &event_type);
             (event_type, json::ranges(body, &object, &VOLATILE), reading)
         }
         Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
@@ -49,6 +51,7 @@ pub fn normalize(source: &str, body: &[u8]) -> Normalized {
         key: Some(reading.session_id.clone()).filter(|id| !id.is_empty()),
         subject: reading.session_id,
         occurred_at: reading.occurred_at,
+        unread_fields: unread.into_paths(),
         content: reading.content,
     }
 }
@@ -65,9 +68,10 @@ impl Reading {
     }
 }
 
-fn read(object: &Object<'_>, event_type: &str) -> Result<Reading, Undecodable> {
-    object.required_text("type")?;
+/// Type and session make the event; nothing else is demanded.
+fn read(body: &Reader<'_, '_>, event_type: &str) -> Result<Reading, Undecodable> {
     let encode: fn(Session) -> Encoded = match event_type {
+        "" => return Err(Undecodable::without("type")),
         "ready_to_confirm" => {
             |session| Encoded::new(&READY_TO_CONFIRM, &ReadyToConfirm { metadata: None, session: Some(session) })
         }
@@ -83,39 +87,39 @@ fn read(object: &Object<'_>, event_type: &str) -> Result<Reading, Undecodable> {
         "payment_refunded" => {
             |session| Encoded::new(&PAYMENT_REFUNDED, &PaymentRefunded { metadata: None, session: Some(session) })
         }
-        _ => return Ok(unrecognized(object)),
+        _ => return Ok(unrecognized(body)),
     };
-    let read_session = |object: &Object<'_>| {
-        let occurred_at = object.time("updated_at")?.or(object.time("created_at")?);
-        session(object).map(|session| (session, occurred_at))
+    let read_session = |fields: &Reader<'_, '_>| {
+        let occurred_at = fields.time("updated_at").or_else(|| fields.time("created_at"));
+        session(fields).map(|session| (session, occurred_at))
     };
-    let (session, occurred_at) =
-        object.object("session", read_session)?.ok_or_else(|| Wrong::new("session", "missing"))?;
+    let session = body.object("session", read_session).ok_or_else(|| Undecodable::without("session"))?;
+    let (session, occurred_at) = session.ok_or_else(|| Undecodable::without("session.id"))?;
     Ok(Reading { session_id: session.id.clone(), occurred_at, content: Content::Event(encode(session)) })
 }
 
 /// A type of later days: the session's id is taken when it stands where it always stood.
-fn unrecognized(object: &Object<'_>) -> Reading {
-    let session_id = object.object("session", |session| session.text("id")).ok().flatten().flatten();
+fn unrecognized(body: &Reader<'_, '_>) -> Reading {
+    let session_id = body.object("session", |session| session.identity("id")).flatten();
     Reading { session_id: session_id.unwrap_or_default(), occurred_at: None, content: Content::Unrecognized }
 }
 
-/// What a session says, in a webhook or in the answer to a call.
-pub(super) fn session(object: &Object<'_>) -> Result<Session, Wrong> {
-    let status_text = object.text("status")?;
-    let next_action_text = object.text("next_action")?;
-    let mut unknown_amounts = UnknownAmounts::of(object);
-    let operations = operations(object, &mut unknown_amounts)?;
-    Ok(Session {
-        id: object.required_text("id")?,
+/// What a session says, in a webhook or in the answer to a call; nothing without its id.
+pub(super) fn session(fields: &Reader<'_, '_>) -> Option<Session> {
+    let status_text = fields.text("status");
+    let next_action_text = fields.text("next_action");
+    let mut unknown_amounts = UnknownAmounts::of(fields.tree());
+    let operations = operations(fields, &mut unknown_amounts);
+    Some(Session {
+        id: fields.identity("id")?,
         status: session_status(status_text.as_deref()).into(),
         status_text,
-        created_at: object.time("created_at")?.map(timestamp),
-        updated_at: object.time("updated_at")?.map(timestamp),
-        finished_at: object.time("finished_at")?.map(timestamp),
+        created_at: fields.time("created_at").map(timestamp),
+        updated_at: fields.time("updated_at").map(timestamp),
+        finished_at: fields.time("finished_at").map(timestamp),
         next_action: next_action(next_action_text.as_deref()).into(),
         next_action_text,
-        error: object.object("error", error)?,
+        error: fields.object("error", error),
         operations,
         unknown_amount_lists: unknown_amounts.paths(),
     })
@@ -144,19 +148,21 @@ pub(super) fn next_action(text: Option<&str>) -> NextAction {
 
 /// The operations of all four lists, payouts first; one id of a kind stands once, as version 2 has it where both versions
 /// are given. Where the other one has another amount, or stands in the same list, nobody knows which is meant: that is noted.
-fn operations(session: &Object<'_>, unknown_amounts: &mut UnknownAmounts) -> Result<Vec<Operation>, Wrong> {
+fn operations(session: &Reader<'_, '_>, unknown_amounts: &mut UnknownAmounts) -> Vec<Operation> {
     let lists = [
-        ("payout_list", OperationKind::Payout, "payout_details"),
-        ("payments", OperationKind::Payout, "payment_method"),
-        ("payment_list", OperationKind::Payment, "payment_details"),
-        ("acquiring_payments", OperationKind::Payment, "payment_details"),
+        ("payout_list", OperationKind::Payout),
+        ("payments", OperationKind::Payout),
+        ("payment_list", OperationKind::Payment),
+        ("acquiring_payments", OperationKind::Payment),
     ];
     let mut all: Vec<Operation> = Vec::new();
     let mut known: HashMap<(i32, String), (&str, usize)> = HashMap::new();
-    for (list, kind, instrument_field) in lists {
-        let read = session.list(list, |object| operation(object, kind, instrument_field))?;
+    for (list, kind) in lists {
+        let read = session.list(list, |fields| operation(fields, kind));
         for (index, operation) in read.into_iter().enumerate() {
             match known.entry((operation.kind, operation.id.clone())) {
+                // Without an id none is known to be another once more.
+                _ if operation.id.is_empty() => all.push(operation),
                 Entry::Vacant(place) => {
                     place.insert((list, all.len()));
                     all.push(operation);
@@ -171,30 +177,33 @@ fn operations(session: &Object<'_>, unknown_amounts: &mut UnknownAmounts) -> Res
             }
         }
     }
-    Ok(all)
+    all
 }
 
-fn operation(object: &Object<'_>, kind: OperationKind, instrument_field: &str) -> Result<Operation, Wrong> {
-    let status_text = object.text("status")?;
-    Ok(Operation {
-        id: object.required_text("id")?,
+/// The names of an operation's instrument; each is seen in either list of either version.
+const INSTRUMENTS: [&str; 3] = ["payout_details", "payment_details", "payment_method"];
+
+fn operation(fields: &Reader<'_, '_>, kind: OperationKind) -> Operation {
+    let status_text = fields.text("status");
+    Operation {
+        id: fields.text("id").unwrap_or_default(),
         kind: kind.into(),
         status: operation_status(status_text.as_deref()).into(),
         status_text,
-        created_at: object.time("created_at")?.map(timestamp),
-        updated_at: object.time("updated_at")?.map(timestamp),
-        finished_at: object.time("finished_at")?.map(timestamp),
-        customer: object.object("customer", customer)?,
-        instrument: object.object(instrument_field, instrument)?,
-        amount: object.object("amount_details", amount)?,
-        recurrent_json: object.json("recurrent"),
-        participant_details_json: object.json("participant_details"),
-        refunds: object.list("refunds", refund)?,
-        customer_interaction: object.object("customer_interaction", customer_interaction)?,
-        transaction_info: object.object("transaction_info", transaction_info)?,
-        metadata: metadata(object)?,
-        error: object.object("error", error)?,
-    })
+        created_at: fields.time("created_at").map(timestamp),
+        updated_at: fields.time("updated_at").map(timestamp),
+        finished_at: fields.time("finished_at").map(timestamp),
+        customer: fields.object("customer", customer),
+        instrument: INSTRUMENTS.iter().find_map(|name| fields.object(name, instrument)),
+        amount: fields.object("amount_details", amount).flatten(),
+        recurrent_json: fields.json("recurrent"),
+        participant_details_json: fields.json("participant_details"),
+        refunds: fields.list("refunds", refund),
+        customer_interaction: fields.object("customer_interaction", customer_interaction),
+        transaction_info: fields.object("transaction_info", transaction_info),
+        metadata: metadata(fields),
+        error: fields.object("error", error),
+    }
 }
 
 fn operation_status(text: Option<&str>) -> OperationStatus {
@@ -207,46 +216,46 @@ fn operation_status(text: Option<&str>) -> OperationStatus {
     }
 }
 
-fn amount(object: &Object<'_>) -> Result<Money, Wrong> {
-    let minor_units = object.required_integer("amount")?;
-    Ok(money::from_minor_units(minor_units, object.text("currency")?.as_deref()))
+fn amount(fields: &Reader<'_, '_>) -> Option<Money> {
+    let currency = fields.text("currency");
+    fields.integer("amount").map(|minor_units| money::from_minor_units(minor_units, currency.as_deref()))
 }
 
-fn customer(object: &Object<'_>) -> Result<Customer, Wrong> {
-    Ok(Customer { reference: object.text("reference")?, contacts: object.list("contacts", contact)? })
+fn customer(fields: &Reader<'_, '_>) -> Customer {
+    Customer { reference: fields.text("reference"), contacts: fields.list("contacts", contact) }
 }
 
-fn contact(object: &Object<'_>) -> Result<Contact, Wrong> {
-    Ok(Contact {
-        email: object.text("email")?,
-        phone: object.text("phone")?,
-        other_json: object.others(&["email", "phone"]),
-    })
+fn contact(fields: &Reader<'_, '_>) -> Contact {
+    Contact {
+        email: fields.text("email"),
+        phone: fields.text("phone"),
+        other_json: fields.others(&["email", "phone"]),
+    }
 }
 
-fn instrument(object: &Object<'_>) -> Result<Instrument, Wrong> {
-    Ok(Instrument {
-        r#type: object.text("type")?,
-        card: object.object("card", card)?,
-        other_json: object.others(&["type", "card"]),
-    })
+fn instrument(fields: &Reader<'_, '_>) -> Instrument {
+    Instrument {
+        r#type: fields.text("type"),
+        card: fields.object("card", card),
+        other_json: fields.others(&["type", "card"]),
+    }
 }
 
-fn card(object: &Object<'_>) -> Result<Card, Wrong> {
-    Ok(Card { brand: object.text("brand")?, bin: object.identifier("bin")?, last4: object.identifier("last4")? })
+fn card(fields: &Reader<'_, '_>) -> Card {
+    Card { brand: fields.text("brand"), bin: fields.text("bin"), last4: fields.text("last4") }
 }
 
-fn refund(object: &Object<'_>) -> Result<Refund, Wrong> {
-    let status_text = object.text("status")?;
-    Ok(Refund {
-        id: object.required_text("id")?,
+fn refund(fields: &Reader<'_, '_>) -> Refund {
+    let status_text = fields.text("status");
+    Refund {
+        id: fields.text("id").unwrap_or_default(),
         status: refund_status(status_text.as_deref()).into(),
         status_text,
-        created_at: object.time("created_at")?.map(timestamp),
-        finished_at: object.time("finished_at")?.map(timestamp),
-        is_chargeback: object.boolean("is_chargeback")?,
-        amount: object.object("amount_details", amount)?,
-    })
+        created_at: fields.time("created_at").map(timestamp),
+        finished_at: fields.time("finished_at").map(timestamp),
+        is_chargeback: fields.boolean("is_chargeback"),
+        amount: fields.object("amount_details", amount).flatten(),
+    }
 }
 
 fn refund_status(text: Option<&str>) -> RefundStatus {
@@ -259,41 +268,41 @@ fn refund_status(text: Option<&str>) -> RefundStatus {
     }
 }
 
-fn customer_interaction(object: &Object<'_>) -> Result<CustomerInteraction, Wrong> {
-    Ok(CustomerInteraction { r#type: object.text("type")?, redirect: object.object("redirect", redirect)? })
+fn customer_interaction(fields: &Reader<'_, '_>) -> CustomerInteraction {
+    CustomerInteraction { r#type: fields.text("type"), redirect: fields.object("redirect", redirect) }
 }
 
-fn redirect(object: &Object<'_>) -> Result<Redirect, Wrong> {
-    Ok(Redirect {
-        url: object.text("url")?,
-        base_url: object.text("base_url")?,
-        method: object.text("method")?,
-        qs: object.text_map("qs")?,
-        params: object.text_map("params")?,
-    })
+fn redirect(fields: &Reader<'_, '_>) -> Redirect {
+    Redirect {
+        url: fields.text("url"),
+        base_url: fields.text("base_url"),
+        method: fields.text("method"),
+        qs: fields.text_map("qs"),
+        params: fields.text_map("params"),
+    }
 }
 
-fn transaction_info(object: &Object<'_>) -> Result<TransactionInfo, Wrong> {
-    Ok(TransactionInfo { rrn: object.identifier("rrn")?, auth_code: object.identifier("auth_code")? })
+fn transaction_info(fields: &Reader<'_, '_>) -> TransactionInfo {
+    TransactionInfo { rrn: fields.text("rrn"), auth_code: fields.text("auth_code") }
 }
 
 /// The merchant's own data: a text, an integer, or anything else as JSON.
-fn metadata(object: &Object<'_>) -> Result<Option<OperationMetadata>, Wrong> {
-    let Some(value) = object.raw("metadata") else { return Ok(None) };
-    let value = match (value.get().starts_with('"'), value.get().parse()) {
-        (true, _) => operation_metadata::Value::Text(object.text("metadata")?.unwrap_or_default()),
-        (false, Ok(integer)) => operation_metadata::Value::Integer(integer),
-        (false, Err(_)) => operation_metadata::Value::Json(value.get().to_owned()),
+fn metadata(fields: &Reader<'_, '_>) -> Option<OperationMetadata> {
+    let value = fields.tree().value("metadata")?;
+    let value = match (value.kind(), value.json().parse()) {
+        (Kind::Text(text), _) => operation_metadata::Value::Text(text.into_owned()),
+        (Kind::Number(_), Ok(integer)) => operation_metadata::Value::Integer(integer),
+        (_, _) => operation_metadata::Value::Json(value.json().to_owned()),
     };
-    Ok(Some(OperationMetadata { value: Some(value) }))
+    Some(OperationMetadata { value: Some(value) })
 }
 
-fn error(object: &Object<'_>) -> Result<Error, Wrong> {
-    Ok(Error {
-        code: object.text("code")?,
-        description: object.text("description")?,
-        reject_reasons_json: object.json("reject_reasons"),
-    })
+fn error(fields: &Reader<'_, '_>) -> Error {
+    Error {
+        code: fields.text("code"),
+        description: fields.text("description"),
+        reject_reasons_json: fields.json("reject_reasons"),
+    }
 }
 
 #[cfg(test)]
@@ -310,5 +319,82 @@ mod tests {
             assert_ne!(id("1", broken), id("2", broken), "{broken:?}");
         }
         assert_eq!(id("1", "}"), id("2", "}"));
+    }
+
+    fn session_of(body: &str) -> (Session, Vec<String>) {
+        let normalized = normalize("s", body.as_bytes());
+        let Content::Event(encoded) = normalized.content else { panic!("{body}") };
+        let event = <ReadyToConfirm as prost::Message>::decode(encoded.fields.as_slice()).unwrap();
+        (event.session.unwrap(), normalized.unread_fields)
+    }
+
+    #[test]
+    fn reads_odd_fields_and_names_what_cannot_be_read() {
+        let check = |field: &str, unread: &[&str], is_read: fn(&Operation) -> bool| {
+            let body = format!(
+                r#"{{"type":"ready_to_confirm","session":{{"id":"ps_1","payout_list":[{{"id":"po_1",{field}}}]}}}}"#
+            );
+            let (session, named) = session_of(&body);
+            let unread: Vec<String> = unread.iter().map(|name| format!("session.payout_list[0].{name}")).collect();
+            assert_eq!(named, unread, "{field}");
+            assert!(is_read(&session.operations[0]), "{field}: {session:?}");
+        };
+        let whole = |operation: &Operation| operation.amount.as_ref().is_some_and(|amount| amount.minor_units == 10_000);
+        for amount in [r#""10000""#, "10000.0", "1e4", "10000"] {
+            check(&format!(r#""amount_details":{{"amount":{amount},"currency":"usd"}}"#), &[], whole);
+        }
+        let no_amount = |operation: &Operation| operation.amount.is_none();
+        for amount in [r#""""#, "100.5", "true", r#""1,000""#, "[]", "{}"] {
+            let field = format!(r#""amount_details":{{"amount":{amount},"currency":"usd"}}"#);
+            check(&field, &["amount_details.amount"], no_amount);
+        }
+        let empty = |operation: &Operation| operation.transaction_info == Some(TransactionInfo::default());
+        check(r#""transaction_info":[]"#, &[], empty);
+        check(r#""error":[]"#, &[], |operation| operation.error.is_some());
+        check(r#""customer":[]"#, &[], |operation| operation.customer == Some(Customer::default()));
+        check(r#""customer":"user-1""#, &["customer"], |operation| operation.customer.is_none());
+        check(r#""customer":{"contacts":{}}"#, &[], |operation| operation.customer.is_some());
+        check(r#""customer":{"reference":77}"#, &[], |operation| {
+            operation.customer.as_ref().unwrap().reference.as_deref() == Some("77")
+        });
+        check(r#""payout_details":[]"#, &[], |operation| operation.instrument.is_some());
+        check(r#""finished_at":"""#, &["finished_at"], |operation| operation.finished_at.is_none());
+        check(r#""finished_at":"0000-00-00 00:00:00""#, &["finished_at"], |operation| operation.finished_at.is_none());
+        check(r#""finished_at":1716775380"#, &["finished_at"], |operation| operation.finished_at.is_none());
+        check(r#""finished_at":"2024-05-27 02:03:00+0000""#, &[], |operation| operation.finished_at.is_some());
+        check(r#""error":{"description":"Gift \ud83d"}"#, &[], |operation| {
+            operation.error.as_ref().unwrap().description.as_deref() == Some("Gift \u{fffd}")
+        });
+        check(r#""refunds":{"1":{"id":"r","is_chargeback":"true"}}"#, &[], |operation| {
+            operation.refunds[0].is_chargeback == Some(true)
+        });
+        check(r#""refunds":[{"id":"r"},null,7]"#, &["refunds[1]", "refunds[2]"], |operation| operation.refunds.len() == 1);
+    }
+
+    #[test]
+    fn reads_either_name_of_an_instrument_in_either_list() {
+        for list in ["payout_list", "payments", "payment_list", "acquiring_payments"] {
+            for name in INSTRUMENTS {
+                let body = format!(
+                    r#"{{"type":"ready_to_confirm","session":{{"id":"ps_1","{list}":[{{"id":"o","{name}":{{"type":"card"}}}}]}}}}"#
+                );
+                let (session, _) = session_of(&body);
+                assert!(session.operations[0].instrument.is_some(), "{list} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_in_place_of_an_operation_is_told_as_an_unknown_amount() {
+        for (list, unread, unknown) in [
+            (r#""payments":{"1":{"id":"a"}}"#, vec![], vec![]),
+            (r#""payments":[{"id":"a"},7]"#, vec!["session.payments[1]"], vec!["payments[1]"]),
+            (r#""payments":"none""#, vec!["session.payments"], vec!["payments"]),
+            (r#""payments":{"id":"a"}"#, vec!["session.payments"], vec!["payments"]),
+        ] {
+            let body = format!(r#"{{"type":"ready_to_confirm","session":{{"id":"ps_1",{list}}}}}"#);
+            let (session, named) = session_of(&body);
+            assert_eq!((named, session.unknown_amount_lists), (unread.into_iter().map(str::to_owned).collect(), unknown.into_iter().map(str::to_owned).collect()), "{list}");
+        }
     }
 }

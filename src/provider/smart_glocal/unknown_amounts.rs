@@ -3,15 +3,14 @@
 //!
 //! Every part of the session is looked at but the merchant's own `metadata`. A list is a JSON list, an object with numbers
 //! as names (as PHP writes one), or an object of objects that each have an `id` and an amount. An amount is a field whose
-//! name speaks of one. A single object with an amount, a commission say, is no list: bodies may carry such, and it is
+//! name speaks of one. What stands among the operations, or in place of their list, and cannot be read as one, counts as well.
+//! A single object with an amount, a commission say, is no list: bodies may carry such, and it is
 //! tolerated. So is what has no amount.
 
-use serde_json::value::RawValue;
-
-use crate::provider::json::Object;
+use crate::provider::json::{Kind, Object, Value};
 
 /// The lists of operations that the normalizer reads.
-pub(super) const OPERATION_LISTS: [&str; 4] = ["payout_list", "payments", "payment_list", "acquiring_payments"];
+pub const OPERATION_LISTS: [&str; 4] = ["payout_list", "payments", "payment_list", "acquiring_payments"];
 
 /// Paths that are told at most: one is enough to know, the others help to understand.
 const PATHS_MAX: usize = 16;
@@ -54,51 +53,56 @@ impl UnknownAmounts {
 
     /// The fields of a part that the normalizer reads.
     fn fields(&mut self, object: &Object<'_>, path: &str, part: Part) {
-        let fields: Vec<(&str, &RawValue)> = object.fields().collect();
+        let fields: Vec<(&str, &Value<'_>)> = object.fields().collect();
         for (index, (name, value)) in fields.iter().enumerate() {
-            if !may_hold_amounts(name, value) {
-                continue;
-            }
-            let place = joined(path, name);
+            let place = || joined(path, name);
             let is_last = fields.iter().skip(index + 1).all(|(other, _)| other != name);
             match part.reads(name) {
+                Known::List(part) if is_last => self.elements(value, &place(), part),
+                _ if !may_hold_amounts(name, value) => {}
                 // Only the last field of a name is read.
-                _ if !is_last => self.note(place),
+                _ if !is_last => self.note(place()),
                 Known::Amount => {}
-                Known::List(part) => self.elements(value, &place, part),
-                Known::No => self.look(name, value, place, DEPTH_MAX),
+                Known::List(_) | Known::No => self.look(name, value, place(), DEPTH_MAX),
             }
         }
     }
 
-    fn elements(&mut self, list: &RawValue, path: &str, part: Part) {
-        let Inside::List(items) = Inside::of(list) else { return };
-        for (index, item) in items.into_iter().enumerate() {
-            if let Inside::Object(object) = Inside::of(item) {
-                self.fields(&object, &format!("{path}[{index}]"), part);
+    fn elements(&mut self, list: &Value<'_>, path: &str, part: Part) {
+        match (list.kind(), list.elements()) {
+            (Kind::Null, _) => {}
+            (_, None) => self.note(path.to_owned()),
+            (_, Some(items)) => {
+                for (index, item) in items.enumerate() {
+                    let place = format!("{path}[{index}]");
+                    match item.kind() {
+                        Kind::Object(object) => self.fields(object, &place, part),
+                        _ => self.note(place),
+                    }
+                }
             }
         }
     }
 
     /// A value that the normalizer does not read, or takes as it stands.
-    fn look(&mut self, name: &str, value: &RawValue, path: String, depth_left: u32) {
-        match (Inside::of(value), depth_left.checked_sub(1)) {
-            (Inside::Nothing, _) => {}
-            (Inside::Unreadable, _) | (Inside::List(_) | Inside::Object(_), None) => self.note(path),
-            (Inside::List(items), Some(left)) => {
+    fn look(&mut self, name: &str, value: &Value<'_>, path: String, depth_left: u32) {
+        match (value.kind(), depth_left.checked_sub(1)) {
+            (Kind::List(_) | Kind::Object(_), None) => self.note(path),
+            (Kind::List(items), Some(left)) => {
                 let is_named_so = is_of_amounts(name) && !items.is_empty();
                 if is_named_so || items.iter().any(|item| holds_amount(item, left)) {
                     self.note(path);
                 }
             }
-            (Inside::Object(object), Some(left)) => {
-                if is_map(&object, left) {
+            (Kind::Object(object), Some(left)) => {
+                if is_map(object, left) {
                     return self.note(path);
                 }
                 for (name, value) in object.fields().filter(|(name, value)| may_hold_amounts(name, value)) {
                     self.look(name, value, joined(&path, name), left);
                 }
             }
+            (Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_), _) => {}
         }
     }
 }
@@ -130,51 +134,29 @@ impl Part {
     }
 }
 
-/// What is inside a value.
-enum Inside<'a> {
-    Object(Object<'a>),
-    List(Vec<&'a RawValue>),
-    /// It is neither.
-    Nothing,
-    /// It is an object with a name that no text can hold.
-    Unreadable,
-}
-
-impl<'a> Inside<'a> {
-    fn of(value: &'a RawValue) -> Self {
-        match value.get().as_bytes().first() {
-            Some(b'{') => serde_json::from_str(value.get()).map_or(Self::Unreadable, Self::Object),
-            Some(b'[') => serde_json::from_str(value.get()).map_or(Self::Unreadable, Self::List),
-            _ => Self::Nothing,
-        }
-    }
-}
-
 /// Whether this is an object that has an amount, or is around one.
-fn holds_amount(value: &RawValue, depth_left: u32) -> bool {
-    match (Inside::of(value), depth_left.checked_sub(1)) {
-        (Inside::Nothing, _) => false,
-        (Inside::Unreadable, _) | (Inside::List(_) | Inside::Object(_), None) => may_hold_amounts("", value),
-        (Inside::List(items), Some(left)) => items.iter().any(|item| holds_amount(item, left)),
-        (Inside::Object(object), Some(left)) => object.fields().any(|(name, value)| {
-            (is_of_amounts(name) && value.get() != "null") || (may_hold_amounts("", value) && holds_amount(value, left))
+fn holds_amount(value: &Value<'_>, depth_left: u32) -> bool {
+    match (value.kind(), depth_left.checked_sub(1)) {
+        (Kind::List(_) | Kind::Object(_), None) => may_hold_amounts("", value),
+        (Kind::List(items), Some(left)) => items.iter().any(|item| holds_amount(item, left)),
+        (Kind::Object(object), Some(left)) => object.fields().any(|(name, value)| {
+            (is_of_amounts(name) && value.json() != "null") || (may_hold_amounts("", value) && holds_amount(value, left))
         }),
+        (Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_), _) => false,
     }
 }
 
 /// Whether an object is a list in another form, with amounts.
 fn is_map(object: &Object<'_>, depth_left: u32) -> bool {
-    let mut fields = object.fields().peekable();
     let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    let has_id = |value: &RawValue| matches!(Inside::of(value), Inside::Object(object) if object.has("id"));
-    fields.peek().is_some()
-        && object.fields().all(|(name, value)| is_number(name) || (has_id(value) && holds_amount(value, depth_left)))
+    let has_id = |value: &Value<'_>| matches!(value.kind(), Kind::Object(object) if object.has("id"));
+    object.fields().all(|(name, value)| is_number(name) || (has_id(value) && holds_amount(value, depth_left)))
         && object.fields().any(|(_, value)| holds_amount(value, depth_left))
 }
 
 /// Whether a field's name or anything in it speaks of an amount; it may be said of more than it is true of.
-fn may_hold_amounts(name: &str, value: &RawValue) -> bool {
-    let text = value.get();
+fn may_hold_amounts(name: &str, value: &Value<'_>) -> bool {
+    let text = value.json();
     let is_inside = || text.starts_with(['[', '{']) && (text.contains('\\') || is_of_amounts(text));
     is_of_amounts(name) || is_inside()
 }
@@ -241,7 +223,7 @@ mod tests {
                 format!(r#"{{"payout_list":[{{"amount_details":{MONEY},"amount_details":null}}]}}"#),
                 "payout_list[0].amount_details",
             ),
-            (format!(r#"{{"a":{{"\ud800":1,"b":[{element}]}}}}"#), "a"),
+            (format!(r#"{{"a":{{"\ud800":1,"b":[{element}]}}}}"#), "a.b"),
         ] {
             check(&session, &[path]);
         }

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -15,6 +16,15 @@ use crate::provider::webhook::KeyId;
 
 /// The version that is understood; `v1a` is ed25519.
 const VERSION: &str = "v1";
+
+/// Base64 as secrets are written: padding may be missing, and bits that say nothing may be set. The official libraries' own test
+/// secrets are so.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// A shared secret, ready to sign and verify.
 pub struct SigningSecret {
@@ -33,7 +43,7 @@ impl SigningSecret {
             return Err(keys::wrong(path, "a key of v1a stands where a shared secret (whsec_) belongs"));
         }
         let base64 = text.strip_prefix("whsec_").unwrap_or(&text);
-        let bytes = STANDARD.decode(base64).map(Zeroizing::new);
+        let bytes = LENIENT.decode(base64).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| keys::wrong(path, "this is not base64, with or without whsec_ before it"))?;
         if !(24..=64).contains(&bytes.len()) {
             return Err(keys::wrong(path, "the secret has not 24 to 64 bytes (decoded from base64)"));
@@ -72,9 +82,11 @@ pub fn verify<'s>(
     body: &[u8],
     header: &str,
 ) -> Result<&'s SigningSecret, Unverified> {
-    let entries = header.split(' ').filter_map(|entry| entry.split_once(','));
-    let signatures = entries.filter(|(version, _)| *version == VERSION);
-    let signatures: Vec<Vec<u8>> = signatures.filter_map(|(_, base64)| STANDARD.decode(base64).ok()).collect();
+    // Version and signature by turns: neither has a comma or a space, so whoever splits or joins the header changes nothing.
+    let words: Vec<&str> = header.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
+    let pairs = words.iter().zip(words.iter().skip(1));
+    let of_version = pairs.filter(|(version, _)| **version == VERSION);
+    let signatures: Vec<Vec<u8>> = of_version.filter_map(|(_, base64)| STANDARD.decode(base64).ok()).collect();
     if signatures.is_empty() {
         return Err(Unverified::SignatureMalformed);
     }
@@ -117,7 +129,8 @@ mod tests {
             (bytes(65), "24 to 64 bytes"),
             (format!("whsec_{}", bytes(23)), "24 to 64 bytes"),
             ("whsec_".to_owned(), "24 to 64 bytes"),
-            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS".to_owned(), "not base64"),
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS".to_owned(), "24 to 64 bytes"),
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS_".to_owned(), "not base64"),
             (format!("whpk_{}", bytes(32)), "a key of v1a"),
             (format!("whsk_{}", bytes(64)), "a key of v1a"),
             (" ".to_owned(), "empty"),
@@ -132,7 +145,10 @@ mod tests {
             let base64 = STANDARD.encode(vec![7; count]);
             assert_eq!(problem(&base64), None);
             assert_eq!(problem(&format!("whsec_{base64}\n")), None);
+            assert_eq!(problem(base64.trim_end_matches('=')), None);
         }
+        // 25 bytes, and four bits behind them.
+        assert_eq!(problem(&format!("{}B", "A".repeat(33))), None);
     }
 
     #[test]
@@ -143,5 +159,28 @@ mod tests {
             secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
+    }
+
+    #[test]
+    fn finds_its_entry_however_the_header_was_split() {
+        let secret = SigningSecret::from_file(&Spelled, Path::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let secrets = [secret];
+        let right = secrets[0].sign("id", "1", b"{}");
+        let wrong = secrets[0].sign("id", "2", b"{}");
+        let verified = |header: &str| verify(&secrets, "id", "1", b"{}", header).map(|_| ());
+        for header in [
+            right.clone(),
+            format!("{wrong} {right}"),
+            format!("{wrong}, {right}"),
+            format!("{right},{wrong}"),
+            format!("v1a,{} {right}", STANDARD.encode([1; 64])),
+            format!("  {right}\t"),
+        ] {
+            assert_eq!(verified(&header), Ok(()), "{header}");
+        }
+        let bare = right.trim_start_matches("v1,");
+        for header in [wrong.clone(), bare.to_owned(), format!("v1a,{bare}"), format!("v2,{bare} {wrong}"), "v1".to_owned()] {
+            assert!(verified(&header).is_err(), "{header}");
+        }
     }
 }

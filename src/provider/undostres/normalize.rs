@@ -2,13 +2,12 @@
 //! Must not know keys or ciphertext. Fields that the contract does not name are tolerated.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::family::{About, Family};
 use crate::message::timestamp;
 use crate::message::undostres::v1::{ActionStatus, Details, Envelope, FailedReason};
-use crate::provider::json::{self, Object, Place, Wrong};
+use crate::provider::json::{self, Place, Reader, Unread};
 use crate::provider::{Content, EventId, Normalized, Undecodable, money};
 
 /// How the provider writes times: to the second, without a zone.
@@ -17,8 +16,10 @@ pub const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 /// `attempts` grows on a redelivery; `first_sent_at` tells of the sending, not of the event.
 static VOLATILE: Place = Place::Fields(&[("attempts", Place::Here), ("first_sent_at", Place::Here)]);
 
+const CODE: &str = "webhook_notification_code";
+
 /// Reads notifications of one source.
-pub struct Reader {
+pub struct Notifications {
     /// The zone of the provider's times.
     pub zone: TimeZone,
     /// ISO 4217 code of the amounts.
@@ -31,13 +32,15 @@ struct Reading {
     content: Content,
 }
 
-impl Reader {
+impl Notifications {
     /// Understands one decrypted body of the source named `source`.
     pub fn normalize(&self, source: &str, plaintext: &[u8]) -> Normalized {
+        let unread = Unread::default();
         let (event_type, volatile, reading) = match json::parse(plaintext) {
             Ok(object) => {
-                let event_type = object.text("event_type").ok().flatten().unwrap_or_default();
-                let reading = self.read(&object, &event_type);
+                let body = Reader::new(&object, &unread);
+                let event_type = body.text("event_type").unwrap_or_default();
+                let reading = self.read(&body, &event_type);
                 (event_type, json::ranges(plaintext, &object, &VOLATILE), reading)
             }
             Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
@@ -54,89 +57,67 @@ impl Reader {
             key: reading.subject.clone(),
             subject: reading.subject.unwrap_or_default(),
             occurred_at: reading.occurred_at,
+            unread_fields: unread.into_paths(),
             content: reading.content,
         }
     }
 
-    fn read(&self, object: &Object<'_>, event_type: &str) -> Result<Reading, Undecodable> {
-        object.required_text("event_type")?;
-        let number = object.required_integer("webhook_notification_code")?;
+    /// Family and code make the event; nothing else is demanded.
+    fn read(&self, body: &Reader<'_, '_>, event_type: &str) -> Result<Reading, Undecodable> {
+        if event_type.is_empty() {
+            return Err(Undecodable::without("event_type"));
+        }
+        let Some(number) = body.integer(CODE) else { return Err(Undecodable::without(CODE)) };
         let family = Family::find(event_type);
-        let Some(code) = family.and_then(|family| family.code(number)) else {
-            return Ok(self.unrecognized(object, family.map_or(About::Request, |family| family.about)));
-        };
-        let (notification, created_at) = self.envelope(object)?;
+        let code = family.and_then(|family| family.code(number));
+        let created_at = body.time_in("created_at", &self.zone);
+        let envelope = self.envelope(body, number, created_at);
+        let about = code.as_ref().map(|code| code.about()).or(family.map(|family| family.about));
         Ok(Reading {
-            subject: subject(&notification, code.about()),
-            occurred_at: Some(created_at),
-            content: Content::Event(code.encode(notification)),
+            subject: subject(&envelope, about.unwrap_or(About::Request)),
+            occurred_at: created_at,
+            content: code.map_or(Content::Unrecognized, |code| Content::Event(code.encode(envelope))),
         })
     }
 
-    /// A family or code of later days: what it is about is taken when the envelope is the one that is known.
-    fn unrecognized(&self, object: &Object<'_>, about: About) -> Reading {
-        let (subject, occurred_at) = match self.envelope(object) {
-            Ok((notification, created_at)) => (subject(&notification, about), Some(created_at)),
-            Err(_) => (None, None),
-        };
-        Reading { subject, occurred_at, content: Content::Unrecognized }
+    fn envelope(&self, body: &Reader<'_, '_>, number: i64, created_at: Option<Timestamp>) -> Envelope {
+        Envelope {
+            event_type_description: body.text("event_type_description").unwrap_or_default(),
+            webhook_notification_code: number,
+            created_at_text: body.text("created_at").unwrap_or_default(),
+            created_at: created_at.map(timestamp),
+            first_sent_at_text: body.text("first_sent_at").unwrap_or_default(),
+            first_sent_at: body.time_in("first_sent_at", &self.zone).map(timestamp),
+            attempts: body.integer("attempts"),
+            account_id: body.integer("account_id"),
+            customer_id: body.integer("customer_id"),
+            request_id: body.integer("request_id"),
+            transaction_id: body.text("transaction_id"),
+            details: body.object("details", |details| self.details(details)),
+        }
     }
 
-    /// The envelope, and when it was created. What the contract gives every notification is demanded only where its
-    /// absence leaves nothing to say.
-    fn envelope(&self, object: &Object<'_>) -> Result<(Envelope, Timestamp), Wrong> {
-        let created_at_text = object.required_text("created_at")?;
-        let created_at = self.instant("created_at", &created_at_text)?;
-        let first_sent_at_text = object.text("first_sent_at")?;
-        let first_sent_at =
-            first_sent_at_text.as_deref().map(|text| self.instant("first_sent_at", text)).transpose()?;
-        let envelope = Envelope {
-            event_type_description: object.text("event_type_description")?.unwrap_or_default(),
-            webhook_notification_code: object.required_integer("webhook_notification_code")?,
-            created_at_text,
-            created_at: Some(timestamp(created_at)),
-            first_sent_at_text: first_sent_at_text.unwrap_or_default(),
-            first_sent_at: first_sent_at.map(timestamp),
-            attempts: object.integer("attempts")?,
-            account_id: object.integer("account_id")?,
-            customer_id: object.integer("customer_id")?,
-            request_id: object.integer("request_id")?,
-            transaction_id: object.text("transaction_id")?,
-            details: object.object("details", |details| self.details(details))?,
-        };
-        Ok((envelope, created_at))
-    }
-
-    /// The instant at which the zone's clocks show this text. A time that they show twice is taken as the first of the
-    /// two; one that they skip, as if they had not yet been put forward.
-    fn instant(&self, name: &str, text: &str) -> Result<Timestamp, Wrong> {
-        let shown = DateTime::strptime(TIME_FORMAT, text).ok();
-        let exact = shown.filter(|shown| shown.strftime(TIME_FORMAT).to_string() == text);
-        let instant = exact.and_then(|shown| self.zone.to_ambiguous_timestamp(shown).compatible().ok());
-        instant.ok_or_else(|| Wrong::new(name, "not a time like 2024-07-15 12:34:56"))
-    }
-
-    fn details(&self, object: &Object<'_>) -> Result<Details, Wrong> {
-        let amount_text = object.identifier("amount")?;
+    fn details(&self, details: &Reader<'_, '_>) -> Details {
+        let currency = self.currency.as_deref();
+        let amount_text = details.text("amount");
         let amount = match amount_text.as_deref() {
             None | Some("") => None,
-            Some(_) => object.decimal("amount")?,
+            Some(_) => details.decimal("amount", |amount| money::from_major_units(amount, currency)),
         };
-        let currency = self.currency.as_deref();
-        let status_text = object.text("status")?;
-        let failed_reason_text = object.text("failed_reason")?;
-        Ok(Details {
-            id: object.identifier("id")?,
-            code: object.text("code")?,
-            name: object.text("name")?,
-            amount: amount.map(|amount| money::from_major_units("amount", amount, currency)).transpose()?,
+        let status_text = details.text("status");
+        let failed_reason_text = details.text("failed_reason");
+        Details {
+            id: details.text("id"),
+            code: details.text("code"),
+            name: details.text("name"),
+            amount,
             amount_text,
             status: action_status(status_text.as_deref()).into(),
             status_text,
             failed_reason: failed_reason(failed_reason_text.as_deref()).into(),
             failed_reason_text,
-            failed_message: object.text("failed_message")?,
-        })
+            failed_message: details.text("failed_message"),
+        }
     }
 }
 
@@ -227,7 +208,7 @@ mod tests {
     ];
 
     fn normalized(event_type: &str, code: i64, description: &str) -> Normalized {
-        let reader = Reader { zone: TimeZone::UTC, currency: None };
+        let reader = Notifications { zone: TimeZone::UTC, currency: None };
         let notification = json!({
             "event_type": event_type, "event_type_description": description, "webhook_notification_code": code,
             "created_at": "2024-07-15 12:34:56", "first_sent_at": "2024-07-15 12:36:00", "attempts": 1,
@@ -279,33 +260,54 @@ mod tests {
     }
 
     #[test]
-    fn reads_times_in_the_zone_of_the_source() {
-        let instant = |zone: &str, text| {
-            let zone = jiff::tz::TimeZoneDatabase::bundled().get(zone).unwrap();
-            Reader { zone, currency: None }.instant("created_at", text).map(|instant| instant.to_string())
+    fn an_odd_field_holds_no_event_back_and_is_named() {
+        let reader = Notifications { zone: TimeZone::UTC, currency: Some("MXN".to_owned()) };
+        let check = |field: &str, value: serde_json::Value, expect: &[&str]| {
+            let mut notification = json!({
+                "event_type": "PAYMENT_REQUEST_CARD", "webhook_notification_code": 5001, "created_at": "2024-07-15 12:34:56",
+                "attempts": 1, "account_id": 321, "transaction_id": "trx_1", "details": {"code": "c", "amount": "12.50"},
+            });
+            let place = notification.pointer_mut(field).unwrap();
+            *place = value.clone();
+            let normalized = reader.normalize("test", notification.to_string().as_bytes());
+            assert!(matches!(normalized.content, Content::Event(_)), "{field} {value}");
+            assert_eq!(normalized.unread_fields, expect, "{field} {value}");
         };
-        let mexico = "America/Mexico_City";
-        // TZ=UTC date -d 'TZ="America/Mexico_City" 2022-07-15 12:00:00'; summer time ended for good in October 2022
-        assert_eq!(instant(mexico, "2022-07-15 12:00:00").as_deref(), Ok("2022-07-15T17:00:00Z"));
-        assert_eq!(instant(mexico, "2024-07-15 12:34:56").as_deref(), Ok("2024-07-15T18:34:56Z"));
-        assert_eq!(instant(mexico, "2021-10-31 01:30:00").as_deref(), Ok("2021-10-31T06:30:00Z"), "shown twice");
-        assert_eq!(instant(mexico, "2021-04-04 02:30:00").as_deref(), Ok("2021-04-04T08:30:00Z"), "skipped");
-        assert_eq!(instant("UTC", "2024-07-15 12:34:56").as_deref(), Ok("2024-07-15T12:34:56Z"));
-        for text in [
-            "",
-            "2024-07-15",
-            "2024-7-15 12:34:56",
-            "2024-07-15 12:34:60",
-            "2024-07-15 24:00:00",
-            "2024-07-15 12:34:56Z",
-            "2024-07-15T12:34:56",
-            " 2024-07-15 12:34:56",
-            "2024-07-15 12:34:56.5",
-            "0000-00-00 00:00:00",
-            "2024-02-30 12:34:56",
-            "9999-12-31 23:59:59",
+        for (field, value, expect) in [
+            ("/webhook_notification_code", json!("5001"), &[][..]),
+            ("/webhook_notification_code", json!(5001.0), &[]),
+            ("/account_id", json!("321"), &[]),
+            ("/attempts", json!("1"), &[]),
+            ("/transaction_id", json!(77), &[]),
+            ("/details", json!([]), &[]),
+            ("/details/amount", json!(12.5), &[]),
+            ("/details/amount", json!(""), &[]),
+            ("/created_at", json!("2024-07-15T12:34:56Z"), &[]),
+            ("/created_at", json!(""), &["created_at"]),
+            ("/created_at", json!("0000-00-00 00:00:00"), &["created_at"]),
+            ("/created_at", json!(1_721_068_496), &["created_at"]),
+            ("/account_id", json!("none"), &["account_id"]),
+            ("/attempts", json!(true), &["attempts"]),
+            ("/transaction_id", json!({}), &["transaction_id"]),
+            ("/details", json!("none"), &["details"]),
+            ("/details/amount", json!("1,250.00"), &["details.amount"]),
+            ("/details/code", json!([1]), &["details.code"]),
         ] {
-            assert!(instant(mexico, text).is_err(), "{text}");
+            check(field, value, expect);
+        }
+    }
+
+    #[test]
+    fn without_a_family_or_a_code_nobody_knows_what_it_is() {
+        let reader = Notifications { zone: TimeZone::UTC, currency: None };
+        for (body, path) in [
+            (r#"{"webhook_notification_code":5001}"#, "event_type"),
+            (r#"{"event_type":"","webhook_notification_code":5001}"#, "event_type"),
+            (r#"{"event_type":"CUSTOMER"}"#, CODE),
+            (r#"{"event_type":"CUSTOMER","webhook_notification_code":"x"}"#, CODE),
+        ] {
+            let Content::Undecodable(why) = reader.normalize("test", body.as_bytes()).content else { panic!("{body}") };
+            assert!(why.detail.starts_with(path), "{body}: {}", why.detail);
         }
     }
 }

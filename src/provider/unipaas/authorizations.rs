@@ -10,7 +10,7 @@ use crate::message::unipaas::v1::{
     AuthorizationStatus, AuthorizationUpdate, BankAccount, CardAccount, CheckoutStatus, PaymentOption,
     payment_option::Account,
 };
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::Reader;
 
 const AUTHORIZATION_STATUSES: &[(&str, AuthorizationStatus)] = &[
     ("INITIALIZED", AuthorizationStatus::Initialized),
@@ -39,60 +39,57 @@ const CHECKOUT_STATUSES: &[(&str, CheckoutStatus)] = &[
 ];
 
 /// Reads an `authorization/update`. It has no time of its own.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let currency = amounts::currency(body)?;
-    let authorization_status_text = body.text("authorizationStatus")?;
-    let checkout_status_text = body.text("checkoutStatus")?;
+pub fn read(body: &Reader<'_, '_>) -> Reading {
+    let currency = amounts::currency(body);
+    let authorization_status_text = body.text("authorizationStatus");
+    let checkout_status_text = body.text("checkoutStatus");
     let update = AuthorizationUpdate {
         metadata: None,
-        authorization_id: body.identifier("authorizationId")?,
+        authorization_id: body.text("authorizationId"),
         authorization_status: meaning(authorization_status_text.as_deref(), AUTHORIZATION_STATUSES).into(),
         authorization_status_text,
-        amount: amount(body, "amount", currency.as_deref())?,
+        amount: amount(body, "amount", currency.as_deref()),
         currency,
-        order_id: body.identifier("orderid")?.or(body.identifier("orderId")?),
+        order_id: body.text("orderid").or_else(|| body.text("orderId")),
         items_json: body.json("items"),
-        transaction_id: body.identifier("transactionId")?,
-        payment_method: body.text("paymentMethod")?,
-        checkout_id: body.identifier("checkoutId")?,
+        transaction_id: body.text("transactionId"),
+        payment_method: body.text("paymentMethod"),
+        checkout_id: body.text("checkoutId"),
         checkout_status: meaning(checkout_status_text.as_deref(), CHECKOUT_STATUSES).into(),
         checkout_status_text,
-        vendor_id: body.identifier("vendorId")?,
-        payment_option: body.object("paymentOption", payment_option)?,
-        reference: body.identifier("reference")?,
-        plan_id: body.identifier("planId")?,
-        subscription_id: body.identifier("subscriptionId")?,
-        declined_reason: body.identifier("declinedReason")?,
-        description: body.identifier("description")?,
+        vendor_id: body.text("vendorId"),
+        payment_option: body.object("paymentOption", payment_option),
+        reference: body.text("reference"),
+        plan_id: body.text("planId"),
+        subscription_id: body.text("subscriptionId"),
+        declined_reason: body.text("declinedReason"),
+        description: body.text("description"),
         metadata_json: body.json("metadata"),
-        consumer_email: body.text("consumerEmail")?,
-        consumer_id: body.identifier("consumerId")?,
+        consumer_email: body.text("consumerEmail"),
+        consumer_id: body.text("consumerId"),
     };
     let fields = update.encode_to_vec();
-    Ok(Reading { subject: update.authorization_id, occurred_at: None, fields })
+    Reading { subject: update.authorization_id, occurred_at: None, fields }
 }
 
-fn payment_option(option: &Object<'_>) -> Result<PaymentOption, Wrong> {
-    let card = option.object("cardAccount", card_account)?.map(Account::CardAccount);
-    let bank = option.object("bankAccount", bank_account)?.map(Account::BankAccount);
+fn payment_option(option: &Reader<'_, '_>) -> PaymentOption {
+    let card = option.object("cardAccount", card_account).map(Account::CardAccount);
+    let bank = option.object("bankAccount", bank_account).map(Account::BankAccount);
     let other_json = option.others(&["cardAccount", "bankAccount"]);
-    Ok(PaymentOption { account: card.or(bank), other_json })
+    PaymentOption { account: card.or(bank), other_json }
 }
 
-fn card_account(card: &Object<'_>) -> Result<CardAccount, Wrong> {
-    Ok(CardAccount {
-        brand: card.text("brand")?,
-        bin: card.identifier("bin")?,
-        last4: card.identifier("last4Digits")?,
-        issuer_country: card.text("issuerCountry")?,
-    })
+fn card_account(card: &Reader<'_, '_>) -> CardAccount {
+    CardAccount {
+        brand: card.text("brand"),
+        bin: card.text("bin"),
+        last4: card.text("last4Digits"),
+        issuer_country: card.text("issuerCountry"),
+    }
 }
 
-fn bank_account(bank: &Object<'_>) -> Result<BankAccount, Wrong> {
-    Ok(BankAccount { brand: bank.text("brand")? })
+fn bank_account(bank: &Reader<'_, '_>) -> BankAccount {
+    BankAccount { brand: bank.text("brand") }
 }
 
 #[cfg(test)]

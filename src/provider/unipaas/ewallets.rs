@@ -8,7 +8,7 @@ use super::kinds::Reading;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{EwalletCreate, EwalletStatus, EwalletTransactionCreate, TransactionType};
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::Reader;
 
 const STATUSES: &[(&str, EwalletStatus)] = &[("created", EwalletStatus::Created)];
 
@@ -31,68 +31,62 @@ const TRANSACTION_TYPES: &[(&str, TransactionType)] = &[
 ];
 
 /// Reads an `ewallet/create`, in its form of today or in the older one. It has no time of its own.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn ewallet(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let status_text = body.text("status")?;
+pub fn ewallet(body: &Reader<'_, '_>) -> Reading {
+    let status_text = body.text("status");
     let create = EwalletCreate {
         metadata: None,
-        ewallet_id: body.identifier("eWalletId")?.or(body.identifier("id")?),
-        vendor_id: body.identifier("vendorId")?,
-        platform_id: body.identifier("platformId")?.or(body.identifier("merchantId")?),
-        currency: amounts::currency(body)?,
+        ewallet_id: body.text("eWalletId").or_else(|| body.text("id")),
+        vendor_id: body.text("vendorId"),
+        platform_id: body.text("platformId").or_else(|| body.text("merchantId")),
+        currency: amounts::currency(body),
         status: meaning(status_text.as_deref(), STATUSES).into(),
         status_text,
     };
     let fields = create.encode_to_vec();
-    Ok(Reading { subject: create.ewallet_id, occurred_at: None, fields })
+    Reading { subject: create.ewallet_id, occurred_at: None, fields }
 }
 
 /// Reads an `ewalletTransaction/create`. It is about the account: an account's transactions stay in order.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn transaction(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let currency = amounts::currency(body)?;
+pub fn transaction(body: &Reader<'_, '_>) -> Reading {
+    let currency = amounts::currency(body);
     let money = |name| amount(body, name, currency.as_deref());
-    let transaction_type_text = body.text("transactionType")?;
-    let reconciled_text = body.text("reconciled")?;
-    let created_at = body.time("createdAt")?;
+    let transaction_type_text = body.text("transactionType");
+    let reconciled_text = body.word("reconciled");
+    let created_at = body.time("createdAt");
     let create = EwalletTransactionCreate {
         metadata: None,
-        id: body.identifier("id")?,
-        ewallet_id: body.identifier("eWalletId")?,
-        merchant_id: body.identifier("merchantId")?,
-        vendor_id: body.identifier("vendorId")?,
-        amount: money("amount")?,
-        reference: body.identifier("reference")?,
-        fees: money("fees")?,
-        fee_description: body.identifier("feeDesription")?,
-        r#type: body.text("type")?,
-        transaction_id: body.identifier("transactionId")?,
-        authorization_id: body.identifier("authorizationId")?,
+        id: body.text("id"),
+        ewallet_id: body.text("eWalletId"),
+        merchant_id: body.text("merchantId"),
+        vendor_id: body.text("vendorId"),
+        amount: money("amount"),
+        reference: body.text("reference"),
+        fees: money("fees"),
+        fee_description: body.text("feeDesription"),
+        r#type: body.text("type"),
+        transaction_id: body.text("transactionId"),
+        authorization_id: body.text("authorizationId"),
         transaction_type: meaning(transaction_type_text.as_deref(), TRANSACTION_TYPES).into(),
         transaction_type_text,
-        transaction_result: body.identifier("transactionResult")?,
-        payment_method: body.text("paymentMethod")?,
-        payout_id: body.identifier("payoutId")?,
-        brand: body.text("brand")?,
-        issuer_country: body.text("issuerCountry")?,
+        transaction_result: body.text("transactionResult"),
+        payment_method: body.text("paymentMethod"),
+        payout_id: body.text("payoutId"),
+        brand: body.text("brand"),
+        issuer_country: body.text("issuerCountry"),
         reconciled: amounts::reconciled(reconciled_text.as_deref()).into(),
         reconciled_text,
-        net_amount: money("netAmount")?,
-        pending_amount: money("pendingAmount")?,
-        payable_amount: money("payableAmount")?,
-        reserved_amount: money("reservedAmount")?,
-        payable_balance: money("payableBalance")?,
-        reserved_balance: money("reservedBalance")?,
+        net_amount: money("netAmount"),
+        pending_amount: money("pendingAmount"),
+        payable_amount: money("payableAmount"),
+        reserved_amount: money("reservedAmount"),
+        payable_balance: money("payableBalance"),
+        reserved_balance: money("reservedBalance"),
         metadata_json: body.json("metadata"),
         created_at: created_at.map(timestamp),
         currency,
     };
     let fields = create.encode_to_vec();
-    Ok(Reading { subject: create.ewallet_id, occurred_at: created_at, fields })
+    Reading { subject: create.ewallet_id, occurred_at: created_at, fields }
 }
 
 #[cfg(test)]

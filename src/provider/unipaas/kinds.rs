@@ -12,7 +12,7 @@ use crate::message::unipaas::v1::{
     PaymentOptionUpdate, PlanCreate, PlanUpdate, SubscriptionChargeFailure, SubscriptionChargeSuccess,
     SubscriptionCreate, SubscriptionUpdate, TransferUpdate,
 };
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::{Object, Reader};
 use crate::provider::{EventType, Payload};
 use Sameness::{Always, WithinTheHour};
 
@@ -42,7 +42,7 @@ pub enum Body {
 }
 
 /// Reads the fields of a body.
-pub type Read = fn(&Object<'_>) -> Result<Reading, Wrong>;
+pub type Read = fn(&Reader<'_, '_>) -> Reading;
 
 /// When two equal bodies are one event.
 #[derive(Clone, Copy)]

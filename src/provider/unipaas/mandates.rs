@@ -7,7 +7,7 @@ use super::kinds::Reading;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{MandateStatus, MandateUpdate};
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::Reader;
 
 const STATUSES: &[(&str, MandateStatus)] = &[
     ("sent", MandateStatus::Sent),
@@ -20,30 +20,27 @@ const STATUSES: &[(&str, MandateStatus)] = &[
 ];
 
 /// Reads a `mandate/update`. Its only time is the mandate's creation.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let status_text = body.text("status")?;
-    let created_at = body.time("createdAt")?;
+pub fn read(body: &Reader<'_, '_>) -> Reading {
+    let status_text = body.text("status");
+    let created_at = body.time("createdAt");
     let update = MandateUpdate {
         metadata: None,
-        id: body.identifier("id")?,
-        merchant_id: body.identifier("merchantId")?,
-        vendor_id: body.identifier("vendorId")?,
-        vendor_name: body.identifier("vendorName")?,
+        id: body.text("id"),
+        merchant_id: body.text("merchantId"),
+        vendor_id: body.text("vendorId"),
+        vendor_name: body.text("vendorName"),
         status: meaning(status_text.as_deref(), STATUSES).into(),
         status_text,
-        consumer: body.identifier("consumer")?,
-        consumer_reference: body.identifier("consumerReference")?,
-        consumer_email: body.text("consumerEmail")?,
+        consumer: body.text("consumer"),
+        consumer_reference: body.text("consumerReference"),
+        consumer_email: body.text("consumerEmail"),
         created_at: created_at.map(timestamp),
-        mandate_reference: body.identifier("mandateReference")?,
-        payment_option_id: body.identifier("paymentOptionId")?,
+        mandate_reference: body.text("mandateReference"),
+        payment_option_id: body.text("paymentOptionId"),
     };
     let fields = update.encode_to_vec();
     // The mandate's creation is not the update's time.
-    Ok(Reading { subject: update.id, occurred_at: None, fields })
+    Reading { subject: update.id, occurred_at: None, fields }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::kinds::Reading;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{PayoutStatus, PayoutUpdate};
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::Reader;
 
 const STATUSES: &[(&str, PayoutStatus)] = &[
     ("initialized", PayoutStatus::Initialized),
@@ -24,30 +24,27 @@ const STATUSES: &[(&str, PayoutStatus)] = &[
 ];
 
 /// Reads a `payout/update`.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn read(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let currency = amounts::currency(body)?;
-    let status_text = body.text("status")?;
-    let reconciled_text = body.text("reconciled")?;
-    let created_at = body.time("createdDate")?;
-    let updated_at = body.time("updatedDate")?;
+pub fn read(body: &Reader<'_, '_>) -> Reading {
+    let currency = amounts::currency(body);
+    let status_text = body.text("status");
+    let reconciled_text = body.word("reconciled");
+    let created_at = body.time("createdDate");
+    let updated_at = body.time("updatedDate");
     let update = PayoutUpdate {
         metadata: None,
-        payout_id: body.identifier("payoutId")?,
+        payout_id: body.text("payoutId"),
         status: meaning(status_text.as_deref(), STATUSES).into(),
         status_text,
-        amount: amount(body, "amount", currency.as_deref())?,
+        amount: amount(body, "amount", currency.as_deref()),
         currency,
         created_at: created_at.map(timestamp),
         updated_at: updated_at.map(timestamp),
-        target_reference_id: body.identifier("targetReferenceId")?,
+        target_reference_id: body.text("targetReferenceId"),
         reconciled: amounts::reconciled(reconciled_text.as_deref()).into(),
         reconciled_text,
     };
     let fields = update.encode_to_vec();
-    Ok(Reading { subject: update.payout_id, occurred_at: updated_at.or(created_at), fields })
+    Reading { subject: update.payout_id, occurred_at: updated_at.or(created_at), fields }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use prost::Message;
 use super::kinds::Reading;
 use super::words::meaning;
 use crate::message::unipaas::v1::{NotificationCreate, OnboardingStatus, OnboardingUpdate};
-use crate::provider::json::{Object, Wrong};
+use crate::provider::json::Reader;
 
 const ONBOARDING_STATUSES: &[(&str, OnboardingStatus)] = &[
     ("CREATED", OnboardingStatus::Created),
@@ -23,53 +23,47 @@ const ONBOARDING_STATUSES: &[(&str, OnboardingStatus)] = &[
 ];
 
 /// Reads an `onboarding/update`. It has no time of its own.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn onboarding(body: &Object<'_>) -> Result<Reading, Wrong> {
-    let onboarding_status_text = body.text("onboardingStatus")?;
+pub fn onboarding(body: &Reader<'_, '_>) -> Reading {
+    let onboarding_status_text = body.text("onboardingStatus");
     let update = OnboardingUpdate {
         metadata: None,
-        vendor_id: body.identifier("vendorId")?,
-        vendor_name: body.identifier("vendorName")?,
+        vendor_id: body.text("vendorId"),
+        vendor_name: body.text("vendorName"),
         onboarding_status: meaning(onboarding_status_text.as_deref(), ONBOARDING_STATUSES).into(),
         onboarding_status_text,
-        status_text: body.text("status")?,
-        accept_payments: body.boolean("acceptPayments")?,
-        receive_payout: body.boolean("receivePayout")?,
-        onboarding_link: body.text("onboardingLink")?,
-        reference: body.identifier("reference")?,
+        status_text: body.text("status"),
+        accept_payments: body.boolean("acceptPayments"),
+        receive_payout: body.boolean("receivePayout"),
+        onboarding_link: body.text("onboardingLink"),
+        reference: body.text("reference"),
         actions_json: body.json("actions"),
-        r#type: body.text("type")?,
-        completion_rate_text: body.identifier("completionRate")?,
+        r#type: body.text("type"),
+        completion_rate_text: body.text("completionRate"),
         pending_fields_json: body.json("pendingFields"),
     };
     let fields = update.encode_to_vec();
-    Ok(Reading { subject: update.vendor_id, occurred_at: None, fields })
+    Reading { subject: update.vendor_id, occurred_at: None, fields }
 }
 
 /// Reads a `notification/create`.
-///
-/// # Errors
-/// A field is not what the contract says.
-pub fn notification(body: &Object<'_>) -> Result<Reading, Wrong> {
+pub fn notification(body: &Reader<'_, '_>) -> Reading {
     let create = NotificationCreate {
         metadata: None,
-        merchant_id: body.identifier("merchantId")?,
-        vendor_id: body.identifier("vendorId")?,
-        vendor_email: body.text("vendorEmail")?,
-        subject: body.text("subject")?,
-        body: body.text("body")?,
+        merchant_id: body.text("merchantId"),
+        vendor_id: body.text("vendorId"),
+        vendor_email: body.text("vendorEmail"),
+        subject: body.text("subject"),
+        body: body.text("body"),
         data_json: body.json("data"),
-        importance: body.text("importance")?,
-        notification_message: body.text("notificationMessage")?,
-        notification_id: body.identifier("notificationId")?,
-        dom_event: body.text("domEvent")?,
+        importance: body.text("importance"),
+        notification_message: body.text("notificationMessage"),
+        notification_id: body.text("notificationId"),
+        dom_event: body.text("domEvent"),
         actions_json: body.json("actions"),
-        group: body.text("group")?,
+        group: body.text("group"),
     };
     let fields = create.encode_to_vec();
-    Ok(Reading { subject: create.vendor_id, occurred_at: None, fields })
+    Reading { subject: create.vendor_id, occurred_at: None, fields }
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ proptest! {
         let session = session(&given);
         let all = rules(&order[..many]);
         let compiled = Rules::compile(&all, SessionDefault::Cancel).unwrap();
-        let verdict = compiled.judge("sg", &session);
+        let verdict = compiled.judge("sg", &session, &[]);
         let trials = compiled.try_each("sg", &session);
         let first = trials.iter().find(|trial| trial.outcome != Ok(false));
         let expected = match first.map(|trial| (&trial.outcome, trial.rule.as_str())) {
@@ -106,7 +106,7 @@ proptest! {
         ], 0..14).prop_map(|parts| parts.concat()),
     ]) {
         match Rules::compile(&rules(&[&when]), SessionDefault::Hold) {
-            Ok(compiled) => { compiled.judge("sg", &session(&full())); }
+            Ok(compiled) => { compiled.judge("sg", &session(&full()), &[]); }
             Err(problems) => {
                 prop_assert!(!problems.is_empty());
                 for problem in problems {

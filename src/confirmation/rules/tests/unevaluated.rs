@@ -18,7 +18,7 @@ fn a_session_without_a_known_amount_is_not_evaluated() {
     ] {
         for default in [SessionDefault::Confirm, SessionDefault::Cancel, SessionDefault::Hold] {
             let rules = Rules::compile(&rules(&["true"]), default).unwrap();
-            let held = rules.judge("sg", &session(&given));
+            let held = rules.judge("sg", &session(&given), &[]);
             assert_eq!(held, Verdict::Hold(Held::NotEvaluated), "{given}");
             assert_eq!(rules.try_each("sg", &session(&given)), []);
         }

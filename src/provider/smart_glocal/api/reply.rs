@@ -24,15 +24,13 @@
 //!   surrogate pair become U+FFFD; a code or description may be a number; of a name that stands twice the last one counts.
 //! - Neither `Content-Type` nor fields that no contract names are looked at.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use http::StatusCode;
-use serde::de::{Deserialize, Deserializer, Visitor};
-use serde_json::value::RawValue;
 
 use super::super::normalize::{next_action, session_status};
 use super::{Operation, Reply, Sight};
-use crate::provider::json::{self, Object};
+use crate::provider::json::{self, Kind, Object, Reader, Unread, Value};
 
 /// Codes that speak of our signature, our project, or our request, and not of the session.
 const OUR_TROUBLE: [&str; 4] =
@@ -100,9 +98,9 @@ struct Failure {
 
 impl Said {
     fn of(class: Class, session_id: &str, body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(without_mark(body));
-        let Ok(object) = json::parse(text.as_bytes()) else { return Self::Nothing };
-        let status = object.text("status").ok().flatten().map(|status| status.to_ascii_lowercase());
+        let body = String::from_utf8_lossy(body);
+        let Ok(object) = json::parse(body.as_bytes()) else { return Self::Nothing };
+        let status = text(&object, "status").map(|status| status.to_ascii_lowercase());
         match (class, status.as_deref()) {
             (Class::Success, Some("ok")) if !has_error(&object) => Self::ok(session_id, &object),
             (Class::Success, Some("error")) | (Class::Refusal | Class::Failure, _) => {
@@ -113,40 +111,50 @@ impl Said {
     }
 
     fn ok(session_id: &str, object: &Object<'_>) -> Self {
-        let session = object.object("session", |session| {
-            let next = next_action(session.text("next_action")?.as_deref());
-            let sight =
-                session.text("status")?.map(|text| Sight { status: session_status(Some(&text)), next_action: next });
-            Ok((session.identifier("id")?, sight))
-        });
-        match session.ok().flatten() {
+        let Some(Kind::Object(session)) = object.value("session").map(Value::kind) else { return Self::Ok(None) };
+        let (status, next) = (word(session, "status"), word(session, "next_action"));
+        let id = text(session, "id");
+        // What is no word is not taken for what is absent.
+        let sight = match (status, next) {
+            (Ok(Some(status)), Ok(next)) => Some(Sight {
+                status: session_status(Some(&status)),
+                next_action: next_action(next.as_deref()),
+            }),
+            _ => None,
+        };
+        match id {
             // An answer to somebody else's question.
-            Some((Some(id), _)) if id != session_id => Self::Nothing,
-            Some((Some(_), sight)) => Self::Ok(sight),
-            Some((None, _)) | None => Self::Ok(None),
+            Some(id) if id != session_id => Self::Nothing,
+            Some(_) => Self::Ok(sight),
+            None => Self::Ok(None),
         }
     }
 }
 
 /// Whether an error is told; PHP writes an empty object as a list.
 fn has_error(object: &Object<'_>) -> bool {
-    let is_empty_object = || object.object("error", |error| Ok(error.fields().next().is_none())) == Ok(Some(true));
-    let is_empty_list = || object.list("error", |_| Ok(())).is_ok_and(|items| items.is_empty());
-    object.raw("error").is_some() && !is_empty_object() && !is_empty_list()
+    match object.value("error").map(Value::kind) {
+        None | Some(Kind::List([])) => false,
+        Some(Kind::Object(error)) => error.fields().next().is_some(),
+        Some(_) => true,
+    }
 }
 
 impl Failure {
     fn of(object: &Object<'_>) -> Option<Self> {
-        if let Ok(error) = object.object("error", |error| Ok(Self::read(error))) {
-            return error.flatten();
+        match object.value("error")?.kind() {
+            Kind::Object(error) => Self::read(error),
+            Kind::List([one]) => match one.kind() {
+                Kind::Object(error) => Self::read(error),
+                _ => None,
+            },
+            _ => None,
         }
-        let mut errors = object.list("error", |error| Ok(Self::read(error))).ok()?;
-        errors.pop().filter(|_| errors.is_empty()).flatten()
     }
 
     fn read(error: &Object<'_>) -> Option<Self> {
-        let code = error.raw("code").and_then(word).filter(|code| !code.is_empty())?;
-        Some(Self { code, description: error.raw("description").and_then(word).unwrap_or_default() })
+        let code = text(error, "code").filter(|code| !code.is_empty())?;
+        Some(Self { code, description: text(error, "description").unwrap_or_default() })
     }
 
     fn reply(self, class: Class, operation: Operation) -> Reply {
@@ -179,45 +187,27 @@ fn bounded(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-/// The text of a JSON text or number; nothing of another value. Halves of surrogate pairs that stand alone, which no text of
-/// ours can hold, become U+FFFD.
-fn word(value: &RawValue) -> Option<String> {
-    match value.get().as_bytes().first()? {
-        b'"' => serde_json::from_str(value.get()).map(|Lossy(text)| text).ok(),
-        b'-' | b'0'..=b'9' => Some(value.get().to_owned()),
-        _ => None,
-    }
+/// The text of a JSON text or number; nothing of another value.
+fn text(object: &Object<'_>, name: &str) -> Option<String> {
+    Reader::new(object, &Unread::default()).text(name)
 }
 
-/// A JSON text in which anything may stand.
-struct Lossy(String);
-
-impl<'de> Deserialize<'de> for Lossy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Lossy;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a JSON text")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Lossy, E> {
-                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
-            }
-        }
-        // As bytes, for then `serde_json` gives lone halves too, as if they were letters.
-        deserializer.deserialize_bytes(Bytes)
+/// A word, if one stands there.
+///
+/// # Errors
+/// Something else stands there.
+fn word<'a>(object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()> {
+    match object.value(name).map(Value::kind) {
+        None => Ok(None),
+        Some(Kind::Text(word)) => Ok(Some(word)),
+        Some(_) => Err(()),
     }
-}
-
-/// A body without the byte order mark that some editors and gateways put before it.
-pub(super) fn without_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Which of our troubles an answer names, for whoever has to mend it; nothing else that stands in it is repeated.
 pub fn our_trouble(body: &[u8]) -> Option<&'static str> {
-    let text = String::from_utf8_lossy(without_mark(body));
-    let Failure { code, .. } = Failure::of(&json::parse(text.as_bytes()).ok()?)?;
+    let body = String::from_utf8_lossy(body);
+    let Failure { code, .. } = Failure::of(&json::parse(body.as_bytes()).ok()?)?;
     OUR_TROUBLE.into_iter().find(|known| *known == code)
 }
 

@@ -4,20 +4,31 @@
 use http::StatusCode;
 
 use super::super::normalize;
-use super::reply::without_mark;
 use super::{Operation, Reply, read};
 use crate::message::smart_glocal::v1::Session;
-use crate::provider::json;
+use crate::provider::json::{self, Reader, Unread};
+
+/// A session as an answer shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShownSession {
+    /// What it says.
+    pub session: Session,
+    /// The paths of its fields that could not be read, as [`Normalized::unread_fields`] has them.
+    ///
+    /// [`Normalized::unread_fields`]: crate::provider::Normalized::unread_fields
+    pub unread_fields: Vec<String>,
+}
 
 /// The session `session_id` as the answer to `session/status` shows it, in either version's shape. Nothing where
-/// [`read`] finds no such session in the answer, or where a field of it cannot be read.
-pub fn session(session_id: &str, status: StatusCode, body: &[u8]) -> Option<Session> {
+/// [`read`] finds no such session in the answer.
+pub fn session(session_id: &str, status: StatusCode, body: &[u8]) -> Option<ShownSession> {
     match read(Operation::Status, session_id, status, body) {
         Reply::Ok(Some(_)) => {}
         _ => return None,
     }
-    let session = json::parse(without_mark(body)).ok()?.object("session", normalize::session).ok()??;
-    (session.id == session_id).then_some(session)
+    let (object, unread) = (json::parse(body).ok()?, Unread::default());
+    let session = Reader::new(&object, &unread).object("session", normalize::session).flatten()?;
+    (session.id == session_id).then(|| ShownSession { session, unread_fields: unread.into_paths() })
 }
 
 #[cfg(test)]
@@ -29,7 +40,7 @@ mod tests {
         format!(r#"{{"status":"ok","session":{session}}}"#)
     }
 
-    fn shown(status: u16, body: &str) -> Option<Session> {
+    fn shown(status: u16, body: &str) -> Option<ShownSession> {
         session("ps_1", StatusCode::from_u16(status).unwrap(), body.as_bytes())
     }
 
@@ -44,14 +55,20 @@ mod tests {
             (200, good.replace("ps_1", "ps_2")),
             (200, answer(r#"{"id":"ps_1"}"#)),
             (200, answer(r#"{"status":"in_progress"}"#)),
-            (200, answer(r#"{"id":"ps_1","status":"in_progress","payments":[{"id":7}]}"#)),
-            (200, answer(r#"{"id":"ps_1","status":"in_progress","payments":7}"#)),
             (400, good.clone()),
             (404, good.clone()),
             (500, good.clone()),
             (302, good),
         ] {
             assert_eq!(shown(status, &body), None, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn names_what_cannot_be_read() {
+        for (list, expect) in [("7", "session.payments"), (r#"[{"id":{}}]"#, "session.payments[0].id")] {
+            let body = answer(&format!(r#"{{"id":"ps_1","status":"in_progress","payments":{list}}}"#));
+            assert_eq!(shown(200, &body).unwrap().unread_fields, [expect]);
         }
     }
 
@@ -67,7 +84,7 @@ mod tests {
             let session = format!(
                 r#"{{"id":"ps_1","status":"in_progress","next_action":"confirm","{list}":{operation},"later":{{}}}}"#
             );
-            let session = shown(200, &answer(&session)).unwrap();
+            let session = shown(200, &answer(&session)).unwrap().session;
             assert_eq!((session.status(), session.next_action()), (SessionStatus::InProgress, NextAction::Confirm));
             let [operation] = session.operations.as_slice() else { panic!("{session:?}") };
             assert_eq!((operation.kind(), operation.amount.as_ref().unwrap().minor_units), (kind, 10_000));
