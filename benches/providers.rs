@@ -80,7 +80,9 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, subject: &Subje
         bencher.iter(|| source.normalize("measured", black_box(&webhook)));
     });
     group.bench_function(format!("{name}/encode"), |bencher| {
-        bencher.iter(|| encoder.authentic(black_box(&webhook), black_box(&event), Carry::AsConfigured));
+        bencher.iter(|| {
+            encoder.authentic(black_box(&webhook), black_box(&event), event.identity.of_webhook(), Carry::AsConfigured)
+        });
     });
 }
 

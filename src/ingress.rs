@@ -29,8 +29,9 @@ use crate::metrics::{Metrics, SourceMetrics};
 use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Undecodable, Unverified};
 use answer::Answer;
 use encode::Carry;
-use sending::{Arrival, Sending, Sent};
+use sending::{Arrival, Fate, Sending, Sent};
 use source::{RunningSource, Sources};
+use window::Arriving;
 
 /// A request's task, buffers and bookkeeping, roughly: so that very many tiny requests are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 1024;
@@ -148,25 +149,60 @@ impl Ingress {
             Some(_) => &[Carry::AsConfigured, Carry::WithoutPlaintext],
             None => &[Carry::AsConfigured],
         };
+        if let Content::Undecodable(_) = event.content {
+            // Quarantine has no dedup: a redelivery after a fix must get through.
+            return self.put_aside(source, webhook, event, forms, arrival).await;
+        }
+        let arriving = Arriving::of(&source.name, event, webhook.raw().received_at);
         for carry in forms {
-            let record = source.encoder.authentic(webhook, event, *carry);
-            if *carry == Carry::AsConfigured {
-                self.metrics.encode.record(verified.elapsed());
-            }
-            let sent = match event.content {
-                Content::Event(_) | Content::Unrecognized => self.sending.once(event.ids, record, arrival).await,
-                // Quarantine has no dedup: a redelivery after a fix must get through.
-                Content::Undecodable(_) => self.sending.and_wait(record, arrival).await,
+            let encode = |id| {
+                let record = source.encoder.authentic(webhook, event, id, *carry);
+                if *carry == Carry::AsConfigured {
+                    self.metrics.encode.record(verified.elapsed());
+                }
+                record
             };
-            match sent {
-                Sent::InKafka => return published(source, event),
+            match self.sending.once(arriving, encode, arrival).await {
+                Sent::InKafka(id) => return published(source, event, id),
                 Sent::Before(id) => return duplicate(source, id),
                 Sent::Not(answer) => return answer,
                 Sent::TooLarge => {}
             }
         }
+        self.put_body_aside(source, webhook, event, arrival).await
+    }
+
+    /// Puts what cannot be decoded into quarantine.
+    async fn put_aside(
+        &self,
+        source: &RunningSource,
+        webhook: &AuthenticWebhook,
+        event: &Normalized,
+        forms: &[Carry],
+        arrival: &Arrival,
+    ) -> Answer {
+        let id = event.identity.of_webhook();
+        for carry in forms {
+            let record = source.encoder.authentic(webhook, event, id, *carry);
+            match self.sending.and_wait(record, arrival).await {
+                Fate::InKafka => return published(source, event, id),
+                Fate::Not(answer) => return answer,
+                Fate::TooLarge => {}
+            }
+        }
+        self.put_body_aside(source, webhook, event, arrival).await
+    }
+
+    /// Puts the body alone of what is too large for its topic into quarantine.
+    async fn put_body_aside(
+        &self,
+        source: &RunningSource,
+        webhook: &AuthenticWebhook,
+        event: &Normalized,
+        arrival: &Arrival,
+    ) -> Answer {
         let record = source.encoder.too_large(webhook, event);
-        let done = Answer::Quarantined(event.ids.id);
+        let done = Answer::Quarantined(event.identity.of_webhook());
         self.quarantine(source, record, QuarantineReason::TooLarge, done, arrival).await
     }
 
@@ -224,22 +260,21 @@ impl Ingress {
         arrival: &Arrival,
     ) -> Answer {
         match self.sending.and_wait(record, arrival).await {
-            Sent::InKafka | Sent::Before(_) => {
+            Fate::InKafka => {
                 source.metrics.quarantined(reason);
                 done
             }
-            Sent::TooLarge => Answer::NotAcknowledged,
-            Sent::Not(answer) => answer,
+            Fate::TooLarge => Answer::NotAcknowledged,
+            Fate::Not(answer) => answer,
         }
     }
 }
 
 /// An authentic webhook is in Kafka.
-fn published(source: &RunningSource, event: &Normalized) -> Answer {
-    let id = event.ids.id;
+fn published(source: &RunningSource, event: &Normalized, id: EventId) -> Answer {
     match &event.content {
         Content::Event(_) => {
-            count_unread_fields(source, event);
+            count_unread_fields(source, event, id);
             Answer::Accepted(id)
         }
         Content::Unrecognized => {
@@ -255,13 +290,13 @@ fn published(source: &RunningSource, event: &Normalized) -> Answer {
     }
 }
 
-fn count_unread_fields(source: &RunningSource, event: &Normalized) {
+fn count_unread_fields(source: &RunningSource, event: &Normalized, id: EventId) {
     if event.unread_fields.is_empty() {
         return;
     }
     source.metrics.unread_fields.increment(u64::try_from(event.unread_fields.len()).unwrap_or(u64::MAX));
     let fields = event.unread_fields.join(", ");
-    tracing::debug!(source = source.name, event_id = %event.ids.id, fields, "event published without fields that could not be read");
+    tracing::debug!(source = source.name, event_id = %id, fields, "event published without fields that could not be read");
 }
 
 fn duplicate(source: &RunningSource, id: EventId) -> Answer {

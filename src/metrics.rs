@@ -289,14 +289,15 @@ fn unverified_label(reason: Unverified) -> &'static str {
     }
 }
 
-const QUARANTINE_REASONS: [&str; 6] =
-    ["not_utf8", "not_json", "wrong_shape", "too_large", "unauthentic", "unverified_kept"];
+const QUARANTINE_REASONS: [&str; 7] =
+    ["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unauthentic", "unverified_kept"];
 
 fn quarantine_label(reason: QuarantineReason) -> &'static str {
     match reason {
         QuarantineReason::NotUtf8 => "not_utf8",
         QuarantineReason::NotJson => "not_json",
         QuarantineReason::WrongShape | QuarantineReason::Unspecified => "wrong_shape",
+        QuarantineReason::NameContradictsBody => "name_contradicts_body",
         QuarantineReason::TooLarge => "too_large",
         QuarantineReason::Unauthentic => "unauthentic",
         QuarantineReason::UnverifiedKept => "unverified_kept",

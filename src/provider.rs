@@ -19,7 +19,7 @@ use std::path::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-pub use event::{Content, Encoded, EventIds, EventType, Normalized, Payload, Undecodable};
+pub use event::{Content, Encoded, EventType, Identity, Normalized, Payload, Undecodable};
 pub use event_id::EventId;
 pub use keys::{KeyFileError, KeyFiles};
 pub use smart_glocal::api::SessionApi;

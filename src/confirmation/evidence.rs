@@ -65,7 +65,11 @@ pub fn examine<M: Message + Default>(
     match event.content {
         Content::Event(encoded) if encoded.event_type.message == name => {
             let message = M::decode(encoded.fields.as_slice()).map_err(|_| Contradiction::OtherEvent)?;
-            Ok(Examined::Proven { event_id: event.ids.id.to_string(), message, unread_fields: event.unread_fields })
+            Ok(Examined::Proven {
+                event_id: event.identity.of_webhook().to_string(),
+                message,
+                unread_fields: event.unread_fields,
+            })
         }
         Content::Event(_) | Content::Unrecognized | Content::Undecodable(_) => Err(Contradiction::OtherEvent),
     }

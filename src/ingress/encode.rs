@@ -14,7 +14,9 @@ use crate::kafka::record::Record;
 use crate::kafka::topics::{self, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
 use crate::message::event::v1::{EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook, UnrecognizedWebhook};
 use crate::message::timestamp;
-use crate::provider::{AuthenticWebhook, Content, Encoded, Normalized, Payload, Provider, RawWebhook, Undecodable};
+use crate::provider::{
+    AuthenticWebhook, Content, Encoded, EventId, Normalized, Payload, Provider, RawWebhook, Undecodable,
+};
 
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
 const METADATA_FIELD: u8 = 0x0a;
@@ -66,26 +68,33 @@ impl Encoder {
         }
     }
 
-    /// The record of an authentic webhook: its event, or what is known of it, on the topic where that belongs.
-    pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, carry: Carry) -> Record {
+    /// The record of an authentic webhook under the event id `id`: its event, or what is known of it, on the topic where that belongs.
+    pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, id: EventId, carry: Carry) -> Record {
         let mut evidence = self.evidence(webhook);
         if carry == Carry::WithoutPlaintext {
             evidence.plaintext = None;
         }
         match &event.content {
-            Content::Event(message) => self.event(webhook.raw(), event, message, evidence),
-            Content::Unrecognized => self.unrecognized(webhook.raw(), event, evidence),
+            Content::Event(message) => self.event(webhook.raw(), event, id, message, evidence),
+            Content::Unrecognized => self.unrecognized(webhook.raw(), event, id, evidence),
             Content::Undecodable(why) => self.quarantine(webhook.raw(), event, evidence, why),
         }
     }
 
-    fn event(&self, webhook: &RawWebhook, event: &Normalized, message: &Encoded, evidence: Evidence) -> Record {
+    fn event(
+        &self,
+        webhook: &RawWebhook,
+        event: &Normalized,
+        id: EventId,
+        message: &Encoded,
+        evidence: Evidence,
+    ) -> Record {
         let mut evidence = evidence;
         if self.bridge.keep == EvidenceKeep::HashOnly && message.event_type.payload == Payload::Typed {
             evidence.raw_body = None;
             evidence.plaintext = None;
         }
-        let metadata = self.metadata(webhook, event, evidence);
+        let metadata = self.metadata(webhook, event, id, evidence);
         let bytes = 1 + LENGTH_BYTES_MAX + metadata.encoded_len() + message.fields.len();
         let mut value = Vec::with_capacity(bytes);
         value.push(METADATA_FIELD);
@@ -93,17 +102,17 @@ impl Encoder {
         let _encoded = metadata.encode_length_delimited(&mut value);
         value.extend_from_slice(&message.fields);
         let topic = self.topics.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
-        let key = event.key.clone().unwrap_or_else(|| event.ids.id.to_string());
-        self.record(topic, key, value, message.event_type.message, webhook, event)
+        let key = event.key.clone().unwrap_or_else(|| id.to_string());
+        self.record(topic, key, value, message.event_type.message, webhook, (event, id))
     }
 
-    fn unrecognized(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence) -> Record {
+    fn unrecognized(&self, webhook: &RawWebhook, event: &Normalized, id: EventId, evidence: Evidence) -> Record {
         let message = UnrecognizedWebhook {
-            metadata: Some(self.metadata(webhook, event, evidence)),
+            metadata: Some(self.metadata(webhook, event, id, evidence)),
             path_suffix: webhook.path_suffix.clone(),
         };
         let value = message.encode_to_vec();
-        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook, event)
+        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook, (event, id))
     }
 
     /// The record of an authentic webhook whose event does not fit its topic: the body alone.
@@ -133,9 +142,11 @@ impl Encoder {
     }
 
     fn quarantine(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence, why: &Undecodable) -> Record {
-        let metadata = self.metadata(webhook, event, evidence);
+        // What is in quarantine is no event yet: only the webhook gives it an id.
+        let id = event.identity.of_webhook();
+        let metadata = self.metadata(webhook, event, id, evidence);
         let value = quarantined_message(metadata, webhook, why).encode_to_vec();
-        self.record(&self.quarantine, self.source.clone(), value, QUARANTINED_MESSAGE, webhook, event)
+        self.record(&self.quarantine, self.source.clone(), value, QUARANTINED_MESSAGE, webhook, (event, id))
     }
 
     fn record(
@@ -145,10 +156,10 @@ impl Encoder {
         value: Vec<u8>,
         message: &'static str,
         webhook: &RawWebhook,
-        event: &Normalized,
+        (event, id): (&Normalized, EventId),
     ) -> Record {
         let headers = cloud_events::headers(&CloudEvent {
-            id: &event.ids.id.to_string(),
+            id: &id.to_string(),
             source: &self.source,
             message,
             subject: &event.subject,
@@ -158,9 +169,9 @@ impl Encoder {
         Record { topic: Arc::clone(topic), key, value, headers }
     }
 
-    fn metadata(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence) -> EventMetadata {
+    fn metadata(&self, webhook: &RawWebhook, event: &Normalized, id: EventId, evidence: Evidence) -> EventMetadata {
         EventMetadata {
-            event_id: event.ids.id.to_string(),
+            event_id: id.to_string(),
             event_type: event.event_type.clone(),
             subject: event.subject.clone(),
             occurred_at: event.occurred_at.map(timestamp),

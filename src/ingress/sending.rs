@@ -10,10 +10,10 @@ use tokio::time::timeout_at;
 
 use super::answer::Answer;
 use super::budget::{Budget, Hold};
-use super::window::{Entry, Window};
+use super::window::{Arriving, Entry, Window};
 use crate::kafka::publisher::{Delivery, Failure, Publisher};
 use crate::kafka::record::Record;
-use crate::provider::{EventId, EventIds};
+use crate::provider::EventId;
 
 /// What sending takes.
 pub struct Sending {
@@ -35,12 +35,22 @@ pub struct Arrival {
     pub deadline: tokio::time::Instant,
 }
 
-/// What became of a record, as whoever sent it sees it.
+/// What became of an event, as whoever sent it sees it.
 pub enum Sent {
+    /// Kafka has it, under this id.
+    InKafka(EventId),
+    /// Kafka had it before, under this id.
+    Before(EventId),
+    /// Its record is larger than its topic takes.
+    TooLarge,
+    /// It is not known to be in Kafka: this is the answer.
+    Not(Answer),
+}
+
+/// What became of a record.
+pub enum Fate {
     /// Kafka has it.
     InKafka,
-    /// Kafka had its event before, under this id.
-    Before(EventId),
     /// It is larger than its topic takes.
     TooLarge,
     /// It is not known to be in Kafka: this is the answer.
@@ -48,21 +58,25 @@ pub enum Sent {
 }
 
 impl Sending {
-    /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement.
-    pub async fn once(&self, ids: EventIds, record: Record, arrival: &Arrival) -> Sent {
-        let Some(window) = &self.window else { return self.and_wait(record, arrival).await };
-        match window.enter(ids, Instant::now()) {
+    /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement. Its record is
+    /// made by `encode` of its id.
+    pub async fn once(&self, arriving: Arriving, encode: impl FnOnce(EventId) -> Record, arrival: &Arrival) -> Sent {
+        let Some(window) = &self.window else {
+            let id = arriving.id_alone();
+            return self.and_wait(encode(id), arrival).await.of(id);
+        };
+        match window.enter(arriving, Instant::now()) {
             Entry::InKafka(id) => Sent::Before(id),
             Entry::InFlight(id, fate) => match self.wait(fate, arrival).await {
-                Sent::InKafka => Sent::Before(id),
-                Sent::TooLarge => Sent::Not(Answer::NotAcknowledged),
-                other => other,
+                Fate::InKafka => Sent::Before(id),
+                Fate::TooLarge => Sent::Not(Answer::NotAcknowledged),
+                Fate::Not(answer) => Sent::Not(answer),
             },
-            Entry::New(fate) => {
+            Entry::New(ticket, fate) => {
                 let window = Arc::clone(window);
-                let settle = move |delivery| window.settle(ids.id, delivery, Instant::now());
-                match self.send(record, arrival, settle) {
-                    Ok(()) => self.wait(fate, arrival).await,
+                let settle = move |delivery| window.settle(ticket, delivery, Instant::now());
+                match self.send(encode(ticket.id), arrival, settle) {
+                    Ok(()) => self.wait(fate, arrival).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
                         settle(Delivery::Failed(Failure::QueueFull));
@@ -74,7 +88,7 @@ impl Sending {
     }
 
     /// Sends a record that no window knows, and waits for its acknowledgement.
-    pub async fn and_wait(&self, record: Record, arrival: &Arrival) -> Sent {
+    pub async fn and_wait(&self, record: Record, arrival: &Arrival) -> Fate {
         let (sender, fate) = oneshot::channel();
         let settle = move |delivery| {
             // Whoever waited may have answered 503 and gone.
@@ -82,7 +96,7 @@ impl Sending {
         };
         match self.send(record, arrival, settle) {
             Ok(()) => self.wait(fate, arrival).await,
-            Err(_settle) => Sent::Not(Answer::Overloaded),
+            Err(_settle) => Fate::Not(Answer::Overloaded),
         }
     }
 
@@ -117,14 +131,25 @@ impl Sending {
         Ok(())
     }
 
-    async fn wait(&self, fate: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Sent {
+    async fn wait(&self, fate: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Fate {
         let sent = Instant::now();
         let delivery = timeout_at(arrival.deadline, fate).await;
         self.duration.record(sent.elapsed());
         match delivery {
-            Ok(Ok(Delivery::Acknowledged)) => Sent::InKafka,
-            Ok(Ok(Delivery::TooLarge)) => Sent::TooLarge,
-            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Sent::Not(Answer::NotAcknowledged),
+            Ok(Ok(Delivery::Acknowledged)) => Fate::InKafka,
+            Ok(Ok(Delivery::TooLarge)) => Fate::TooLarge,
+            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Fate::Not(Answer::NotAcknowledged),
+        }
+    }
+}
+
+impl Fate {
+    /// Of an event's record, under the event's id.
+    fn of(self, id: EventId) -> Sent {
+        match self {
+            Self::InKafka => Sent::InKafka(id),
+            Self::TooLarge => Sent::TooLarge,
+            Self::Not(answer) => Sent::Not(answer),
         }
     }
 }

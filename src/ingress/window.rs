@@ -6,33 +6,99 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::kafka::publisher::Delivery;
-use crate::provider::{EventId, EventIds};
+use crate::provider::{EventId, Identity, Normalized};
 
 /// What the window knows of an event.
 pub enum Entry {
-    /// Nothing: it is on its way from now on, and whoever got this must [`Window::settle`] it.
-    New(oneshot::Receiver<Delivery>),
+    /// Nothing: it is on its way from now on under the id of this ticket, and whoever got it must [`Window::settle`] it.
+    New(Ticket, oneshot::Receiver<Delivery>),
     /// Somebody is sending it under this id: its fate comes here too.
     InFlight(EventId, oneshot::Receiver<Delivery>),
     /// It is in Kafka, under this id.
     InKafka(EventId),
 }
 
+/// An event on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its id.
+    pub id: EventId,
+    /// Whose state it tells, where that may come back.
+    thing: Option<Thing>,
+}
+
+/// A webhook as it enters the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arriving {
+    /// It is known by its event's id.
+    Event(EventId),
+    /// It tells a state that may come back.
+    State {
+        /// Whose state.
+        thing: Thing,
+        /// The id of its content.
+        content: EventId,
+        /// When it was received.
+        received_at: Timestamp,
+    },
+}
+
+impl Arriving {
+    /// A webhook of the source named `source`.
+    pub fn of(source: &str, event: &Normalized, received_at: Timestamp) -> Self {
+        match event.identity {
+            Identity::Event(id) => Self::Event(id),
+            Identity::Content(content) => Self::State { thing: Thing::of(source, event), content, received_at },
+        }
+    }
+
+    /// The event's id where nothing is known of events before it.
+    pub fn id_alone(self) -> EventId {
+        match self {
+            Self::Event(id) => id,
+            Self::State { content, received_at, .. } => EventId::of_state(content, received_at, None),
+        }
+    }
+}
+
+/// Whose states come one after the other: a source, an event type and a key. Hashed, for keys may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Thing(EventId);
+
+impl Thing {
+    fn of(source: &str, event: &Normalized) -> Self {
+        let key = event.key.as_deref().unwrap_or_default();
+        Self(EventId::over(&[source.as_bytes(), event.event_type.as_bytes(), key.as_bytes()]))
+    }
+}
+
 /// Events of the last while, bounded in time and number.
 pub struct Window {
     span: Duration,
     entries_max: usize,
-    state: Mutex<State>,
+    state: Mutex<Inside>,
 }
 
-struct State {
+struct Inside {
     in_kafka: HashSet<EventId>,
     by_age: VecDeque<(EventId, u32)>,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
+    /// The states of each thing: the last that is in Kafka, and those on their way behind it, in the order of their arrival.
+    states: HashMap<Thing, Vec<State>>,
+    /// States in the order in which Kafka took them, to forget the oldest first.
+    states_by_age: VecDeque<(Thing, EventId)>,
     start: Instant,
+}
+
+/// One state of a thing.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    content: EventId,
+    id: EventId,
 }
 
 /// How much the window holds, for its metrics.
@@ -45,45 +111,62 @@ pub struct Coverage {
 }
 
 impl Window {
-    /// A window over `span`, of at most `entries_max` events; all its memory is reserved now, none is touched.
+    /// A window over `span`, of at most `entries_max` events, and as many things whose states come back; all memory for events is
+    /// reserved now, none is touched.
     pub fn new(span: Duration, entries_max: usize, now: Instant) -> Self {
-        let state = State {
+        let state = Inside {
             in_kafka: HashSet::with_capacity(entries_max),
             by_age: VecDeque::with_capacity(entries_max),
             in_flight: HashMap::new(),
+            states: HashMap::new(),
+            states_by_age: VecDeque::new(),
             start: now,
         };
         Self { span, entries_max, state: Mutex::new(state) }
     }
 
-    /// Looks an event up, and takes it on its way when nothing is known of it.
-    pub fn enter(&self, ids: EventIds, now: Instant) -> Entry {
-        let mut state = self.state();
-        state.expire(self.span, now);
-        let known = [Some(ids.id), ids.hour_before].into_iter().flatten();
-        for id in known {
-            if state.in_kafka.contains(&id) {
+    /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its thing's last.
+    pub fn enter(&self, arriving: Arriving, now: Instant) -> Entry {
+        let mut inside = self.inside();
+        inside.expire(self.span, now);
+        let (known, ticket) = match arriving {
+            Arriving::Event(id) => (Some(id), Ticket { id, thing: None }),
+            Arriving::State { thing, content, received_at } => {
+                let last = inside.last(thing);
+                let known = last.filter(|last| last.content == content).map(|last| last.id);
+                let id = EventId::of_state(content, received_at, last.map(|last| last.id));
+                (known, Ticket { id, thing: Some(thing) })
+            }
+        };
+        for id in known.into_iter().chain([ticket.id]) {
+            if inside.in_kafka.contains(&id) {
                 return Entry::InKafka(id);
             }
-            if let Some(waiting) = state.in_flight.get_mut(&id) {
+            if let Some(waiting) = inside.in_flight.get_mut(&id) {
                 let (sender, receiver) = oneshot::channel();
                 waiting.push(sender);
                 return Entry::InFlight(id, receiver);
             }
         }
         let (sender, receiver) = oneshot::channel();
-        state.in_flight.insert(ids.id, vec![sender]);
-        Entry::New(receiver)
+        inside.in_flight.insert(ticket.id, vec![sender]);
+        if let Arriving::State { thing, content, .. } = arriving {
+            inside.states.entry(thing).or_default().push(State { content, id: ticket.id });
+        }
+        Entry::New(ticket, receiver)
     }
 
     /// Tells the fate of an event on its way: acknowledged it stays for the window's span, else it is forgotten.
-    pub fn settle(&self, id: EventId, delivery: Delivery, now: Instant) {
+    pub fn settle(&self, ticket: Ticket, delivery: Delivery, now: Instant) {
         let waiting = {
-            let mut state = self.state();
+            let mut inside = self.inside();
             if delivery == Delivery::Acknowledged {
-                state.remember(id, self.entries_max, now);
+                inside.remember(ticket.id, self.entries_max, now);
             }
-            state.in_flight.remove(&id)
+            if let Some(thing) = ticket.thing {
+                inside.settle_state(thing, ticket.id, delivery, self.entries_max);
+            }
+            inside.in_flight.remove(&ticket.id)
         };
         for sender in waiting.into_iter().flatten() {
             // Whoever waited may have answered 503 and gone.
@@ -93,22 +176,22 @@ impl Window {
 
     /// How much the window holds.
     pub fn coverage(&self, now: Instant) -> Coverage {
-        let mut state = self.state();
-        state.expire(self.span, now);
-        let is_full = state.by_age.len() >= self.entries_max;
-        let covers = match state.by_age.front() {
-            Some((_, second)) if is_full => Duration::from_secs(u64::from(state.second(now).saturating_sub(*second))),
+        let mut inside = self.inside();
+        inside.expire(self.span, now);
+        let is_full = inside.by_age.len() >= self.entries_max;
+        let covers = match inside.by_age.front() {
+            Some((_, second)) if is_full => Duration::from_secs(u64::from(inside.second(now).saturating_sub(*second))),
             _ => self.span,
         };
-        Coverage { entries: state.by_age.len(), covers }
+        Coverage { entries: inside.by_age.len(), covers }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Inside {
     fn second(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX)
     }
@@ -132,6 +215,40 @@ impl State {
         }
     }
 
+    /// The thing's last state, in Kafka or on its way.
+    fn last(&self, thing: Thing) -> Option<State> {
+        self.states.get(&thing)?.last().copied()
+    }
+
+    /// A state that is in Kafka takes the place of those before it; one that is not is forgotten, and the one before it is the last.
+    fn settle_state(&mut self, thing: Thing, id: EventId, delivery: Delivery, entries_max: usize) {
+        let Some(states) = self.states.get_mut(&thing) else { return };
+        let Some(place) = states.iter().position(|state| state.id == id) else { return };
+        if delivery == Delivery::Acknowledged {
+            states.drain(..place);
+            self.states_by_age.push_back((thing, id));
+        } else {
+            states.remove(place);
+        }
+        if states.is_empty() {
+            self.states.remove(&thing);
+        }
+        if self.states_by_age.len() > entries_max {
+            self.forget_oldest_state();
+        }
+    }
+
+    /// Its id was forgotten before: each state that is in Kafka is an event as well.
+    fn forget_oldest_state(&mut self) {
+        let Some((thing, id)) = self.states_by_age.pop_front() else { return };
+        if let Some(states) = self.states.get_mut(&thing) {
+            states.retain(|state| state.id != id);
+            if states.is_empty() {
+                self.states.remove(&thing);
+            }
+        }
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((oldest, _)) = self.by_age.pop_front() {
             self.in_kafka.remove(&oldest);
@@ -140,84 +257,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kafka::publisher::Failure;
-
-    const SPAN: Duration = Duration::from_mins(1);
-
-    fn ids(number: u8) -> EventIds {
-        EventId::from_bytes([number; 16]).into()
-    }
-
-    fn new(entry: Entry) -> oneshot::Receiver<Delivery> {
-        match entry {
-            Entry::New(receiver) => receiver,
-            Entry::InFlight(..) => panic!("in flight"),
-            Entry::InKafka(_) => panic!("in Kafka"),
-        }
-    }
-
-    fn is_known(window: &Window, number: u8, now: Instant) -> bool {
-        matches!(window.enter(ids(number), now), Entry::InKafka(_))
-    }
-
-    #[test]
-    fn an_acknowledged_event_is_known_for_the_span_and_hardly_longer() {
-        let start = Instant::now();
-        let window = Window::new(SPAN, 10, start);
-        // The end of a second: ages are counted in whole ones, and none may be cut short.
-        let now = start + Duration::from_millis(999);
-        let mut fate = new(window.enter(ids(1), now));
-        window.settle(ids(1).id, Delivery::Acknowledged, now);
-        assert_eq!(fate.try_recv(), Ok(Delivery::Acknowledged));
-        assert!(is_known(&window, 1, now + SPAN));
-        assert!(!is_known(&window, 1, now + SPAN + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn a_failed_event_is_forgotten_and_told_to_all_who_wait() {
-        let now = Instant::now();
-        let window = Window::new(SPAN, 10, now);
-        let mut first = new(window.enter(ids(1), now));
-        let Entry::InFlight(_, mut second) = window.enter(ids(1), now) else { panic!("not in flight") };
-        let failed = Delivery::Failed(Failure::TimedOut);
-        window.settle(ids(1).id, failed, now);
-        assert_eq!((first.try_recv(), second.try_recv()), (Ok(failed), Ok(failed)));
-        new(window.enter(ids(1), now));
-    }
-
-    #[test]
-    fn a_late_success_makes_it_known_though_nobody_waits() {
-        let now = Instant::now();
-        let window = Window::new(SPAN, 10, now);
-        drop(new(window.enter(ids(1), now)));
-        window.settle(ids(1).id, Delivery::Acknowledged, now);
-        assert!(is_known(&window, 1, now));
-    }
-
-    #[test]
-    fn the_oldest_makes_room_and_the_coverage_says_so() {
-        let now = Instant::now();
-        let window = Window::new(SPAN, 2, now);
-        for (number, at) in [(1, 0), (2, 5), (3, 9)] {
-            let at = now + Duration::from_secs(at);
-            new(window.enter(ids(number), at));
-            window.settle(ids(number).id, Delivery::Acknowledged, at);
-        }
-        let at = now + Duration::from_secs(9);
-        assert_eq!(window.coverage(at), Coverage { entries: 2, covers: Duration::from_secs(4) });
-        assert!(!is_known(&window, 1, at) && is_known(&window, 2, at) && is_known(&window, 3, at));
-    }
-
-    #[test]
-    fn an_event_first_received_in_the_hour_before_is_known_by_that_id() {
-        let now = Instant::now();
-        let window = Window::new(SPAN, 10, now);
-        new(window.enter(ids(1), now));
-        let later = EventIds { id: ids(2).id, hour_before: Some(ids(1).id) };
-        assert!(matches!(window.enter(later, now), Entry::InFlight(id, _) if id == ids(1).id));
-        window.settle(ids(1).id, Delivery::Acknowledged, now);
-        assert!(matches!(window.enter(later, now), Entry::InKafka(id) if id == ids(1).id));
-    }
-}
+mod tests;

@@ -291,7 +291,7 @@ mod tests {
         (catalogue::CONFIRMATION_DECISIONS, 2 + 3),
         (catalogue::CONFIRMATION_OUTCOMES, 18),
         (catalogue::CONFIRMATION_LAG, 1),
-        (catalogue::CONFIRMATION_HELD, 4),
+        (catalogue::CONFIRMATION_HELD, 5),
         (catalogue::CONFIRMATION_RULE_FAILURES, 2),
         (catalogue::CONFIRMATION_REJECTED, 6),
         (catalogue::CONFIRMATION_REDELIVERED, 1),

@@ -30,8 +30,8 @@ pub enum Payload {
 pub struct Normalized {
     /// The event type as on the wire; empty when the body does not tell.
     pub event_type: String,
-    /// The ids under which this event may be known.
-    pub ids: EventIds,
+    /// By what this webhook is known when it comes again.
+    pub identity: Identity,
     /// The payment's or session's id; empty when the body does not tell.
     pub subject: String,
     /// The record's key; without one it is the event id.
@@ -69,18 +69,22 @@ impl Encoded {
     }
 }
 
-/// The ids under which one event may be known.
+/// By what a webhook that comes again is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventIds {
-    /// The event's id.
-    pub id: EventId,
-    /// The id it had if it was first received in the hour before; only for bodies that can repeat legitimately.
-    pub hour_before: Option<EventId>,
+pub enum Identity {
+    /// By the event's id, which the webhook alone gives.
+    Event(EventId),
+    /// By the id of its content: the body has no time of its own, and comes back unchanged when a state comes back. The event's id
+    /// goes by the event before it, too: see [`EventId::of_state`].
+    Content(EventId),
 }
 
-impl From<EventId> for EventIds {
-    fn from(id: EventId) -> Self {
-        Self { id, hour_before: None }
+impl Identity {
+    /// The id that the webhook alone gives: the event's, or its content's.
+    pub fn of_webhook(self) -> EventId {
+        match self {
+            Self::Event(id) | Self::Content(id) => id,
+        }
     }
 }
 

@@ -24,20 +24,11 @@ impl EventId {
         Self::first_half(hash)
     }
 
-    /// The ids over source, event type, body and an hour, in which it was received, for bodies that have no time of their own
-    /// and can repeat: of each of `hours_since_1970`.
-    pub fn of_body_in_hours<const N: usize>(
-        source: &str,
-        event_type: &str,
-        body: &[u8],
-        hours_since_1970: [i64; N],
-    ) -> [Self; N] {
-        let whole = absorbed(&[source.as_bytes(), event_type.as_bytes(), body]);
-        hours_since_1970.map(|hour| {
-            let mut hash = whole.clone();
-            absorb(&mut hash, &[&hour.to_be_bytes()]);
-            Self::first_half(hash)
-        })
+    /// The id of a state that may come back: over the id of its content, the hour since 1970 in which it was received, as eight
+    /// big-endian bytes, and the id of the event before it of the same thing, which is empty where none is known.
+    pub fn of_state(content: Self, received_at: Timestamp, before: Option<Self>) -> Self {
+        let before = before.as_ref().map(|id| id.0.as_slice());
+        Self::over(&[&content.0, &hour_of(received_at).to_be_bytes(), before.unwrap_or_default()])
     }
 
     /// The bytes of the id.
@@ -58,7 +49,7 @@ impl EventId {
 }
 
 /// Whole hours since 1970 at `instant`.
-pub fn hour_of(instant: Timestamp) -> i64 {
+fn hour_of(instant: Timestamp) -> i64 {
     instant.as_second().div_euclid(3600)
 }
 
@@ -136,6 +127,19 @@ mod tests {
     #[test]
     fn does_not_confuse_where_one_part_ends() {
         assert_ne!(EventId::over(&[b"ab", b"c"]), EventId::over(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_state_goes_by_the_hour_and_the_event_before_it() {
+        let content = EventId::from_bytes([1; 16]);
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let first = EventId::of_state(content, at("2024-05-27T10:00:00Z"), None);
+        // l() { printf '\0\0\0\0\0\0\0\'$1; }
+        // (l 20; printf '\1%.0s' $(seq 16); l 10; printf '\0\0\0\0\0\x07\x46\xda'; l 0) | sha256sum
+        assert_eq!(first.to_string(), "06ea1f9c986674a34122add016dd7607");
+        assert_eq!(EventId::of_state(content, at("2024-05-27T10:59:59.9Z"), None), first);
+        assert_ne!(EventId::of_state(content, at("2024-05-27T11:00:00Z"), None), first);
+        assert_ne!(EventId::of_state(content, at("2024-05-27T10:00:00Z"), Some(first)), first);
     }
 
     #[test]

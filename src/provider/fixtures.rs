@@ -14,7 +14,7 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{AuthenticWebhook, Content, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
+use super::{AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
 use crate::config::section::Section;
 use crate::message::DESCRIPTORS;
 
@@ -119,8 +119,10 @@ fn bodies(folder: &Path) -> Vec<PathBuf> {
 fn shown(normalized: Normalized) -> Value {
     let mut then = json!({
         "event_type": normalized.event_type,
-        "event_id": normalized.ids.id.to_string(),
-        "event_id_hour_before": normalized.ids.hour_before.map(|id| id.to_string()),
+        "identity": match normalized.identity {
+            Identity::Event(id) => json!({"event_id": id.to_string()}),
+            Identity::Content(id) => json!({"content_id": id.to_string()}),
+        },
         "subject": normalized.subject,
         "key": normalized.key,
         "occurred_at": normalized.occurred_at.map(|at| at.to_string()),

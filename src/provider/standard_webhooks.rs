@@ -13,7 +13,7 @@ use serde::Deserialize;
 use self::signature::SigningSecret;
 use super::json::{self, Reader, Unread};
 use super::{
-    AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, KeyFiles, KeyId, Normalized, Payload,
+    AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, Identity, KeyFiles, KeyId, Normalized, Payload,
     Proof, Provider, RawWebhook, Sender, Source, Unverified,
 };
 use crate::config::list::list;
@@ -164,7 +164,7 @@ impl Source for StandardWebhooksSource {
         };
         Normalized {
             event_type: r#type.unwrap_or_default(),
-            ids: EventId::over(&[source.as_bytes(), id.as_bytes()]).into(),
+            identity: Identity::Event(EventId::over(&[source.as_bytes(), id.as_bytes()])),
             subject: id.clone(),
             key: Some(id).filter(|id| !id.is_empty()),
             // The header's time is the attempt's; the event's own, where the sender gives it, is in the body.
@@ -339,7 +339,7 @@ mod tests {
     fn has_one_id_for_every_attempt_whatever_the_body() {
         let source = PROVIDER.configure(&section("secret_files = ['other.key']"), &TWO_SECRETS).unwrap();
         let id = |source_name, webhook: RawWebhook| {
-            source.normalize(source_name, &AuthenticWebhook::assumed(webhook)).ids.id.to_string()
+            source.normalize(source_name, &AuthenticWebhook::assumed(webhook)).identity.of_webhook().to_string()
         };
         let mut later = webhook("msg_1", "1614269999", SIGNED);
         later.body = "another".into();

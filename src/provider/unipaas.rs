@@ -39,6 +39,21 @@ struct Settings {
     /// Text files with the platform's secrets, one each; several while the secret is being changed.
     #[serde(deserialize_with = "list")]
     secret_files: Vec<PathBuf>,
+    /// Names of webhooks under which a body of any shape is taken.
+    #[serde(default, deserialize_with = "list")]
+    shape_exempt: Vec<String>,
+}
+
+impl Settings {
+    fn exempt(&self) -> Result<Vec<&'static str>, ConfigureError> {
+        let known = |name: &String| {
+            kinds::named(name).map(|kind| kind.name).ok_or_else(|| ConfigureError::Value {
+                key: "shape_exempt",
+                problem: format!("there is no webhook `{name}`: write its name as in `subscription/chargeSuccess`"),
+            })
+        };
+        self.shape_exempt.iter().map(known).collect()
+    }
 }
 
 impl Provider for Unipaas {
@@ -60,7 +75,7 @@ impl Provider for Unipaas {
             return Err(no_secret());
         }
         let keys = settings.secret_files.iter().map(|path| signing_key(files, path)).collect::<Result<_, _>>()?;
-        Ok(Box::new(UnipaasSource { keys }))
+        Ok(Box::new(UnipaasSource { keys, exempt: settings.exempt()? }))
     }
 
     fn sender(
@@ -91,6 +106,7 @@ fn signing_key(files: &dyn KeyFiles, path: &Path) -> Result<SigningKey, Configur
 
 struct UnipaasSource {
     keys: Vec<SigningKey>,
+    exempt: Vec<&'static str>,
 }
 
 impl Source for UnipaasSource {
@@ -99,7 +115,7 @@ impl Source for UnipaasSource {
     }
 
     fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
-        normalize::normalize(source, webhook.raw())
+        normalize::normalize(source, webhook.raw(), &self.exempt)
     }
 
     fn takes_longer_paths(&self) -> bool {
@@ -127,6 +143,9 @@ mod tests {
         assert!(problem("secret_files = [\"none.key\"]").starts_with("none.key cannot be read"));
         assert!(problem("secret_files = [\"other-public.pem\"]").contains("a PEM key stands where"));
         assert!(problem("secret_files = [\"unipaas.key\"]\nsecret_file = \"x\"").contains("secret_file"));
+        let exempt = |name: &str| problem(&format!("secret_files = [\"unipaas.key\"]\nshape_exempt = [\"{name}\"]"));
+        assert!(exempt("payout").starts_with("shape_exempt: there is no webhook `payout`"));
+        assert_eq!(exempt("Payout/Update"), "");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
 use sha2::{Digest, Sha256};
 
-use crate::bridge::{Bridge, count_by_id, event_type, ready_to_confirm, sender};
+use crate::bridge::{Bridge, count_by_id, ready_to_confirm, sender};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::wire::{SMART_GLOCAL, UNIPAAS, short_hex};
@@ -76,35 +76,92 @@ fn redeliveries_of_an_event_on_its_way_wait_for_the_same_record() {
     assert_eq!(kafka.read_all(&bridge.topic(TOPIC)).len(), 1);
 }
 
-/// A `UNIPaaS` body without a time of its own is one event within the hour of its first receipt, and its id says the hour.
+/// The bodies of UNIPaaS that have no time of their own.
+const STATES: [(&str, &str); 4] = [
+    ("authorization/update", r#"{"authorizationId":"a-1","authorizationStatus":"STATE"}"#),
+    ("onboarding/update", r#"{"vendorId":"v-17","onboardingStatus":"STATE"}"#),
+    ("ewallet/create", r#"{"eWalletId":"7","platformId":"p","status":"STATE"}"#),
+    ("mandate/update", r#"{"id":"m-1","mandateReference":"r","status":"STATE"}"#),
+];
+
 #[test]
-fn a_body_without_a_time_has_an_id_of_its_hour_and_is_known_again_within_it() {
+fn a_state_that_comes_back_is_a_new_event_and_each_one_sent_again_is_none() {
     let kafka = Kafka::shared();
     let bridge = Bridge::start_with(kafka, UNIPAAS, &[]);
     let sender = sender(&bridge.config, "unipaas");
-    for (name, part) in [
-        ("authorization/update", "authorization-update"),
-        ("onboarding/update", "onboarding-update"),
-        ("ewallet/create", "ewallet-create"),
-    ] {
-        let webhook = sender.sample(event_type("unipaas", part), Timestamp::now(), 1);
-        let before = Timestamp::now();
-        let first = bridge.post("unipaas", &webhook);
-        let id_at = |instant| hourly_id("unipaas", name, &webhook.body, instant);
-        let id = first.json("event_id");
-        assert!([id_at(before), id_at(Timestamp::now())].contains(&id), "{name}: {id}");
-        let again = bridge.post("unipaas", &webhook);
-        assert_eq!((again.json("status"), again.json("event_id")), ("duplicate".to_owned(), id), "{name}");
+    for (name, body) in STATES {
+        let mut ids = Vec::new();
+        for state in ["ACTIVE", "SUSPENDED", "ACTIVE", "SUSPENDED"] {
+            let webhook = sender.sign(name, body.replace("STATE", state).into(), Timestamp::now(), 0);
+            let first = bridge.post("unipaas", &webhook);
+            let again = bridge.post("unipaas", &webhook);
+            assert_eq!(
+                (first.json("status").as_str(), again.json("status").as_str()),
+                ("accepted", "duplicate"),
+                "{name}"
+            );
+            assert_eq!(first.json("event_id"), again.json("event_id"), "{name}");
+            ids.push(first.json("event_id"));
+        }
+        let topic = bridge.topic(&format!("unipaas.{}.v1", name.replace('/', "-")));
+        let published = count_by_id(&kafka.read_all(&topic));
+        assert_eq!(published, ids.into_iter().map(|id| (id, 1)).collect(), "{name}: four events");
     }
 }
 
-/// SHA-256 over source, name, body and the hour since 1970, each after its length: the first 32 hex digits.
-fn hourly_id(source: &str, name: &str, body: &Bytes, instant: Timestamp) -> String {
-    let hour = instant.as_second().div_euclid(3600).to_be_bytes();
+/// The first event of a thing goes by its content, the hour, and nothing before it.
+#[test]
+fn the_id_of_a_state_is_computed_as_documented() {
+    let kafka = Kafka::shared();
+    let bridge = Bridge::start_with(kafka, UNIPAAS, &[]);
+    let (name, body) = (STATES[1].0, Bytes::from(STATES[1].1));
+    let webhook = sender(&bridge.config, "unipaas").sign(name, body.clone(), Timestamp::now(), 0);
+    let before = Timestamp::now();
+    let id = bridge.post("unipaas", &webhook).json("event_id");
+    let id_at = |instant: Timestamp| {
+        let content = hashed(&[b"unipaas", name.as_bytes(), &body]);
+        let hour = instant.as_second().div_euclid(3600).to_be_bytes();
+        short_hex(&hashed(&[&content[..16], &hour, b""]), 16)
+    };
+    assert!([id_at(before), id_at(Timestamp::now())].contains(&id), "{id}");
+}
+
+/// SHA-256 over these parts, each after its length.
+fn hashed(parts: &[&[u8]]) -> Vec<u8> {
     let mut hash = Sha256::new();
-    for part in [source.as_bytes(), name.as_bytes(), body, &hour] {
+    for part in parts {
         hash.update(u64::try_from(part.len()).unwrap().to_be_bytes());
         hash.update(part);
     }
-    short_hex(&hash.finalize(), 16)
+    hash.finalize().to_vec()
+}
+
+const PAYOUT: &str = r#"{"payoutId":"p-1","status":"sent","amount":1200,"updatedDate":"2024-05-27T11:30:00Z"}"#;
+const STRANGE: &str = r#"{"strange":true}"#;
+
+/// One signed body under many names: nobody signs the path.
+#[test]
+fn a_signed_body_makes_one_event_under_whatever_name_it_is_sent() {
+    let kafka = Kafka::shared();
+    let exempting = UNIPAAS.replace("secret_files", "shape_exempt = [\"plan/update\"]\nsecret_files");
+    let bridge = Bridge::start_with(kafka, &exempting, &[]);
+    let sender = sender(&bridge.config, "unipaas");
+    let post = |name: &str, body: &'static str| {
+        let answered = bridge.post("unipaas", &sender.sign(name, body.into(), Timestamp::now(), 0));
+        assert_eq!(answered.status, 200, "{name}");
+        answered.json("status")
+    };
+    assert_eq!(post("payout/update", PAYOUT), "accepted");
+    for name in ["authorization/update", "transfer/update", "subscription/chargeSuccess", "plan/create"] {
+        assert_eq!(post(name, PAYOUT), "quarantined", "{name}");
+    }
+    assert_eq!(post("plan/update", PAYOUT), "accepted", "its name is exempt");
+    assert_eq!(post("", PAYOUT), "duplicate", "known by its shape");
+    for number in 0..20 {
+        assert_eq!(post(&format!("invented/name-{number}"), PAYOUT), "duplicate", "known by its shape");
+    }
+    let answers: Vec<String> = (0..20).map(|number| post(&format!("invented/name-{number}"), STRANGE)).collect();
+    assert_eq!(answers.iter().filter(|status| *status == "unrecognized").count(), 1, "{answers:?}");
+    let contradicted = r#"paybridge_quarantined_total{source="unipaas",reason="name_contradicts_body"}"#;
+    assert_eq!(format!("{}", bridge.metric(contradicted)), "4");
 }

@@ -16,6 +16,7 @@ use paybridge::confirmation::inputs;
 use paybridge::confirmation::model::{Action, Decider, Opening, Outcome, Refusal};
 use paybridge::confirmation::records::{Place, Records};
 use paybridge::ingress::encode::{Bridge, Carry, Encoder};
+use paybridge::ingress::window::Arriving;
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{
     DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE,
@@ -191,7 +192,9 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
 }
 
 fn record(source: &dyn Source, encoder: &Encoder, webhook: &AuthenticWebhook) -> Record {
-    encoder.authentic(webhook, &source.normalize("golden", webhook), Carry::AsConfigured)
+    let event = source.normalize("golden", webhook);
+    let id = Arriving::of("golden", &event, webhook.raw().received_at).id_alone();
+    encoder.authentic(webhook, &event, id, Carry::AsConfigured)
 }
 
 /// The bodies of a provider's fixtures, in the order of their names.

@@ -16,7 +16,7 @@ use crate::message::smart_glocal::v1::{
 };
 use crate::message::timestamp;
 use crate::provider::json::{self, Kind, Place, Reader, Unread};
-use crate::provider::{Content, Encoded, EventId, Normalized, Undecodable, money};
+use crate::provider::{Content, Encoded, EventId, Identity, Normalized, Undecodable, money};
 
 /// `updated_at` changes between deliveries of one event: of the session, and of each operation in each list.
 static VOLATILE: Place = Place::Fields(&[(
@@ -47,7 +47,7 @@ pub fn normalize(source: &str, body: &[u8]) -> Normalized {
     let id = EventId::of_body(source, &event_type, body, &volatile);
     Normalized {
         event_type,
-        ids: id.into(),
+        identity: Identity::Event(id),
         key: Some(reading.session_id.clone()).filter(|id| !id.is_empty()),
         subject: reading.session_id,
         occurred_at: reading.occurred_at,
@@ -313,7 +313,7 @@ mod tests {
     fn cuts_nothing_out_of_a_body_that_is_no_json_object() {
         let id = |updated_at: &str, end: &str| {
             let body = format!(r#"{{"session":{{"updated_at":"{updated_at}"}}{end}"#);
-            normalize("s", body.as_bytes()).ids
+            normalize("s", body.as_bytes()).identity
         };
         for broken in ["", "} x"] {
             assert_ne!(id("1", broken), id("2", broken), "{broken:?}");

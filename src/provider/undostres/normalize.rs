@@ -8,7 +8,7 @@ use super::family::{About, Family};
 use crate::message::timestamp;
 use crate::message::undostres::v1::{ActionStatus, Details, Envelope, FailedReason};
 use crate::provider::json::{self, Place, Reader, Unread};
-use crate::provider::{Content, EventId, Normalized, Undecodable, money};
+use crate::provider::{Content, EventId, Identity, Normalized, Undecodable, money};
 
 /// How the provider writes times: to the second, without a zone.
 pub const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
@@ -53,7 +53,7 @@ impl Notifications {
         let id = EventId::of_body(source, &event_type, plaintext, &volatile);
         Normalized {
             event_type,
-            ids: id.into(),
+            identity: Identity::Event(id),
             key: reading.subject.clone(),
             subject: reading.subject.unwrap_or_default(),
             occurred_at: reading.occurred_at,

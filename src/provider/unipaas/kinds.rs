@@ -14,7 +14,7 @@ use crate::message::unipaas::v1::{
 };
 use crate::provider::json::{Object, Reader};
 use crate::provider::{EventType, Payload};
-use Sameness::{Always, WithinTheHour};
+use Sameness::{Content, Event};
 
 /// One kind of webhook.
 pub struct Kind {
@@ -22,7 +22,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Its topic and message.
     pub event_type: EventType,
-    /// When two equal bodies are one event.
+    /// What two equal bodies are.
     pub sameness: Sameness,
     /// What is known of its body.
     pub body: Body,
@@ -44,13 +44,13 @@ pub enum Body {
 /// Reads the fields of a body.
 pub type Read = fn(&Reader<'_, '_>) -> Reading;
 
-/// When two equal bodies are one event.
-#[derive(Clone, Copy)]
+/// What two equal bodies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sameness {
-    /// Always.
-    Always,
-    /// Within the hour of the first receipt: the body has no time of its own, and a state may come back.
-    WithinTheHour,
+    /// One event.
+    Event,
+    /// The same content: the body has no time of its own, and a state may come back.
+    Content,
 }
 
 /// What a body says.
@@ -68,22 +68,22 @@ pub static KINDS: [Kind; 15] = [
     typed(
         ("authorization/update", "authorization-update", "paybridge.unipaas.v1.AuthorizationUpdate"),
         |body| body.has("authorizationStatus"),
-        (authorizations::read, WithinTheHour),
+        (authorizations::read, Content),
     ),
     typed(
         ("onboarding/update", "onboarding-update", "paybridge.unipaas.v1.OnboardingUpdate"),
         |body| body.has("onboardingStatus"),
-        (vendors::onboarding, WithinTheHour),
+        (vendors::onboarding, Content),
     ),
     typed(
         ("notification/create", "notification-create", "paybridge.unipaas.v1.NotificationCreate"),
         |body| body.has("notificationId") || (body.has("subject") && body.has("importance")),
-        (vendors::notification, Always),
+        (vendors::notification, Event),
     ),
     typed(
         ("mandate/update", "mandate-update", "paybridge.unipaas.v1.MandateUpdate"),
         |body| body.has("mandateReference"),
-        (mandates::read, Always),
+        (mandates::read, Content),
     ),
     typed(
         ("ewalletTransaction/create", "ewallet-transaction-create", "paybridge.unipaas.v1.EwalletTransactionCreate"),
@@ -91,12 +91,12 @@ pub static KINDS: [Kind; 15] = [
             let has_amounts = body.has("netAmount") || body.has("payableAmount");
             has_amounts || (body.has("eWalletId") && body.has("transactionType"))
         },
-        (ewallets::transaction, Always),
+        (ewallets::transaction, Event),
     ),
     typed(
         ("payout/update", "payout-update", "paybridge.unipaas.v1.PayoutUpdate"),
         |body| body.has("payoutId") && body.has("updatedDate"),
-        (payouts::read, Always),
+        (payouts::read, Event),
     ),
     typed(
         ("ewallet/create", "ewallet-create", "paybridge.unipaas.v1.EwalletCreate"),
@@ -104,7 +104,7 @@ pub static KINDS: [Kind; 15] = [
             let has_owner = body.has("platformId") || body.has("merchantId");
             (body.has("eWalletId") || body.has("id")) && body.has("status") && has_owner
         },
-        (ewallets::ewallet, WithinTheHour),
+        (ewallets::ewallet, Content),
     ),
     untyped(("transfer/update", "transfer-update", "paybridge.unipaas.v1.TransferUpdate"), |payload| {
         TransferUpdate { metadata: None, payload }.encode_to_vec()
@@ -152,7 +152,7 @@ const fn typed(
 
 const fn untyped((name, topic_part, message): Names, encode: fn(Bytes) -> Vec<u8>) -> Kind {
     let event_type = EventType { topic_part, message, payload: Payload::Raw };
-    Kind { name, event_type, sameness: Always, body: Body::Untyped(encode) }
+    Kind { name, event_type, sameness: Event, body: Body::Untyped(encode) }
 }
 
 /// The kind that a path names. Its case drifts and does not count, nor do slashes that enclose nothing.
@@ -172,6 +172,16 @@ pub fn shaped(object: &Object<'_>) -> Option<(&'static Kind, Read)> {
         Body::Typed { has_shape, read } => has_shape(object).then_some((kind, read)),
         Body::Untyped(_) => None,
     })
+}
+
+impl Kind {
+    /// The kind whose shape a body has that came under this one's name, and has not this one's shape.
+    pub fn contradicted_by(&self, object: &Object<'_>) -> Option<&'static Kind> {
+        match self.body {
+            Body::Typed { has_shape, .. } if has_shape(object) => None,
+            Body::Typed { .. } | Body::Untyped(_) => shaped(object).map(|(kind, _)| kind),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,24 +5,22 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::kinds::{self, Body, Kind, Reading, Sameness};
-use crate::provider::event_id::hour_of;
+use crate::message::event::v1::QuarantineReason;
 use crate::provider::json::{self, Reader, Unread};
-use crate::provider::{Content, Encoded, EventId, EventIds, Normalized, RawWebhook, Undecodable};
+use crate::provider::{Content, Encoded, EventId, Identity, Normalized, RawWebhook, Undecodable};
 
-/// Understands one authentic webhook of the source named `source`.
-pub fn normalize(source: &str, webhook: &RawWebhook) -> Normalized {
+/// Understands one authentic webhook of the source named `source`. Under the names of the kinds `exempt` any body is taken.
+pub fn normalize(source: &str, webhook: &RawWebhook, exempt: &[&'static str]) -> Normalized {
     let path_suffix = webhook.path_suffix.as_str();
     let unread = Unread::default();
     let understood = match kinds::named(path_suffix) {
-        Some(kind) => Understood::of_kind(kind, by_name(kind, &webhook.body, &unread)),
+        Some(kind) => by_name(kind, &webhook.body, exempt.contains(&kind.name), &unread),
         None => by_shape(path_suffix, &webhook.body, &unread),
     };
-    let event_type = understood.kind.map_or(path_suffix, |kind| kind.name);
-    let sameness = understood.kind.map_or(Sameness::Always, |kind| kind.sameness);
     let subject = understood.subject.unwrap_or_default();
     Normalized {
-        ids: ids(sameness, source, event_type, webhook),
-        event_type: event_type.to_owned(),
+        identity: identity(understood.kind, source, &webhook.body),
+        event_type: understood.kind.map_or(path_suffix, |kind| kind.name).to_owned(),
         key: Some(subject.clone()).filter(|id| !id.is_empty()),
         subject,
         occurred_at: understood.occurred_at,
@@ -32,6 +30,7 @@ pub fn normalize(source: &str, webhook: &RawWebhook) -> Normalized {
 }
 
 struct Understood {
+    /// The kind, where that is proven as far as it can be.
     kind: Option<&'static Kind>,
     subject: Option<String>,
     occurred_at: Option<Timestamp>,
@@ -39,14 +38,10 @@ struct Understood {
 }
 
 impl Understood {
-    fn of_kind(kind: &'static Kind, reading: Result<Reading, Undecodable>) -> Self {
-        match reading {
-            Ok(Reading { subject, occurred_at, fields }) => {
-                let encoded = Encoded { event_type: &kind.event_type, fields };
-                Self { kind: Some(kind), subject, occurred_at, content: Content::Event(encoded) }
-            }
-            Err(undecodable) => Self { kind: Some(kind), ..Self::without_kind(Content::Undecodable(undecodable)) },
-        }
+    fn of_kind(kind: &'static Kind, reading: Reading) -> Self {
+        let Reading { subject, occurred_at, fields } = reading;
+        let encoded = Encoded { event_type: &kind.event_type, fields };
+        Self { kind: Some(kind), subject, occurred_at, content: Content::Event(encoded) }
     }
 
     fn without_kind(content: Content) -> Self {
@@ -54,12 +49,23 @@ impl Understood {
     }
 }
 
-fn by_name(kind: &'static Kind, body: &Bytes, unread: &Unread) -> Result<Reading, Undecodable> {
-    match kind.body {
-        Body::Typed { read, .. } => Ok(read(&Reader::new(&json::parse(body)?, unread))),
-        Body::Untyped(encode) => {
-            Ok(Reading { subject: Some(kind.name.to_owned()), occurred_at: None, fields: encode(body.clone()) })
+/// The path names the kind, and nobody signs the path: a body that has another kind's shape contradicts it.
+fn by_name(kind: &'static Kind, body: &Bytes, is_exempt: bool, unread: &Unread) -> Understood {
+    let parsed = json::parse(body);
+    let other = parsed.as_ref().ok().and_then(|object| kind.contradicted_by(object)).filter(|_| !is_exempt);
+    match (&kind.body, parsed, other) {
+        (_, _, Some(other)) => Understood::without_kind(Content::Undecodable(Undecodable {
+            reason: QuarantineReason::NameContradictsBody,
+            detail: format!("the path names {}, and the body has the shape of {}", kind.name, other.name),
+        })),
+        (Body::Typed { read, .. }, Ok(object), None) => Understood::of_kind(kind, read(&Reader::new(&object, unread))),
+        (Body::Typed { .. }, Err(undecodable), None) => {
+            Understood { kind: Some(kind), ..Understood::without_kind(Content::Undecodable(undecodable)) }
         }
+        (Body::Untyped(encode), _, None) => Understood::of_kind(
+            kind,
+            Reading { subject: Some(kind.name.to_owned()), occurred_at: None, fields: encode(body.clone()) },
+        ),
     }
 }
 
@@ -68,7 +74,7 @@ fn by_name(kind: &'static Kind, body: &Bytes, unread: &Unread) -> Result<Reading
 fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> Understood {
     match json::parse(body) {
         Ok(object) => match kinds::shaped(&object) {
-            Some((kind, read)) => Understood::of_kind(kind, Ok(read(&Reader::new(&object, unread)))),
+            Some((kind, read)) => Understood::of_kind(kind, read(&Reader::new(&object, unread))),
             None => Understood::without_kind(Content::Unrecognized),
         },
         Err(undecodable) if path_suffix.trim_matches('/').is_empty() => {
@@ -78,79 +84,84 @@ fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> Understood {
     }
 }
 
-fn ids(sameness: Sameness, source: &str, event_type: &str, webhook: &RawWebhook) -> EventIds {
-    match sameness {
-        Sameness::Always => EventId::of_body(source, event_type, &webhook.body, &[]).into(),
-        Sameness::WithinTheHour => {
-            let hour = hour_of(webhook.received_at);
-            let [id, hour_before] = EventId::of_body_in_hours(source, event_type, &webhook.body, [hour, hour - 1]);
-            EventIds { id, hour_before: Some(hour_before) }
-        }
+/// Where the kind is not known the path does not count either: an invented name would make a new event of an old body.
+fn identity(kind: Option<&'static Kind>, source: &str, body: &[u8]) -> Identity {
+    let id = EventId::of_body(source, kind.map_or("", |kind| kind.name), body, &[]);
+    match kind.map(|kind| kind.sameness) {
+        Some(Sameness::Content) => Identity::Content(id),
+        Some(Sameness::Event) | None => Identity::Event(id),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::event::v1::QuarantineReason;
     use crate::provider::fixtures::raw;
 
-    fn at(received_at: &str, path_suffix: &str, body: &str) -> EventIds {
-        let webhook = RawWebhook { received_at: received_at.parse().unwrap(), ..raw(path_suffix, body.to_owned()) };
-        normalize("s", &webhook).ids
+    fn read(path_suffix: &str, body: &str) -> Normalized {
+        normalize("s", &raw(path_suffix, body.to_owned()), &[])
     }
 
     #[test]
-    fn a_body_without_a_time_is_one_event_within_the_hour() {
-        const BODY: &str = r#"{"authorizationId":"a-1"}"#;
-        for name in ["authorization/update", "ewallet/create", "onboarding/update"] {
-            let first = at("2024-05-27T10:00:00Z", name, BODY);
-            assert_eq!(at("2024-05-27T10:59:59.999Z", name, BODY), first, "{name}");
-            let next = at("2024-05-27T11:00:00Z", name, BODY);
-            assert_ne!(next.id, first.id, "{name}");
-            assert_eq!(next.hour_before, Some(first.id), "{name}");
-            let after_next = at("2024-05-27T12:00:00Z", name, BODY);
-            assert!(after_next.id != first.id && after_next.hour_before != Some(first.id), "{name}");
-        }
-    }
-
-    #[test]
-    fn every_other_body_is_one_event_for_ever() {
-        for name in kinds::KINDS.iter().filter(|kind| matches!(kind.sameness, Sameness::Always)).map(|kind| kind.name) {
-            let first = at("2024-05-27T10:00:00Z", name, "{}");
-            assert_eq!(first.hour_before, None, "{name}");
-            assert_eq!(at("2025-01-01T00:00:00Z", name, "{}"), first, "{name}");
-            assert_ne!(at("2024-05-27T10:00:00Z", name, r#"{"a":1}"#), first, "{name}");
+    fn a_body_without_a_time_of_its_own_is_known_by_its_content() {
+        for kind in &kinds::KINDS {
+            let recurs =
+                ["authorization/update", "ewallet/create", "mandate/update", "onboarding/update"].contains(&kind.name);
+            let identity = read(kind.name, "{}").identity;
+            assert_eq!(matches!(identity, Identity::Content(_)), recurs, "{}", kind.name);
+            assert_ne!(read(kind.name, r#"{"a":1}"#).identity, identity, "{}", kind.name);
         }
     }
 
     #[test]
     fn ids_stay_the_same_for_ever() {
-        // l() { printf '\0\0\0\0\0\0\0\'$1; }
-        // (l 1; printf s; l 24; printf authorization/update; l 31; printf '{"authorizationId":"a-1"}';
-        //     l 10; printf '\0\0\0\0\0%b' '\x07\x46\xda') | sha256sum
-        // 24, 31 and 10 are lengths in octal; 0x746da is the hours from 1970 to 2024-05-27T10:00:00Z.
-        let hourly = at("2024-05-27T10:20:30Z", "authorization/update", r#"{"authorizationId":"a-1"}"#);
-        assert_eq!(hourly.id.to_string(), "6f742615e6f89114e130f39528de8d74");
-        // (l 1; printf s; l 15; printf payout/update; l 2; printf '{}') | sha256sum
-        assert_eq!(
-            at("2024-05-27T10:20:30Z", "payout/update", "{}").id.to_string(),
-            "1f7b798073ad867b0638ed44471c2aea"
-        );
+        // l() { printf '\0\0\0\0\0\0\0\'$1; }; (l 1; printf s; l 17; printf payout/update; l 2; printf '{}') | sha256sum
+        // 1, 17 and 2 are lengths in octal.
+        let payout = read("payout/update", "{}").identity;
+        assert_eq!(payout.of_webhook().to_string(), "1f7b798073ad867b0638ed44471c2aea");
+    }
+
+    /// One signed body, under every name there is and some that there are not.
+    #[test]
+    fn a_name_that_the_body_contradicts_makes_no_event_and_an_invented_one_no_second_id() {
+        const PAYOUT: &str = r#"{"payoutId":"p","status":"sent","updatedDate":"2024-05-27T11:30:00Z"}"#;
+        let payout = read("payout/update", PAYOUT);
+        assert!(matches!(payout.content, Content::Event(_)));
+        for kind in kinds::KINDS.iter().filter(|kind| kind.name != "payout/update") {
+            let Content::Undecodable(why) = read(kind.name, PAYOUT).content else { panic!("{}", kind.name) };
+            assert_eq!(why.reason, QuarantineReason::NameContradictsBody);
+            assert!(why.detail.contains(kind.name) && why.detail.contains("payout/update"), "{}", why.detail);
+            let exempt = normalize("s", &raw(kind.name, PAYOUT), &[kind.name]);
+            assert!(matches!(exempt.content, Content::Event(_)), "{}", kind.name);
+        }
+        for name in ["", "later/name", "another/name"] {
+            assert_eq!(read(name, PAYOUT).identity, payout.identity, "{name}");
+            let unknown = read(name, r#"{"a":1}"#);
+            assert!(matches!(unknown.content, Content::Unrecognized));
+            assert_eq!(unknown.identity, read("", r#"{"a":1}"#).identity, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_body_with_several_shapes_is_taken_under_each_of_their_names() {
+        const BOTH: &str = r#"{"mandateReference":"m","id":"1","status":"active","merchantId":"p"}"#;
+        for name in ["mandate/update", "ewallet/create"] {
+            assert!(matches!(read(name, BOTH).content, Content::Event(_)), "{name}");
+        }
     }
 
     #[test]
     fn the_spelling_of_a_name_and_its_absence_change_no_id() {
         const BODY: &str = r#"{"eWalletId":"1","transactionType":"Sale"}"#;
-        let named = at("2024-05-27T10:20:30Z", "ewalletTransaction/create", BODY);
+        let named = read("ewalletTransaction/create", BODY).identity;
         for path_suffix in ["eWalletTransaction/Create", "ewallettransaction//create/", "", "later/name"] {
-            assert_eq!(at("2024-05-27T10:20:30Z", path_suffix, BODY), named, "{path_suffix}");
+            assert_eq!(read(path_suffix, BODY).identity, named, "{path_suffix}");
         }
     }
 
     #[test]
     fn a_body_without_a_shape_is_of_an_unknown_type_or_undecodable() {
-        let content = |path_suffix: &str, body: &'static str| normalize("s", &raw(path_suffix, body)).content;
+        let content = |path_suffix: &str, body: &'static str| normalize("s", &raw(path_suffix, body), &[]).content;
         for (path_suffix, body) in [("later/name", "{}"), ("later/name", "not JSON"), ("later/name", "[]"), ("", "{}")]
         {
             assert!(matches!(content(path_suffix, body), Content::Unrecognized), "{path_suffix} {body}");
@@ -176,7 +187,7 @@ mod tests {
             ("payout/update", r#"{"updatedDate":"27/05/2024"}"#, "updatedDate"),
             ("ewallet/create", r#"{"id":{"a":1}}"#, "id"),
         ] {
-            let normalized = normalize("s", &raw(path_suffix, body));
+            let normalized = normalize("s", &raw(path_suffix, body), &[]);
             assert!(matches!(normalized.content, Content::Event(_)), "{body}");
             assert_eq!(normalized.unread_fields, [expect], "{body}");
             assert!(normalized.key.is_none(), "{body}");
@@ -186,7 +197,7 @@ mod tests {
     #[test]
     fn an_untyped_body_is_never_undecodable() {
         for body in [&b""[..], b"not JSON", b"\xff\xfe", b"[1]", br#"{"id":1}"#] {
-            let normalized = normalize("s", &raw("Transfer/Update", body));
+            let normalized = normalize("s", &raw("Transfer/Update", body), &[]);
             let Content::Event(encoded) = normalized.content else { panic!("{body:?}") };
             assert!(encoded.fields.ends_with(body), "{body:?}");
             assert_eq!(normalized.key.as_deref(), Some("transfer/update"));

@@ -92,7 +92,7 @@ pub fn event_of<M: Event>(body: &Value) -> M {
         ..Evidence::default()
     };
     let metadata = EventMetadata {
-        event_id: event.ids.id.to_string(),
+        event_id: event.identity.of_webhook().to_string(),
         source: "sg-main".to_owned(),
         provider: "smart-glocal".to_owned(),
         event_type: event.event_type,
