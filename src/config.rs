@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 pub use confirmation::{AtDeadline, Confirmation, FORMER_GROUP_ID, LAST_WORD_S, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
-pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, Quarantine, Spool};
+pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples, Spool};
 pub use ingress::{Ingress, IngressTls};
 pub use kafka::properties::Properties;
 pub use kafka::{ClientSide, Kafka, KafkaSide};
@@ -51,7 +51,7 @@ const TOP_KEYS: [&str; 12] = [
     "sources",
     "dedup",
     "spool",
-    "quarantine",
+    "rejected",
     "evidence",
     "shutdown",
     "log",
@@ -75,8 +75,8 @@ pub struct Config {
     pub dedup: Dedup,
     /// A disk that takes events while Kafka is away.
     pub spool: Spool,
-    /// How many rejected webhooks are kept.
-    pub quarantine: Quarantine,
+    /// How many webhooks that failed authentication are sampled.
+    pub rejected: RejectedSamples,
     /// What events carry of their webhooks.
     pub evidence: Evidence,
     /// How the daemon is stopped.
@@ -130,7 +130,7 @@ impl Config {
             sources: reader.sources(),
             dedup: reader.section("dedup"),
             spool: reader.section_of_a_later_version("spool"),
-            quarantine: reader.section("quarantine"),
+            rejected: reader.section("rejected"),
             evidence: reader.section("evidence"),
             shutdown: reader.section("shutdown"),
             log: reader.section("log"),

@@ -26,7 +26,7 @@ use crate::kafka::broker_clock::Trust;
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Undecodable, Unverified};
+use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Unverified};
 use answer::Answer;
 use encode::Carry;
 use sending::{Arrival, Fate, Sending, Sent};
@@ -213,21 +213,18 @@ impl Ingress {
             source.metrics.unverified(rejected.reason);
         }
         tracing::debug!(source = source.name, reason = %rejected.reason, "webhook that failed authentication");
-        let keep = |reason| {
-            let why = Undecodable { reason, detail: rejected.reason.to_string() };
-            source.encoder.unverified(&rejected.raw, &why, &random_id())
-        };
+        let may_keep = source.may_keep(rejected.raw.body.len(), std::time::Instant::now());
         match source.on_unverified {
-            OnUnverified::Keep if source.may_keep(rejected.raw.body.len(), std::time::Instant::now()) => {
-                let record = keep(QuarantineReason::UnverifiedKept);
+            OnUnverified::Keep if may_keep => {
+                let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id());
                 self.quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
             }
             OnUnverified::Keep => Answer::Overloaded,
             OnUnverified::Reject => {
-                if source.may_keep(rejected.raw.body.len(), std::time::Instant::now()) {
-                    let kept = Arc::clone(source);
-                    let count = move || kept.metrics.quarantined(QuarantineReason::Unauthentic);
-                    self.sending.and_forget(keep(QuarantineReason::Unauthentic), arrival, count);
+                if may_keep {
+                    let (sampled, reason) = (Arc::clone(source), rejected.reason);
+                    let count = move || sampled.metrics.sampled(reason);
+                    self.sending.and_forget(source.sample(&rejected.raw, reason, &random_id()), arrival, count);
                 }
                 answer
             }

@@ -172,6 +172,7 @@ pub type Labelled = BTreeMap<&'static str, Counter>;
 pub struct SourceMetrics {
     requests: Labelled,
     unverified: Labelled,
+    rejected: Labelled,
     quarantined: Labelled,
     /// From head to answer.
     pub duration: Histogram,
@@ -200,6 +201,10 @@ impl SourceMetrics {
             unverified: labelled(
                 &UNVERIFIED_REASONS,
                 |reason| counter!(catalogue::UNVERIFIED, "source" => name(), "reason" => reason),
+            ),
+            rejected: labelled(
+                &UNVERIFIED_REASONS,
+                |reason| counter!(catalogue::REJECTED, "source" => name(), "reason" => reason),
             ),
             quarantined: labelled(
                 &QUARANTINE_REASONS,
@@ -239,6 +244,11 @@ impl SourceMetrics {
         if before < second && self.last_verified_s.fetch_max(second, Ordering::Relaxed) < second {
             self.last_verified.set(Duration::from_secs(second.try_into().unwrap_or_default()).as_secs_f64());
         }
+    }
+
+    /// A sample of a webhook that failed authentication is on the topic of rejected webhooks.
+    pub fn sampled(&self, reason: Unverified) {
+        count(&self.rejected, unverified_label(reason));
     }
 
     /// A webhook is on the quarantine topic.
@@ -289,8 +299,8 @@ fn unverified_label(reason: Unverified) -> &'static str {
     }
 }
 
-const QUARANTINE_REASONS: [&str; 7] =
-    ["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unauthentic", "unverified_kept"];
+const QUARANTINE_REASONS: [&str; 6] =
+    ["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unverified_kept"];
 
 fn quarantine_label(reason: QuarantineReason) -> &'static str {
     match reason {
@@ -299,7 +309,6 @@ fn quarantine_label(reason: QuarantineReason) -> &'static str {
         QuarantineReason::WrongShape | QuarantineReason::Unspecified => "wrong_shape",
         QuarantineReason::NameContradictsBody => "name_contradicts_body",
         QuarantineReason::TooLarge => "too_large",
-        QuarantineReason::Unauthentic => "unauthentic",
         QuarantineReason::UnverifiedKept => "unverified_kept",
         // The confirmation engine's, which counts them itself.
         QuarantineReason::UndecodableRecord => "undecodable_record",

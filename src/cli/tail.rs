@@ -205,7 +205,7 @@ mod tests {
         let config = Config::from_toml("[sources.sg]\nprovider = 'smart-glocal'", []).unwrap();
         let needed = needed(&config);
         for (wanted, expected) in [
-            (&[][..], Some(7)),
+            (&[][..], Some(8)),
             (&["payments.smart-glocal.ready-to-confirm.v1"], Some(1)),
             (&["ready-to-confirm", "quarantine"], Some(2)),
             (&["smart-glocal", "ready-to-confirm"], Some(5)),

@@ -1,4 +1,4 @@
-//! `[dedup]`, `[spool]`, `[quarantine]` and `[evidence]`: what is kept of events.
+//! `[dedup]`, `[spool]`, `[rejected]` and `[evidence]`: what is kept of events, and of what is none.
 //! Must not know how. What this version cannot do is refused here, so that nobody relies on it.
 
 use std::time::Duration;
@@ -75,25 +75,22 @@ fn not_in_this_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<boo
     Ok(false)
 }
 
-/// `[quarantine]`: how many of each source's rejected webhooks are kept as samples.
+/// `[rejected]`: samples of each source's webhooks that failed authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
-pub struct Quarantine {
-    /// Samples a second and source, 0 (none) to 1000.
-    #[serde(deserialize_with = "within::<0, 1_000, _, _>")]
-    pub unauthentic_per_second: u32,
-    /// Their bodies' bytes a second and source, 0 (none) to 16777216.
-    #[serde(deserialize_with = "within::<0, 16_777_216, _, _>")]
-    pub unauthentic_bytes_per_second: u32,
-    /// Bytes of bodies a second that a source with `on_unverified = "keep"` keeps, 65536 to 268435456; beyond it 503.
-    #[serde(deserialize_with = "within::<65_536, 268_435_456, _, _>")]
-    pub kept_bytes_per_second: u32,
+pub struct RejectedSamples {
+    /// Samples a minute and source after a first burst of 20; 0 (none) to 6000.
+    #[serde(deserialize_with = "within::<0, 6_000, _, _>")]
+    pub samples_per_minute: u32,
+    /// The most bytes of a body that its sample has, 256 to 1048576.
+    #[serde(deserialize_with = "within::<256, 1_048_576, _, _>")]
+    pub sample_bytes_max: usize,
 }
 
-impl Default for Quarantine {
+impl Default for RejectedSamples {
     fn default() -> Self {
-        Self { unauthentic_per_second: 5, unauthentic_bytes_per_second: 65_536, kept_bytes_per_second: 4_194_304 }
+        Self { samples_per_minute: 10, sample_bytes_max: 16_384 }
     }
 }
 

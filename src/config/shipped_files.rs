@@ -61,7 +61,7 @@ fn default_toml_holds_exactly_the_defaults() {
     check::<Kafka>("kafka");
     check::<Dedup>("dedup");
     check::<Spool>("spool");
-    check::<Quarantine>("quarantine");
+    check::<RejectedSamples>("rejected");
     check::<Evidence>("evidence");
     check::<Shutdown>("shutdown");
     check::<Log>("log");
@@ -85,7 +85,7 @@ fn default_toml_lists_every_key() {
     check::<KafkaSide>(&["kafka", "engine"]);
     check::<Dedup>(&["dedup"]);
     check::<Spool>(&["spool"]);
-    check::<Quarantine>(&["quarantine"]);
+    check::<RejectedSamples>(&["rejected"]);
     check::<Evidence>(&["evidence"]);
     check::<Shutdown>(&["shutdown"]);
     check::<Log>(&["log"]);

@@ -10,13 +10,14 @@ use serde::{Deserialize, Deserializer, de};
 use super::address::networks;
 use super::ingress::Ingress;
 use super::layers::Origins;
+use super::list::within;
 use super::names::SourceName;
 use super::problem::{Problem, suggestion};
 use super::section::Section;
 use crate::provider;
 
 /// The keys that every source has.
-pub(super) const COMMON_KEYS: &[&str] = &["provider", "path", "allow_from", "on_unverified"];
+pub(super) const COMMON_KEYS: &[&str] = &["provider", "path", "allow_from", "on_unverified", "keep_bytes_per_second"];
 
 /// The longest path, in bytes: far below what HTTP servers take for a request's target.
 const PATH_BYTES_MAX: usize = 512;
@@ -32,6 +33,8 @@ pub struct SourceConfig {
     pub allow_from: Vec<IpNet>,
     /// What becomes of webhooks that are not authentic.
     pub on_unverified: OnUnverified,
+    /// Bytes of bodies a second that are kept where those are kept: 65536 to 268435456. Beyond it 503.
+    pub keep_bytes_per_second: u32,
     /// The provider's own keys.
     pub section: Section,
 }
@@ -40,7 +43,7 @@ pub struct SourceConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnverified {
-    /// They are answered 401, and a sample goes to quarantine.
+    /// They are answered 401, and a sample goes to the topic `rejected`.
     #[default]
     Reject,
     /// They are answered 200 and all go to quarantine, while a key is wrong.
@@ -58,6 +61,12 @@ struct Common {
     allow_from: Vec<IpNet>,
     #[serde(default)]
     on_unverified: OnUnverified,
+    #[serde(default = "default_keep_bytes_per_second", deserialize_with = "within::<65_536, 268_435_456, _, _>")]
+    keep_bytes_per_second: u32,
+}
+
+fn default_keep_bytes_per_second() -> u32 {
+    1_048_576
 }
 
 impl SourceConfig {
@@ -85,8 +94,8 @@ impl SourceConfig {
         let (common, own): (Dict, Dict) = table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
         let common: Common = Section::with_origins(key.as_str(), common, Arc::clone(origins)).parse_all()?;
         let section = Section::with_origins(key, own, Arc::clone(origins)).also_knowing(COMMON_KEYS);
-        let Common { provider, path, allow_from, on_unverified } = common;
-        Ok((name, Self { provider, path, allow_from, on_unverified, section }))
+        let Common { provider, path, allow_from, on_unverified, keep_bytes_per_second } = common;
+        Ok((name, Self { provider, path, allow_from, on_unverified, keep_bytes_per_second, section }))
     }
 
     /// Whether something else than a signature keeps strangers out: addresses, client certificates, or a path of its own, which

@@ -11,11 +11,14 @@ use sha2::{Digest, Sha256};
 use crate::config::EvidenceKeep;
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::Record;
-use crate::kafka::topics::{self, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE};
-use crate::message::event::v1::{EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook, UnrecognizedWebhook};
+use crate::kafka::topics::{self, QUARANTINED_MESSAGE, REJECTED_MESSAGE, UNRECOGNIZED_MESSAGE};
+use crate::message::event::v1::{
+    AuthenticationFailure, EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook, RejectedWebhook,
+    UnrecognizedWebhook,
+};
 use crate::message::timestamp;
 use crate::provider::{
-    AuthenticWebhook, Content, Encoded, EventId, Normalized, Payload, Provider, RawWebhook, Undecodable,
+    AuthenticWebhook, Content, Encoded, EventId, Normalized, Payload, Provider, RawWebhook, Undecodable, Unverified,
 };
 
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
@@ -43,6 +46,7 @@ pub struct Encoder {
     topics: BTreeMap<&'static str, Arc<str>>,
     unrecognized: Arc<str>,
     quarantine: Arc<str>,
+    rejected: Arc<str>,
 }
 
 /// How much of the body the event carries.
@@ -65,6 +69,7 @@ impl Encoder {
             topics: provider.event_types().iter().map(|event| (event.topic_part, topic(event))).collect(),
             unrecognized: Arc::from(topics::unrecognized_topic(prefix)),
             quarantine: Arc::from(topics::quarantine_topic(prefix)),
+            rejected: Arc::from(topics::rejected_topic(prefix)),
         }
     }
 
@@ -125,20 +130,45 @@ impl Encoder {
         self.quarantine(webhook.raw(), event, evidence, &why)
     }
 
-    /// The record of a webhook that nobody verified: it has no event id, and `random_id` stands for it.
-    pub fn unverified(&self, webhook: &RawWebhook, why: &Undecodable, random_id: &str) -> Record {
-        let evidence = self.raw_evidence(webhook);
-        let metadata = EventMetadata { evidence: Some(evidence), ..self.bare_metadata(webhook) };
-        let value = quarantined_message(metadata, webhook, why).encode_to_vec();
+    /// The record of a webhook that nobody verified and that is kept all the same: it has no event id, and `random_id` stands for it.
+    pub fn unverified(&self, webhook: &RawWebhook, failure: Unverified, random_id: &str) -> Record {
+        let metadata = EventMetadata { evidence: Some(self.raw_evidence(webhook)), ..self.bare_metadata(webhook) };
+        let why = Undecodable { reason: QuarantineReason::UnverifiedKept, detail: failure.to_string() };
+        let value = quarantined_message(metadata, webhook, &why).encode_to_vec();
+        self.record_of_no_event(&self.quarantine, value, QUARANTINED_MESSAGE, webhook, random_id)
+    }
+
+    /// The record of a sample of a webhook that failed authentication, with so many bytes of its body at most.
+    pub fn rejected(&self, webhook: &RawWebhook, failure: Unverified, bytes_max: usize, random_id: &str) -> Record {
+        let whole = self.raw_evidence(webhook);
+        let sampled = webhook.body.slice(..webhook.body.len().min(bytes_max));
+        let evidence = Evidence { raw_body: Some(sampled), ..whole };
+        let message = RejectedWebhook {
+            metadata: Some(EventMetadata { evidence: Some(evidence), ..self.bare_metadata(webhook) }),
+            failure: told(failure).into(),
+            body_bytes: u64::try_from(webhook.body.len()).unwrap_or(u64::MAX),
+            body_cut: webhook.body.len() > bytes_max,
+        };
+        self.record_of_no_event(&self.rejected, message.encode_to_vec(), REJECTED_MESSAGE, webhook, random_id)
+    }
+
+    fn record_of_no_event(
+        &self,
+        topic: &Arc<str>,
+        value: Vec<u8>,
+        message: &'static str,
+        webhook: &RawWebhook,
+        random_id: &str,
+    ) -> Record {
         let headers = cloud_events::headers(&CloudEvent {
             id: random_id,
             source: &self.source,
-            message: QUARANTINED_MESSAGE,
+            message,
             subject: "",
             time: webhook.received_at,
             traceparent: traceparent(webhook),
         });
-        Record { topic: Arc::clone(&self.quarantine), key: self.source.clone(), value, headers }
+        Record { topic: Arc::clone(topic), key: self.source.clone(), value, headers }
     }
 
     fn quarantine(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence, why: &Undecodable) -> Record {
@@ -223,6 +253,18 @@ impl Encoder {
         };
         let present = names.filter(|name| webhook.headers.contains_key(**name));
         present.map(|name| ((*name).to_owned(), joined(name))).collect()
+    }
+}
+
+/// As subscribers are told it.
+fn told(failure: Unverified) -> AuthenticationFailure {
+    match failure {
+        Unverified::HeaderMissing => AuthenticationFailure::HeaderMissing,
+        Unverified::SignatureMalformed => AuthenticationFailure::SignatureMalformed,
+        Unverified::SignatureMismatch => AuthenticationFailure::SignatureMismatch,
+        Unverified::TimestampOutsideTolerance => AuthenticationFailure::TimestampOutsideTolerance,
+        Unverified::NotDecryptable => AuthenticationFailure::NotDecryptable,
+        Unverified::ForeignAccount => AuthenticationFailure::ForeignAccount,
     }
 }
 

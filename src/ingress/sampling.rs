@@ -1,62 +1,45 @@
-//! How many unauthentic webhooks of a source are kept: a token bucket of records and one of bytes.
+//! How much of what failed authentication is kept of a source: a token bucket of samples, or of bytes.
 //! Must not know what is kept, and reads no clock.
 
 use std::time::Instant;
 
-/// Allows at most so many samples and bytes a second, with a burst of one second's worth.
-pub struct Sampling {
-    records: Bucket,
-    bytes: Bucket,
-}
+/// Units of a token: a bucket that gains one token a minute gains one unit a millisecond.
+const UNITS: u64 = 60_000;
 
-impl Sampling {
-    /// Full buckets.
-    pub fn new(records_per_second: u32, bytes_per_second: u32, now: Instant) -> Self {
-        Self { records: Bucket::new(records_per_second, now), bytes: Bucket::new(bytes_per_second, now) }
-    }
-
-    /// Whether a sample of `bytes` may be kept now; if so it is counted.
-    pub fn allows(&mut self, bytes: usize, now: Instant) -> bool {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.records.refill(now);
-        self.bytes.refill(now);
-        let allowed = self.records.has(1) && self.bytes.has(bytes);
-        if allowed {
-            self.records.take(1);
-            self.bytes.take(bytes);
-        }
-        allowed
-    }
-}
-
-/// Counts in thousandths, so that a refill after a millisecond is not lost.
-struct Bucket {
-    per_second: u64,
-    thousandths: u64,
+/// Allows so many tokens a minute, and a first burst.
+pub struct Bucket {
+    per_minute: u64,
+    units_max: u64,
+    units: u64,
     refilled: Instant,
 }
 
 impl Bucket {
-    fn new(per_second: u32, now: Instant) -> Self {
-        let per_second = u64::from(per_second);
-        Self { per_second, thousandths: per_second * 1000, refilled: now }
+    /// A full bucket. Without tokens a minute it is empty for ever.
+    pub fn new(per_minute: u64, burst: u64, now: Instant) -> Self {
+        let units_max = if per_minute == 0 { 0 } else { burst.saturating_mul(UNITS) };
+        Self { per_minute, units_max, units: units_max, refilled: now }
+    }
+
+    /// Takes so many tokens, if there are as many.
+    pub fn takes(&mut self, tokens: u64, now: Instant) -> bool {
+        self.refill(now);
+        match self.units.checked_sub(tokens.saturating_mul(UNITS)) {
+            Some(left) => {
+                self.units = left;
+                true
+            }
+            None => false,
+        }
     }
 
     fn refill(&mut self, now: Instant) {
         let elapsed_ms = u64::try_from(now.saturating_duration_since(self.refilled).as_millis()).unwrap_or(u64::MAX);
         if elapsed_ms > 0 {
-            let gained = elapsed_ms.saturating_mul(self.per_second);
-            self.thousandths = self.thousandths.saturating_add(gained).min(self.per_second * 1000);
+            let gained = elapsed_ms.saturating_mul(self.per_minute);
+            self.units = self.units.saturating_add(gained).min(self.units_max);
             self.refilled = now;
         }
-    }
-
-    fn has(&self, count: u64) -> bool {
-        self.thousandths >= count.saturating_mul(1000)
-    }
-
-    fn take(&mut self, count: u64) {
-        self.thousandths = self.thousandths.saturating_sub(count.saturating_mul(1000));
     }
 }
 
@@ -67,19 +50,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn allows_so_many_a_second_by_number_and_by_bytes() {
+    fn allows_a_burst_and_then_so_many_a_minute() {
         let now = Instant::now();
-        let mut sampling = Sampling::new(2, 1000, now);
-        assert!(sampling.allows(400, now) && sampling.allows(400, now));
-        assert!(!sampling.allows(1, now), "more than two records");
-        let later = now + Duration::from_millis(500);
-        assert!(!sampling.allows(701, later), "more bytes than came back");
-        assert!(sampling.allows(700, later));
+        let mut bucket = Bucket::new(10, 20, now);
+        assert_eq!((0..30).filter(|_| bucket.takes(1, now)).count(), 20);
+        let later = now + Duration::from_secs(30);
+        assert_eq!((0..30).filter(|_| bucket.takes(1, later)).count(), 5);
+        let much_later = later + Duration::from_hours(1);
+        assert_eq!((0..30).filter(|_| bucket.takes(1, much_later)).count(), 20, "no more than the burst");
+    }
+
+    #[test]
+    fn a_refill_of_less_than_a_token_is_not_lost() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(60, 1, now);
+        assert!(bucket.takes(1, now));
+        let taken = (1..=2000).filter(|ms| bucket.takes(1, now + Duration::from_millis(*ms))).count();
+        assert_eq!(taken, 2);
     }
 
     #[test]
     fn allows_nothing_when_it_is_off() {
         let now = Instant::now();
-        assert!(!Sampling::new(0, 65536, now).allows(1, now + Duration::from_secs(9)));
+        assert!(!Bucket::new(0, 20, now).takes(1, now + Duration::from_hours(9)));
     }
 }

@@ -12,10 +12,11 @@ use metrics::Counter;
 
 use super::answer::OUTCOMES;
 use super::encode::{Bridge, Encoder};
-use super::sampling::Sampling;
+use super::sampling::Bucket;
 use crate::config::{Config, OnUnverified, SourceName};
+use crate::kafka::record::Record;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, KeyId, Provider, Source};
+use crate::provider::{AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
 
 /// One source while the daemon runs.
 pub struct RunningSource {
@@ -29,8 +30,13 @@ pub struct RunningSource {
     pub metrics: SourceMetrics,
     allow_from: Vec<IpNet>,
     keyed: ArcSwap<Keyed>,
-    sampling: Mutex<Sampling>,
+    /// What may be kept of its webhooks that fail authentication: samples, or bytes.
+    keeping: Mutex<Bucket>,
+    sample_bytes_max: usize,
 }
+
+/// Samples of a source that may be kept at once.
+const SAMPLES_BURST: u64 = 20;
 
 /// A source with the keys of the moment, and a counter for each key.
 pub struct Keyed {
@@ -57,7 +63,16 @@ impl RunningSource {
 
     /// Whether another unauthentic webhook of so many bytes may be kept: as a sample, or with all others within a bound.
     pub fn may_keep(&self, bytes: usize, now: Instant) -> bool {
-        self.sampling.lock().unwrap_or_else(PoisonError::into_inner).allows(bytes, now)
+        let tokens = match self.on_unverified {
+            OnUnverified::Reject => 1,
+            OnUnverified::Keep => u64::try_from(bytes).unwrap_or(u64::MAX),
+        };
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner).takes(tokens, now)
+    }
+
+    /// The record of a sample of a webhook that failed authentication.
+    pub fn sample(&self, webhook: &RawWebhook, failure: Unverified, random_id: &str) -> Record {
+        self.encoder.rejected(webhook, failure, self.sample_bytes_max, random_id)
     }
 }
 
@@ -96,16 +111,18 @@ impl Sources {
     /// The sources of a configuration, each with what was made of its settings and keys.
     pub fn new(config: &Config, configured: BTreeMap<SourceName, Configured>, metrics: &Metrics) -> Self {
         let bridge = Arc::new(Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep });
-        let limits = &config.quarantine;
-        let largest_body = u32::try_from(config.ingress.body_bytes_max).unwrap_or(u32::MAX);
+        let largest_body = u64::try_from(config.ingress.body_bytes_max).unwrap_or(u64::MAX);
         let mut by_path = HashMap::new();
         for (name, Configured { provider, source }) in configured {
             let Some(settings) = config.sources.get(&name) else { continue };
             let prefix = config.kafka.topic_prefix.as_ref();
-            let (records, bytes) = match settings.on_unverified {
-                OnUnverified::Reject => (limits.unauthentic_per_second, limits.unauthentic_bytes_per_second),
+            let (per_minute, burst) = match settings.on_unverified {
+                OnUnverified::Reject => (u64::from(config.rejected.samples_per_minute), SAMPLES_BURST),
                 // One body of any size must pass, or it would be refused for ever.
-                OnUnverified::Keep => (u32::MAX, limits.kept_bytes_per_second.max(largest_body)),
+                OnUnverified::Keep => {
+                    let per_second = u64::from(settings.keep_bytes_per_second);
+                    (per_second.saturating_mul(60), per_second.max(largest_body))
+                }
             };
             let running = RunningSource {
                 on_unverified: settings.on_unverified,
@@ -113,7 +130,8 @@ impl Sources {
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
                 keyed: ArcSwap::from_pointee(Keyed::new(name.as_ref(), source, metrics)),
-                sampling: Mutex::new(Sampling::new(records, bytes, Instant::now())),
+                keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
+                sample_bytes_max: config.rejected.sample_bytes_max,
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));

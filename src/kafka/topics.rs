@@ -11,6 +11,9 @@ pub const UNRECOGNIZED_MESSAGE: &str = "paybridge.event.v1.UnrecognizedWebhook";
 /// The message type of records on the `quarantine` topic.
 pub const QUARANTINED_MESSAGE: &str = "paybridge.event.v1.QuarantinedWebhook";
 
+/// The message type of records on the `rejected` topic.
+pub const REJECTED_MESSAGE: &str = "paybridge.event.v1.RejectedWebhook";
+
 /// The message type of records on the topic of decisions.
 pub const DECISION_MESSAGE: &str = "paybridge.confirmation.v1.Decision";
 /// The message type of records on the topic of outcomes.
@@ -28,6 +31,8 @@ const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];
 /// The `message.timestamp.type` with which the broker, not the producer, gives a record its time.
 pub const LOG_APPEND_TIME: &str = "LogAppendTime";
 
+/// Bytes of a partition of the topic of rejected webhooks.
+const REJECTED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -79,7 +84,12 @@ pub fn unrecognized_topic(prefix: &str) -> String {
     format!("{prefix}.unrecognized.v1")
 }
 
-/// The name of the topic for authentic webhooks that cannot be decoded, and samples of the unauthentic.
+/// The name of the topic for samples of webhooks that failed authentication.
+pub fn rejected_topic(prefix: &str) -> String {
+    format!("{prefix}.rejected.v1")
+}
+
+/// The name of the topic for authentic webhooks that cannot be decoded.
 pub fn quarantine_topic(prefix: &str) -> String {
     format!("{prefix}.quarantine.v1")
 }
@@ -150,6 +160,7 @@ fn of_ingress(config: &Config) -> Vec<Topic> {
     let mut topics = vec![
         topic(config, unrecognized_topic(prefix), UNRECOGNIZED_MESSAGE, 30),
         topic(config, quarantine_topic(prefix), QUARANTINED_MESSAGE, 30),
+        rejected(config),
     ];
     let mut providers: Vec<&str> = config.sources.values().map(|source| source.provider.as_str()).collect();
     providers.sort_unstable();
@@ -167,8 +178,8 @@ fn of_confirmation(config: &Config) -> Vec<Topic> {
     let prefix = config.kafka.topic_prefix.as_ref();
     let mut topics = vec![
         topic(config, quarantine_topic(prefix), QUARANTINED_MESSAGE, 30),
-        topic(config, decision_topic(prefix), DECISION_MESSAGE, 7),
-        topic(config, outcome_topic(prefix), OUTCOME_MESSAGE, 7),
+        topic(config, decision_topic(prefix), DECISION_MESSAGE, 400),
+        topic(config, outcome_topic(prefix), OUTCOME_MESSAGE, 400),
         topic(config, decision_rejected_topic(prefix), DECISION_REJECTED_MESSAGE, 7),
         ledger(config),
     ];
@@ -182,6 +193,13 @@ fn of_confirmation(config: &Config) -> Vec<Topic> {
 fn topic(config: &Config, name: String, message: &'static str, retention_days: u64) -> Topic {
     let rule = [("cleanup.policy", "delete".to_owned()), ("retention.ms", (retention_days * DAY_MS).to_string())];
     with_settings(config, name, message, rule)
+}
+
+/// Anybody can send what is sampled here: the topic is bounded in bytes, too.
+fn rejected(config: &Config) -> Topic {
+    let mut topic = topic(config, rejected_topic(config.kafka.topic_prefix.as_ref()), REJECTED_MESSAGE, 7);
+    topic.settings.insert("retention.bytes", REJECTED_BYTES_MAX.to_string());
+    topic
 }
 
 /// Compacted only: the last entry of a session stays for as long as the session is remembered, however old it is.
@@ -261,7 +279,12 @@ mod tests {
         let sg = "[sources.sg]\nprovider = 'smart-glocal'\n";
         check(off, &[]);
         check(&format!("{on}{off}{sg}"), &ENGINE);
-        let ingress = [("quarantine", "delete"), ("standard-webhooks.received", "delete"), ("unrecognized", "delete")];
+        let ingress = [
+            ("quarantine", "delete"),
+            ("rejected", "delete"),
+            ("standard-webhooks.received", "delete"),
+            ("unrecognized", "delete"),
+        ];
         check(other, &ingress);
         assert_eq!(names_and_policies(&format!("{on}{sg}")).len(), names_and_policies(sg).len() + 4);
     }

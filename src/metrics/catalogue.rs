@@ -76,6 +76,8 @@ catalogue! {
         "Events in the dedup window";
     DEDUP_WINDOW = Gauge "paybridge_dedup_window_seconds" [""]
         "Time that the dedup window really covers: dedup.window_s, or less when dedup.entries_max cuts it short";
+    REJECTED = Counter "paybridge_rejected_total" ["source,reason"]
+        "Samples of webhooks that failed authentication put on the topic rejected, by why they failed";
     QUARANTINED = Counter "paybridge_quarantined_total" ["source,reason"]
         "Webhooks put on the quarantine topic, by why";
     UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]

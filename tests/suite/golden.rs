@@ -19,12 +19,13 @@ use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::ingress::window::Arriving;
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{
-    DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE, QUARANTINED_MESSAGE, UNRECOGNIZED_MESSAGE,
+    DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE, QUARANTINED_MESSAGE, REJECTED_MESSAGE,
+    UNRECOGNIZED_MESSAGE,
 };
 use paybridge::message::DESCRIPTORS;
 use paybridge::message::confirmation::v1::{self, RejectionReason};
 use paybridge::message::event::v1::Money;
-use paybridge::provider::{self, AuthenticWebhook, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source};
+use paybridge::provider::{self, AuthenticWebhook, PROVIDERS, RawWebhook, Sender, SignedWebhook, Source, Unverified};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
@@ -35,7 +36,7 @@ use crate::cache::CHECKOUT;
 /// The full name of every message type that goes to a topic.
 fn message_types() -> Vec<&'static str> {
     let events = PROVIDERS.iter().flat_map(|provider| provider.event_types()).map(|event_type| event_type.message);
-    events.chain([UNRECOGNIZED_MESSAGE, QUARANTINED_MESSAGE]).chain(ENGINE).collect()
+    events.chain([UNRECOGNIZED_MESSAGE, QUARANTINED_MESSAGE, REJECTED_MESSAGE]).chain(ENGINE).collect()
 }
 
 /// Those that no webhook is behind. The ledger's entries have their own golden bytes, beside their code.
@@ -131,8 +132,13 @@ fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
         let sender = sender(&config, name.as_ref());
         for fixture in fixtures(provider.name()) {
             let webhook = received(&*sender, &fixture);
-            let Ok(webhook) = AuthenticWebhook::authenticate(&*source, webhook) else { continue };
-            let record = record(&*source, &encoder, &webhook);
+            let record = match AuthenticWebhook::authenticate(&*source, webhook.clone()) {
+                Ok(webhook) => record(&*source, &encoder, &webhook),
+                Err(_) => continue,
+            };
+            let failure = Unverified::SignatureMismatch;
+            let rejected = encoder.rejected(&webhook, failure, 64, "00112233445566778899aabbccddeeff");
+            records.push((REJECTED_MESSAGE.to_owned(), rejected.value));
             let message = record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1.clone();
             records.push((message, record.value));
         }

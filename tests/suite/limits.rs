@@ -114,7 +114,7 @@ fn remote_address(record: &crate::kafka::Record) -> String {
 #[test]
 fn an_unproven_webhook_gets_401_without_detail_and_is_no_event() {
     let kafka = Kafka::shared();
-    let bridge = Bridge::start_with(kafka, SOURCES, &[("QUARANTINE__UNAUTHENTIC_PER_SECOND", "0")]);
+    let bridge = Bridge::start_with(kafka, SOURCES, &[("REJECTED__SAMPLES_PER_MINUTE", "0")]);
     let sample = |source: &str, provider: &str, part: &str, at: Timestamp| {
         sender(&bridge.config, source).sample(event_type(provider, part), at, 1)
     };
@@ -267,7 +267,8 @@ fn a_name_behind_the_path_of_unipaas_wins_over_the_shape_and_an_unknown_one_lose
         ("payout/update/?a=b", payout(2), accepted, payouts),
         ("payout//update", payout(3), accepted, payouts),
         ("payout/update", shapeless(4), accepted, payouts),
-        ("transfer/update", payout(5), accepted, "unipaas.transfer-update.v1"),
+        ("transfer/update", shapeless(5), accepted, "unipaas.transfer-update.v1"),
+        ("transfer/update", payout(12), "quarantined", "quarantine.v1"),
         ("", payout(6), accepted, payouts),
         ("/", payout(7), accepted, payouts),
         ("later/name", payout(8), accepted, payouts),

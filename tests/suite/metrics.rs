@@ -89,15 +89,9 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
             "handler_panicked",
         ]),
         ("reason", "paybridge_kafka_publish_failures_total") => owned(&FAILURE_REASONS),
-        ("reason", "paybridge_quarantined_total") => owned(&[
-            "not_utf8",
-            "not_json",
-            "wrong_shape",
-            "name_contradicts_body",
-            "too_large",
-            "unauthentic",
-            "unverified_kept",
-        ]),
+        ("reason", "paybridge_quarantined_total") => {
+            owned(&["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unverified_kept"])
+        }
         ("reason", _) => owned(&[
             "header_missing",
             "signature_malformed",

@@ -1,5 +1,5 @@
-//! What goes to quarantine beside the undecodable: samples of the unproven, everything while a key is wrong, and records
-//! that their topic is too small for.
+//! What is kept beside events: samples of the unproven, everything while a key is wrong, and records that their topic is too
+//! small for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use paybridge::config::Config;
 use paybridge::kafka::topics;
 use paybridge::provider::SignedWebhook;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::bridge::{Bridge, config, decoded, sender, signed_fixture};
 use crate::eventually::eventually;
@@ -27,10 +28,11 @@ fn signature(webhook: &SignedWebhook) -> &str {
     &webhook.headers.iter().find(|(name, _)| *name == "x-partner-sign").unwrap().1
 }
 
-fn check_unproven(record: &Record, reason: &str, signature: &str) {
+/// What the evidence of a webhook that failed authentication says, as `reason` on its topic.
+fn check_unproven(record: &Record, told: (&str, &str), message_type: &str, signature: &str) {
     let message = decoded(record);
     let metadata = &message["metadata"];
-    assert_eq!(message["reason"], reason);
+    assert_eq!(message[told.0], told.1);
     assert_eq!(metadata.get("event_id"), None, "an unproven webhook is no event");
     assert_eq!(metadata["source"], "sg-main");
     assert_eq!(metadata["evidence"]["headers"]["x-partner-sign"], signature);
@@ -38,7 +40,7 @@ fn check_unproven(record: &Record, reason: &str, signature: &str) {
     assert_eq!((metadata["evidence"].get("scheme"), metadata["evidence"].get("signature")), (None, None));
     assert!(field_bytes(&metadata["evidence"]["raw_body"]).unwrap().starts_with(b"unproven "));
     assert_eq!(record.key.as_deref(), Some(&b"sg-main"[..]));
-    assert_eq!(record.header("ce_type"), Some("paybridge.event.v1.QuarantinedWebhook"));
+    assert_eq!(record.header("ce_type"), Some(message_type));
     assert_eq!(record.header("ce_id").map(str::len), Some(32));
 }
 
@@ -51,47 +53,76 @@ fn check_ids_differ(records: &[Record]) {
 }
 
 #[test]
-fn of_unproven_webhooks_no_more_than_the_allowed_samples_are_kept() {
+fn of_unproven_webhooks_no_more_than_the_allowed_samples_are_kept_on_a_topic_of_their_own() {
     let kafka = Kafka::shared();
-    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &[("QUARANTINE__UNAUTHENTIC_PER_SECOND", "1")]);
-    let webhooks: Vec<_> = (0..40).map(|number| unproven(&bridge.config, number)).collect();
+    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &[("REJECTED__SAMPLES_PER_MINUTE", "60")]);
+    let webhooks: Vec<_> = (0..200).map(|number| unproven(&bridge.config, number)).collect();
     let begun = std::time::Instant::now();
     for answered in bridge.post_all("sg-main", &webhooks) {
         assert_eq!(told(&answered), (401, "unauthentic".to_owned()));
     }
-    // One at the start, and one for each second that has passed, however long the machine took.
-    let allowed = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
-    let counter = r#"paybridge_quarantined_total{source="sg-main",reason="unauthentic"}"#;
+    // Twenty at the start, and one for each second that has passed, however long the machine took.
+    let allowed = 20..=20 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    let counter = r#"paybridge_rejected_total{source="sg-main",reason="signature_mismatch"}"#;
     let records = eventually(LIMIT, || {
-        let records = kafka.read_all(&bridge.topic("quarantine.v1"));
+        let records = kafka.read_all(&bridge.topic("rejected.v1"));
         let shown = bridge.metric(counter).to_string();
-        if records.is_empty() || shown != records.len().to_string() {
+        if records.len() < 20 || shown != records.len().to_string() {
             return Err(format!("{} records, and the counter says {shown}", records.len()));
         }
         Ok(records)
     });
-    assert!(records.len() <= allowed, "{} of {allowed}", records.len());
+    assert!(allowed.contains(&records.len()), "{} of {allowed:?}", records.len());
     for record in &records {
-        check_unproven(record, "QUARANTINE_REASON_UNAUTHENTIC", signature(&webhooks[0]));
+        let told = ("failure", "AUTHENTICATION_FAILURE_SIGNATURE_MISMATCH");
+        check_unproven(record, told, "paybridge.event.v1.RejectedWebhook", signature(&webhooks[0]));
     }
     check_ids_differ(&records);
-    assert_eq!(kafka.read_all(&bridge.topic("smart-glocal.ready-to-confirm.v1")), []);
+    for topic in ["smart-glocal.ready-to-confirm.v1", "quarantine.v1"] {
+        assert_eq!(kafka.read_all(&bridge.topic(topic)), [], "{topic}");
+    }
 }
 
 #[test]
-fn a_sample_larger_than_the_bytes_allowed_is_not_kept() {
+fn a_sample_has_the_beginning_of_a_large_body_and_says_so() {
     let kafka = Kafka::shared();
-    let settings = [("QUARANTINE__UNAUTHENTIC_BYTES_PER_SECOND", "100")];
-    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &settings);
-    let large = SignedWebhook { body: vec![b'x'; 101].into(), ..unproven(&bridge.config, 0) };
-    assert_eq!(bridge.post("sg-main", &large).status, 401);
-    assert_eq!(bridge.post("sg-main", &unproven(&bridge.config, 1)).status, 401);
-    let records = eventually(LIMIT, || match kafka.read_all(&bridge.topic("quarantine.v1")) {
-        records if records.is_empty() => Err("no sample is there".to_owned()),
+    let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &[("REJECTED__SAMPLE_BYTES_MAX", "256")]);
+    let large = SignedWebhook { body: vec![b'x'; 1000].into(), ..unproven(&bridge.config, 0) };
+    let small = unproven(&bridge.config, 1);
+    for webhook in [&large, &small] {
+        assert_eq!(bridge.post("sg-main", webhook).status, 401);
+    }
+    let records = eventually(LIMIT, || match kafka.read_all(&bridge.topic("rejected.v1")) {
+        records if records.len() < 2 => Err(format!("{} samples", records.len())),
         records => Ok(records),
     });
-    assert_eq!(records.len(), 1);
-    assert_eq!(field_bytes(&decoded(&records[0])["metadata"]["evidence"]["raw_body"]).unwrap(), b"unproven 1");
+    let [cut, whole] = [0, 1].map(|place| decoded(&records[place]));
+    assert_eq!((&cut["body_cut"], &cut["body_bytes"]), (&Value::Bool(true), &Value::from("1000")));
+    assert_eq!(field_bytes(&cut["metadata"]["evidence"]["raw_body"]).unwrap(), [b'x'; 256]);
+    let digest = field_bytes(&cut["metadata"]["evidence"]["body_sha256"]).unwrap();
+    assert_eq!(digest, Sha256::digest(&large.body)[..], "of the whole body");
+    assert_eq!((whole.get("body_cut"), &whole["body_bytes"]), (None, &Value::from("10")));
+    assert_eq!(field_bytes(&whole["metadata"]["evidence"]["raw_body"]).unwrap(), b"unproven 1");
+}
+
+/// What is beyond the source's budget is answered 503, and comes again.
+#[test]
+fn a_source_that_keeps_everything_keeps_so_many_bytes_a_second() {
+    let kafka = Kafka::shared();
+    let keeping = format!(
+        "{SMART_GLOCAL}on_unverified = \"keep\"\nkeep_bytes_per_second = 65536\npath = \"/webhooks/s3cret/sg-main\""
+    );
+    let bridge = Bridge::start_with(kafka, &keeping, &[("INGRESS__BODY_BYTES_MAX", "65536")]);
+    let large = |number| SignedWebhook { body: vec![b'x'; 30_000].into(), ..unproven(&bridge.config, number) };
+    let webhooks: Vec<_> = (0..20).map(large).collect();
+    let begun = std::time::Instant::now();
+    let statuses: Vec<u16> =
+        bridge.post_all("sg-main", &webhooks).iter().map(|answered| answered.status.as_u16()).collect();
+    let kept = statuses.iter().filter(|status| **status == 200).count();
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!((2..=2 + 65_536 * seconds / 30_000).contains(&kept), "{kept} in {seconds} s");
+    assert_eq!(kafka.read_all(&bridge.topic("quarantine.v1")).len(), kept);
 }
 
 /// That none are kept when the number is 0 is shown where all of them are refused, in `limits`.
@@ -99,7 +130,7 @@ fn a_sample_larger_than_the_bytes_allowed_is_not_kept() {
 fn while_a_key_is_wrong_a_source_may_keep_everything() {
     let kafka = Kafka::shared();
     let sources = format!("{SMART_GLOCAL}on_unverified = \"keep\"\npath = \"/webhooks/s3cret/sg-main\"");
-    let bridge = Bridge::start_with(kafka, &sources, &[("QUARANTINE__UNAUTHENTIC_PER_SECOND", "0")]);
+    let bridge = Bridge::start_with(kafka, &sources, &[("REJECTED__SAMPLES_PER_MINUTE", "0")]);
     let proven = signed_fixture(&bridge.config, "ready-to-confirm-v2-payout.json");
     let webhooks: Vec<_> = (0..30).map(|number| unproven(&bridge.config, number)).collect();
     for answered in bridge.post_all("sg-main", &webhooks) {
@@ -108,7 +139,8 @@ fn while_a_key_is_wrong_a_source_may_keep_everything() {
     let records = kafka.read_all(&bridge.topic("quarantine.v1"));
     assert_eq!(records.len(), webhooks.len());
     for record in &records {
-        check_unproven(record, "QUARANTINE_REASON_UNVERIFIED_KEPT", signature(&proven));
+        let told = ("reason", "QUARANTINE_REASON_UNVERIFIED_KEPT");
+        check_unproven(record, told, "paybridge.event.v1.QuarantinedWebhook", signature(&proven));
     }
     check_ids_differ(&records);
     assert_eq!(kafka.read_all(&bridge.topic("smart-glocal.ready-to-confirm.v1")), []);

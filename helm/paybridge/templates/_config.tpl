@@ -172,7 +172,7 @@ secret:
 {{- define "paybridge.config" -}}
 {{- $values := .root.Values -}}
 {{- $config := dict -}}
-{{- range $part := list "admin" "dedup" "spool" "quarantine" "evidence" "shutdown" "log" -}}
+{{- range $part := list "admin" "dedup" "spool" "rejected" "evidence" "shutdown" "log" -}}
 {{- $_ := set $config $part (include "paybridge.snake" (get $values $part) | fromJson) -}}
 {{- end -}}
 {{- $ingress := include "paybridge.snake" (omit $values.ingress "tls") | fromJson -}}
