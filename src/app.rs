@@ -119,7 +119,9 @@ pub async fn serve(
     tasks.spawn(named("credential watch", credentials.run()));
     tasks.spawn(named("metrics upkeep", upkeep(Arc::clone(&metrics))));
     let needed = Needed { topics: topics::needed(&config), equal: topics::equal_counts(&config) };
-    let topics = readiness::find_topics(needed, config.kafka.clone(), readiness.clone(), Arc::clone(&metrics));
+    let publisher = webhooks.as_ref().map(Webhooks::publisher);
+    let topics =
+        readiness::watch_topics(needed, config.kafka.clone(), readiness.clone(), Arc::clone(&metrics), publisher);
     tasks.spawn(named("topics", topics));
 
     tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");

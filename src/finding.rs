@@ -99,7 +99,7 @@ codes! {
     /// A confirm rule stands before a cancel rule.
     RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can be right for both";
     /// Sources whose webhooks one key verifies, and nothing else keeps a webhook of one from being sent to the other.
-    KeyShared = "key-shared", Warning, "give each of them a path with a secret part, allow_from, or client certificates (ingress.tls.client_ca_file): a signature does not say which project it is for";
+    KeyShared = "key-shared", Warning, "give each of them a path with a secret part, allow_from, or client_cert_names: a signature does not say which project it is for";
     /// What the rules say of a sample session.
     RulesTried = "rules-tried", Info, "nothing, if that is what you want";
     /// The engine decides and tells, and calls nobody.

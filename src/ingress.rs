@@ -47,6 +47,15 @@ pub struct Bounds {
     pub ack_timeout: Duration,
 }
 
+/// Who sent a request, as far as the connection tells.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The peer's address, or what a trusted proxy said of it.
+    pub address: IpAddr,
+    /// The certificate that it showed, in DER, signed by the client CA.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
 /// Everything that a webhook needs on its way.
 pub struct Ingress {
     /// The sources.
@@ -65,7 +74,7 @@ pub struct Ingress {
 
 impl Ingress {
     /// Takes one request from the end of its head to its answer.
-    pub async fn take(&self, request: Request<Incoming>, client: IpAddr) -> Answer {
+    pub async fn take(&self, request: Request<Incoming>, client: Client) -> Answer {
         let begun = Instant::now();
         let found = self.sources.find(request.uri().path()).map(|(source, suffix)| (source, suffix.to_owned()));
         let (metrics, answer) = match found {
@@ -91,19 +100,19 @@ impl Ingress {
         source: &Arc<RunningSource>,
         path_suffix: String,
         request: Request<Incoming>,
-        remote_address: IpAddr,
+        client: Client,
         begun: Instant,
     ) -> Answer {
         if request.method() != Method::POST {
             return Answer::MethodNotAllowed;
         }
-        if !source.allows(remote_address) {
+        if !source.allows(&client) {
             return Answer::Forbidden;
         }
         if self.stopping.is_cancelled() {
             return Answer::ShuttingDown;
         }
-        let Ok(mut hold) = self.sending.budget.take(head_size(&request)) else { return Answer::Overloaded };
+        let Ok(mut hold) = source.share.take(head_size(&request)) else { return Answer::Overloaded };
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
@@ -114,7 +123,9 @@ impl Ingress {
         };
         let received = Instant::now();
         self.metrics.receive.record(received - begun);
-        let arrival = Arrival { hold: Arc::new(hold), deadline: begun + self.bounds.ack_timeout };
+        let share = source.share.clone();
+        let arrival = Arrival { hold: Arc::new(hold), share, deadline: begun + self.bounds.ack_timeout };
+        let remote_address = client.address;
         let raw = RawWebhook { path_suffix, headers: head.headers, body, remote_address, received_at };
 
         let keyed = source.keyed();

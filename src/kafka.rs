@@ -3,6 +3,7 @@
 
 pub mod broker_clock;
 pub mod client;
+pub mod client_log;
 pub mod cloud_events;
 pub mod cluster;
 pub mod complaints;

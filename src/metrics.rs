@@ -118,10 +118,7 @@ impl Metrics {
     /// The counters of verified webhooks of one source, one a key.
     pub fn verified(&self, source: &str, keys: &[KeyId]) -> Vec<(KeyId, Counter)> {
         metrics::with_local_recorder(&*self.recorder, || {
-            let count = |key: &KeyId| {
-                let key_id = key.as_str().to_owned();
-                counter!(catalogue::VERIFIED, "source" => source.to_owned(), "key_id" => key_id)
-            };
+            let count = |key: &KeyId| counter!(catalogue::VERIFIED, "source" => source.to_owned(), "key_id" => key.label(source));
             keys.iter().map(|key| (key.clone(), zeroed(count(key)))).collect()
         })
     }
@@ -176,7 +173,7 @@ pub struct SourceMetrics {
     quarantined: Labelled,
     /// From head to answer.
     pub duration: Histogram,
-    /// Failed authentications since the last that passed; whether there are any.
+    /// Signatures that no key matches since the last that one matched; whether there are any.
     unverified_run: Gauge,
     is_unverified_run: AtomicBool,
     /// When the last of the webhooks came that were verified; in seconds since 1970.
@@ -227,11 +224,19 @@ impl SourceMetrics {
         self.duration.record(elapsed);
     }
 
-    /// A webhook failed authentication.
+    /// A webhook failed authentication. Only what may be the provider's, under another key, makes a run.
     pub fn unverified(&self, reason: Unverified) {
         count(&self.unverified, unverified_label(reason));
-        self.unverified_run.increment(1.0);
-        self.is_unverified_run.store(true, Ordering::Release);
+        match reason {
+            Unverified::SignatureMismatch | Unverified::NotDecryptable => {
+                self.unverified_run.increment(1.0);
+                self.is_unverified_run.store(true, Ordering::Release);
+            }
+            Unverified::HeaderMissing
+            | Unverified::SignatureMalformed
+            | Unverified::TimestampOutsideTolerance
+            | Unverified::ForeignAccount => {}
+        }
     }
 
     /// A webhook, received at this second since 1970, was verified. Gauges are set only where they change: every webhook

@@ -70,12 +70,12 @@ pub struct Limits {
 }
 
 /// What a handler may know about the connection that its request came on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The other end of the TCP connection: a proxy, perhaps.
     pub address: SocketAddr,
-    /// The peer showed a certificate that the client CA signed.
-    pub client_certificate: bool,
+    /// The certificate that the peer showed, in DER: the client CA signed it.
+    pub client_certificate: Option<Arc<[u8]>>,
 }
 
 /// What happened to connections, for whoever counts it. `Accepted` minus `Closed` is the number of open ones.

@@ -20,6 +20,10 @@ use crate::server::tls::{self, Acceptor, TlsError};
 /// A changed key file is in force within 10 s, the time to read and parse it included.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(4);
 
+/// What somebody must know who took a key file away.
+const REVOKE: &str =
+    "to revoke a key, put another key into its file, or take the file out of the configuration and restart";
+
 /// A source that cannot be made, by its name.
 #[derive(Debug, thiserror::Error)]
 #[error("sources.{name}")]
@@ -193,7 +197,12 @@ impl Watched {
             Err(error) => {
                 self.reloads.unusable.increment(1);
                 let error = causes::told(&error);
-                tracing::error!(source = name, error, "a changed key file is unusable; the old keys stay in use");
+                tracing::error!(
+                    source = name,
+                    error,
+                    action = REVOKE,
+                    "a changed or removed key file is unusable; the old keys stay in use"
+                );
             }
         }
         // What was read now is what the next look compares with, usable or not.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Kafka};
@@ -12,11 +12,14 @@ use crate::finding::{Finding, Severity};
 use crate::kafka::client;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::inspect::topic_findings;
+use crate::kafka::publisher::Publisher;
 use crate::kafka::topics::Topic;
 use crate::metrics::Metrics;
 
-/// How often Kafka is asked for its topics until all are there, and how long one look may take.
+/// How often Kafka is asked for its topics while one is missing, and how long one look may take.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
+/// How long after all were there Kafka is asked again.
+const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How long the one look at the topics' settings may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
@@ -28,13 +31,41 @@ pub struct Needed {
     pub equal: Vec<String>,
 }
 
-/// Asks Kafka for its topics until none is missing, tells once what `check` would say of them, and then only waits. The
-/// first answer is the latch. Missing topics do not keep the daemon from being ready: their webhooks are answered 503, and
-/// all others would be lost to their providers if it were not.
-pub async fn find_topics(needed: Needed, kafka: Kafka, readiness: Readiness, metrics: Arc<Metrics>) {
+/// Asks Kafka for its topics again and again, and lets the publisher know which are missing. The first answer is the latch of
+/// readiness; when all are there for the first time, it tells once what `check` would say of them. Missing topics do not keep the
+/// daemon from being ready: their webhooks are answered 503, and all others would be lost to their providers if it were not.
+pub async fn watch_topics(
+    needed: Needed,
+    kafka: Kafka,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    publisher: Option<Arc<Publisher>>,
+) {
+    let names = needed.topics.iter().map(|topic| topic.name.clone()).collect();
     let kafka = Arc::new(kafka);
-    await_topics(&needed.topics, &kafka, &readiness, &metrics).await;
-    let findings = match client::base(&kafka, ClientSide::Common) {
+    let mut watch = Watch {
+        kafka: Arc::clone(&kafka),
+        names,
+        readiness,
+        metrics,
+        publisher,
+        cluster: None,
+        told: None,
+        all_were_there: false,
+    };
+    let mut is_told = false;
+    loop {
+        let all_there = watch.look().await;
+        if all_there && !is_told {
+            tell_findings(&needed, &kafka).await;
+            is_told = true;
+        }
+        watch.pause(all_there).await;
+    }
+}
+
+async fn tell_findings(needed: &Needed, kafka: &Kafka) {
+    let findings = match client::base(kafka, ClientSide::Common) {
         Ok(client) => topic_findings(&client, &needed.topics, &needed.equal, LOOK_WITHIN).await,
         Err(error) => {
             tracing::warn!(%error, "the topics' settings cannot be looked at");
@@ -48,37 +79,82 @@ pub async fn find_topics(needed: Needed, kafka: Kafka, readiness: Readiness, met
             Severity::Info => tracing::debug!(code = code.as_str(), subject, action, "{message}"),
         }
     }
-    std::future::pending::<()>().await;
 }
 
-async fn await_topics(needed: &[Topic], kafka: &Arc<Kafka>, readiness: &Readiness, metrics: &Metrics) {
-    let names: Arc<[String]> = needed.iter().map(|topic| topic.name.clone()).collect();
-    let (mut cluster, mut told) = (None, String::new());
-    loop {
-        let (kafka, names, kept) = (Arc::clone(kafka), Arc::clone(&names), cluster.take());
+/// Looks for the topics that are needed.
+struct Watch {
+    kafka: Arc<Kafka>,
+    names: Arc<[String]>,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    publisher: Option<Arc<Publisher>>,
+    cluster: Option<Cluster>,
+    /// What was logged last: the same is not said twice.
+    told: Option<String>,
+    /// Whether all topics were there once.
+    all_were_there: bool,
+}
+
+impl Watch {
+    /// Whether all topics are there, as far as Kafka tells.
+    async fn look(&mut self) -> bool {
+        let (kafka, names, kept) = (Arc::clone(&self.kafka), Arc::clone(&self.names), self.cluster.take());
+        let publisher = self.publisher.clone();
         // Every client's calls block, its end too.
-        let asked = tokio::task::spawn_blocking(move || look(&kafka, kept, &names)).await;
-        let finding = match asked {
+        let asked = tokio::task::spawn_blocking(move || {
+            let look = look(&kafka, kept, &names);
+            if let (Some(publisher), Ok(missing)) = (publisher, &look.missing) {
+                publisher.set_missing(missing.iter().cloned().collect());
+            }
+            look
+        });
+        let finding = match asked.await {
             Ok(Look { cluster: kept, missing: Ok(missing) }) => {
-                cluster = kept;
-                readiness.metadata.cancel();
-                metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
+                self.cluster = kept;
+                self.readiness.metadata.cancel();
+                self.metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
                 if missing.is_empty() {
-                    return tracing::info!("every topic is there");
+                    self.tell_all_there();
+                    return true;
                 }
                 format!("topics are missing, make them with `paybridge topics --create`: {}", missing.join(", "))
             }
+            // Once Kafka has told them, an outage has log lines of its own.
+            Ok(Look { cluster: kept, missing: Err(_) }) if self.readiness.metadata.is_cancelled() => {
+                self.cluster = kept;
+                return self.told.is_none();
+            }
             Ok(Look { cluster: kept, missing: Err(trouble) }) => {
-                cluster = kept;
+                self.cluster = kept;
                 format!("Kafka does not tell its topics: {trouble}")
             }
             Err(error) => format!("the look for topics failed: {error}"),
         };
-        if finding != told {
+        if self.told.as_ref() != Some(&finding) {
             tracing::error!("{finding}");
-            told = finding;
+            self.told = Some(finding);
         }
-        sleep(TOPICS_EVERY).await;
+        false
+    }
+
+    fn tell_all_there(&mut self) {
+        let is_news = self.told.take().is_some() || !self.all_were_there;
+        self.all_were_there = true;
+        if is_news {
+            tracing::info!("every topic is there");
+        }
+    }
+
+    /// Until the next look: a short while where a topic is missing, else a longer one, or until a record finds no topic.
+    async fn pause(&self, all_there: bool) {
+        match (&self.publisher, all_there) {
+            (_, false) => sleep(TOPICS_EVERY).await,
+            (None, true) => sleep(TOPICS_AGAIN_AFTER).await,
+            (Some(publisher), true) => {
+                // The end of the time is a reason to look, too.
+                let _suspected = timeout(TOPICS_AGAIN_AFTER, publisher.suspects_missing()).await.is_ok();
+            }
+        }
     }
 }
 

@@ -17,11 +17,10 @@ use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
 use crate::ingress::answer::OUTCOMES;
-use crate::ingress::budget::Budget;
 use crate::ingress::sending::Sending;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
-use crate::ingress::{Bounds, Ingress};
+use crate::ingress::{Bounds, Client, Ingress};
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::publisher::{Publisher, Settings};
 use crate::kafka::{client, topics};
@@ -60,10 +59,9 @@ impl Webhooks {
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };
         let publisher = Arc::new(publisher(config, &metrics, broker)?);
-        let budget = Budget::new(usize::try_from(config.ingress.in_flight_bytes_max)?);
-        let shown = budget.clone();
+        let shown = sources.budget.clone();
         metrics.show_in_flight_bytes(move || shown.taken());
-        let ingress = Arc::new(ingress(config, sources, publisher, budget, metrics, stop));
+        let ingress = Arc::new(ingress(config, sources, publisher, metrics, stop));
         let trusted_proxies = config.ingress.trusted_proxies.clone().into();
         Ok(Self { ingress, limits, trusted_proxies, grace: grace_without(config, FLUSH_RESERVE, 2) })
     }
@@ -121,7 +119,8 @@ impl Webhooks {
         let handler = move |request: Request<Incoming>, peer: Peer| {
             let (ingress, trusted) = (Arc::clone(&ingress), Arc::clone(&trusted_proxies));
             async move {
-                let client = forwarded::client_address(peer.address.ip(), request.headers(), &trusted);
+                let address = forwarded::client_address(peer.address.ip(), request.headers(), &trusted);
+                let client = Client { address, certificate: peer.client_certificate };
                 ingress.take(request, client).await.response()
             }
         };
@@ -170,7 +169,6 @@ fn ingress(
     config: &Config,
     sources: Arc<Sources>,
     publisher: Arc<Publisher>,
-    budget: Budget,
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 ) -> Ingress {
@@ -183,7 +181,6 @@ fn ingress(
                 DedupMode::Local => Some(Arc::new(window())),
                 DedupMode::Off => None,
             },
-            budget,
             duration: metrics.publish.clone(),
         },
         bounds: Bounds {

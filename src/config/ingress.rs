@@ -120,10 +120,15 @@ impl Ingress {
         self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     }
 
+    /// The bytes in flight that one webhook takes at most: its head, its body and its record.
+    pub fn in_flight_least(&self) -> usize {
+        let parts = [self.body_bytes_max, self.record_bytes_max(), HEAD_BYTES_IN_FLIGHT];
+        parts.into_iter().fold(0, usize::saturating_add)
+    }
+
     pub(super) fn check(&self) -> Option<Problem> {
         // With less room than one webhook takes it would be answered 503 for ever.
-        let parts = [self.body_bytes_max, self.record_bytes_max(), HEAD_BYTES_IN_FLIGHT];
-        let least = parts.into_iter().fold(0, usize::saturating_add);
+        let least = self.in_flight_least();
         let enough = usize::try_from(self.in_flight_bytes_max).is_ok_and(|bytes| bytes >= least);
         (!enough).then(|| {
             let message =

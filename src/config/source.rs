@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use figment::value::{Dict, Value};
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Deserializer, de};
 
 use super::address::networks;
 use super::ingress::Ingress;
 use super::layers::Origins;
-use super::list::within;
+use super::list::{list, within};
 use super::names::SourceName;
 use super::problem::{Problem, suggestion};
 use super::section::Section;
 use crate::provider;
 
 /// The keys that every source has.
-pub(super) const COMMON_KEYS: &[&str] = &["provider", "path", "allow_from", "on_unverified", "keep_bytes_per_second"];
+pub(super) const COMMON_KEYS: &[&str] =
+    &["provider", "path", "allow_from", "client_cert_names", "on_unverified", "keep_bytes_per_second"];
 
 /// The longest path, in bytes: far below what HTTP servers take for a request's target.
 const PATH_BYTES_MAX: usize = 512;
@@ -31,6 +33,8 @@ pub struct SourceConfig {
     pub path: Option<String>,
     /// The addresses that may send; empty: all.
     pub allow_from: Vec<IpNet>,
+    /// The names of which a client's certificate must have one; empty: any certificate of the client CA will do.
+    pub client_cert_names: Vec<ServerName<'static>>,
     /// What becomes of webhooks that are not authentic.
     pub on_unverified: OnUnverified,
     /// Bytes of bodies a second that are kept where those are kept: 65536 to 268435456. Beyond it 503.
@@ -59,6 +63,8 @@ struct Common {
     path: Option<String>,
     #[serde(default, deserialize_with = "networks")]
     allow_from: Vec<IpNet>,
+    #[serde(default, deserialize_with = "certificate_names")]
+    client_cert_names: Vec<ServerName<'static>>,
     #[serde(default)]
     on_unverified: OnUnverified,
     #[serde(default = "default_keep_bytes_per_second", deserialize_with = "within::<65_536, 268_435_456, _, _>")]
@@ -94,30 +100,45 @@ impl SourceConfig {
         let (common, own): (Dict, Dict) = table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
         let common: Common = Section::with_origins(key.as_str(), common, Arc::clone(origins)).parse_all()?;
         let section = Section::with_origins(key, own, Arc::clone(origins)).also_knowing(COMMON_KEYS);
-        let Common { provider, path, allow_from, on_unverified, keep_bytes_per_second } = common;
-        Ok((name, Self { provider, path, allow_from, on_unverified, keep_bytes_per_second, section }))
+        let Common { provider, path, allow_from, client_cert_names, on_unverified, keep_bytes_per_second } = common;
+        let source =
+            Self { provider, path, allow_from, client_cert_names, on_unverified, keep_bytes_per_second, section };
+        Ok((name, source))
     }
 
-    /// Whether something else than a signature keeps strangers out: addresses, client certificates, or a path of its own, which
-    /// is taken for one that has a secret part.
-    pub fn keeps_strangers_out(&self, name: &SourceName, ingress: &Ingress) -> bool {
+    /// Whether something else than a signature keeps strangers out: addresses, names in client certificates, or a path of its own,
+    /// which is taken for one that has a secret part. A certificate without a name is none: any of the authority's connects.
+    pub fn keeps_strangers_out(&self, name: &SourceName) -> bool {
         let restricted = !self.allow_from.is_empty() && self.allow_from.iter().all(|network| network.prefix_len() > 0);
         let secret_path = self.path(name) != default_path(name);
-        restricted || secret_path || ingress.requires_client_certificates()
+        restricted || secret_path || !self.client_cert_names.is_empty()
     }
 
     /// Keeping everything that anyone sends needs something that keeps strangers out.
     pub(super) fn check(&self, name: &SourceName, ingress: &Ingress) -> Option<Problem> {
+        if !self.client_cert_names.is_empty() && !ingress.requires_client_certificates() {
+            return Some(Problem::with_key(
+                format!("sources.{name}.client_cert_names"),
+                "names client certificates, and no client has to show one",
+                "set ingress.tls.client_ca_file too",
+            ));
+        }
         match self.on_unverified {
             OnUnverified::Reject => None,
-            OnUnverified::Keep if self.keeps_strangers_out(name, ingress) => None,
+            OnUnverified::Keep if self.keeps_strangers_out(name) => None,
             OnUnverified::Keep => Some(Problem::with_key(
                 format!("sources.{name}.on_unverified"),
                 "= \"keep\" would keep what strangers send",
-                "set allow_from, a path with a secret part, or ingress.tls.client_ca_file too",
+                "set allow_from, a path with a secret part, or client_cert_names too",
             )),
         }
     }
+}
+
+fn certificate_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServerName<'static>>, D::Error> {
+    let texts: Vec<String> = list(deserializer)?;
+    let names: Result<Vec<ServerName<'static>>, _> = texts.into_iter().map(ServerName::try_from).collect();
+    names.map_err(|_| de::Error::custom("must be DNS names or IP addresses: write them as [\"sender.example.com\"]"))
 }
 
 fn default_path(name: &SourceName) -> String {

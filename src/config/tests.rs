@@ -97,7 +97,7 @@ fn refuses_keys_that_contradict_each_other() {
 #[test]
 fn keeps_unverified_webhooks_only_where_strangers_are_kept_out() {
     let refused = "`sources.sg.on_unverified` = \"keep\" would keep what strangers send: \
-                   set allow_from, a path with a secret part, or ingress.tls.client_ca_file too";
+                   set allow_from, a path with a secret part, or client_cert_names too";
     let tls = "[ingress.tls]\ncert_file = 'a'\nkey_file = 'b'";
     for (rest, kept) in [
         ("", false),
@@ -107,7 +107,8 @@ fn keeps_unverified_webhooks_only_where_strangers_are_kept_out() {
         (tls, false),
         ("path = '/webhooks/s3cret'", true),
         ("allow_from = ['10.0.0.0/8', '2001:db8::/32']", true),
-        (&format!("{tls}\nclient_ca_file = 'c'"), true),
+        (&format!("{tls}\nclient_ca_file = 'c'"), false),
+        (&format!("client_cert_names = ['a.example']\n{tls}\nclient_ca_file = 'c'"), true),
     ] {
         let expected: &[&str] = if kept { &[] } else { &[refused] };
         check_source(
@@ -118,6 +119,19 @@ fn keeps_unverified_webhooks_only_where_strangers_are_kept_out() {
             expected,
         );
     }
+}
+
+#[test]
+fn names_of_certificates_need_certificates() {
+    check_source(
+        "client_cert_names = ['a.example', '192.0.2.1']",
+        &["`sources.sg.client_cert_names` names client certificates, and no client has to show one: \
+           set ingress.tls.client_ca_file too"],
+    );
+    check_source(
+        "client_cert_names = ['a b']",
+        &["`sources.sg.client_cert_names` must be DNS names or IP addresses: write them as [\"sender.example.com\"]"],
+    );
 }
 
 #[test]

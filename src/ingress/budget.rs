@@ -6,16 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of bytes to share out.
 #[derive(Clone)]
-pub struct Budget(Arc<Shared>);
+pub struct Budget(Arc<Amount>);
 
-struct Shared {
+/// What one source may take of a budget: not all of it, where others need some.
+#[derive(Clone)]
+pub struct Share {
+    budget: Budget,
+    /// What the source itself may hold.
+    own: Budget,
+    /// How much must be left for others.
+    spared: usize,
+}
+
+struct Amount {
     bytes_max: usize,
     taken: AtomicUsize,
 }
 
-/// Bytes taken from a budget; given back when dropped.
+/// Bytes taken by a source; given back when dropped.
 pub struct Hold {
-    shared: Arc<Shared>,
+    share: Share,
     bytes: usize,
 }
 
@@ -26,32 +36,47 @@ pub struct Spent;
 impl Budget {
     /// A budget of `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Shared { bytes_max, taken: AtomicUsize::new(0) }))
+        Self(Arc::new(Amount { bytes_max, taken: AtomicUsize::new(0) }))
     }
 
-    /// Takes `bytes`, at once or not at all.
-    ///
-    /// # Errors
-    /// [`Spent`] when there are not as many left.
-    pub fn take(&self, bytes: usize) -> Result<Hold, Spent> {
-        self.0.take(bytes)?;
-        Ok(Hold { shared: Arc::clone(&self.0), bytes })
+    /// A share of it: at most `own_max` bytes, and none of the last `spared`.
+    pub fn share(&self, own_max: usize, spared: usize) -> Share {
+        Share { budget: self.clone(), own: Self::new(own_max), spared }
     }
 
     /// How many bytes are taken.
     pub fn taken(&self) -> usize {
         self.0.taken.load(Ordering::Relaxed)
     }
-}
 
-impl Shared {
     // Relaxed: nothing else is read by what this number says.
-    fn take(&self, bytes: usize) -> Result<(), Spent> {
-        let with_these = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.bytes_max);
-        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_these) {
+    fn take(&self, bytes: usize, spared: usize) -> Result<(), Spent> {
+        let bytes_max = self.0.bytes_max.saturating_sub(spared);
+        let with_these = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= bytes_max);
+        match self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_these) {
             Ok(_before) => Ok(()),
             Err(_taken) => Err(Spent),
         }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Share {
+    /// Takes `bytes`, at once or not at all.
+    ///
+    /// # Errors
+    /// [`Spent`] when there are not as many left, for this source or at all.
+    pub fn take(&self, bytes: usize) -> Result<Hold, Spent> {
+        self.take_more(bytes)?;
+        Ok(Hold { share: self.clone(), bytes })
+    }
+
+    fn take_more(&self, bytes: usize) -> Result<(), Spent> {
+        self.own.take(bytes, 0)?;
+        self.budget.take(bytes, self.spared).inspect_err(|Spent| self.own.give_back(bytes))
     }
 }
 
@@ -61,7 +86,7 @@ impl Hold {
     /// # Errors
     /// [`Spent`] when there are not as many left.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Spent> {
-        self.shared.take(bytes)?;
+        self.share.take_more(bytes)?;
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
@@ -69,7 +94,8 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.share.own.give_back(self.bytes);
+        self.share.budget.give_back(self.bytes);
     }
 }
 
@@ -80,15 +106,30 @@ mod tests {
     #[test]
     fn gives_no_more_than_it_has_and_takes_back_what_it_gave() {
         let budget = Budget::new(10);
-        let mut first = budget.take(6).ok().unwrap();
-        assert!(budget.take(5).is_err());
+        let share = budget.share(10, 0);
+        let mut first = share.take(6).ok().unwrap();
+        assert!(share.take(5).is_err());
         assert_eq!(first.grow(5), Err(Spent));
         first.grow(4).unwrap();
-        assert!(budget.take(1).is_err());
-        assert!(budget.take(usize::MAX).is_err());
+        assert!(share.take(1).is_err());
+        assert!(share.take(usize::MAX).is_err());
         assert_eq!(budget.taken(), 10);
         drop(first);
         assert_eq!(budget.taken(), 0);
-        assert!(budget.take(10).is_ok());
+        assert!(share.take(10).is_ok());
+    }
+
+    #[test]
+    fn a_share_leaves_something_for_others() {
+        let budget = Budget::new(100);
+        let (flooded, other, preferred) = (budget.share(50, 10), budget.share(50, 10), budget.share(50, 0));
+        let flood = flooded.take(50).ok().unwrap();
+        assert!(flooded.take(1).is_err(), "half of all is the most");
+        let held = other.take(40).ok().unwrap();
+        assert!(other.take(1).is_err(), "the rest is spared");
+        assert!(preferred.take(10).is_ok());
+        assert_eq!(budget.taken(), 90, "what was refused is not held");
+        drop((flood, held));
+        assert_eq!(budget.taken(), 0);
     }
 }

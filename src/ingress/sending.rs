@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::budget::{Budget, Hold};
+use super::budget::{Hold, Share};
 use super::window::{Arriving, Entry, Window};
 use crate::kafka::publisher::{Delivery, Failure, Publisher};
 use crate::kafka::record::Record;
@@ -21,8 +21,6 @@ pub struct Sending {
     pub publisher: Arc<Publisher>,
     /// Which events are known; none when dedup is off.
     pub window: Option<Arc<Window>>,
-    /// Bytes in flight.
-    pub budget: Budget,
     /// Time from the send to the delivery report.
     pub duration: Histogram,
 }
@@ -31,6 +29,8 @@ pub struct Sending {
 pub struct Arrival {
     /// Its head and body.
     pub hold: Arc<Hold>,
+    /// What its records may take.
+    pub share: Share,
     /// When its answer is due.
     pub deadline: tokio::time::Instant,
 }
@@ -119,7 +119,7 @@ impl Sending {
         arrival: &Arrival,
         settle: S,
     ) -> Result<(), S> {
-        let Ok(hold) = self.budget.take(record.size()) else { return Err(settle) };
+        let Ok(hold) = arrival.share.take(record.size()) else { return Err(settle) };
         let body_hold = Arc::clone(&arrival.hold);
         let report = move |delivery| {
             drop((hold, body_hold));

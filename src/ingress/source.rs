@@ -2,21 +2,24 @@
 //! Must not know how a source authenticates; its keys can change while it runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 use metrics::Counter;
+use rustls::pki_types::{CertificateDer, ServerName};
+use webpki::EndEntityCert;
 
+use super::Client;
 use super::answer::OUTCOMES;
+use super::budget::{Budget, Share};
 use super::encode::{Bridge, Encoder};
 use super::sampling::Bucket;
 use crate::config::{Config, OnUnverified, SourceName};
 use crate::kafka::record::Record;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
+use crate::provider::{ApiAddress, AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
 
 /// One source while the daemon runs.
 pub struct RunningSource {
@@ -28,7 +31,10 @@ pub struct RunningSource {
     pub encoder: Encoder,
     /// Its metrics.
     pub metrics: SourceMetrics,
+    /// What its webhooks may take of the bytes in flight.
+    pub share: Share,
     allow_from: Vec<IpNet>,
+    client_cert_names: Vec<ServerName<'static>>,
     keyed: ArcSwap<Keyed>,
     /// What may be kept of its webhooks that fail authentication: samples, or bytes.
     keeping: Mutex<Bucket>,
@@ -56,9 +62,19 @@ impl RunningSource {
         self.keyed.store(Arc::new(Keyed::new(&self.name, source, metrics)));
     }
 
-    /// Whether the source takes webhooks from `address`.
-    pub fn allows(&self, address: IpAddr) -> bool {
-        self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&address.to_canonical()))
+    /// Whether the source takes webhooks from this client: by its address, and by the names in its certificate.
+    pub fn allows(&self, client: &Client) -> bool {
+        let address = client.address.to_canonical();
+        let has_address =
+            || self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&address));
+        let has_name = || {
+            self.client_cert_names.is_empty()
+                || client
+                    .certificate
+                    .as_ref()
+                    .is_some_and(|certificate| has_any_name(certificate, &self.client_cert_names))
+        };
+        has_address() && has_name()
     }
 
     /// Whether another unauthentic webhook of so many bytes may be kept: as a sample, or with all others within a bound.
@@ -74,6 +90,13 @@ impl RunningSource {
     pub fn sample(&self, webhook: &RawWebhook, failure: Unverified, random_id: &str) -> Record {
         self.encoder.rejected(webhook, failure, self.sample_bytes_max, random_id)
     }
+}
+
+/// Whether a certificate is for one of these names, by its subject's alternative names.
+fn has_any_name(certificate: &[u8], names: &[ServerName<'static>]) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let Ok(certificate) = EndEntityCert::try_from(&certificate) else { return false };
+    names.iter().any(|name| certificate.verify_is_valid_for_subject_name(name).is_ok())
 }
 
 impl Keyed {
@@ -93,10 +116,39 @@ impl Keyed {
 
 /// All sources by their paths.
 pub struct Sources {
+    /// The bytes in flight of all of them.
+    pub budget: Budget,
     by_path: HashMap<String, Arc<RunningSource>>,
     /// How many segments the paths of those sources have that take longer paths, most first: no request costs more
     /// look-ups than there are entries here.
     depths: Vec<usize>,
+}
+
+/// How the bytes in flight are shared out among the sources: so that one that is flooded takes none of the others' room.
+struct Shares {
+    /// The most that one may hold.
+    own_max: usize,
+    /// What is kept for those whose sessions wait for a confirmation.
+    kept: usize,
+}
+
+impl Shares {
+    fn new(config: &Config) -> Self {
+        let all = usize::try_from(config.ingress.in_flight_bytes_max).unwrap_or(usize::MAX);
+        match config.sources.len() {
+            0 | 1 => Self { own_max: all, kept: 0 },
+            // A webhook with its record must always have room.
+            _ => Self { own_max: (all / 2).max(config.ingress.in_flight_least()), kept: all / 10 },
+        }
+    }
+
+    fn of(&self, budget: &Budget, sessions: &ApiAddress) -> Share {
+        let spared = match sessions {
+            ApiAddress::None => self.kept,
+            ApiAddress::NotConfigured | ApiAddress::Configured => 0,
+        };
+        budget.share(self.own_max, spared)
+    }
 }
 
 /// What a source is made of besides its configuration.
@@ -112,6 +164,8 @@ impl Sources {
     pub fn new(config: &Config, configured: BTreeMap<SourceName, Configured>, metrics: &Metrics) -> Self {
         let bridge = Arc::new(Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep });
         let largest_body = u64::try_from(config.ingress.body_bytes_max).unwrap_or(u64::MAX);
+        let budget = Budget::new(usize::try_from(config.ingress.in_flight_bytes_max).unwrap_or(usize::MAX));
+        let shares = Shares::new(config);
         let mut by_path = HashMap::new();
         for (name, Configured { provider, source }) in configured {
             let Some(settings) = config.sources.get(&name) else { continue };
@@ -125,10 +179,12 @@ impl Sources {
                 }
             };
             let running = RunningSource {
+                share: shares.of(&budget, &provider.api_address(&settings.section)),
                 on_unverified: settings.on_unverified,
                 encoder: Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, prefix),
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
+                client_cert_names: settings.client_cert_names.clone(),
                 keyed: ArcSwap::from_pointee(Keyed::new(name.as_ref(), source, metrics)),
                 keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
                 sample_bytes_max: config.rejected.sample_bytes_max,
@@ -138,7 +194,7 @@ impl Sources {
         }
         let takes_longer = by_path.iter().filter(|(_, source)| source.keyed().source.takes_longer_paths());
         let depths: BTreeSet<usize> = takes_longer.map(|(path, _)| path.matches('/').count()).collect();
-        Self { by_path, depths: depths.into_iter().rev().collect() }
+        Self { budget, by_path, depths: depths.into_iter().rev().collect() }
     }
 
     /// The source that a path belongs to, and what follows the source's own path; one trailing slash does not count.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ConfigSource, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -203,7 +202,7 @@ fn standing(topic: &MetadataTopic) -> Standing {
 
 /// Asks for the settings of every topic that is there.
 async fn describe(client: &ClientConfig, seen: &mut Seen, deadline: Instant) {
-    let admin: Result<AdminClient<DefaultClientContext>, KafkaError> = client.create();
+    let admin: Result<AdminClient<Complaints>, KafkaError> = client.create_with_context(Complaints::default());
     let mut failed = admin.as_ref().err().map(|error| Trouble::of_creation(error).to_string());
     for (name, standing) in &mut seen.topics {
         let Standing::There(found) = standing else { continue };
@@ -223,7 +222,7 @@ async fn describe(client: &ClientConfig, seen: &mut Seen, deadline: Instant) {
 }
 
 async fn settings(
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<Complaints>,
     topic: &str,
     deadline: Instant,
 ) -> Result<TopicSettings, KafkaError> {

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, Standing};
-use super::complaints::Trouble;
+use super::complaints::{Complaints, Trouble};
 use super::topics::Topic;
 
 /// How long to wait for an answer before anything is made.
@@ -55,7 +54,8 @@ pub async fn create(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(Stri
 }
 
 async fn request<'a>(client: &ClientConfig, missing: &[&'a Topic]) -> Result<Vec<(&'a str, Made)>, Trouble> {
-    let admin: AdminClient<DefaultClientContext> = client.create().map_err(|error| Trouble::of_creation(&error))?;
+    let admin: AdminClient<Complaints> =
+        client.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
     let new: Vec<NewTopic<'_>> = missing.iter().map(|topic| new_topic(topic)).collect();
     let options = AdminOptions::new().request_timeout(Some(MADE_WITHIN)).operation_timeout(Some(MADE_WITHIN));
     let answered = admin.create_topics(&new, &options).await;

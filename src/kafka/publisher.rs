@@ -5,6 +5,7 @@ mod clock;
 mod context;
 mod delivery;
 mod gate;
+mod missing;
 mod renewal;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use clock::ClockWatch;
 use context::{Context, Pending};
 pub use delivery::{Delivery, FAILURE_REASONS, Failure};
 use gate::{Gate, Refused};
+use missing::MissingTopics;
 pub use renewal::NotRenewed;
 
 use super::broker_clock::{Broker, Trust};
@@ -85,6 +87,7 @@ struct Shared {
     singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, Topic>,
+    missing: MissingTopics,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
     /// librdkafka reported something: it may be fatal.
@@ -121,6 +124,7 @@ impl Publisher {
             clock,
             metrics,
             topics: by_topic,
+            missing: MissingTopics::default(),
             has_producer_id: watch::Sender::new(false),
             trouble: Notify::new(),
         });
@@ -134,7 +138,12 @@ impl Publisher {
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
     pub fn publish(&self, record: &Record, report: Report) {
-        let passed = self.gate.pass(record, Box::new(Pending { report, sent: std::time::Instant::now() }));
+        let pending = Pending { report, sent: std::time::Instant::now() };
+        if self.shared.missing.has(&record.topic) {
+            let unknown = Delivery::Failed(Failure::UnknownTopic);
+            return self.shared.settle(&record.topic, pending, unknown, &"Kafka has no such topic");
+        }
+        let passed = self.gate.pass(record, Box::new(pending));
         self.settle_refused(passed.err());
     }
 
@@ -320,6 +329,9 @@ impl Shared {
         }
         // Before any log line: whoever waits must not wait for that.
         (pending.report)(delivery);
+        if delivery == Delivery::Failed(Failure::UnknownTopic) && !self.missing.has(topic) {
+            self.missing.suspect();
+        }
         // A record that is too large says nothing about the topic.
         if let Some(state) = state.filter(|_| delivery != Delivery::TooLarge) {
             state.log_change(topic, delivery, why);

@@ -5,11 +5,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
 
+use super::client_log;
 use super::complaints::Trouble;
 use super::record::Record;
 
@@ -85,6 +86,10 @@ pub fn put(client: &ClientConfig, record: &Record, within: Duration) -> Result<S
 struct Reports;
 
 impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
     fn error(&self, _: KafkaError, _: &str) {} // the delivery report tells
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
 use super::cluster::{self, Found, Standing, TopicSettings};
-use super::complaints::Trouble;
+use super::complaints::{Complaints, Trouble};
 use super::topics::Topic;
 
 /// How long the look at the topics may take.
@@ -60,7 +59,8 @@ pub struct Change {
 pub async fn update(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(String, Updated)>, Trouble> {
     let names = needed.iter().map(|topic| topic.name.clone()).collect();
     let seen = cluster::look(client, names, Instant::now() + LOOK_WITHIN).await?;
-    let admin: AdminClient<DefaultClientContext> = client.create().map_err(|error| Trouble::of_creation(&error))?;
+    let admin: AdminClient<Complaints> =
+        client.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
     let mut updated = Vec::with_capacity(needed.len());
     for topic in needed {
         let standing = seen.topics.get(&topic.name).unwrap_or(&Standing::Missing);
@@ -108,7 +108,7 @@ fn is_as_needed(needed: &Topic, standing: &Standing) -> bool {
     }
 }
 
-async fn one(admin: &AdminClient<DefaultClientContext>, needed: &Topic, standing: &Standing) -> Updated {
+async fn one(admin: &AdminClient<Complaints>, needed: &Topic, standing: &Standing) -> Updated {
     let found = match standing {
         Standing::There(found) => found,
         Standing::Missing => return Updated::Missing,
@@ -138,7 +138,7 @@ async fn one(admin: &AdminClient<DefaultClientContext>, needed: &Topic, standing
 /// the newer request that alters single settings; rdkafka 0.39 does not offer it.) Whoever alters the same topic in the
 /// moment between the look and the request loses that change.
 async fn alter(
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<Complaints>,
     needed: &Topic,
     changes: Vec<Change>,
     own: &BTreeMap<String, String>,

@@ -57,7 +57,7 @@ catalogue! {
     UNVERIFIED = Counter "paybridge_ingress_unverified_total" ["source,reason"]
         "Webhooks that failed authentication, by why";
     UNVERIFIED_RUN = Gauge "paybridge_ingress_unverified_run" ["source"]
-        "Webhooks that failed authentication since the last one that passed; 3 or more on a source that verified lately: a rotated key";
+        "Webhooks whose signature no key matches since the last one that passed; 10 or more on a source that verified lately: a rotated key";
     LAST_VERIFIED = Gauge "paybridge_ingress_last_verified_timestamp_seconds" ["source"]
         "When the last of the verified webhooks came, in seconds since 1970; 0 when none did since the start";
     PUBLISHED = Counter "paybridge_kafka_records_published_total" ["topic"]

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair};
@@ -12,7 +11,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::webhook::KeyId;
+use super::webhook::{KeyId, KeyKind};
 
 /// What some editors put before a text, in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -72,16 +71,16 @@ pub struct Secret {
 impl Secret {
     /// A secret of these bytes.
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self { id: key_id(&bytes), bytes }
+        Self { id: key_id(&bytes, KeyKind::Secret), bytes }
     }
 }
 
 /// The id of a key with these bytes.
-fn key_id(bytes: &[u8]) -> KeyId {
+fn key_id(bytes: &[u8], kind: KeyKind) -> KeyId {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = digest;
     let half = u64::from_be_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth]);
-    KeyId(Arc::from(format!("{half:016x}")))
+    KeyId::new(format!("{half:016x}"), kind)
 }
 
 /// Every RSA public key in the PEM files, at least one a file.
@@ -109,7 +108,7 @@ fn public_key(path: &Path, kind: SectionKind, der: &[u8]) -> Result<PublicKey, K
         SectionKind::PublicKey => {
             let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
                 .map_err(|_| wrong(path, "this is not an RSA public key of 2048 to 8192 bits"))?;
-            Ok(PublicKey { id: key_id(der), key })
+            Ok(PublicKey { id: key_id(der, KeyKind::Public), key })
         }
         SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => Err(wrong(
             path,

@@ -158,7 +158,8 @@ impl UnDosTresSource {
 
 impl Source for UnDosTresSource {
     fn authenticate(&self, webhook: &RawWebhook) -> Result<Proof, Unverified> {
-        let ciphertext = self.wire.ciphertext(&webhook.body).ok_or(Unverified::NotDecryptable)?;
+        let ciphertext = self.wire.ciphertext(&webhook.body).filter(|bytes| cipher::is_whole_blocks(bytes));
+        let ciphertext = ciphertext.ok_or(Unverified::SignatureMalformed)?;
         for cipher in &self.ciphers {
             let Some(plaintext) = cipher.decrypt(&ciphertext) else { continue };
             let Ok(notification) = json::parse(&plaintext) else { continue };
@@ -222,10 +223,11 @@ mod tests {
 
     #[test]
     fn believes_nothing_that_is_not_one_json_object_under_the_key() {
-        for body in
-            [UNDER_SECOND_KEY, BROKEN_PADDING, NOT_UTF8, A_LIST, TWO_OBJECTS, NOTHING, "", r#"{"account_id":321}"#]
-        {
+        for body in [UNDER_SECOND_KEY, BROKEN_PADDING, NOT_UTF8, A_LIST, TWO_OBJECTS, NOTHING] {
             check(FIRST, body, Err(Unverified::NotDecryptable));
+        }
+        for body in ["", "AAAA", r#"{"account_id":321}"#] {
+            check(FIRST, body, Err(Unverified::SignatureMalformed));
         }
     }
 
@@ -275,7 +277,7 @@ mod tests {
         let hex = "69eb766cd24ca55c13f33d297f85ebb7f191667f04a256520e014fe69c09eb40";
         let with = |more: &str| format!("{FIRST}\n{more}");
         check(&with("ciphertext = 'hex'"), hex, Ok(FIRST_ID));
-        check(&with("ciphertext = 'hex'"), JSON, Err(Unverified::NotDecryptable));
+        check(&with("ciphertext = 'hex'"), JSON, Err(Unverified::SignatureMalformed));
         check(&with("ciphertext_field = 'payload'"), &format!(r#"{{"payload":"{JSON}"}}"#), Ok(FIRST_ID));
         check(&with("padding = 'zero'"), "aet2bNJMpVwT8z0pf4Xrt4o1TDwVJ/LJseofSB2fEhE=", Ok(FIRST_ID));
         let bytes = wire::from_hex(hex.as_bytes()).unwrap();

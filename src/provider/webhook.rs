@@ -2,12 +2,13 @@
 //! Must not know any provider, and does no input or output.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-use super::Source;
+use super::{EventId, Source};
 use crate::message::event::v1::Scheme;
 
 /// One webhook as it arrived: nothing about it is proven.
@@ -56,8 +57,8 @@ pub enum Unverified {
     /// A header that authentication needs is absent, stands twice, or is not text.
     #[error("a header that authentication needs is missing, repeated, or not text")]
     HeaderMissing,
-    /// The signature is not of the form that the provider uses.
-    #[error("the signature is not of the provider's form")]
+    /// The signature, or the ciphertext, is not of the form that the provider uses.
+    #[error("the signature or ciphertext is not of the provider's form")]
     SignatureMalformed,
     /// No configured key gives this signature over these bytes.
     #[error("no configured key verifies the signature")]
@@ -84,12 +85,42 @@ pub struct Proof {
 
 /// Names a key without telling it: the first 16 hex digits of the SHA-256 of the DER public key, or of the secret's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub(super) std::sync::Arc<str>);
+pub struct KeyId {
+    text: Arc<str>,
+    kind: KeyKind,
+}
+
+/// What an id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum KeyKind {
+    /// A public key: everybody may know it.
+    Public,
+    /// A secret, which somebody could guess by its id, if it is a weak one.
+    Secret,
+}
+
+/// Digits of a secret's label.
+const SECRET_LABEL_DIGITS: usize = 8;
 
 impl KeyId {
+    pub(super) fn new(text: impl Into<Arc<str>>, kind: KeyKind) -> Self {
+        Self { text: text.into(), kind }
+    }
+
+    /// How metrics show it for a source: a secret's salted with the source's name and cut, for anybody may read metrics.
+    pub fn label(&self, source: &str) -> String {
+        match self.kind {
+            KeyKind::Public => self.text.as_ref().to_owned(),
+            KeyKind::Secret => {
+                let salted = EventId::over(&[source.as_bytes(), self.text.as_bytes()]).to_string();
+                salted.chars().take(SECRET_LABEL_DIGITS).collect()
+            }
+        }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -115,7 +146,7 @@ impl AuthenticWebhook {
     /// Takes a webhook as authentic, for tests of what comes after authentication.
     #[cfg(test)]
     pub fn assumed(raw: RawWebhook) -> Self {
-        let key_id = KeyId(std::sync::Arc::from("0123456789abcdef"));
+        let key_id = KeyId::new("0123456789abcdef", KeyKind::Public);
         let proof = Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None };
         Self { raw, proof }
     }

@@ -70,7 +70,7 @@ where
 {
     let clock = Clock::new(server.limits.header_read_timeout, server.limits.keep_alive_timeout, server.resting.after);
     match &server.tls {
-        None => http(server, stream, Peer { address, client_certificate: false }, clock).await,
+        None => http(server, stream, Peer { address, client_certificate: None }, clock).await,
         // In a box: a connection without TLS would be as large as one with it.
         Some(acceptor) => Box::pin(https(server, acceptor, stream, address, clock)).await,
     }
@@ -93,7 +93,8 @@ async fn https<H, F, E>(
         () = stops(&server.steps, opened) => None,
     };
     let Some(stream) = shaken else { return };
-    let client_certificate = stream.get_ref().1.peer_certificates().is_some();
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let client_certificate = shown.map(|certificate| Arc::from(certificate.as_ref()));
     http(server, stream, Peer { address, client_certificate }, clock).await;
 }
 

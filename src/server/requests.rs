@@ -102,7 +102,7 @@ where
 
     /// The handler's work, which begins when it is polled first, or dropped.
     fn begin(&self, request: Request<Incoming>) -> Work<H, E> {
-        let handler = (self.server.handler)(request, self.peer);
+        let handler = (self.server.handler)(request, self.peer.clone());
         Work { handler: Some(Box::pin(handler)), server: Arc::clone(&self.server) }
     }
 }

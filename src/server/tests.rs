@@ -135,7 +135,7 @@ async fn handle(
         "/panic" => panic!("as asked"),
         "/early" => return Response::new(Full::from("early")),
         "/large" => return Response::new(Full::from(vec![b'x'; LARGE])),
-        "/certificate" => return Response::new(Full::from(peer.client_certificate.to_string())),
+        "/certificate" => return Response::new(Full::from(peer.client_certificate.is_some().to_string())),
         "/wait" => {
             let _permit = gate.acquire().await.unwrap();
             seen.lock().unwrap().push("/wait finished".to_owned());

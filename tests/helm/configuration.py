@@ -18,7 +18,7 @@ OPEN_TABLES = {
     ("kafka", "engine", "properties"),
 }
 RULES = ("confirmation", "rules")
-OF_EVERY_SOURCE = {"provider", "path", "allow_from", "on_unverified", "keep_bytes_per_second"}
+OF_EVERY_SOURCE = {"provider", "path", "allow_from", "client_cert_names", "on_unverified", "keep_bytes_per_second"}
 
 
 def camel(name):

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType};
 
 /// Signs certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -31,6 +31,12 @@ impl Authority {
     /// The same until a moment.
     pub fn sign_until(&self, name: &str, end: SystemTime) -> Pair {
         self.sign_with(name, |params| params.not_after = end.into())
+    }
+
+    /// The same, for a client of this DNS name.
+    pub fn sign_for(&self, dns_name: &str) -> Pair {
+        let name = SanType::DnsName(dns_name.try_into().unwrap());
+        self.sign_with("somebody", |params| params.subject_alt_names.push(name))
     }
 
     fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {

@@ -54,6 +54,8 @@ mod limits;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod missing;
+#[cfg(test)]
 mod ordering;
 #[cfg(test)]
 mod outage;

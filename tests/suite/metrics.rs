@@ -100,7 +100,9 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
             "not_decryptable",
             "foreign_account",
         ]),
-        ("key_id", _) => bridge.config.sources.values().flat_map(key_ids).collect(),
+        ("key_id", _) => {
+            bridge.config.sources.iter().flat_map(|(name, source)| key_labels(name.as_ref(), source)).collect()
+        }
         (other, name) => panic!("{name} has the new label {other}: say here what values it may have"),
     }
 }
@@ -155,10 +157,10 @@ fn is_possible(metric: &Metric, series: &[String]) -> bool {
     }
 }
 
-fn key_ids(source: &SourceConfig) -> Vec<String> {
+fn key_labels(name: &str, source: &SourceConfig) -> Vec<String> {
     let provider = provider::find(&source.provider).unwrap();
     let source = provider.configure(&source.section, &FileReader::new()).unwrap();
-    source.key_ids().iter().map(|key| key.as_str().to_owned()).collect()
+    source.key_ids().iter().map(|key| key.label(name)).collect()
 }
 
 /// Every combination of a metric's label values, with the labels in the order of their names.

@@ -5,8 +5,11 @@ mod misuse;
 mod secrets;
 mod signals;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::bridge::{Answered, free_port, ready_to_confirm};
 use crate::eventually::eventually;
@@ -189,4 +192,20 @@ fn names_the_topics_that_are_missing() {
         log if log.contains(&missing) && log.contains("topics --create") => Ok(()),
         log => Err(format!("not told: {missing}\n{log}")),
     });
+}
+
+/// Nothing in them tells of the machine that built the program.
+#[test]
+fn the_kafka_clients_log_lines_have_level_facility_and_message_alone() {
+    let daemon = Daemon::launch("127.0.0.1:1", Settings::default());
+    let lines = eventually(LIMIT, || {
+        let log = daemon.log();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let of_client: Vec<Value> = lines.into_iter().filter(|line| line["target"] == "librdkafka").collect();
+        if of_client.is_empty() { Err(format!("no line of librdkafka: {log}")) } else { Ok(of_client) }
+    });
+    for line in lines {
+        let names: BTreeSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(["facility", "level", "message", "target", "timestamp"]), "{line}");
+    }
 }

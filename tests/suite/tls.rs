@@ -43,13 +43,17 @@ impl Files {
     }
 
     fn start(&self) -> Bridge {
+        self.start_with(SMART_GLOCAL)
+    }
+
+    fn start_with(&self, sources: &str) -> Bridge {
         let (certificate, key, clients) = (self.path("cert.pem"), self.path("key.pem"), self.path("client-ca.pem"));
         let mut settings =
             vec![("INGRESS__TLS__CERT_FILE", certificate.as_str()), ("INGRESS__TLS__KEY_FILE", key.as_str())];
         if Path::new(&clients).exists() {
             settings.push(("INGRESS__TLS__CLIENT_CA_FILE", &clients));
         }
-        Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &settings)
+        Bridge::start_with(Kafka::shared(), sources, &settings)
     }
 }
 
@@ -93,6 +97,22 @@ fn a_client_without_a_certificate_of_the_client_authority_does_not_get_through_t
         "2" => Ok(()),
         other => Err(format!("{other} handshakes failed")),
     });
+}
+
+/// Any certificate of the authority connects; a source that names its own takes no other.
+#[test]
+fn a_source_takes_only_certificates_with_a_name_of_its_own() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let sources = format!("{SMART_GLOCAL}client_cert_names = [\"sg.example.com\", \"backup.example.com\"]");
+    let bridge = Files::new(&authority.sign("somebody"), Some(&clients)).start_with(&sources);
+    let status = |pair: Pair, number| post(&bridge, &authority, Some(&pair), number).unwrap();
+    for (number, name) in [(1, "other.example.com"), (2, "sg.example.com.evil.example"), (3, "example.com")] {
+        assert_eq!(status(clients.sign_for(name), number), "HTTP/1.1 403 Forbidden", "{name}");
+    }
+    // A common name is no subject alternative name.
+    assert_eq!(status(clients.sign("sg.example.com"), 4), "HTTP/1.1 403 Forbidden");
+    assert_eq!(status(clients.sign_for("sg.example.com"), 5), "HTTP/1.1 200 OK");
+    assert_eq!(status(clients.sign_for("backup.example.com"), 6), "HTTP/1.1 200 OK");
 }
 
 #[test]

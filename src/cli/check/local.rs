@@ -87,9 +87,8 @@ fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -
             shared.entry(name).or_default().extend(names.iter().filter(|other| *other != name));
         }
     }
-    let is_open = |name: &SourceName| {
-        config.sources.get(name).is_some_and(|settings| !settings.keeps_strangers_out(name, &config.ingress))
-    };
+    let is_open =
+        |name: &SourceName| config.sources.get(name).is_some_and(|settings| !settings.keeps_strangers_out(name));
     let told = shared.into_iter().filter(|(name, others)| !others.is_empty() && is_open(name));
     told.map(|(name, others)| {
         let others: Vec<String> = others.into_iter().map(|other| format!("sources.{other}")).collect();

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,6 +21,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::finding::{Code, Finding};
+use crate::kafka::client_log;
 use crate::kafka::cluster::{Cluster, TopicSettings};
 use crate::kafka::complaints::{Complaints, Trouble};
 use crate::kafka::reader;
@@ -110,6 +111,10 @@ struct Identity {
 }
 
 impl ClientContext for Identity {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
     fn stats(&self, statistics: Statistics) {
         if statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
             // Nobody listens any more when the first answer was enough.
@@ -256,6 +261,10 @@ fn judge_write(topic: &str, answer: Option<Answer>, unproven: Option<String>) ->
 struct Reports;
 
 impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
     fn error(&self, _: KafkaError, _: &str) {} // the delivery reports tell
 }
 

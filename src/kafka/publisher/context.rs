@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
 
+use super::super::client_log;
 use super::super::complaints::{Complaints, Trouble};
 use super::{Batches, Delivery, Failure, Report, Shared};
 
@@ -66,6 +68,10 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
     fn stats(&self, statistics: Statistics) {
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
         let set = |has: &mut bool| std::mem::replace(has, has_id) != has_id;

@@ -20,6 +20,11 @@ use crate::provider::webhook::KeyId;
 /// Bytes of an AES block, and of an AES-128 key.
 const BLOCK_BYTES: usize = 16;
 
+/// Whether bytes can be ciphertext at all.
+pub fn is_whole_blocks(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES)
+}
+
 /// How a plaintext is filled up to whole blocks.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

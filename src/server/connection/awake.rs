@@ -52,7 +52,7 @@ where
     let _leaves_streams = hurry.clone().drop_guard();
     let requests = Requests {
         server: Arc::clone(line.server),
-        peer: line.peer,
+        peer: line.peer.clone(),
         clock: Arc::clone(clock),
         framing: Arc::clone(&line.framing),
         hurry: hurry.clone(),

@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
 
 use super::hangup::http1_head;
 use super::{LIMIT, await_nothing_in_flight, in_flight_bytes};
-use crate::bridge::{Bridge, count_by_id, ready_to_confirm};
+use crate::bridge::{Bridge, count_by_id, ready_to_confirm, sender};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::stream::check_answer;
@@ -54,7 +55,8 @@ fn redeliveries_of_an_event_on_its_way_wait_for_the_same_acknowledgement() {
     let webhook = ready_to_confirm(&bridge.config, 1);
     let frost = Frost::new(&kafka);
     let posts: Vec<_> = (0..DELIVERIES).map(|_| bridge.post_later("sg-main", &webhook)).collect();
-    await_encoded(&bridge, 1 + DELIVERIES);
+    // Only the first of them makes a record.
+    await_stage(&bridge, "verify", 1 + DELIVERIES);
     assert!(posts.iter().all(|post| !post.is_finished()), "answered before the acknowledgement");
     drop(frost);
     let mut statuses: Vec<String> = posts.into_iter().map(|post| bridge.wait(post).json("status")).collect();
@@ -167,11 +169,40 @@ fn more_than_fits_in_flight_is_refused_at_once_and_the_rest_goes_on() {
     assert_eq!(count_by_id(&kafka.read_all(&bridge.topic(TOPIC))).len(), 1 + webhooks.len());
 }
 
-/// Waits until so many events in all are about to be sent: the step after encoding does not wait.
-fn await_encoded(bridge: &Bridge, count: usize) {
-    let series = r#"paybridge_ingress_stage_duration_seconds_count{stage="encode"}"#;
-    eventually(LIMIT, || match bridge.count(series) {
-        encoded if encoded >= u64::try_from(count).unwrap() => Ok(()),
-        encoded => Err(format!("{encoded} of {count} are encoded")),
+/// Waits until so many webhooks have passed a stage.
+#[track_caller]
+fn await_stage(bridge: &Bridge, stage: &str, count: usize) {
+    let series = format!("paybridge_ingress_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+    eventually(LIMIT, || match bridge.count(&series) {
+        passed if passed >= u64::try_from(count).unwrap() => Ok(()),
+        passed => Err(format!("{passed} of {count} have passed {stage}")),
     });
+}
+
+/// Half of all is the most that one source holds, so another's webhooks wait for the broker, and are not refused.
+#[test]
+fn a_source_that_is_flooded_leaves_room_for_others() {
+    let kafka = broker();
+    let settings = [("INGRESS__ACK_TIMEOUT_MS", "3000"), ("INGRESS__IN_FLIGHT_BYTES_MAX", "2700000")];
+    let bridge = warm_bridge(&kafka, &settings);
+    let frost = Frost::new(&kafka);
+    let unipaas = sender(&bridge.config, "unipaas");
+    let large = |number: u64| {
+        let body =
+            format!(r#"{{"payoutId":"{number}","updatedDate":"2026-01-02T03:04:05Z","x":"{}"}}"#, "x".repeat(100_000));
+        unipaas.sign("payout/update", body.into(), Timestamp::now(), number)
+    };
+    let flood: Vec<SignedWebhook> = (0..40).map(large).collect();
+    let waiting: Vec<_> = flood.iter().map(|webhook| bridge.post_later("unipaas", webhook)).collect();
+    let refused = |source: &str| {
+        bridge.count(&format!("paybridge_ingress_requests_total{{source=\"{source}\",outcome=\"overloaded\"}}"))
+    };
+    eventually(LIMIT, || if refused("unipaas") > 0 { Ok(()) } else { Err("nothing is refused".to_owned()) });
+    let answered = bridge.post("sg-main", &ready_to_confirm(&bridge.config, 1));
+    assert_eq!((answered.status.as_u16(), refused("sg-main")), (503, 0), "it waited for the broker");
+    drop(frost);
+    for post in waiting {
+        bridge.wait(post);
+    }
+    await_nothing_in_flight(&bridge);
 }

@@ -1,0 +1,55 @@
+//! The topics that Kafka is known not to have. librdkafka would hold a record for one of them for seconds, in which the topic may
+//! come, and its webhook would wait as long for its 503.
+//! Must not ask Kafka which those are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdkafka::producer::Producer as _;
+use tokio::sync::Notify;
+
+use super::{Producer, Publisher};
+
+/// How long one question about a topic that is there again may take.
+const METADATA_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is known of missing topics.
+#[derive(Default)]
+pub(super) struct MissingTopics {
+    names: ArcSwap<BTreeSet<String>>,
+    /// A record failed for the lack of its topic.
+    suspected: Notify,
+}
+
+impl MissingTopics {
+    /// Whether a topic is known to be missing.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        let names = self.names.load();
+        !names.is_empty() && names.contains(topic)
+    }
+
+    /// Kafka refused a record for the lack of its topic.
+    pub(super) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+}
+
+impl Publisher {
+    /// Kafka has not these topics, and all others: records for these fail at once. Blocks for a moment where one is there again.
+    pub fn set_missing(&self, missing: BTreeSet<String>) {
+        let names = &self.shared.missing.names;
+        for topic in names.load().difference(&missing) {
+            // The client may remember for minutes that the topic was not there: the answer to a question of its own mends that.
+            let ask = |producer: &Producer| producer.client().fetch_metadata(Some(topic), METADATA_WITHIN).is_ok();
+            let _asked = self.gate.with_producer(ask);
+        }
+        names.store(Arc::new(missing));
+    }
+
+    /// Waits until a record fails because Kafka has not its topic.
+    pub async fn suspects_missing(&self) {
+        self.shared.missing.suspected.notified().await;
+    }
+}
