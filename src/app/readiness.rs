@@ -1,6 +1,7 @@
 //! When the daemon is ready, and what it says about its topics until then.
 //! Must not know what the topics are for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,7 @@ pub async fn watch_topics(
         cluster: None,
         told: None,
         all_were_there: false,
+        missing: None,
     };
     let mut is_told = false;
     loop {
@@ -93,24 +95,27 @@ struct Watch {
     told: Option<String>,
     /// Whether all topics were there once.
     all_were_there: bool,
+    /// What was missing at the last look.
+    missing: Option<Vec<String>>,
 }
 
 impl Watch {
     /// Whether all topics are there, as far as Kafka tells.
     async fn look(&mut self) -> bool {
         let (kafka, names, kept) = (Arc::clone(&self.kafka), Arc::clone(&self.names), self.cluster.take());
-        let publisher = self.publisher.clone();
+        let (publisher, before) = (self.publisher.clone(), self.missing.clone());
         // Every client's calls block, its end too.
         let asked = tokio::task::spawn_blocking(move || {
             let look = look(&kafka, kept, &names);
             if let (Some(publisher), Ok(missing)) = (publisher, &look.missing) {
-                publisher.set_missing(missing.iter().cloned().collect());
+                publisher.set_missing(confirmed(missing, before.as_deref()));
             }
             look
         });
         let finding = match asked.await {
             Ok(Look { cluster: kept, missing: Ok(missing) }) => {
                 self.cluster = kept;
+                self.missing = Some(missing.clone());
                 self.readiness.metadata.cancel();
                 self.metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
                 if missing.is_empty() {
@@ -158,6 +163,13 @@ impl Watch {
     }
 }
 
+/// The topics of which it is sure that they are missing: after the first look, what two looks in a row did not find. A broker that
+/// does not know all topics for a moment must not cost their webhooks.
+fn confirmed(missing: &[String], before: Option<&[String]>) -> BTreeSet<String> {
+    let is_sure = |topic: &&String| before.is_none_or(|before| before.contains(topic));
+    missing.iter().filter(is_sure).cloned().collect()
+}
+
 /// What a look brought.
 struct Look {
     /// The connection, where it is of use for the next look.
@@ -184,4 +196,20 @@ fn look(kafka: &Kafka, kept: Option<Cluster>, names: &[String]) -> Look {
 fn connect(kafka: &Kafka) -> Result<Cluster, String> {
     let client = client::base(kafka, ClientSide::Common).map_err(|error| error.to_string())?;
     Cluster::connect(&client).map_err(|trouble| trouble.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_sure_after_the_first_look_or_two_in_a_row() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let sure = |missing: &[&str], before: Option<&[&str]>| {
+            confirmed(&names(missing), before.map(names).as_deref()).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(sure(&["a", "b"], None), ["a", "b"]);
+        assert_eq!(sure(&["a", "b"], Some(&[])), [""; 0]);
+        assert_eq!(sure(&["a", "b"], Some(&["b", "c"])), ["b"]);
+    }
 }

@@ -151,7 +151,11 @@ impl Cluster {
     /// Kafka does not answer.
     pub fn missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, Trouble> {
         let metadata = self.metadata(None, deadline)?;
-        let has = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name && topic.error().is_none());
+        // One without a leader for a moment is there.
+        let is_there = |topic: &MetadataTopic| {
+            topic.error().map(RDKafkaErrorCode::from) != Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+        };
+        let has = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name && is_there(topic));
         Ok(topics.iter().filter(|name| !has(name)).cloned().collect())
     }
 

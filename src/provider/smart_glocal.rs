@@ -24,7 +24,6 @@ use crate::message::event::v1::Scheme;
 use api::ApiSettings;
 use signing::SIGNATURE_HEADER;
 
-
 /// The provider.
 pub static PROVIDER: SmartGlocal = SmartGlocal;
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use self::signature::SigningSecret;
 use super::json::{self, Reader, Unread};
 use super::{
-    AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, Identity, KeyFiles, KeyId, Normalized, Payload,
-    Proof, Provider, RawWebhook, Sender, Source, Unverified,
+    AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, Identity, KeyFiles, KeyId, Normalized,
+    Payload, Proof, Provider, RawWebhook, Sender, Source, Unverified,
 };
 use crate::config::list::list;
 use crate::config::section::Section;
@@ -133,12 +133,7 @@ impl Source for StandardWebhooksSource {
         if distance.is_none_or(|distance| distance > self.tolerance) {
             return Err(Unverified::TimestampOutsideTolerance);
         }
-        Ok(Proof {
-            scheme: Scheme::StandardWebhooksV1,
-            key_id: secret.id().clone(),
-            signature,
-            plaintext: None,
-        })
+        Ok(Proof { scheme: Scheme::StandardWebhooksV1, key_id: secret.id().clone(), signature, plaintext: None })
     }
 
     fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {

@@ -140,7 +140,8 @@ fn holds_amount(value: &Value<'_>, depth_left: u32) -> bool {
         (Kind::List(_) | Kind::Object(_), None) => may_hold_amounts("", value),
         (Kind::List(items), Some(left)) => items.iter().any(|item| holds_amount(item, left)),
         (Kind::Object(object), Some(left)) => object.fields().any(|(name, value)| {
-            (is_of_amounts(name) && value.json() != "null") || (may_hold_amounts("", value) && holds_amount(value, left))
+            (is_of_amounts(name) && value.json() != "null")
+                || (may_hold_amounts("", value) && holds_amount(value, left))
         }),
         (Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_), _) => false,
     }

@@ -179,7 +179,9 @@ mod tests {
             assert_eq!(verified(&header), Ok(()), "{header}");
         }
         let bare = right.trim_start_matches("v1,");
-        for header in [wrong.clone(), bare.to_owned(), format!("v1a,{bare}"), format!("v2,{bare} {wrong}"), "v1".to_owned()] {
+        for header in
+            [wrong.clone(), bare.to_owned(), format!("v1a,{bare}"), format!("v2,{bare} {wrong}"), "v1".to_owned()]
+        {
             assert!(verified(&header).is_err(), "{header}");
         }
     }

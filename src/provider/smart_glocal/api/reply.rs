@@ -116,10 +116,9 @@ impl Said {
         let id = text(session, "id");
         // What is no word is not taken for what is absent.
         let sight = match (status, next) {
-            (Ok(Some(status)), Ok(next)) => Some(Sight {
-                status: session_status(Some(&status)),
-                next_action: next_action(next.as_deref()),
-            }),
+            (Ok(Some(status)), Ok(next)) => {
+                Some(Sight { status: session_status(Some(&status)), next_action: next_action(next.as_deref()) })
+            }
             _ => None,
         };
         match id {
