@@ -224,7 +224,7 @@ impl Ingress {
             source.metrics.unverified(rejected.reason);
         }
         tracing::debug!(source = source.name, reason = %rejected.reason, "webhook that failed authentication");
-        let may_keep = source.may_keep(rejected.raw.body.len(), std::time::Instant::now());
+        let may_keep = source.may_keep(kept_size(&rejected.raw), std::time::Instant::now());
         match source.on_unverified {
             OnUnverified::Keep if may_keep => {
                 let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id());
@@ -316,6 +316,12 @@ fn duplicate(source: &RunningSource, id: EventId) -> Answer {
 fn head_size(request: &Request<Incoming>) -> usize {
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     request.uri().path().len() + headers + REQUEST_OVERHEAD_BYTES
+}
+
+/// What keeping a webhook takes, about: without its head, requests without a body would cost nothing.
+fn kept_size(webhook: &RawWebhook) -> usize {
+    let headers: usize = webhook.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    webhook.body.len() + webhook.path_suffix.len() + headers + REQUEST_OVERHEAD_BYTES
 }
 
 /// Stands for the event id where there is none.

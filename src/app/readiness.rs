@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How long after all were there Kafka is asked again.
 const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Between two looks, at least.
+const TOPICS_LEAST_GAP: Duration = Duration::from_secs(1);
 /// How long the one look at the topics' settings may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
@@ -107,8 +109,8 @@ impl Watch {
         // Every client's calls block, its end too.
         let asked = tokio::task::spawn_blocking(move || {
             let look = look(&kafka, kept, &names);
-            if let (Some(publisher), Ok(missing)) = (publisher, &look.missing) {
-                publisher.set_missing(confirmed(missing, before.as_deref()));
+            if let Some(publisher) = publisher {
+                publisher.set_missing(refused(&look, before.as_deref()));
             }
             look
         });
@@ -127,6 +129,7 @@ impl Watch {
             // Once Kafka has told them, an outage has log lines of its own.
             Ok(Look { cluster: kept, missing: Err(_) }) if self.readiness.metadata.is_cancelled() => {
                 self.cluster = kept;
+                self.missing = self.missing.take().map(|_| Vec::new());
                 return self.told.is_none();
             }
             Ok(Look { cluster: kept, missing: Err(trouble) }) => {
@@ -158,16 +161,25 @@ impl Watch {
             (Some(publisher), true) => {
                 // The end of the time is a reason to look, too.
                 let _suspected = timeout(TOPICS_AGAIN_AFTER, publisher.suspects_missing()).await.is_ok();
+                // However many records fail, Kafka is not asked more often than this.
+                sleep(TOPICS_LEAST_GAP).await;
             }
         }
     }
 }
 
-/// The topics of which it is sure that they are missing: after the first look, what two looks in a row did not find. A broker that
-/// does not know all topics for a moment must not cost their webhooks.
-fn confirmed(missing: &[String], before: Option<&[String]>) -> BTreeSet<String> {
-    let is_sure = |topic: &&String| before.is_none_or(|before| before.contains(topic));
-    missing.iter().filter(is_sure).cloned().collect()
+/// The topics whose records are refused at once: what two looks in a row, or the first of all, did not find, and what Kafka says,
+/// asked for each, that it has not. A broker that does not know all topics for a moment must not cost their webhooks, nor one that
+/// does not show them to this principal; and where nothing is known, nothing is refused.
+fn refused(look: &Look, before: Option<&[String]>) -> BTreeSet<String> {
+    let (Some(cluster), Ok(missing)) = (&look.cluster, &look.missing) else { return BTreeSet::new() };
+    let candidates = in_a_row(missing, before);
+    let asked = cluster.surely_missing(&candidates, Instant::now() + TOPICS_EVERY);
+    asked.unwrap_or_default().into_iter().collect()
+}
+
+fn in_a_row(missing: &[String], before: Option<&[String]>) -> Vec<String> {
+    missing.iter().filter(|topic| before.is_none_or(|before| before.contains(topic))).cloned().collect()
 }
 
 /// What a look brought.
@@ -194,7 +206,8 @@ fn look(kafka: &Kafka, kept: Option<Cluster>, names: &[String]) -> Look {
 }
 
 fn connect(kafka: &Kafka) -> Result<Cluster, String> {
-    let client = client::base(kafka, ClientSide::Common).map_err(|error| error.to_string())?;
+    // As the principal that writes, where there are two.
+    let client = client::base(kafka, ClientSide::Ingress).map_err(|error| error.to_string())?;
     Cluster::connect(&client).map_err(|trouble| trouble.to_string())
 }
 
@@ -205,9 +218,7 @@ mod tests {
     #[test]
     fn is_sure_after_the_first_look_or_two_in_a_row() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let sure = |missing: &[&str], before: Option<&[&str]>| {
-            confirmed(&names(missing), before.map(names).as_deref()).into_iter().collect::<Vec<_>>()
-        };
+        let sure = |missing: &[&str], before: Option<&[&str]>| in_a_row(&names(missing), before.map(names).as_deref());
         assert_eq!(sure(&["a", "b"], None), ["a", "b"]);
         assert_eq!(sure(&["a", "b"], Some(&[])), [""; 0]);
         assert_eq!(sure(&["a", "b"], Some(&["b", "c"])), ["b"]);

@@ -41,6 +41,8 @@ pub struct RunningSource {
     sample_bytes_max: usize,
 }
 
+/// What a head takes of what may be kept, at most.
+const HEAD_BYTES_KEPT: u64 = 32 * 1024;
 /// Samples of a source that may be kept at once.
 const SAMPLES_BURST: u64 = 20;
 
@@ -138,7 +140,10 @@ impl Shares {
         match config.sources.len() {
             0 | 1 => Self { own_max: all, kept: 0 },
             // A webhook with its record must always have room.
-            _ => Self { own_max: (all / 2).max(config.ingress.in_flight_least()), kept: all / 10 },
+            _ => {
+                let least = config.ingress.in_flight_least();
+                Self { own_max: (all / 2).max(least), kept: (all / 10).min(all.saturating_sub(least)) }
+            }
         }
     }
 
@@ -175,7 +180,7 @@ impl Sources {
                 // One body of any size must pass, or it would be refused for ever.
                 OnUnverified::Keep => {
                     let per_second = u64::from(settings.keep_bytes_per_second);
-                    (per_second.saturating_mul(60), per_second.max(largest_body))
+                    (per_second.saturating_mul(60), per_second.max(largest_body.saturating_add(HEAD_BYTES_KEPT)))
                 }
             };
             let running = RunningSource {

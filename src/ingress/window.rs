@@ -87,9 +87,9 @@ struct Inside {
     in_kafka: HashSet<EventId>,
     by_age: VecDeque<(EventId, u32)>,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
-    /// The states of each thing: the last that is in Kafka, and those on their way behind it, in the order of their arrival.
-    states: HashMap<Thing, Vec<State>>,
-    /// States in the order in which Kafka took them, to forget the oldest first.
+    /// The last state of each thing that was taken in here, whatever became of it: one that failed may be in Kafka all the same.
+    last_states: HashMap<Thing, State>,
+    /// States in the order in which they came, to forget the oldest first.
     states_by_age: VecDeque<(Thing, EventId)>,
     start: Instant,
 }
@@ -99,6 +99,8 @@ struct Inside {
 struct State {
     content: EventId,
     id: EventId,
+    /// Whether Kafka acknowledged it.
+    acknowledged: bool,
 }
 
 /// How much the window holds, for its metrics.
@@ -118,7 +120,7 @@ impl Window {
             in_kafka: HashSet::with_capacity(entries_max),
             by_age: VecDeque::with_capacity(entries_max),
             in_flight: HashMap::new(),
-            states: HashMap::new(),
+            last_states: HashMap::new(),
             states_by_age: VecDeque::new(),
             start: now,
         };
@@ -129,29 +131,31 @@ impl Window {
     pub fn enter(&self, arriving: Arriving, now: Instant) -> Entry {
         let mut inside = self.inside();
         inside.expire(self.span, now);
-        let (known, ticket) = match arriving {
-            Arriving::Event(id) => (Some(id), Ticket { id, thing: None }),
+        let ticket = match arriving {
+            Arriving::Event(id) => Ticket { id, thing: None },
             Arriving::State { thing, content, received_at } => {
-                let last = inside.last(thing);
-                let known = last.filter(|last| last.content == content).map(|last| last.id);
-                let id = EventId::of_state(content, received_at, last.map(|last| last.id));
-                (known, Ticket { id, thing: Some(thing) })
+                let last = inside.last_states.get(&thing).copied();
+                let id = match last {
+                    // It is known, on its way, or failed and comes again. One that the window forgot comes back.
+                    Some(last) if last.content == content && inside.counts(last) => last.id,
+                    _ => EventId::of_state(content, received_at, last.map(|last| last.id)),
+                };
+                Ticket { id, thing: Some(thing) }
             }
         };
-        for id in known.into_iter().chain([ticket.id]) {
-            if inside.in_kafka.contains(&id) {
-                return Entry::InKafka(id);
-            }
-            if let Some(waiting) = inside.in_flight.get_mut(&id) {
-                let (sender, receiver) = oneshot::channel();
-                waiting.push(sender);
-                return Entry::InFlight(id, receiver);
-            }
+        let id = ticket.id;
+        if inside.in_kafka.contains(&id) {
+            return Entry::InKafka(id);
+        }
+        if let Some(waiting) = inside.in_flight.get_mut(&id) {
+            let (sender, receiver) = oneshot::channel();
+            waiting.push(sender);
+            return Entry::InFlight(id, receiver);
         }
         let (sender, receiver) = oneshot::channel();
         inside.in_flight.insert(ticket.id, vec![sender]);
         if let Arriving::State { thing, content, .. } = arriving {
-            inside.states.entry(thing).or_default().push(State { content, id: ticket.id });
+            inside.follow(thing, State { content, id, acknowledged: false }, self.entries_max);
         }
         Entry::New(ticket, receiver)
     }
@@ -162,9 +166,7 @@ impl Window {
             let mut inside = self.inside();
             if delivery == Delivery::Acknowledged {
                 inside.remember(ticket.id, self.entries_max, now);
-            }
-            if let Some(thing) = ticket.thing {
-                inside.settle_state(thing, ticket.id, delivery, self.entries_max);
+                inside.acknowledge_state(ticket);
             }
             inside.in_flight.remove(&ticket.id)
         };
@@ -215,37 +217,35 @@ impl Inside {
         }
     }
 
-    /// The thing's last state, in Kafka or on its way.
-    fn last(&self, thing: Thing) -> Option<State> {
-        self.states.get(&thing)?.last().copied()
+    /// Whether a thing's last state is still the same event: what Kafka took counts for the window's span. What it did not, or not
+    /// that we know, is the same event when it comes again.
+    fn counts(&self, last: State) -> bool {
+        !last.acknowledged || self.in_kafka.contains(&last.id)
     }
 
-    /// A state that is in Kafka takes the place of those before it; one that is not is forgotten, and the one before it is the last.
-    fn settle_state(&mut self, thing: Thing, id: EventId, delivery: Delivery, entries_max: usize) {
-        let Some(states) = self.states.get_mut(&thing) else { return };
-        let Some(place) = states.iter().position(|state| state.id == id) else { return };
-        if delivery == Delivery::Acknowledged {
-            states.drain(..place);
-            self.states_by_age.push_back((thing, id));
-        } else {
-            states.remove(place);
+    /// A thing has a new last state.
+    fn follow(&mut self, thing: Thing, state: State, things_max: usize) {
+        let before = self.last_states.insert(thing, state);
+        if before.is_some_and(|before| before.id == state.id) {
+            return;
         }
-        if states.is_empty() {
-            self.states.remove(&thing);
-        }
-        if self.states_by_age.len() > entries_max {
+        self.states_by_age.push_back((thing, state.id));
+        if self.states_by_age.len() > things_max {
             self.forget_oldest_state();
         }
     }
 
-    /// Its id was forgotten before: each state that is in Kafka is an event as well.
+    fn acknowledge_state(&mut self, ticket: Ticket) {
+        let state = ticket.thing.and_then(|thing| self.last_states.get_mut(&thing));
+        if let Some(state) = state.filter(|state| state.id == ticket.id) {
+            state.acknowledged = true;
+        }
+    }
+
     fn forget_oldest_state(&mut self) {
         let Some((thing, id)) = self.states_by_age.pop_front() else { return };
-        if let Some(states) = self.states.get_mut(&thing) {
-            states.retain(|state| state.id != id);
-            if states.is_empty() {
-                self.states.remove(&thing);
-            }
+        if self.last_states.get(&thing).is_some_and(|last| last.id == id) {
+            self.last_states.remove(&thing);
         }
     }
 

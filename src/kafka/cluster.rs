@@ -159,6 +159,25 @@ impl Cluster {
         Ok(topics.iter().filter(|name| !has(name)).cloned().collect())
     }
 
+    /// Those of these topics that Kafka says, to a question about each, it has not. One that it does not show to this principal is
+    /// not among them. Blocks.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub fn surely_missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, Trouble> {
+        let mut missing = Vec::new();
+        for name in topics {
+            let metadata = self.metadata(Some(name), deadline)?;
+            let is_unknown = |topic: &MetadataTopic| {
+                topic.error().map(RDKafkaErrorCode::from) == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+            };
+            if metadata.topics().iter().any(|topic| topic.name() == name && is_unknown(topic)) {
+                missing.push(name.clone());
+            }
+        }
+        Ok(missing)
+    }
+
     /// The first offset and the end of a partition, as the client's isolation level sees them. Blocks.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Producer, Publisher};
 
 /// How long one question about a topic that is there again may take.
-const METADATA_WITHIN: Duration = Duration::from_secs(2);
+const METADATA_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is known of missing topics.
 #[derive(Default)]
@@ -39,13 +39,13 @@ impl MissingTopics {
 impl Publisher {
     /// Kafka has not these topics, and all others: records for these fail at once. Blocks for a moment where one is there again.
     pub fn set_missing(&self, missing: BTreeSet<String>) {
-        let names = &self.shared.missing.names;
-        for topic in names.load().difference(&missing) {
+        let missing = Arc::new(missing);
+        let before = self.shared.missing.names.swap(Arc::clone(&missing));
+        for topic in before.difference(&missing) {
             // The client may remember for minutes that the topic was not there: the answer to a question of its own mends that.
             let ask = |producer: &Producer| producer.client().fetch_metadata(Some(topic), METADATA_WITHIN).is_ok();
             let _asked = self.gate.with_producer(ask);
         }
-        names.store(Arc::new(missing));
     }
 
     /// Waits until a record fails because Kafka has not its topic.

@@ -92,14 +92,19 @@ impl<'r, 'a> Reader<'r, 'a> {
         understood
     }
 
+    /// Notes a field that can be read and contradicts another.
+    pub fn unreadable(&self, name: &str) {
+        self.unread.note(Path::Field(&self.path, name).to_string());
+    }
+
     /// A text, or a number as it is written.
     pub fn text(&self, name: &str) -> Option<String> {
         self.read(name, |value| text(value).map(Cow::into_owned))
     }
 
-    /// A text that is not empty.
+    /// A text that is not empty, and whole: with half of a surrogate pair in it, it would be the same as others.
     pub fn identity(&self, name: &str) -> Option<String> {
-        self.text(name).filter(|text| !text.is_empty())
+        self.text(name).filter(|text| !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER))
     }
 
     /// A word: a text, a number as it is written, or `true` or `false`.
@@ -110,9 +115,14 @@ impl<'r, 'a> Reader<'r, 'a> {
         })
     }
 
-    /// A whole number of 64 bits, as a number or as a text: `321`, `"321"`, `10000.0`, `1e4`.
+    /// A whole number of 64 bits: `321`, `10000.0`, `1e4`, or a text of digits alone. A text with a decimal point may be of another
+    /// unit, so it is none.
     pub fn integer(&self, name: &str) -> Option<i64> {
-        self.read(name, |value| Decimal::parse(&text(value)?)?.whole())
+        self.read(name, |value| match value.kind() {
+            Kind::Number(number) => Decimal::parse(number)?.whole(),
+            Kind::Text(text) => Decimal::parse(&text).filter(|_| !text.contains(['.', 'e', 'E']))?.whole(),
+            Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Object(_) => None,
+        })
     }
 
     /// A decimal number, as a number or as a text, understood by `read`.
@@ -211,9 +221,10 @@ fn instant(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// A date alone tells no time.
+/// A date alone tells no time, and an offset that is no part of an instant must not be passed over.
 fn has_time_of_day(text: &str) -> bool {
-    text.contains(':')
+    let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.');
+    text.split_once([' ', 'T', 't']).is_some_and(|(_, time)| time.contains(':') && time.bytes().all(is_plain))
 }
 
 #[cfg(test)]
@@ -270,6 +281,8 @@ mod tests {
                 (r#""""#, None),
                 (r#""x""#, None),
                 (r#"" 1""#, None),
+                (r#""100.00""#, None),
+                (r#""1e4""#, None),
                 ("1.5", None),
                 ("true", None),
                 ("[1]", None),
@@ -326,6 +339,8 @@ mod tests {
                 (r#""0000-00-00 00:00:00""#, None),
                 (r#""2024-02-30 12:34:56""#, None),
                 (r#""2024-07-15 24:00:00""#, None),
+                (r#""2024-07-15 12:34:56[America/New_York]""#, None),
+                (r#""9999-12-31 23:59:59-20:00""#, None),
                 ("1721068496", None),
                 (r#""2022-07-15 12:00:00""#, at("2022-07-15T17:00:00Z")),
                 (r#""2024-07-15 12:34:56""#, at("2024-07-15T18:34:56Z")),

@@ -194,7 +194,7 @@ fn operation(fields: &Reader<'_, '_>, kind: OperationKind) -> Operation {
         updated_at: fields.time("updated_at").map(timestamp),
         finished_at: fields.time("finished_at").map(timestamp),
         customer: fields.object("customer", customer),
-        instrument: INSTRUMENTS.iter().find_map(|name| fields.object(name, instrument)),
+        instrument: instrument_of(fields),
         amount: fields.object("amount_details", amount).flatten(),
         recurrent_json: fields.json("recurrent"),
         participant_details_json: fields.json("participant_details"),
@@ -204,6 +204,22 @@ fn operation(fields: &Reader<'_, '_>, kind: OperationKind) -> Operation {
         metadata: metadata(fields),
         error: fields.object("error", error),
     }
+}
+
+/// The operation's instrument: under whichever name it stands, an empty one only where there is no other. Where two differ nobody
+/// knows which is meant: the further ones are named as unreadable.
+fn instrument_of(fields: &Reader<'_, '_>) -> Option<Instrument> {
+    let read = |name: &&'static str| fields.object(name, instrument).map(|instrument| (*name, instrument));
+    let (empty, filled): (Vec<_>, Vec<_>) =
+        INSTRUMENTS.iter().filter_map(read).partition(|(_, instrument)| *instrument == Instrument::default());
+    let mut filled = filled.into_iter().map(Some);
+    let first = filled.next().flatten();
+    for (name, other) in filled.flatten() {
+        if first.as_ref().is_some_and(|(_, first)| *first != other) {
+            fields.unreadable(name);
+        }
+    }
+    first.or_else(|| empty.into_iter().next()).map(|(_, instrument)| instrument)
 }
 
 fn operation_status(text: Option<&str>) -> OperationStatus {

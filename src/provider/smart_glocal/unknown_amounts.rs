@@ -55,9 +55,13 @@ impl UnknownAmounts {
     fn fields(&mut self, object: &Object<'_>, path: &str, part: Part) {
         let fields: Vec<(&str, &Value<'_>)> = object.fields().collect();
         for (index, (name, value)) in fields.iter().enumerate() {
+            let known = part.reads(name);
+            if !matches!(known, Known::List(_)) && !may_hold_amounts(name, value) {
+                continue;
+            }
             let place = || joined(path, name);
             let is_last = fields.iter().skip(index + 1).all(|(other, _)| other != name);
-            match part.reads(name) {
+            match known {
                 Known::List(part) if is_last => self.elements(value, &place(), part),
                 _ if !may_hold_amounts(name, value) => {}
                 // Only the last field of a name is read.

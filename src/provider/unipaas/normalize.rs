@@ -142,6 +142,16 @@ mod tests {
         }
     }
 
+    /// What every body may have accuses none.
+    #[test]
+    fn an_id_with_a_status_and_a_merchant_contradicts_no_name() {
+        const COMMON: &str = r#"{"id":"1","status":"sent","merchantId":"m","vendorId":"v"}"#;
+        for name in ["mandate/update", "subscription/create", "plan/update", "transfer/update", "paymentOption/update"]
+        {
+            assert!(matches!(read(name, COMMON).content, Content::Event(_)), "{name}");
+        }
+    }
+
     #[test]
     fn a_body_with_several_shapes_is_taken_under_each_of_their_names() {
         const BOTH: &str = r#"{"mandateReference":"m","id":"1","status":"active","merchantId":"p"}"#;

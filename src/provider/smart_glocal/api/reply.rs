@@ -198,7 +198,7 @@ fn text(object: &Object<'_>, name: &str) -> Option<String> {
 fn word<'a>(object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()> {
     match object.value(name).map(Value::kind) {
         None => Ok(None),
-        Some(Kind::Text(word)) => Ok(Some(word)),
+        Some(Kind::Text(word)) if !word.contains(char::REPLACEMENT_CHARACTER) => Ok(Some(word)),
         Some(_) => Err(()),
     }
 }

@@ -77,6 +77,26 @@ fn reads_either_name_of_an_instrument_in_either_list() {
     }
 }
 
+/// PHP writes an absent instrument as an empty list beside the real one.
+#[test]
+fn an_empty_instrument_hides_no_other_and_two_that_differ_are_named() {
+    let read = |fields: &str| {
+        let body = format!(
+            r#"{{"type":"ready_to_confirm","session":{{"id":"ps_1","payout_list":[{{"id":"po_1",{fields}}}]}}}}"#
+        );
+        let (session, unread) = session_of(&body);
+        let instrument = session.operations[0].instrument.clone().unwrap();
+        (instrument.card.and_then(|card| card.bin), unread)
+    };
+    let card = |name: &str, bin: u32| format!(r#""{name}":{{"type":"card","card":{{"bin":{bin}}}}}"#);
+    let one = (Some("424242".to_owned()), Vec::<String>::new());
+    assert_eq!(read(&format!(r#""payout_details":[],{}"#, card("payment_method", 424_242))), one);
+    assert_eq!(read(&format!("{},{}", card("payout_details", 424_242), card("payment_method", 424_242))), one);
+    let (bin, unread) = read(&format!("{},{}", card("payout_details", 424_242), card("payment_method", 510_510)));
+    assert_eq!((bin.as_deref(), unread), (Some("424242"), vec!["session.payout_list[0].payment_method".to_owned()]));
+    assert_eq!(read(r#""payout_details":{}"#), (None, Vec::new()));
+}
+
 #[test]
 fn what_stands_in_place_of_an_operation_is_told_as_an_unknown_amount() {
     for (list, unread, unknown) in [
