@@ -182,7 +182,10 @@ impl Settings<'_> {
             let message = format!("keeps records for {}, and {} are expected", hours(has), hours(wanted));
             findings.push(of(self.needed, Code::RetentionShort, message));
         }
-        if wanted.is_some() && self.number("retention.bytes").is_some_and(|bytes| bytes >= 0) {
+        // The topic of rejected webhooks is bounded in bytes, and only less than that is too little.
+        let least = self.wanted("retention.bytes");
+        let is_too_small = |bytes| bytes >= 0 && least.is_none_or(|least| bytes < least);
+        if wanted.is_some() && self.number("retention.bytes").is_some_and(is_too_small) {
             let message = "removes records when a partition grows (retention.bytes), whatever their age";
             findings.push(of(self.needed, Code::RetentionBySize, message));
         }
@@ -313,6 +316,21 @@ mod tests {
             ("retention.bytes", "1000000", Some(Code::RetentionBySize)),
         ] {
             check(&there(&[WELL, WELL], &[(name, value)]), &Vec::from_iter(expected));
+        }
+    }
+
+    #[test]
+    fn judges_the_size_of_a_topic_that_is_bounded_by_what_it_should_be() {
+        let topics = topics::needed(&Config::from_toml("[kafka]\npartitions = 2", []).unwrap());
+        let rejected = topics.into_iter().find(|topic| topic.message == topics::REJECTED_MESSAGE).unwrap();
+        for (bytes, expected) in [("268435456", None), ("-1", None), ("1000000", Some(Code::RetentionBySize))] {
+            let mut settings: BTreeMap<String, String> =
+                rejected.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            settings.insert("retention.bytes".to_owned(), bytes.to_owned());
+            let told = TopicSettings::Told { all: settings, own: None };
+            let standing = Standing::There(Found { partitions: vec![WELL, WELL], settings: told });
+            let codes: Vec<Code> = topic(&rejected, &standing).iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, Vec::from_iter(expected), "{bytes}");
         }
     }
 
