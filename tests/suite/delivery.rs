@@ -127,9 +127,10 @@ fn nothing_authentic_is_lost_whatever_is_in_it() {
         b"not JSON",
         b"{\"type\":\"ready_to_confirm\"}",
         b"{\"type\":\"ready_to_confirm\",\"session\":{\"id\":\"\xff\xfe\"}}",
-        b"{\"type\":\"ready_to_confirm\",\"session\":{\"id\":\"ps_1\",\"payments\":[{\"id\":\"po_1\",\"amount_details\":{\"amount\":9223372036854775808}}]}}",
+        b"{\"type\":\"ready_to_confirm\",\"session\":{\"id\":{},\"payments\":[]}}",
         &b"[".repeat(50_000),
-        &[b"{\"type\":\"ready_to_confirm\",\"session\":".as_slice(), &b"[".repeat(50_000), &b"]".repeat(50_000), b"}"].concat(),
+        &[b"{\"type\":\"ready_to_confirm\",\"session\":".as_slice(), &b"[".repeat(50_000), &b"]".repeat(50_000), b"}"]
+            .concat(),
         b"\0\0\0",
     ];
     for body in bodies {
@@ -143,6 +144,10 @@ fn nothing_authentic_is_lost_whatever_is_in_it() {
     let kept: Vec<Vec<u8>> = records.iter().map(raw_body).collect();
     assert_eq!(kept, bodies.map(<[u8]>::to_vec), "every body as it was received, in order");
     assert!(records.iter().all(|record| decoded(record)["reason"].is_string()));
+    // What tells its type and its session is an event, however odd the rest is.
+    let odd = br#"{"type":"ready_to_confirm","session":{"id":"ps_1","payments":[{"id":7,"amount_details":{"amount":1e99}}]}}"#;
+    let webhook = sender.sign("", odd.to_vec().into(), Timestamp::now(), 0);
+    assert_eq!(bridge.post("sg-main", &webhook).json("status"), "accepted");
 }
 
 fn raw_body(record: &Record) -> Vec<u8> {
