@@ -179,10 +179,11 @@ impl Kind {
     pub fn contradicted_by(&self, object: &Object<'_>) -> Option<&'static Kind> {
         match self.body {
             Body::Typed { has_shape, .. } if has_shape(object) => None,
-            // An `id` with a status and a merchant is too little to accuse a body: mandates and plans have it as well.
+            // An `id` with a status and a merchant is too little to accuse a body: mandates and plans have it as well. So have
+            // transfers, with the account that they come from and an amount.
             Body::Typed { .. } | Body::Untyped(_) => shaped(object)
                 .map(|(kind, _)| kind)
-                .filter(|kind| kind.name != "ewallet/create" || object.has("eWalletId")),
+                .filter(|kind| kind.name != "ewallet/create" || object.has("eWalletId") && !object.has("amount")),
         }
     }
 }
