@@ -143,7 +143,7 @@ codes! {
     /// The topic refuses records that the bridge may make.
     MaxMessageBytesLow = "max-message-bytes-low", Error, "raise the topic's max.message.bytes, or lower ingress.body_bytes_max";
     /// A replica that missed records may become leader, and they are gone.
-    UncleanElection = "unclean-election", Warning, "set the topic's unclean.leader.election.enable to false";
+    UncleanElection = "unclean-election", Error, "set the topic's unclean.leader.election.enable to false";
     /// The topic keeps records by another rule than it has to: compaction would remove events.
     CleanupPolicyWrong = "cleanup-policy-wrong", Error, "set the topic's cleanup.policy as `paybridge topics` lists it";
     /// A topic of the confirmation engine keeps the time that the producer says.

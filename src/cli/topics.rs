@@ -14,7 +14,7 @@ use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::complaints::Trouble;
 use crate::kafka::create::create;
-use crate::kafka::topics::{Topic, needed};
+use crate::kafka::topics::{Topic, needed, unequal_counts};
 use crate::kafka::update::update;
 use outcome::Outcome;
 
@@ -62,6 +62,10 @@ pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result
     let config = options.config.load(environment)?;
     let topics = needed(&config);
     if options.create || options.update {
+        if let Some(finding) = unequal_counts(&config) {
+            tell(&format!("{} {}: {}", finding.subject, finding.message, finding.action));
+            return Ok(ExitCode::FAILURE);
+        }
         return change(options, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
     }
     print(&match options.format {
@@ -123,7 +127,14 @@ fn text(topics: &[Topic]) -> String {
             settings.join(" ")
         );
     }
-    text
+    text + &sum(topics)
+}
+
+/// What clusters charge for, or limit.
+fn sum(topics: &[Topic]) -> String {
+    let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
+    let replicas: i32 = topics.iter().map(|topic| topic.partitions.saturating_mul(topic.replication_factor)).sum();
+    format!("{} topics, {partitions} partitions, {replicas} replicas of partitions\n", topics.len())
 }
 
 fn object(topic: &Topic) -> Value {
@@ -185,7 +196,8 @@ mod tests {
     fn writes_a_line_a_topic_with_aligned_columns() {
         let text = text(&topics());
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), topics().len() + 1);
+        let (last, lines) = lines.split_last().unwrap();
+        assert_eq!((lines.len(), *last), (topics().len() + 1, "8 topics, 48 partitions, 144 replicas of partitions"));
         let column = lines[0].find("SETTINGS").unwrap();
         assert!(lines.iter().skip(1).all(|line| line[column..].starts_with("cleanup.policy=delete ")), "{text}");
     }

@@ -1,7 +1,8 @@
-//! `[kafka]`: where Kafka is, what the topics are called, and librdkafka's properties.
+//! `[kafka]`: where Kafka is, what the topics are called, what is set on them, and librdkafka's properties.
 //! Must not make clients, nor show any property's value.
 
 pub mod properties;
+pub mod topic_settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::list::within;
 use super::names::TopicPrefix;
 use super::problem::{ConfigErrors, Problem};
 use properties::Properties;
+use topic_settings::TopicSettings;
 
 /// Kafka, as all parts use it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +32,8 @@ pub struct Kafka {
     /// Replicas of each partition, 1 to 15.
     #[serde(deserialize_with = "within::<1, 15, _, _>")]
     pub replication_factor: i32,
+    /// What is set on topics instead of what the bridge would set.
+    pub topic_settings: TopicSettings,
     /// librdkafka's properties for all clients.
     pub properties: Properties,
     /// Properties whose values are in files: name and path.
@@ -67,6 +71,7 @@ impl Default for Kafka {
             topic_prefix: TopicPrefix::default(),
             partitions: 12,
             replication_factor: 3,
+            topic_settings: TopicSettings::default(),
             properties: Properties::default(),
             property_files: Properties::default(),
             ingress: KafkaSide::default(),

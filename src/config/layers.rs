@@ -1,5 +1,5 @@
 //! The file and the environment laid over each other, with where each key came from.
-//! Must not know what the keys mean, except which tables hold librdkafka's dotted names.
+//! Must not know what the keys mean, except which tables hold Kafka's dotted names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,13 +15,14 @@ const PREFIX: &str = "PAYBRIDGE_";
 /// What separates the levels of a key in a variable's name.
 const SEPARATOR: &str = "__";
 
-/// Tables whose keys are librdkafka's property names: nested tables below them join with dots,
-/// before the layers are merged, so that `"sasl.password"` and `sasl.password` are one key.
-const PROPERTY_TABLES: [&[&str]; 4] = [
+/// Tables whose keys are Kafka's own names with dots in them: nested tables below them join with dots,
+/// before the layers are merged, so that `"sasl.password"` and `sasl.password` are one key. `*` is any table.
+const PROPERTY_TABLES: [&[&str]; 5] = [
     &["kafka", "properties"],
     &["kafka", "property_files"],
     &["kafka", "ingress", "properties"],
     &["kafka", "engine", "properties"],
+    &["kafka", "topic_settings", "*"],
 ];
 
 /// Where each key came from.
@@ -163,25 +164,28 @@ fn note_keys(table: &Dict, prefix: &str, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// Flattens the property table at `path`, if there is one.
+/// Flattens the property tables at `path`, if there are any.
 fn join_with_dots(table: &mut Dict, path: &[&str], file: &str, problems: &mut Vec<Problem>) {
-    let (Some((first, rest)), false) = (path.split_first(), table.is_empty()) else {
-        return;
+    let Some((first, rest)) = path.split_first() else {
+        return flatten(table, file, problems);
     };
-    let Some(Value::Dict(_, inner)) = table.get_mut(*first) else {
-        return;
-    };
-    if !rest.is_empty() {
-        return join_with_dots(inner, rest, file, problems);
+    let on_path = table.iter_mut().filter(|(key, _)| *first == "*" || key == first);
+    for (_, value) in on_path {
+        if let Value::Dict(_, inner) = value {
+            join_with_dots(inner, rest, file, problems);
+        }
     }
+}
+
+fn flatten(table: &mut Dict, file: &str, problems: &mut Vec<Problem>) {
     let mut flat = Dict::new();
-    for (name, value) in leaves(std::mem::take(inner), "") {
+    for (name, value) in leaves(std::mem::take(table), "") {
         if flat.insert(name.clone(), value).is_some() {
             let problem = Problem::with_key(name, "is there twice, with and without quotes", "remove one of the two");
             problems.push(problem.at_origin(file.to_owned()));
         }
     }
-    *inner = flat;
+    *table = flat;
 }
 
 fn leaves(table: Dict, prefix: &str) -> Vec<(String, Value)> {

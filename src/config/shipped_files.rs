@@ -175,3 +175,16 @@ fn the_other_files_examples_are_valid() {
     let rules = Rules::compile(&confirmation.rules, confirmation.default).unwrap();
     assert_eq!(rules.confirm_before_cancel(), Vec::<(&str, &str)>::new());
 }
+
+/// Each block of the page about clusters is a configuration by itself.
+#[test]
+fn the_examples_of_the_page_about_clusters_are_valid() {
+    let page = include_str!("../../docs/clusters.md");
+    let mut blocks = 0;
+    for block in page.split("```toml\n").skip(1) {
+        let (block, _) = block.split_once("```").unwrap();
+        Config::from_toml(block, []).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        blocks += 1;
+    }
+    assert_eq!(blocks, 7);
+}

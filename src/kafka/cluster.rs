@@ -1,7 +1,7 @@
 //! One look at a Kafka cluster: how many brokers it has, how topics stand and are set. Makes nothing and changes nothing.
 //! Must not judge what it sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ConfigSource, ResourceSpecifier};
@@ -66,6 +66,8 @@ pub enum TopicSettings {
         all: BTreeMap<String, String>,
         /// Those that were given to this topic; nothing where Kafka does not tell them apart, or not all of their values.
         own: Option<BTreeMap<String, String>>,
+        /// Those that nobody may alter.
+        read_only: BTreeSet<String>,
     },
     /// Why they are not known.
     NotTold(String),
@@ -258,10 +260,16 @@ async fn settings(
         Some(Ok(resource)) if resource.entries.is_empty() => {
             TopicSettings::NotTold("Kafka does not tell them to this principal".to_owned())
         }
-        Some(Ok(resource)) => TopicSettings::Told { own: own(&resource), all: pairs(resource) },
+        Some(Ok(resource)) => {
+            TopicSettings::Told { own: own(&resource), read_only: read_only(&resource), all: pairs(resource) }
+        }
         Some(Err(code)) => TopicSettings::NotTold(code.to_string()),
         None => TopicSettings::NotTold("Kafka told nothing".to_owned()),
     })
+}
+
+fn read_only(resource: &ConfigResource) -> BTreeSet<String> {
+    resource.entries.iter().filter(|entry| entry.is_read_only).map(|entry| entry.name.clone()).collect()
 }
 
 fn own(resource: &ConfigResource) -> Option<BTreeMap<String, String>> {

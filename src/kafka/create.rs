@@ -1,15 +1,15 @@
 //! Makes the topics that are missing, and waits until each takes records. Leaves those that exist as they are.
 //! Must not know which topics are needed, nor why.
 
+mod request;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, Standing};
-use super::complaints::{Complaints, Trouble};
+use super::complaints::Trouble;
 use super::topics::Topic;
 
 /// How long to wait for an answer before anything is made.
@@ -23,7 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
     /// It is new, and every partition has a leader.
-    Created,
+    Created {
+        /// Settings that no promise rests on, and that Kafka refuses: it has its own values for them.
+        left_out: BTreeMap<String, String>,
+    },
     /// It was there; its settings were not looked at.
     Exists,
     /// It could not be made, or did not become usable.
@@ -46,57 +49,11 @@ pub async fn create(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(Stri
     let (there, missing): (Vec<&Topic>, Vec<&Topic>) = needed.iter().partition(there);
     let mut made: BTreeMap<&str, Made> = there.iter().map(|topic| (topic.name.as_str(), Made::Exists)).collect();
     if !missing.is_empty() {
-        made.extend(request(client, &missing).await?);
+        made.extend(request::make(client, &missing).await?);
         wait_for_leaders(client, &mut made).await?;
     }
     let told = |topic: &Topic| Some((topic.name.clone(), made.remove(topic.name.as_str())?));
     Ok(needed.iter().filter_map(told).collect())
-}
-
-async fn request<'a>(client: &ClientConfig, missing: &[&'a Topic]) -> Result<Vec<(&'a str, Made)>, Trouble> {
-    let admin: AdminClient<Complaints> =
-        client.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
-    let new: Vec<NewTopic<'_>> = missing.iter().map(|topic| new_topic(topic)).collect();
-    let options = AdminOptions::new().request_timeout(Some(MADE_WITHIN)).operation_timeout(Some(MADE_WITHIN));
-    let answered = admin.create_topics(&new, &options).await;
-    // Dropping it joins a thread.
-    let _dropped = tokio::task::spawn_blocking(move || drop(admin)).await;
-    let results = answered.map_err(|error| Trouble::Unreachable(error.to_string()))?;
-    let of = |topic: &'a Topic| {
-        let result = results.iter().find_map(|result| match result {
-            Ok(name) if *name == topic.name => Some(Made::Created),
-            Err((name, code)) if *name == topic.name => Some(refused(*code)),
-            _ => None,
-        });
-        (topic.name.as_str(), result.unwrap_or_else(|| failed("Kafka told nothing of it")))
-    };
-    Ok(missing.iter().copied().map(of).collect())
-}
-
-fn new_topic(topic: &Topic) -> NewTopic<'_> {
-    let replication = TopicReplication::Fixed(topic.replication_factor);
-    let new = NewTopic::new(&topic.name, topic.partitions, replication);
-    topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
-}
-
-fn refused(code: RDKafkaErrorCode) -> Made {
-    use RDKafkaErrorCode as Code;
-    let action = match code {
-        Code::TopicAlreadyExists => return Made::Exists,
-        Code::InvalidReplicationFactor => {
-            "there are fewer brokers than kafka.replication_factor: start them, or lower it"
-        }
-        Code::InvalidPartitions => "lower kafka.partitions to what the cluster allows",
-        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "allow the principal Create on the topic or the cluster, or let somebody who may make it: \
-             `paybridge topics --format json` or `--format strimzi` says how"
-        }
-        Code::InvalidConfig | Code::PolicyViolation => {
-            "the cluster refuses these settings: compare `paybridge topics` with the brokers' create.topic.policy"
-        }
-        _ => "see the brokers' logs, then run it again: topics that exist are left as they are",
-    };
-    Made::Failed { reason: code.to_string(), action }
 }
 
 fn failed(reason: impl Into<String>) -> Made {
@@ -105,7 +62,8 @@ fn failed(reason: impl Into<String>) -> Made {
 
 /// A topic takes records only when every partition has a leader, some time after it was made.
 async fn wait_for_leaders(client: &ClientConfig, made: &mut BTreeMap<&str, Made>) -> Result<(), Trouble> {
-    let created = made.iter().filter(|(_, made)| **made == Made::Created).map(|(name, _)| (*name).to_owned());
+    let created =
+        made.iter().filter(|(_, made)| matches!(made, Made::Created { .. })).map(|(name, _)| (*name).to_owned());
     let (client, created) = (client.clone(), created.collect());
     let leaderless = blocking(move || leaderless(&Cluster::connect(&client)?, created)).await?;
     for (_, made) in made.iter_mut().filter(|(name, _)| leaderless.iter().any(|leaderless| leaderless == *name)) {
@@ -145,25 +103,4 @@ async fn standings(client: &ClientConfig, topics: Vec<String>) -> Result<BTreeMa
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Trouble::Unreachable(error.to_string())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn somebody_elses_creation_counts_and_refusals_say_what_to_do() {
-        assert_eq!(refused(RDKafkaErrorCode::TopicAlreadyExists), Made::Exists);
-        for (code, expected) in [
-            (RDKafkaErrorCode::InvalidReplicationFactor, "kafka.replication_factor"),
-            (RDKafkaErrorCode::TopicAuthorizationFailed, "allow the principal Create"),
-            (RDKafkaErrorCode::PolicyViolation, "refuses these settings"),
-            (RDKafkaErrorCode::RequestTimedOut, "run it again"),
-        ] {
-            match refused(code) {
-                Made::Failed { action, .. } => assert!(action.contains(expected), "{action}"),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Config;
+use crate::finding::{Code, Finding};
 use crate::provider::{self, EventType};
 
 /// The message type of records on the `unrecognized` topic.
@@ -31,6 +32,11 @@ const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];
 /// The `message.timestamp.type` with which the broker, not the producer, gives a record its time.
 pub const LOG_APPEND_TIME: &str = "LogAppendTime";
 
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+/// Settings that a promise rests on, on every topic: what keeps records, how large they may be, and on how many brokers an
+/// acknowledged one is. A cluster that refuses another one gets the topic without it.
+const PROMISED: [&str; 3] = ["cleanup.policy", "max.message.bytes", "min.insync.replicas"];
+
 /// Bytes of a partition of the topic of rejected webhooks.
 const REJECTED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -47,8 +53,10 @@ pub struct Topic {
     pub partitions: i32,
     /// How many replicas.
     pub replication_factor: i32,
-    /// Topic settings by their Kafka names.
-    pub settings: BTreeMap<&'static str, String>,
+    /// Topic settings by their Kafka names, as it is to be made.
+    pub settings: BTreeMap<String, String>,
+    /// Those that a promise rests on, whether they are to be set or left to the cluster.
+    pub promised: BTreeMap<&'static str, String>,
     /// What hangs on the times of its records.
     pub times: RecordTimes,
     /// What this configuration's parts do with it.
@@ -134,6 +142,20 @@ pub fn equal_counts(config: &Config) -> Vec<String> {
     inputs.chain([decision_topic(prefix), ledger_topic(prefix)]).collect()
 }
 
+/// What is wrong with the numbers of partitions as they are configured, before any topic is made by them.
+pub fn unequal_counts(config: &Config) -> Option<Finding> {
+    let together = equal_counts(config);
+    let counts: Vec<(&str, i32)> = together.iter().map(|name| (name.as_str(), partitions(config, name))).collect();
+    let (first, count) = counts.first()?;
+    if counts.iter().all(|(_, other)| other == count) {
+        return None;
+    }
+    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} is to have {count}")).collect();
+    let message = format!("must have as many partitions as the topics read with it: {}", each.join(", "));
+    let action = "give them one number in [kafka.topic_settings]";
+    Some(Finding::new(Code::TopicPartitionsUnequal, *first, message).with_action(action))
+}
+
 /// Every topic that this configuration needs, in the order of their names; those of disabled parts are left out.
 pub fn needed(config: &Config) -> Vec<Topic> {
     let mut topics = Vec::new();
@@ -152,7 +174,22 @@ pub fn needed(config: &Config) -> Vec<Topic> {
         }
         is_same
     });
-    topics
+    topics.into_iter().map(|topic| overridden(config, topic)).collect()
+}
+
+fn overridden(config: &Config, mut topic: Topic) -> Topic {
+    topic.partitions = partitions(config, &topic.name);
+    for (name, value) in config.kafka.topic_settings.of(&topic.name).settings {
+        match value {
+            Some(value) => topic.settings.insert(name, value),
+            None => topic.settings.remove(&name),
+        };
+    }
+    topic
+}
+
+fn partitions(config: &Config, topic: &str) -> i32 {
+    config.kafka.topic_settings.of(topic).partitions.unwrap_or(config.kafka.partitions)
 }
 
 fn of_ingress(config: &Config) -> Vec<Topic> {
@@ -187,7 +224,13 @@ fn of_confirmation(config: &Config) -> Vec<Topic> {
         let event = topic(config, event_topic(prefix, provider, event_type), event_type.message, 7);
         topics.push(Topic { access: Access::Read, ..event });
     }
-    topics.into_iter().map(|topic| Topic { times: RecordTimes::BoundWindows, ..topic }).collect()
+    topics.into_iter().map(bounding_windows).collect()
+}
+
+fn bounding_windows(mut topic: Topic) -> Topic {
+    topic.times = RecordTimes::BoundWindows;
+    topic.promised.insert(TIMESTAMP_TYPE, LOG_APPEND_TIME.to_owned());
+    topic
 }
 
 fn topic(config: &Config, name: String, message: &'static str, retention_days: u64) -> Topic {
@@ -198,7 +241,7 @@ fn topic(config: &Config, name: String, message: &'static str, retention_days: u
 /// Anybody can send what is sampled here: the topic is bounded in bytes, too.
 fn rejected(config: &Config) -> Topic {
     let mut topic = topic(config, rejected_topic(config.kafka.topic_prefix.as_ref()), REJECTED_MESSAGE, 7);
-    topic.settings.insert("retention.bytes", REJECTED_BYTES_MAX.to_string());
+    topic.settings.insert("retention.bytes".to_owned(), REJECTED_BYTES_MAX.to_string());
     topic
 }
 
@@ -228,13 +271,23 @@ fn with_settings(
     let mut settings = BTreeMap::from([
         ("max.message.bytes", config.ingress.record_bytes_max().to_string()),
         // A record's time is the broker's: a replica whose clock is wrong cannot write another one.
-        ("message.timestamp.type", LOG_APPEND_TIME.to_owned()),
+        (TIMESTAMP_TYPE, LOG_APPEND_TIME.to_owned()),
         ("min.insync.replicas", in_sync.to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ]);
     settings.extend(rule);
-    let (partitions, times, access) = (config.kafka.partitions, RecordTimes::Inform, Access::Write);
-    Topic { name, message, partitions, replication_factor, settings, times, access }
+    let is_promised = |name: &&str| PROMISED.contains(name);
+    let promised = settings.iter().filter(|(name, _)| is_promised(name)).map(|(name, value)| (*name, value.clone()));
+    Topic {
+        partitions: config.kafka.partitions,
+        replication_factor,
+        promised: promised.collect(),
+        settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        times: RecordTimes::Inform,
+        access: Access::Write,
+        name,
+        message,
+    }
 }
 
 #[cfg(test)]

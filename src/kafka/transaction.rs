@@ -224,11 +224,14 @@ fn configured(client: &ClientConfig, settings: &TransactionSettings) -> ClientCo
         .set("linger.ms", "0")
         .set("partitioner", "murmur2_random")
         .set("message.max.bytes", settings.record_bytes_max.to_string())
-        .set("compression.type", "lz4")
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string())
         .set("allow.auto.create.topics", "false")
         .set("statistics.interval.ms", "0")
         .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
+    // A default that a user may change: some clusters take no lz4.
+    if config.get("compression.type").is_none() {
+        config.set("compression.type", "lz4");
+    }
     config
 }
 
@@ -245,4 +248,18 @@ fn base_record(record: &Outgoing, ticket: Box<Ticket>) -> BaseRecord<'_, [u8], [
         Place::Owned(partition) | Place::Shared(partition) => Some(partition),
     };
     base
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compresses_as_the_cluster_takes_it() {
+        let settings = TransactionSettings::new("one".to_owned(), 1_048_576);
+        let mut client = ClientConfig::new();
+        assert_eq!(configured(&client, &settings).get("compression.type"), Some("lz4"));
+        client.set("compression.type", "none");
+        assert_eq!(configured(&client, &settings).get("compression.type"), Some("none"));
+    }
 }

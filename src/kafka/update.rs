@@ -1,7 +1,7 @@
 //! Sets topics that are there as they should be, and leaves alone what is as good or better, and what is not ours.
 //! Must not make a topic, change its partitions, or know what the topics are for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -21,7 +21,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What keeps a topic from being altered.
 const NOT_ALTERED: &str = "allow the principal AlterConfigs on the topic, or let somebody who may alter it: `paybridge check` \
-                           says how; else the brokers' alter.config.policy refuses these settings";
+                           says how; or leave out what the cluster refuses to be told: in [kafka.topic_settings.\"*\"] \
+                           write \"omit\" as the setting's value";
 
 /// What became of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub enum Updated {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Its Kafka name.
-    pub name: &'static str,
+    pub name: String,
     /// What it was, where Kafka tells.
     pub from: Option<String>,
     /// What it is now.
@@ -101,7 +102,7 @@ async fn await_settings(
 fn is_as_needed(needed: &Topic, standing: &Standing) -> bool {
     match standing {
         Standing::There(found) => match &found.settings {
-            TopicSettings::Told { all, .. } => changes(needed, found, all).is_empty(),
+            TopicSettings::Told { all, read_only, .. } => changes(needed, found, all, read_only).is_empty(),
             TopicSettings::NotTold(_) => false,
         },
         Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => false,
@@ -115,13 +116,13 @@ async fn one(admin: &AdminClient<Complaints>, needed: &Topic, standing: &Standin
         Standing::Hidden => return failed("it cannot be seen", "allow the principal Describe on the topic"),
         Standing::Unavailable(error) => return failed(error.as_str(), "see the brokers' logs, then run it again"),
     };
-    let (told, own) = match &found.settings {
-        TopicSettings::Told { all, own } => (all, own),
+    let (told, own, read_only) = match &found.settings {
+        TopicSettings::Told { all, own, read_only } => (all, own, read_only),
         TopicSettings::NotTold(reason) => {
             return failed(reason.as_str(), "allow the principal DescribeConfigs on the topic, and run it again");
         }
     };
-    let changes = changes(needed, found, told);
+    let changes = changes(needed, found, told, read_only);
     if changes.is_empty() {
         return Updated::Fits;
     }
@@ -148,7 +149,7 @@ async fn alter(
         request = request.set(name, value);
     }
     for change in &changes {
-        request = request.set(change.name, &change.to);
+        request = request.set(&change.name, &change.to);
     }
     let options = AdminOptions::new().request_timeout(Some(ALTERED_WITHIN));
     match admin.alter_configs(&[request], &options).await {
@@ -161,16 +162,21 @@ fn failed(reason: impl Into<String>, action: &'static str) -> Updated {
     Updated::Failed { reason: reason.into(), action }
 }
 
-/// The settings that are worse than they have to be.
-fn changes(needed: &Topic, found: &Found, told: &BTreeMap<String, String>) -> Vec<Change> {
+/// The settings that are worse than they have to be, and may be altered.
+fn changes(
+    needed: &Topic,
+    found: &Found,
+    told: &BTreeMap<String, String>,
+    read_only: &BTreeSet<String>,
+) -> Vec<Change> {
     let replicas = found.partitions.iter().map(|partition| partition.replicas).min().unwrap_or_default();
-    let change = |(name, wanted): (&&'static str, &String)| {
-        let (name, has) = (*name, told.get(*name));
+    let change = |(name, wanted): (&String, &String)| {
+        let has = told.get(name);
         let to = if name == "min.insync.replicas" { in_sync(wanted, replicas)? } else { wanted.clone() };
         let suffices = has.is_some_and(|has| suffices(name, has, &to, replicas));
-        (!suffices).then(|| Change { name, from: has.cloned(), to })
+        (!suffices).then(|| Change { name: name.clone(), from: has.cloned(), to })
     };
-    needed.settings.iter().filter_map(change).collect()
+    needed.settings.iter().filter(|(name, _)| !read_only.contains(*name)).filter_map(change).collect()
 }
 
 /// With as many in-sync replicas as there are, no broker may fail; with more the topic takes no record.
@@ -228,15 +234,17 @@ mod tests {
     /// What is altered on a topic as it should be, with so many replicas, in which one setting has another value.
     fn check(part: &str, replicas: usize, setting: Option<(&str, &str)>, expected: &[(&str, &str)]) {
         let needed = topic(part);
-        let owned = |(name, value): (&&'static str, &String)| ((*name).to_owned(), value.clone());
-        let mut told: BTreeMap<String, String> = needed.settings.iter().map(owned).collect();
+        let mut told = needed.settings.clone();
         if let Some((name, value)) = setting {
             told.insert(name.to_owned(), value.to_owned());
         }
         let partition = Partition { has_leader: true, replicas, in_sync: replicas };
         let found = Found { partitions: vec![partition], settings: TopicSettings::NotTold(String::new()) };
-        let changes = changes(&needed, &found, &told);
-        let altered: Vec<(&str, &str)> = changes.iter().map(|change| (change.name, change.to.as_str())).collect();
+        let changes = changes(&needed, &found, &told, &BTreeSet::new());
+        let fixed: BTreeSet<String> = changes.iter().map(|change| change.name.clone()).collect();
+        assert_eq!(super::changes(&needed, &found, &told, &fixed), [], "nobody may alter them");
+        let altered: Vec<(&str, &str)> =
+            changes.iter().map(|change| (change.name.as_str(), change.to.as_str())).collect();
         assert_eq!(altered, expected, "{setting:?} of {part}");
     }
 

@@ -279,7 +279,7 @@ pub fn create_needed_topics(kafka: &Kafka, config: &Config) {
     let needed = topics::needed(config);
     let settings: Vec<Vec<(&str, &str)>> = needed
         .iter()
-        .map(|topic| topic.settings.iter().map(|(name, value)| (*name, value.as_str())).collect())
+        .map(|topic| topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
         .collect();
     let new: Vec<_> = needed
         .iter()

@@ -1,5 +1,6 @@
 //! The commands as a person runs them: the binary itself, its output and its exit code, against a real Kafka.
 
+mod managed;
 mod updates;
 
 use std::collections::BTreeSet;
@@ -48,6 +49,12 @@ impl Setup {
     fn log_in(&self, kafka: &Kafka, user: User) {
         let text = fs::read_to_string(self.file()).unwrap();
         fs::write(self.file(), kafka.logged_in(&text, user)).unwrap();
+    }
+
+    /// Puts more behind the configuration.
+    fn append(&self, more: &str) {
+        let text = fs::read_to_string(self.file()).unwrap();
+        fs::write(self.file(), text + more).unwrap();
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

@@ -87,6 +87,16 @@ impl Kafka {
         }
     }
 
+    /// A node of the test's own that refuses topics, new ones and altered ones, with these settings.
+    #[track_caller]
+    pub fn refusing(settings: &[&str]) -> Self {
+        Self::start(&[
+            ("create.topic.policy.class.name", "RefuseSettings$OnCreate"),
+            ("alter.config.policy.class.name", "RefuseSettings$OnAlter"),
+            ("refused.topic.settings", &settings.join(",")),
+        ])
+    }
+
     /// Where clients find it: `host:port`, without authentication.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap

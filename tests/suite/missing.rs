@@ -19,7 +19,8 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 const GOOD_AGAIN: Duration = Duration::from_secs(10);
 
 fn create(kafka: &Kafka, topic: &Topic) {
-    let settings: BTreeMap<&str, &str> = topic.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let settings: BTreeMap<&str, &str> =
+        topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     kafka.create_topics(&[(topic.name.as_str(), topic.partitions, &settings.into_iter().collect::<Vec<_>>())]);
 }
 

@@ -3,6 +3,7 @@
 mod brokers;
 mod frozen;
 mod hangup;
+mod idle;
 mod nodes;
 mod start;
 

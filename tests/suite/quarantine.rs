@@ -159,7 +159,7 @@ fn with_a_small_topic(kafka: &Kafka, small: &str, settings: &[(&str, &str)]) -> 
     let config = config(kafka.bootstrap(), UNDOSTRES, settings);
     for topic in topics::needed(&config) {
         let mut settings: BTreeMap<&str, &str> =
-            topic.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if topic.name.ends_with(small) {
             settings.insert("max.message.bytes", "40000");
         }

@@ -7,7 +7,7 @@ use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
 use crate::config::{Config, DedupMode, Problem, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
-use crate::kafka::topics::CONFIRMATION_PROVIDER;
+use crate::kafka::topics::{self, CONFIRMATION_PROVIDER};
 use crate::provider::{ConfigureError, KeyFileError};
 
 /// Fewer replicas do not outlive the loss of a broker without either losing records or taking none.
@@ -58,6 +58,7 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     if let Err(problem) = keys::certificate(config.ingress.tls.as_ref()) {
         findings.push(of_certificate(&problem));
     }
+    findings.extend(topics::unequal_counts(config));
     findings.extend(seldom_meant(config));
     findings
 }

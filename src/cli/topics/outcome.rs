@@ -1,6 +1,8 @@
 //! What `paybridge topics --create` and `--update` did with a topic, for people and for programs.
 //! Must not ask Kafka.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::kafka::create::Made;
@@ -9,8 +11,8 @@ use crate::kafka::update::{Change, Updated};
 /// What became of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is new.
-    Created,
+    /// It is new, without the settings that the cluster refused to be told.
+    Created { left_out: BTreeMap<String, String> },
     /// It was there, and its settings were not looked at.
     Exists,
     /// It was there, with settings as good as they have to be.
@@ -41,7 +43,7 @@ pub(super) fn together(made: Vec<(String, Made)>, updated: Vec<(String, Updated)
 impl From<Made> for Outcome {
     fn from(made: Made) -> Self {
         match made {
-            Made::Created => Self::Created,
+            Made::Created { left_out } => Self::Created { left_out },
             Made::Exists => Self::Exists,
             Made::Failed { reason, action } => Self::Failed { reason, action },
         }
@@ -67,7 +69,7 @@ impl Outcome {
 
     fn word(&self) -> &'static str {
         match self {
-            Self::Created => "created",
+            Self::Created { .. } => "created",
             Self::Exists => "exists",
             Self::Fits => "fits",
             Self::Altered(_) => "altered",
@@ -80,7 +82,12 @@ impl Outcome {
     pub(super) fn line(&self, name: &str) -> String {
         let word = self.word();
         match self {
-            Self::Created | Self::Exists | Self::Fits => format!("{word:7}  {name}\n"),
+            Self::Exists | Self::Fits => format!("{word:7}  {name}\n"),
+            Self::Created { left_out } => {
+                let told =
+                    |(name, value): (&String, &String)| format!("         without {name}={value}: Kafka refuses it\n");
+                format!("{word:7}  {name}\n{}", left_out.iter().map(told).collect::<String>())
+            }
             Self::Missing => format!("{word:7}  {name}\n         make it: `paybridge topics --create`\n"),
             Self::Failed { reason, action } => format!("{word:7}  {name}: {reason}\n         {action}\n"),
             Self::Altered(changes) => {
@@ -97,13 +104,17 @@ impl Outcome {
     pub(super) fn object(&self, name: &str) -> Value {
         let mut object = Map::from_iter([("name".to_owned(), json!(name)), ("result".to_owned(), json!(self.word()))]);
         match self {
-            Self::Created | Self::Exists | Self::Fits | Self::Missing => {}
+            Self::Exists | Self::Fits | Self::Missing => {}
+            Self::Created { left_out } if left_out.is_empty() => {}
+            Self::Created { left_out } => {
+                object.insert("left_out".to_owned(), json!(left_out));
+            }
             Self::Failed { reason, action } => {
                 object.insert("reason".to_owned(), json!(reason));
                 object.insert("action".to_owned(), json!(action));
             }
             Self::Altered(changes) => {
-                let told = |Change { name, from, to }: &Change| ((*name).to_owned(), json!({ "from": from, "to": to }));
+                let told = |Change { name, from, to }: &Change| (name.clone(), json!({ "from": from, "to": to }));
                 object.insert("changes".to_owned(), Value::Object(changes.iter().map(told).collect()));
             }
         }
@@ -115,17 +126,28 @@ impl Outcome {
 mod tests {
     use super::*;
 
+    fn created() -> Outcome {
+        Outcome::Created { left_out: BTreeMap::new() }
+    }
+
     fn altered() -> Outcome {
-        let change =
-            |name, from: Option<&str>, to: &str| Change { name, from: from.map(str::to_owned), to: to.to_owned() };
+        let change = |name: &str, from: Option<&str>, to: &str| Change {
+            name: name.to_owned(),
+            from: from.map(str::to_owned),
+            to: to.to_owned(),
+        };
         Outcome::Altered(vec![change("a", Some("1"), "2"), change("b", None, "3")])
     }
 
     #[test]
     fn tells_what_became_of_each_topic() {
         let failed = Outcome::Failed { reason: "no".to_owned(), action: "do" };
+        let left_out = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let without = Outcome::Created { left_out };
+        assert_eq!(without.object("t")["left_out"], json!({"a": "1"}));
         for (outcome, line, result) in [
-            (Outcome::Created, "created  t\n", "created"),
+            (created(), "created  t\n", "created"),
+            (without, "created  t\n         without a=1: Kafka refuses it\n", "created"),
             (Outcome::Exists, "exists   t\n", "exists"),
             (Outcome::Fits, "fits     t\n", "fits"),
             (Outcome::Missing, "missing  t\n         make it: `paybridge topics --create`\n", "missing"),
@@ -141,9 +163,10 @@ mod tests {
 
     #[test]
     fn one_outcome_a_topic_where_both_were_asked_for() {
-        let made = vec![("new".to_owned(), Made::Created), ("old".to_owned(), Made::Exists)];
+        let made =
+            vec![("new".to_owned(), Made::Created { left_out: BTreeMap::new() }), ("old".to_owned(), Made::Exists)];
         let updated = vec![("new".to_owned(), Updated::Fits), ("old".to_owned(), Updated::Altered(Vec::new()))];
-        let expected = [("new".to_owned(), Outcome::Created), ("old".to_owned(), Outcome::Altered(Vec::new()))];
+        let expected = [("new".to_owned(), created()), ("old".to_owned(), Outcome::Altered(Vec::new()))];
         assert_eq!(together(made.clone(), updated), expected);
         assert_eq!(together(made, Vec::new()).len(), 2);
     }

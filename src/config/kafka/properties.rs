@@ -175,7 +175,8 @@ impl<'de> DeserializeSeed<'de> for PropertyValue<'_> {
     }
 }
 
-struct TextVisitor;
+/// Reads a value as text.
+pub(super) struct TextVisitor;
 
 impl Visitor<'_> for TextVisitor {
     type Value = String;

@@ -146,7 +146,8 @@ impl Settings<'_> {
     }
 
     fn max_message_bytes(&self) -> Option<Finding> {
-        let (has, wanted) = (self.number("max.message.bytes")?, self.wanted("max.message.bytes")?);
+        let wanted: i64 = self.needed.promised.get("max.message.bytes")?.parse().ok()?;
+        let has = self.number("max.message.bytes")?;
         (has < wanted).then(|| {
             let message = format!("takes records of {has} bytes, and the bridge makes such of {wanted}");
             of(self.needed, Code::MaxMessageBytesLow, message)
@@ -164,7 +165,7 @@ impl Settings<'_> {
     }
 
     fn cleanup(&self) -> Option<Finding> {
-        let (has, wanted) = (self.text("cleanup.policy")?, self.needed.settings.get("cleanup.policy")?);
+        let (has, wanted) = (self.text("cleanup.policy")?, self.needed.promised.get("cleanup.policy")?);
         (policies(has) != policies(wanted)).then(|| {
             let message = format!("has cleanup.policy {has} instead of {wanted}");
             of(self.needed, Code::CleanupPolicyWrong, message)
@@ -254,13 +255,12 @@ mod tests {
 
     /// The needed topic as it should be, with other partitions and some settings changed.
     fn there(partitions: &[Partition], changed: &[(&str, &str)]) -> Standing {
-        let mut settings: BTreeMap<String, String> =
-            needed().settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut settings = needed().settings;
         settings.insert("retention.bytes".to_owned(), "-1".to_owned());
         settings.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Standing::There(Found {
             partitions: partitions.to_vec(),
-            settings: TopicSettings::Told { all: settings, own: None },
+            settings: TopicSettings::Told { all: settings, own: None, read_only: std::collections::BTreeSet::new() },
         })
     }
 
@@ -324,10 +324,9 @@ mod tests {
         let topics = topics::needed(&Config::from_toml("[kafka]\npartitions = 2", []).unwrap());
         let rejected = topics.into_iter().find(|topic| topic.message == topics::REJECTED_MESSAGE).unwrap();
         for (bytes, expected) in [("268435456", None), ("-1", None), ("1000000", Some(Code::RetentionBySize))] {
-            let mut settings: BTreeMap<String, String> =
-                rejected.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            let mut settings = rejected.settings.clone();
             settings.insert("retention.bytes".to_owned(), bytes.to_owned());
-            let told = TopicSettings::Told { all: settings, own: None };
+            let told = TopicSettings::Told { all: settings, own: None, read_only: std::collections::BTreeSet::new() };
             let standing = Standing::There(Found { partitions: vec![WELL, WELL], settings: told });
             let codes: Vec<Code> = topic(&rejected, &standing).iter().map(|finding| finding.code).collect();
             assert_eq!(codes, Vec::from_iter(expected), "{bytes}");
@@ -351,10 +350,12 @@ mod tests {
             ("cleanup.policy", "delete", Some(Code::CleanupPolicyWrong)),
             ("cleanup.policy", "compact,delete", Some(Code::CleanupPolicyWrong)),
         ] {
-            let owned = |(name, value): (&'static str, String)| (name.to_owned(), value);
-            let mut told: BTreeMap<String, String> = ledger.settings.clone().into_iter().map(owned).collect();
+            let mut told = ledger.settings.clone();
             told.insert(name.to_owned(), value.to_owned());
-            let found = Found { partitions: vec![WELL, WELL], settings: TopicSettings::Told { all: told, own: None } };
+            let found = Found {
+                partitions: vec![WELL, WELL],
+                settings: TopicSettings::Told { all: told, own: None, read_only: std::collections::BTreeSet::new() },
+            };
             let findings = topic(&ledger, &Standing::There(found));
             let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
             assert_eq!(codes, Vec::from_iter(expected), "{name} {value}");

@@ -332,7 +332,7 @@ mod tests {
 
     fn told(limit: &str) -> TopicSettings {
         let all = BTreeMap::from([("max.message.bytes".to_owned(), limit.to_owned())]);
-        TopicSettings::Told { all, own: None }
+        TopicSettings::Told { all, own: None, read_only: std::collections::BTreeSet::new() }
     }
 
     #[test]

@@ -61,10 +61,11 @@ pub enum Life {
     Long,
 }
 
-/// A Java machine and the jars of Kafka.
+/// A Java machine, the jars of Kafka, and the classes that a broker may be given as policies.
 struct Java {
     program: PathBuf,
     jars: PathBuf,
+    policies: PathBuf,
 }
 
 /// Ports on the loopback interface that were free a moment ago.
@@ -209,9 +210,9 @@ impl Drop for Broker {
 
 impl Java {
     fn with_kafka() -> Result<Self, String> {
-        let program = match env::var_os("JAVA_HOME") {
-            Some(home) => PathBuf::from(home).join("bin/java"),
-            None => PathBuf::from("java"),
+        let program = |name: &str| match env::var_os("JAVA_HOME") {
+            Some(home) => PathBuf::from(home).join("bin").join(name),
+            None => PathBuf::from(name),
         };
         let pom = Path::new(cache::CHECKOUT).join("tests/kafka/pom.xml");
         let text = fs::read_to_string(&pom).map_err(|error| format!("reading {}: {error}", pom.display()))?;
@@ -227,7 +228,13 @@ impl Java {
             maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
             cache::run(maven.arg(format!("-DoutputDirectory={}", folder.display()))).map(drop)
         })?;
-        Ok(Self { program, jars })
+        let policy = Path::new(cache::CHECKOUT).join("tests/kafka/RefuseSettings.java");
+        let policies = cache::kept(&format!("kafka-policies-{version}"), slice::from_ref(&policy), |folder| {
+            let mut compiler = Command::new(program("javac"));
+            compiler.arg("-cp").arg(jars.join("*")).arg("-d").arg(folder);
+            cache::run(compiler.arg(&policy)).map(drop)
+        })?;
+        Ok(Self { program: program("java"), jars, policies })
     }
 
     /// One of Kafka's programs, for a short life.
@@ -248,7 +255,7 @@ impl Java {
             .arg("-XX:+UseSerialGC")
             .arg(format!("-Dlog4j2.configurationFile={}", log_settings.display()))
             .arg("-cp")
-            .arg(self.jars.join("*"))
+            .arg(format!("{}/*:{}", self.jars.display(), self.policies.display()))
             .arg(class);
         command
     }
