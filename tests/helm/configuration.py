@@ -13,6 +13,7 @@ REFERENCE = CHECKOUT / "config" / "default.toml"
 # Tables whose keys are the user's own, or librdkafka's.
 OPEN_TABLES = {
     ("kafka", "properties"),
+    ("kafka", "topic_settings"),
     ("kafka", "property_files"),
     ("kafka", "ingress", "properties"),
     ("kafka", "engine", "properties"),

@@ -189,6 +189,7 @@ secret:
 {{- $_ := set $config "ingress" $ingress -}}
 {{- $auth := include "paybridge.kafkaAuth" . | fromJson -}}
 {{- $kafka := include "paybridge.snake" (pick $values.kafka "bootstrapServers" "topicPrefix" "partitions" "replicationFactor") | fromJson -}}
+{{- $_ := set $kafka "topic_settings" $values.kafka.topicSettings -}}
 {{- $_ := set $kafka "properties" (merge $auth.properties ($values.kafka.properties | default dict)) -}}
 {{- $_ := set $kafka "property_files" (merge $auth.files ($values.kafka.propertyFiles | default dict)) -}}
 {{- $_ := set $kafka "ingress" (pick $values.kafka.ingress "properties") -}}
