@@ -19,7 +19,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigErrors, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat};
+use crate::settings::ConfigErrors;
 
 /// Exit code for wrong usage, as clap has it.
 const WRONG_USAGE: u8 = 2;

@@ -9,11 +9,7 @@ pub mod files;
 mod ingress;
 mod instance;
 mod kafka;
-mod layers;
-pub mod list;
 mod names;
-mod problem;
-pub mod section;
 mod source;
 
 #[cfg(test)]
@@ -33,11 +29,10 @@ pub use ingress::{Ingress, IngressTls};
 pub use kafka::properties::Properties;
 pub use kafka::{ClientSide, Kafka, KafkaSide};
 pub use names::{SourceName, TopicPrefix};
-pub use problem::{ConfigErrors, Problem, suggestion};
 pub use source::{OnUnverified, SourceConfig};
 
-use layers::Layers;
-use section::Section;
+use crate::settings::layers::Layers;
+use crate::settings::{ConfigErrors, Problem, Section};
 
 /// What the text is called in errors when it came from no file.
 const NO_FILE: &str = "configuration";

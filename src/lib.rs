@@ -35,6 +35,7 @@
 //! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers.
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
 //! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.
+//! - [`settings`] says how keys are read and what is wrong with them, and knows none; so [`config`] and [`provider`] do not meet there.
 //! - [`config`] alone reads files and the environment; [`metrics`] alone names metrics.
 //! - [`app`] alone starts long-lived tasks, and the first of them to end ends the process.
 //! - [`simulator`] plays a provider's session API, for the demonstration and the tests: nothing else may lean on it.
@@ -54,4 +55,5 @@ pub mod message;
 pub mod metrics;
 pub mod provider;
 pub mod server;
+pub mod settings;
 pub mod simulator;

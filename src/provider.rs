@@ -25,7 +25,7 @@ pub use keys::{KeyFileError, KeyFiles};
 pub use smart_glocal::api::SessionApi;
 pub use webhook::{AuthenticWebhook, KeyId, Proof, RawWebhook, Rejected, Unverified};
 
-use crate::config::section::{Section, SectionError};
+use crate::settings::{Section, SectionError};
 
 /// Declares each provider's module and lists what it exports as `PROVIDER`.
 macro_rules! providers {

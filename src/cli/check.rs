@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{ConfigFile, Environment, print};
-use crate::config::{ClientSide, Config, ConfigErrors};
+use crate::config::{ClientSide, Config};
 use crate::finding::{Code, Finding, Severity};
 use crate::kafka::complaints::Trouble;
 use crate::kafka::inspect::permissions::Principals;
 use crate::kafka::{client, inspect, topics};
+use crate::settings::ConfigErrors;
 
 /// Shown below `--help`.
 pub const EXAMPLE: &str = "Examples:\n  paybridge check --config /etc/paybridge/paybridge.toml\n  \

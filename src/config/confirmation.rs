@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
-use super::list::within;
 use super::names::{SourceName, TopicPrefix};
-use super::problem::Problem;
 use super::source::SourceConfig;
 use crate::provider::{self, ApiAddress};
+use crate::settings::Problem;
+use crate::settings::list::within;
 
 /// How long after its window a session may still be open: what happens last, the provider's status, is asked in this time.
 pub const LAST_WORD_S: u64 = 900;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::address::address;
-use super::list::within;
-use super::problem::Problem;
+use crate::settings::Problem;
+use crate::settings::list::within;
 
 /// `[admin]`: the HTTP server for `/livez`, `/readyz` and `/metrics`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

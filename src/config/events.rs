@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::list::within;
+use crate::settings::list::within;
 
 /// `[dedup]`: how long an event is remembered so that it is not published again.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

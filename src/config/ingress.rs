@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::address::{address, networks};
-use super::list::within;
-use super::problem::Problem;
+use crate::settings::Problem;
+use crate::settings::list::within;
 
 /// Even the record of an empty body holds parts of its request's head, some of them twice.
 const RECORD_BYTES_LEAST: usize = 65_536;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, de};
 
 use super::files;
-use super::list::within;
 use super::names::TopicPrefix;
-use super::problem::{ConfigErrors, Problem};
+use crate::settings::list::within;
+use crate::settings::{ConfigErrors, Problem};
 use properties::Properties;
 use topic_settings::TopicSettings;
 

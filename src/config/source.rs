@@ -10,12 +10,11 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::address::networks;
 use super::ingress::Ingress;
-use super::layers::Origins;
-use super::list::{list, within};
 use super::names::SourceName;
-use super::problem::{Problem, suggestion};
-use super::section::Section;
 use crate::provider;
+use crate::settings::layers::Origins;
+use crate::settings::list::{list, within};
+use crate::settings::{Problem, Section, suggestion};
 
 /// The keys that every source has.
 pub(super) const COMMON_KEYS: &[&str] =

@@ -2,7 +2,8 @@
 
 use rdkafka::ClientConfig;
 
-use crate::config::{ClientSide, ConfigErrors, Kafka};
+use crate::config::{ClientSide, Kafka};
+use crate::settings::ConfigErrors;
 
 /// A client's configuration: the user's properties, and those that no client goes without.
 ///

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
-use crate::config::section::Section;
 use crate::message::DESCRIPTORS;
+use crate::settings::Section;
 
 /// The folder of all fixtures.
 pub fn folder() -> PathBuf {

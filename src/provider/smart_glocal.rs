@@ -18,9 +18,9 @@ use super::{
     ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider,
     RawWebhook, Sender, SessionApi, Source, Unverified,
 };
-use crate::config::list::list;
-use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
+use crate::settings::Section;
+use crate::settings::list::list;
 use api::ApiSettings;
 use signing::SIGNATURE_HEADER;
 

@@ -16,11 +16,11 @@ use super::{
     AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, Identity, KeyFiles, KeyId, Normalized,
     Payload, Proof, Provider, RawWebhook, Sender, Source, Unverified,
 };
-use crate::config::list::list;
-use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
 use crate::message::standard_webhooks::v1::WebhookReceived;
 use crate::message::timestamp;
+use crate::settings::Section;
+use crate::settings::list::list;
 
 /// The provider.
 pub static PROVIDER: StandardWebhooks = StandardWebhooks;

@@ -23,9 +23,9 @@ use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
 };
-use crate::config::list::list;
-use crate::config::section::Section;
 use crate::message::event::v1::Scheme;
+use crate::settings::Section;
+use crate::settings::list::list;
 
 /// The provider.
 pub static PROVIDER: UnDosTres = UnDosTres;

@@ -22,8 +22,8 @@ use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
 };
-use crate::config::list::list;
-use crate::config::section::Section;
+use crate::settings::Section;
+use crate::settings::list::list;
 use signature::{SIGNATURE_HEADER, SigningKey};
 
 /// The provider.

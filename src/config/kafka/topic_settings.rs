@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::properties::TextVisitor;
-use crate::config::list::within;
+use crate::settings::list::within;
 
 /// The value that leaves a setting to the cluster.
 const OMIT: &str = "omit";

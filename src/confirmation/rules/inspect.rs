@@ -11,7 +11,7 @@ use super::expression::{Expression, Position};
 use super::functions::{self, FUNCTIONS, REGULAR_EXPRESSIONS, Style};
 use super::shape::{Part, Shape};
 use super::unread::Field;
-use crate::config::suggestion;
+use crate::settings::suggestion;
 
 /// Loops inside each other. Each multiplies the work by the number of operations, which the provider chooses.
 const LOOPS_MAX: usize = 3;

@@ -40,11 +40,11 @@ impl Section {
         Self::with_origins(name, table, Arc::default())
     }
 
-    pub(super) fn with_origins(name: impl Into<String>, table: Dict, origins: Arc<Origins>) -> Self {
+    pub(crate) fn with_origins(name: impl Into<String>, table: Dict, origins: Arc<Origins>) -> Self {
         Self { name: name.into(), table, also_known: &[], origins }
     }
 
-    pub(super) fn also_knowing(self, also_known: &'static [&'static str]) -> Self {
+    pub(crate) fn also_knowing(self, also_known: &'static [&'static str]) -> Self {
         Self { also_known, ..self }
     }
 
@@ -62,7 +62,7 @@ impl Section {
     }
 
     /// Serde stops at the first problem; so that key is taken out and the rest is read again, until nothing is wrong.
-    pub(super) fn parse_all<T: DeserializeOwned>(&self) -> Result<T, Vec<Problem>> {
+    pub(crate) fn parse_all<T: DeserializeOwned>(&self) -> Result<T, Vec<Problem>> {
         let mut table = self.table.clone();
         let mut problems = Vec::new();
         loop {
@@ -122,7 +122,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::config::list::list;
+    use crate::settings::list::list;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -27,7 +27,7 @@ const PROPERTY_TABLES: [&[&str]; 5] = [
 
 /// Where each key came from.
 #[derive(Default)]
-pub(super) struct Origins {
+pub(crate) struct Origins {
     file: String,
     in_file: BTreeSet<String>,
     variables: BTreeMap<Vec<String>, String>,
@@ -35,7 +35,7 @@ pub(super) struct Origins {
 
 impl Origins {
     /// The variable or the file that has this key (its parts joined by dots); for a key that is nowhere, the file.
-    pub(super) fn of(&self, key: &str) -> String {
+    pub(crate) fn of(&self, key: &str) -> String {
         let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
         let related = |at: &str| at == key || (!self.in_file.contains(key) && (below(at, key) || below(key, at)));
         match self.variables.iter().find(|(path, _)| related(&path.join("."))) {
@@ -46,15 +46,15 @@ impl Origins {
 }
 
 /// Everything that is configured, the environment over the file.
-pub(super) struct Layers {
-    pub(super) table: Dict,
-    pub(super) origins: Arc<Origins>,
-    pub(super) problems: Vec<Problem>,
+pub(crate) struct Layers {
+    pub(crate) table: Dict,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Layers {
     /// `file` is the name to tell, `text` its TOML.
-    pub(super) fn new(file: &str, text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn new(file: &str, text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut problems = Vec::new();
         let mut table = parse(file, text).unwrap_or_else(|problem| {
             problems.push(problem);

@@ -23,35 +23,35 @@ pub struct Problem {
 
 impl Problem {
     /// `message` follows the key: "must be …".
-    pub(super) fn with_key(key: impl Into<String>, message: &str, action: impl Into<String>) -> Self {
+    pub(crate) fn with_key(key: impl Into<String>, message: &str, action: impl Into<String>) -> Self {
         let key = key.into();
         Self { origin: String::new(), message: format!("`{key}` {message}"), key, action: action.into() }
     }
 
     /// A problem of the whole source of configuration.
-    pub(super) fn of_source(origin: String, message: String, action: &str) -> Self {
+    pub(crate) fn of_source(origin: String, message: String, action: &str) -> Self {
         Self { origin, key: String::new(), message, action: action.to_owned() }
     }
 
     /// A key that nothing here knows. `known` are the keys of the same table.
-    pub(super) fn unknown_key(key: String, known: &[&str]) -> Self {
+    pub(crate) fn unknown_key(key: String, known: &[&str]) -> Self {
         let last = key.rsplit('.').next().unwrap_or_default();
         let action = suggestion(last, known);
         Self { origin: String::new(), message: format!("unknown key `{key}`"), key, action }
     }
 
     /// A key that has to be there and is not.
-    pub(super) fn missing_key(key: String) -> Self {
+    pub(crate) fn missing_key(key: String) -> Self {
         Self { origin: String::new(), message: format!("`{key}` is missing"), key, action: "set it".to_owned() }
     }
 
     /// The same, found there.
-    pub(super) fn at_origin(self, origin: String) -> Self {
+    pub(crate) fn at_origin(self, origin: String) -> Self {
         Self { origin, ..self }
     }
 
     /// What figment found at `key`, without the value. `also_known` are keys that another reader of the table takes.
-    pub(super) fn from_figment(key: String, error: &Error, also_known: &[&str]) -> Self {
+    pub(crate) fn from_figment(key: String, error: &Error, also_known: &[&str]) -> Self {
         match &error.kind {
             Kind::UnknownField(_, known) => Self::unknown_key(key, &[*known, also_known].concat()),
             Kind::MissingField(name) if key.is_empty() => Self::missing_key(name.to_string()),
@@ -78,7 +78,7 @@ impl fmt::Display for Problem {
 pub struct ConfigErrors(Vec<Problem>);
 
 impl ConfigErrors {
-    pub(super) fn of(problems: Vec<Problem>) -> Self {
+    pub(crate) fn of(problems: Vec<Problem>) -> Self {
         Self(problems)
     }
 
@@ -112,7 +112,7 @@ pub fn suggestion(written: &str, known: &[&str]) -> String {
 }
 
 /// Our own types' errors read "must be …: what to do"; figment's are told by what was expected.
-pub(super) fn explain(kind: &Kind) -> (String, String) {
+pub(crate) fn explain(kind: &Kind) -> (String, String) {
     let correct = || "correct the value".to_owned();
     match kind {
         Kind::Message(text) => match text.split_once(": ") {
