@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OnUnverified;
-use crate::kafka::broker_clock::Trust;
+use crate::kafka::broker_clock::WallClockTrust;
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
@@ -247,8 +247,8 @@ impl Ingress {
     fn refusal(&self, reason: Unverified) -> Answer {
         match reason {
             Unverified::TimestampOutsideTolerance => match self.sending.publisher.clock_trust() {
-                Trust::Trusted => Answer::Unauthentic,
-                Trust::Unproven | Trust::Untrusted(_) => Answer::ClockUnproven,
+                WallClockTrust::Trusted => Answer::Unauthentic,
+                WallClockTrust::Unproven | WallClockTrust::Untrusted(_) => Answer::ClockUnproven,
             },
             Unverified::HeaderMissing
             | Unverified::SignatureMalformed

@@ -3,18 +3,18 @@
 
 pub mod broker_clock;
 pub mod client;
+pub mod client_error;
 pub mod client_log;
 pub mod cloud_events;
 pub mod cluster;
-pub mod complaints;
 pub mod create;
 pub mod decoded;
 pub mod group;
 mod headers;
 pub mod inspect;
 pub mod partition;
+pub mod publish_once;
 pub mod publisher;
-pub mod put;
 pub mod reader;
 pub mod record;
 pub mod restore;

@@ -18,7 +18,7 @@ use crate::config::files::FileReader;
 use crate::config::{ClientSide, Kafka};
 use crate::confirmation::engine::Renewal;
 use crate::kafka::client;
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::ClusterClient;
 use crate::kafka::publisher::Publisher;
 use crate::metrics::{KeyReloads, Metrics};
 use crate::provider::KeyFiles as _;
@@ -94,10 +94,10 @@ impl CredentialWatch {
 
     /// Renews the parts that are behind, and leaves those that could not be.
     async fn catch_up(&self, behind: &mut Vec<Part>, told: &mut String) {
-        let mut troubles = Vec::new();
+        let mut errors = Vec::new();
         for part in std::mem::take(behind) {
-            if let Err(trouble) = self.renew(&part).await {
-                troubles.push(format!("{}: {trouble:#}", part.name()));
+            if let Err(error) = self.renew(&part).await {
+                errors.push(format!("{}: {error:#}", part.name()));
                 behind.push(part);
             }
         }
@@ -106,13 +106,13 @@ impl CredentialWatch {
             return tracing::info!("changed credentials of Kafka are in use");
         }
         self.reloads.unusable.increment(1);
-        let trouble = troubles.join("; ");
-        if *told != trouble {
+        let error = errors.join("; ");
+        if *told != error {
             tracing::error!(
-                error = trouble,
+                error = error,
                 "changed credentials of Kafka cannot be used; the old ones stay in use, and it is tried again"
             );
-            *told = trouble;
+            *told = error;
         }
     }
 
@@ -130,7 +130,7 @@ impl CredentialWatch {
 /// The engine gives up the clients that it has, so it is seen first that Kafka takes the new ones' credentials.
 async fn renew_engine(renewals: &Sender<Renewal>, client: ClientConfig) -> anyhow::Result<()> {
     let properties = client.clone();
-    let log_in = move || Cluster::connect(&properties)?.look(&[], Instant::now() + LOG_IN_WITHIN);
+    let log_in = move || ClusterClient::connect(&properties)?.describe(&[], Instant::now() + LOG_IN_WITHIN);
     tokio::task::spawn_blocking(log_in).await.context("logging in")??;
     let (done, is_done) = oneshot::channel();
     renewals.send(Renewal { client, done }).map_err(|_| anyhow!("the engine has ended"))?;

@@ -11,7 +11,7 @@ use crate::admin::Readiness;
 use crate::config::{ClientSide, Kafka};
 use crate::finding::{Finding, Severity};
 use crate::kafka::client;
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::ClusterClient;
 use crate::kafka::inspect::topic_findings;
 use crate::kafka::publisher::Publisher;
 use crate::kafka::topics::Topic;
@@ -92,7 +92,7 @@ struct Watch {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     publisher: Option<Arc<Publisher>>,
-    cluster: Option<Cluster>,
+    cluster: Option<ClusterClient>,
     /// What was logged last: the same is not said twice.
     told: Option<String>,
     /// Whether all topics were there once.
@@ -132,9 +132,9 @@ impl Watch {
                 self.missing = self.missing.take().map(|_| Vec::new());
                 return self.told.is_none();
             }
-            Ok(Look { cluster: kept, missing: Err(trouble) }) => {
+            Ok(Look { cluster: kept, missing: Err(error) }) => {
                 self.cluster = kept;
-                format!("Kafka does not tell its topics: {trouble}")
+                format!("Kafka does not tell its topics: {error}")
             }
             Err(error) => format!("the look for topics failed: {error}"),
         };
@@ -185,30 +185,30 @@ fn in_a_row(missing: &[String], before: Option<&[String]>) -> Vec<String> {
 /// What a look brought.
 struct Look {
     /// The connection, where it is of use for the next look.
-    cluster: Option<Cluster>,
+    cluster: Option<ClusterClient>,
     /// The topics that are missing.
     missing: Result<Vec<String>, String>,
 }
 
 /// Looks through `kept`, or a new connection. One that Kafka refuses is not kept: its credentials may have changed.
-fn look(kafka: &Kafka, kept: Option<Cluster>, names: &[String]) -> Look {
+fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
     let cluster = match kept.map_or_else(|| connect(kafka), Ok) {
         Ok(cluster) => cluster,
-        Err(trouble) => return Look { cluster: None, missing: Err(trouble) },
+        Err(error) => return Look { cluster: None, missing: Err(error) },
     };
     match cluster.missing(names, Instant::now() + TOPICS_EVERY) {
         Ok(missing) => Look { cluster: Some(cluster), missing: Ok(missing) },
-        Err(trouble) => {
-            let kept = (!trouble.is_refusal()).then_some(cluster);
-            Look { cluster: kept, missing: Err(trouble.to_string()) }
+        Err(error) => {
+            let kept = (!error.is_refusal()).then_some(cluster);
+            Look { cluster: kept, missing: Err(error.to_string()) }
         }
     }
 }
 
-fn connect(kafka: &Kafka) -> Result<Cluster, String> {
+fn connect(kafka: &Kafka) -> Result<ClusterClient, String> {
     // As the principal that writes, where there are two.
     let client = client::base(kafka, ClientSide::Ingress).map_err(|error| error.to_string())?;
-    Cluster::connect(&client).map_err(|trouble| trouble.to_string())
+    ClusterClient::connect(&client).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

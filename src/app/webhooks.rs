@@ -22,7 +22,7 @@ use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Client, Ingress};
 use crate::kafka::broker_clock::Broker;
-use crate::kafka::publisher::{Publisher, Settings};
+use crate::kafka::publisher::{Publisher, PublisherSettings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
 use crate::server::{self, ConnectionEvent, End, Limits, Peer, forwarded};
@@ -152,7 +152,7 @@ async fn show_window(ingress: Arc<Ingress>) {
 
 fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow::Result<Publisher> {
     let in_flight_bytes_max = usize::try_from(config.ingress.in_flight_bytes_max)?;
-    let settings = Settings {
+    let settings = PublisherSettings {
         client: client::base(&config.kafka, ClientSide::Ingress)?,
         record_bytes_max: config.ingress.record_bytes_max(),
         // The budget stops webhooks first; the queue's own bound is the second line.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{ConfigFile, Environment, print};
 use crate::config::{ClientSide, Config};
 use crate::finding::{Code, Finding, Severity};
-use crate::kafka::complaints::Trouble;
+use crate::kafka::client_error::ClientError;
 use crate::kafka::inspect::permissions::Principals;
 use crate::kafka::{client, inspect, topics};
 use crate::settings::ConfigErrors;
@@ -90,8 +90,8 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
     match principals {
         Err(errors) => findings.extend(local::of_property_files(errors.problems())),
         Ok(Principals { writes, reads }) if offline => {
-            let refused = [writes, reads].iter().find_map(|client| Trouble::of_properties(client).err());
-            findings.extend(refused.map(|trouble| trouble.finding()));
+            let refused = [writes, reads].iter().find_map(|client| ClientError::of_properties(client).err());
+            findings.extend(refused.map(|error| error.finding()));
             let message = "Kafka, its topics and permissions are not checked: --offline";
             findings.push(Finding::new(Code::NotChecked, "kafka", message).with_action("check without --offline"));
         }

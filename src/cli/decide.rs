@@ -15,8 +15,8 @@ use crate::config::{ClientSide, Config};
 use crate::confirmation::inputs::{SESSION_ID_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::kafka::client;
 use crate::kafka::decoded::{self, ReadRecord};
-use crate::kafka::put::{Stored, put};
-use crate::kafka::reader::{ReadError, Reader, Start, Step};
+use crate::kafka::publish_once::{Stored, publish_once};
+use crate::kafka::reader::{ReadError, ReadStep, Start, TopicReader};
 use crate::kafka::record::Record;
 use crate::kafka::topics;
 use crate::message::DESCRIPTORS;
@@ -154,14 +154,14 @@ fn decision(options: &Options) -> anyhow::Result<v1::Decision> {
 /// Reading begins before the decision is there, so that no answer to it is missed. Blocks.
 fn decide(client: &ClientConfig, prefix: &str, decision: &v1::Decision, timeout: Duration) -> anyhow::Result<ExitCode> {
     let answers = [topics::outcome_topic(prefix), topics::decision_rejected_topic(prefix)];
-    let reader = Reader::open(client, &answers, Start::End, OPEN_WITHIN)?;
+    let reader = TopicReader::open(client, &answers, Start::End, OPEN_WITHIN)?;
     let record = Record {
         topic: topics::decision_topic(prefix).into(),
         key: decision.session_id.clone(),
         value: decision.encode_to_vec(),
         headers: Vec::new(),
     };
-    let Stored { partition, offset } = put(client, &record, ACKNOWLEDGED_WITHIN).with_context(|| {
+    let Stored { partition, offset } = publish_once(client, &record, ACKNOWLEDGED_WITHIN).with_context(|| {
         format!("decision {} may count or not: see the session's outcome, or decide once more", decision.decision_id)
     })?;
     let (id, topic) = (&decision.decision_id, &record.topic);
@@ -179,21 +179,25 @@ fn decide(client: &ClientConfig, prefix: &str, decision: &v1::Decision, timeout:
 }
 
 /// The first record that says what became of the decision; none in time.
-fn answer(reader: &Reader, decision: &v1::Decision, deadline: Instant) -> anyhow::Result<Option<(Fate, ReadRecord)>> {
+fn answer(
+    reader: &TopicReader,
+    decision: &v1::Decision,
+    deadline: Instant,
+) -> anyhow::Result<Option<(Fate, ReadRecord)>> {
     let mut outage = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match reader.next(left.min(LOOK_EVERY))? {
-            Step::Record(record) => {
+            ReadStep::Record(record) => {
                 if let Some(fate) = fate(decision, &record) {
                     return Ok(Some((fate, *record)));
                 }
             }
-            Step::Interrupted(trouble) if outage.is_none() => {
-                tell(&format!("{trouble}; going on when it does"));
-                outage = Some(trouble);
+            ReadStep::Interrupted(error) if outage.is_none() => {
+                tell(&format!("{error}; going on when it does"));
+                outage = Some(error);
             }
-            Step::Interrupted(_) | Step::Idle => {}
+            ReadStep::Interrupted(_) | ReadStep::Idle => {}
         }
         if left.is_zero() {
             return Ok(None);

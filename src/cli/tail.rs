@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::{ConfigFile, Environment, WRONG_USAGE, stop_on_signal, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
-use crate::kafka::complaints::Trouble;
+use crate::kafka::client_error::ClientError;
 use crate::kafka::decoded::{self, Decoded};
-use crate::kafka::reader::{Reader, Start, Step};
+use crate::kafka::reader::{ReadStep, Start, TopicReader};
 use crate::kafka::topics::{Topic, needed};
 use crate::message::DESCRIPTORS;
 
@@ -133,17 +133,17 @@ fn follow(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let topics: Vec<String> = messages.keys().cloned().collect();
-    let reader = Reader::open(client, &topics, start, OPEN_WITHIN)?;
+    let reader = TopicReader::open(client, &topics, start, OPEN_WITHIN)?;
     let from = if start == Start::Beginning { "the beginning" } else { "now" };
     tell(&format!("reading {} topics from {from} on", topics.len()));
     let mut printed: u64 = 0;
     let mut outage = Outage::default();
     while !stop.is_cancelled() {
         let record = match reader.next(LOOK_EVERY)? {
-            Step::Record(record) => record,
-            Step::Idle => continue,
-            Step::Interrupted(trouble) => {
-                outage.begins(&trouble);
+            ReadStep::Record(record) => record,
+            ReadStep::Idle => continue,
+            ReadStep::Interrupted(error) => {
+                outage.begins(&error);
                 continue;
             }
         };
@@ -171,9 +171,9 @@ struct Outage {
 }
 
 impl Outage {
-    fn begins(&mut self, trouble: &Trouble) {
+    fn begins(&mut self, error: &ClientError) {
         if !std::mem::replace(&mut self.told, true) {
-            tell(&format!("{trouble}; going on when it does"));
+            tell(&format!("{error}; going on when it does"));
         }
     }
 

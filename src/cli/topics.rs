@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
-use crate::kafka::complaints::Trouble;
+use crate::kafka::client_error::ClientError;
 use crate::kafka::create::create;
 use crate::kafka::topics::{Topic, needed, unequal_counts};
 use crate::kafka::update::update;
@@ -85,8 +85,8 @@ async fn change(options: &Options, client: &rdkafka::ClientConfig, topics: &[Top
     }
     let outcomes = match outcomes(options, client, topics).await {
         Ok(outcomes) => outcomes,
-        Err(trouble) => {
-            tell(&format!("{trouble}: {}", trouble.action()));
+        Err(error) => {
+            tell(&format!("{error}: {}", error.action()));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -103,7 +103,7 @@ async fn outcomes(
     options: &Options,
     client: &rdkafka::ClientConfig,
     topics: &[Topic],
-) -> Result<Vec<(String, Outcome)>, Trouble> {
+) -> Result<Vec<(String, Outcome)>, ClientError> {
     let made = if options.create { create(client, topics).await? } else { Vec::new() };
     let updated = if options.update { update(client, topics).await? } else { Vec::new() };
     Ok(outcome::together(made, updated))

@@ -33,7 +33,7 @@ use super::holding::{Desk, Holding};
 use super::partition::Partition;
 use super::restoring::Restoring;
 use super::tally::Tally;
-use crate::kafka::group::{Generation, Group, GroupSettings, Polled, Position};
+use crate::kafka::group::{Generation, GroupMember, GroupSettings, InputPosition, Polled};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
 use watch::Watch;
 
@@ -64,7 +64,7 @@ pub struct Engine {
     client: ClientConfig,
     group_settings: GroupSettings,
     transaction_settings: TransactionSettings,
-    group: Group,
+    group: GroupMember,
     producer: Option<Transactions>,
     tried_producer: Option<Instant>,
     standing: Standing,
@@ -227,7 +227,7 @@ impl Engine {
                 tracing::info!(?revocation, "the confirmation engine's partitions are taken from it");
                 self.drop_epoch(Standing::Unassigned(None));
             }
-            Polled::Trouble(trouble) => self.tally.trouble(&trouble.to_string()),
+            Polled::Error(trouble) => self.tally.trouble(&trouble.to_string()),
             Polled::Fatal(reason) => {
                 tracing::error!(reason, "the group's member is of no use any more, and joins anew");
                 self.rejoin()?;
@@ -313,11 +313,11 @@ impl Engine {
     }
 
     fn rejoin(&mut self) -> Result<(), EngineError> {
-        self.replace_member(Group::join(&self.client, &self.group_settings)?);
+        self.replace_member(GroupMember::join(&self.client, &self.group_settings)?);
         Ok(())
     }
 
-    fn replace_member(&mut self, group: Group) {
+    fn replace_member(&mut self, group: GroupMember) {
         std::mem::replace(&mut self.group, group).leave(LEAVE_WITHIN);
         self.drop_epoch(Standing::Unassigned(None));
     }
@@ -369,9 +369,9 @@ impl Engine {
 }
 
 /// Whether the inputs were read up to where they ended when the partition was assigned.
-fn is_caught_up(positions: &[Position], partition: &Partition) -> bool {
+fn is_caught_up(positions: &[InputPosition], partition: &Partition) -> bool {
     let reached = |input: usize, end: i64| {
-        let is_it = |position: &&Position| position.input == input && position.partition == partition.number;
+        let is_it = |position: &&InputPosition| position.input == input && position.partition == partition.number;
         positions.iter().find(is_it).is_some_and(|position| position.next >= end)
     };
     (0..).zip(partition.ends).all(|(input, end)| reached(input, end))

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::answer::Answer;
 use super::budget::{Hold, Share};
 use super::window::{Arriving, Entry, Window};
-use crate::kafka::publisher::{Delivery, Failure, Publisher};
+use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::EventId;
 
@@ -79,7 +79,7 @@ impl Sending {
                     Ok(()) => self.wait(fate, arrival).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
-                        settle(Delivery::Failed(Failure::QueueFull));
+                        settle(Delivery::Failed(DeliveryFailure::QueueFull));
                         Sent::Not(Answer::Overloaded)
                     }
                 }

@@ -25,7 +25,7 @@ pub enum Broker {
 
 /// Both of our clocks at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockPair {
     /// What the wall clock shows.
     pub wall: Timestamp,
     /// The monotonic clock, which nobody sets.
@@ -34,7 +34,7 @@ pub struct Moment {
 
 /// How far our wall clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum WallClockTrust {
     /// No broker has told its time yet, or our clock was set since.
     Unproven,
     /// It agrees with the brokers'.
@@ -46,21 +46,21 @@ pub enum Trust {
 /// What the brokers told.
 #[derive(Debug, Default)]
 pub struct BrokerClock {
-    latest: Option<Seen>,
-    disagreeing: Option<Seen>,
+    latest: Option<SkewSample>,
+    disagreeing: Option<SkewSample>,
 }
 
 /// How far apart the clocks were, and when.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct SkewSample {
     skew: SignedDuration,
-    at: Moment,
+    at: ClockPair,
 }
 
 impl BrokerClock {
     /// A record was sent at `sent`, the broker gave it this time, and the report of it has come `now`.
-    pub fn reported(&mut self, broker: Timestamp, sent: Instant, now: Moment) {
-        let seen = Seen { skew: skew(broker, sent, now), at: now };
+    pub fn reported(&mut self, broker: Timestamp, sent: Instant, now: ClockPair) {
+        let seen = SkewSample { skew: skew(broker, sent, now), at: now };
         if seen.disagrees() {
             self.disagreeing = Some(seen);
         }
@@ -69,24 +69,25 @@ impl BrokerClock {
 
     /// How far our wall clock may be believed now. One that was set since is taken for right if that mends it, and is
     /// not accused if that would spoil it: a machine that was suspended looks the same, and is right.
-    pub fn trust(&self, now: Moment) -> Trust {
-        let holds = |seen: &&Seen| now.monotonic.saturating_duration_since(seen.at.monotonic) < DISAGREEMENT_HOLDS;
+    pub fn trust(&self, now: ClockPair) -> WallClockTrust {
+        let holds =
+            |seen: &&SkewSample| now.monotonic.saturating_duration_since(seen.at.monotonic) < DISAGREEMENT_HOLDS;
         let weighty = self.disagreeing.as_ref().filter(holds).filter(|seen| is_wrong(seen.skew_at(now)));
         match weighty.or(self.latest.as_ref()) {
-            Some(seen) if !is_wrong(seen.skew_at(now)) => Trust::Trusted,
-            Some(seen) if seen.disagrees() => Trust::Untrusted(seen.skew_at(now)),
-            None | Some(_) => Trust::Unproven,
+            Some(seen) if !is_wrong(seen.skew_at(now)) => WallClockTrust::Trusted,
+            Some(seen) if seen.disagrees() => WallClockTrust::Untrusted(seen.skew_at(now)),
+            None | Some(_) => WallClockTrust::Unproven,
         }
     }
 }
 
-impl Seen {
+impl SkewSample {
     fn disagrees(&self) -> bool {
         is_wrong(self.skew)
     }
 
     /// The wall clock may have been set since: what it went further than the monotonic one is added.
-    fn skew_at(&self, now: Moment) -> SignedDuration {
+    fn skew_at(&self, now: ClockPair) -> SignedDuration {
         let passed = signed(now.monotonic.saturating_duration_since(self.at.monotonic));
         let set = now.wall.duration_since(self.at.wall).saturating_sub(passed);
         self.skew.saturating_add(set)
@@ -95,7 +96,7 @@ impl Seen {
 
 /// By how much our clock is ahead of the broker's at least. The broker took the record between its sending and its report,
 /// so any time between the two agrees.
-fn skew(broker: Timestamp, sent: Instant, now: Moment) -> SignedDuration {
+fn skew(broker: Timestamp, sent: Instant, now: ClockPair) -> SignedDuration {
     let on_its_way = signed(now.monotonic.saturating_duration_since(sent));
     let ahead = now.wall.duration_since(broker);
     if ahead.is_negative() { ahead } else { ahead.saturating_sub(on_its_way).max(SignedDuration::ZERO) }
@@ -126,9 +127,9 @@ mod tests {
             Self { start: Instant::now(), epoch: "2024-05-27T02:03:00Z".parse().unwrap() }
         }
 
-        fn at(&self, true_ms: i64, off_ms: i64) -> Moment {
+        fn at(&self, true_ms: i64, off_ms: i64) -> ClockPair {
             let monotonic = self.start + Duration::from_millis(true_ms.unsigned_abs());
-            Moment { wall: self.true_time(true_ms + off_ms), monotonic }
+            ClockPair { wall: self.true_time(true_ms + off_ms), monotonic }
         }
 
         fn true_time(&self, true_ms: i64) -> Timestamp {
@@ -141,10 +142,10 @@ mod tests {
         }
     }
 
-    fn untrusted(trust: Trust) -> Option<i64> {
+    fn untrusted(trust: WallClockTrust) -> Option<i64> {
         match trust {
-            Trust::Untrusted(skew) => Some(skew.as_secs()),
-            Trust::Unproven | Trust::Trusted => None,
+            WallClockTrust::Untrusted(skew) => Some(skew.as_secs()),
+            WallClockTrust::Unproven | WallClockTrust::Trusted => None,
         }
     }
 
@@ -167,7 +168,7 @@ mod tests {
             ([0, 1, 2], 25 * HOUR_MS, Some(90000)),
         ] {
             let mut guard = BrokerClock::default();
-            assert_eq!(guard.trust(clocks.at(0, off_ms)), Trust::Unproven);
+            assert_eq!(guard.trust(clocks.at(0, off_ms)), WallClockTrust::Unproven);
             clocks.report(&mut guard, times, off_ms);
             let trust = guard.trust(clocks.at(times[2], off_ms));
             let told = untrusted(trust);
@@ -182,12 +183,12 @@ mod tests {
         let mut guard = BrokerClock::default();
         clocks.report(&mut guard, [0, 1, 2], -4 * HOUR_MS);
         assert!(untrusted(guard.trust(clocks.at(60_000, -4 * HOUR_MS))).is_some(), "it does not mend by waiting");
-        assert_eq!(guard.trust(clocks.at(60_000, 0)), Trust::Trusted);
+        assert_eq!(guard.trust(clocks.at(60_000, 0)), WallClockTrust::Trusted);
         assert!(untrusted(guard.trust(clocks.at(60_000, HOUR_MS))).is_some());
 
         clocks.report(&mut guard, [70_000, 70_001, 70_002], 0);
-        assert_eq!(guard.trust(clocks.at(70_002, 0)), Trust::Trusted);
-        assert_eq!(guard.trust(clocks.at(80_000, HOUR_MS)), Trust::Unproven);
+        assert_eq!(guard.trust(clocks.at(70_002, 0)), WallClockTrust::Trusted);
+        assert_eq!(guard.trust(clocks.at(80_000, HOUR_MS)), WallClockTrust::Unproven);
         clocks.report(&mut guard, [80_000, 80_001, 80_002], HOUR_MS);
         assert_eq!(untrusted(guard.trust(clocks.at(80_002, HOUR_MS))), Some(3599));
     }
@@ -199,6 +200,6 @@ mod tests {
         clocks.report(&mut guard, [0, 1 + HOUR_MS, 2], 0);
         clocks.report(&mut guard, [1, 2, 3], 0);
         assert!(untrusted(guard.trust(clocks.at(4_000, 0))).is_some());
-        assert_eq!(guard.trust(clocks.at(6_000, 0)), Trust::Trusted);
+        assert_eq!(guard.trust(clocks.at(6_000, 0)), WallClockTrust::Trusted);
     }
 }

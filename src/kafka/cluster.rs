@@ -10,23 +10,23 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
-use super::complaints::{Complaints, Trouble};
+use super::client_error::{ClientError, ClientErrors};
 
-/// How long one request for metadata waits before complaints are looked at: a refused password is not waited out.
+/// How long one request for metadata waits before reported errors are looked at: a refused password is not waited out.
 const SLICE: Duration = Duration::from_millis(500);
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct ClusterState {
     /// How many brokers are there.
     pub brokers: usize,
     /// How each topic that was asked for stands.
-    pub topics: BTreeMap<String, Standing>,
+    pub topics: BTreeMap<String, TopicState>,
 }
 
 /// How a topic stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TopicState {
     /// It does not exist.
     Missing,
     /// The principal may not see it.
@@ -34,21 +34,21 @@ pub enum Standing {
     /// Kafka tells an error instead.
     Unavailable(String),
     /// It exists.
-    There(Found),
+    Exists(TopicDescription),
 }
 
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct TopicDescription {
     /// Its partitions, in their order.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<PartitionState>,
     /// Its settings.
-    pub settings: TopicSettings,
+    pub settings: ReportedSettings,
 }
 
 /// A partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partition {
+pub struct PartitionState {
     /// Whether some broker takes records for it.
     pub has_leader: bool,
     /// How many replicas it has.
@@ -59,9 +59,9 @@ pub struct Partition {
 
 /// A topic's settings, as far as Kafka tells them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopicSettings {
+pub enum ReportedSettings {
     /// By their Kafka names.
-    Told {
+    Known {
         /// Every setting that is in force, defaults included.
         all: BTreeMap<String, String>,
         /// Those that were given to this topic; nothing where Kafka does not tell them apart, or not all of their values.
@@ -70,57 +70,63 @@ pub enum TopicSettings {
         read_only: BTreeSet<String>,
     },
     /// Why they are not known.
-    NotTold(String),
+    Unknown(String),
 }
 
 /// Looks at the cluster and at `topics`, settings included.
 ///
 /// # Errors
 /// Kafka does not answer until the deadline.
-pub async fn look(client: &ClientConfig, topics: Vec<String>, deadline: Instant) -> Result<Seen, Trouble> {
+pub async fn describe(
+    client: &ClientConfig,
+    topics: Vec<String>,
+    deadline: Instant,
+) -> Result<ClusterState, ClientError> {
     let config = client.clone();
-    let looked = tokio::task::spawn_blocking(move || Cluster::connect(&config)?.look(&topics, deadline)).await;
-    let mut seen = looked.unwrap_or_else(|error| Err(Trouble::Unreachable(error.to_string())))?;
-    describe(client, &mut seen, deadline).await;
+    let looked =
+        tokio::task::spawn_blocking(move || ClusterClient::connect(&config)?.describe(&topics, deadline)).await;
+    let mut seen = looked.unwrap_or_else(|error| Err(ClientError::Unreachable(error.to_string())))?;
+    describe_settings(client, &mut seen, deadline).await;
     Ok(seen)
 }
 
 /// How many partitions each topic has, or how it stands instead.
-pub type Counts = BTreeMap<String, Result<usize, Standing>>;
+pub type Counts = BTreeMap<String, Result<usize, TopicState>>;
 
 /// How many partitions each of `topics` has. Blocks until the deadline at most.
 ///
 /// # Errors
 /// Kafka does not answer.
-pub fn partition_counts(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Counts, Trouble> {
-    Cluster::connect(client)?.partition_counts(topics, deadline)
+pub fn partition_counts(client: &ClientConfig, topics: &[String], deadline: Instant) -> Result<Counts, ClientError> {
+    ClusterClient::connect(client)?.partition_counts(topics, deadline)
 }
 
 /// A connection to look through. Its calls block.
-pub struct Cluster {
-    client: BaseConsumer<Complaints>,
-    complaints: Complaints,
+pub struct ClusterClient {
+    client: BaseConsumer<ClientErrors>,
+    client_errors: ClientErrors,
 }
 
-impl Cluster {
+impl ClusterClient {
     /// A client that does not connect yet.
     ///
     /// # Errors
     /// librdkafka refuses the properties.
-    pub fn connect(config: &ClientConfig) -> Result<Self, Trouble> {
-        let complaints = Complaints::default();
+    pub fn connect(config: &ClientConfig) -> Result<Self, ClientError> {
+        let client_errors = ClientErrors::default();
         let mut config = config.clone();
         config.set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
-        let client = config.create_with_context(complaints.clone()).map_err(|error| Trouble::of_creation(&error))?;
-        Ok(Self { client, complaints })
+        let client =
+            config.create_with_context(client_errors.clone()).map_err(|error| ClientError::of_creation(&error))?;
+        Ok(Self { client, client_errors })
     }
 
     /// How `topics` stand, without their settings. Blocks until the deadline at most.
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub fn look(&self, topics: &[String], deadline: Instant) -> Result<Seen, Trouble> {
-        let mut seen = Seen::default();
+    pub fn describe(&self, topics: &[String], deadline: Instant) -> Result<ClusterState, ClientError> {
+        let mut seen = ClusterState::default();
         if topics.is_empty() {
             seen.brokers = self.metadata(None, deadline)?.brokers().len();
         }
@@ -129,7 +135,7 @@ impl Cluster {
             let metadata = self.metadata(Some(name), deadline)?;
             seen.brokers = metadata.brokers().len();
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-            seen.topics.insert(name.clone(), topic.map_or(Standing::Missing, standing));
+            seen.topics.insert(name.clone(), topic.map_or(TopicState::Missing, topic_state));
         }
         Ok(seen)
     }
@@ -138,20 +144,20 @@ impl Cluster {
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub fn partition_counts(&self, topics: &[String], deadline: Instant) -> Result<Counts, Trouble> {
-        let count = |standing| match standing {
-            Standing::There(found) => Ok(found.partitions.len()),
-            Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => Err(standing),
+    pub fn partition_counts(&self, topics: &[String], deadline: Instant) -> Result<Counts, ClientError> {
+        let count = |state| match state {
+            TopicState::Exists(found) => Ok(found.partitions.len()),
+            TopicState::Missing | TopicState::Hidden | TopicState::Unavailable(_) => Err(state),
         };
-        let seen = self.look(topics, deadline)?;
-        Ok(seen.topics.into_iter().map(|(name, standing)| (name, count(standing))).collect())
+        let seen = self.describe(topics, deadline)?;
+        Ok(seen.topics.into_iter().map(|(name, state)| (name, count(state))).collect())
     }
 
     /// Which of `topics` Kafka does not have, or does not show to this principal. Blocks until the deadline at most.
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub fn missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, Trouble> {
+    pub fn missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, ClientError> {
         let metadata = self.metadata(None, deadline)?;
         // One without a leader for a moment is there.
         let is_there = |topic: &MetadataTopic| {
@@ -166,7 +172,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub fn surely_missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, Trouble> {
+    pub fn surely_missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, ClientError> {
         let mut missing = Vec::new();
         for name in topics {
             let metadata = self.metadata(Some(name), deadline)?;
@@ -188,58 +194,58 @@ impl Cluster {
         self.client.fetch_watermarks(topic, partition, within)
     }
 
-    fn metadata(&self, topic: Option<&str>, deadline: Instant) -> Result<Metadata, Trouble> {
+    fn metadata(&self, topic: Option<&str>, deadline: Instant) -> Result<Metadata, ClientError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let failed = match self.client.fetch_metadata(topic, left.min(SLICE)) {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
-            // Complaints come through the client's queue.
+            // Errors come through the client's queue.
             while self.client.poll(Duration::ZERO).is_some() {}
-            let trouble = self.complaints.explain(&failed);
-            if left.is_zero() || trouble.is_final() {
-                return Err(trouble);
+            let client_error = self.client_errors.explain(&failed);
+            if left.is_zero() || client_error.is_final() {
+                return Err(client_error);
             }
         }
     }
 }
 
-fn standing(topic: &MetadataTopic) -> Standing {
+fn topic_state(topic: &MetadataTopic) -> TopicState {
     match topic.error().map(RDKafkaErrorCode::from) {
-        None => Standing::There(Found {
+        None => TopicState::Exists(TopicDescription {
             partitions: topic
                 .partitions()
                 .iter()
-                .map(|partition| Partition {
+                .map(|partition| PartitionState {
                     has_leader: partition.leader() >= 0,
                     replicas: partition.replicas().len(),
                     in_sync: partition.isr().len(),
                 })
                 .collect(),
-            settings: TopicSettings::NotTold("nobody asked".to_owned()),
+            settings: ReportedSettings::Unknown("nobody asked".to_owned()),
         }),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Standing::Missing,
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Standing::Hidden,
-        Some(other) => Standing::Unavailable(other.to_string()),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => TopicState::Missing,
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => TopicState::Hidden,
+        Some(other) => TopicState::Unavailable(other.to_string()),
     }
 }
 
 /// Asks for the settings of every topic that is there.
-async fn describe(client: &ClientConfig, seen: &mut Seen, deadline: Instant) {
-    let admin: Result<AdminClient<Complaints>, KafkaError> = client.create_with_context(Complaints::default());
-    let mut failed = admin.as_ref().err().map(|error| Trouble::of_creation(error).to_string());
-    for (name, standing) in &mut seen.topics {
-        let Standing::There(found) = standing else { continue };
+async fn describe_settings(client: &ClientConfig, seen: &mut ClusterState, deadline: Instant) {
+    let admin: Result<AdminClient<ClientErrors>, KafkaError> = client.create_with_context(ClientErrors::default());
+    let mut failed = admin.as_ref().err().map(|error| ClientError::of_creation(error).to_string());
+    for (name, state) in &mut seen.topics {
+        let TopicState::Exists(found) = state else { continue };
         found.settings = match (&admin, &failed) {
             (Ok(admin), None) => settings(admin, name, deadline).await.unwrap_or_else(|error| {
                 // A cluster that cannot answer for one topic is not waited for again for the others.
                 let reason = error.to_string();
                 failed = Some(reason.clone());
-                TopicSettings::NotTold(reason)
+                ReportedSettings::Unknown(reason)
             }),
-            (_, Some(reason)) => TopicSettings::NotTold(reason.clone()),
-            (Err(_), None) => TopicSettings::NotTold("there is no client".to_owned()),
+            (_, Some(reason)) => ReportedSettings::Unknown(reason.clone()),
+            (Err(_), None) => ReportedSettings::Unknown("there is no client".to_owned()),
         };
     }
     // Dropping it joins a thread.
@@ -247,10 +253,10 @@ async fn describe(client: &ClientConfig, seen: &mut Seen, deadline: Instant) {
 }
 
 async fn settings(
-    admin: &AdminClient<Complaints>,
+    admin: &AdminClient<ClientErrors>,
     topic: &str,
     deadline: Instant,
-) -> Result<TopicSettings, KafkaError> {
+) -> Result<ReportedSettings, KafkaError> {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let options = AdminOptions::new().request_timeout(Some(left));
     // One topic a request: a refusal does not tell which topic it is about.
@@ -258,13 +264,13 @@ async fn settings(
     Ok(match told.into_iter().next() {
         // rdkafka passes a refusal on as no settings at all.
         Some(Ok(resource)) if resource.entries.is_empty() => {
-            TopicSettings::NotTold("Kafka does not tell them to this principal".to_owned())
+            ReportedSettings::Unknown("Kafka does not tell them to this principal".to_owned())
         }
         Some(Ok(resource)) => {
-            TopicSettings::Told { own: own(&resource), read_only: read_only(&resource), all: pairs(resource) }
+            ReportedSettings::Known { own: own(&resource), read_only: read_only(&resource), all: pairs(resource) }
         }
-        Some(Err(code)) => TopicSettings::NotTold(code.to_string()),
-        None => TopicSettings::NotTold("Kafka told nothing".to_owned()),
+        Some(Err(code)) => ReportedSettings::Unknown(code.to_string()),
+        None => ReportedSettings::Unknown("Kafka told nothing".to_owned()),
     })
 }
 

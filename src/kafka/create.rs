@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 
-use super::cluster::{Cluster, Standing};
-use super::complaints::Trouble;
+use super::client_error::ClientError;
+use super::cluster::{ClusterClient, TopicState};
 use super::topics::Topic;
 
 /// How long to wait for an answer before anything is made.
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum Creation {
     /// It is new, and every partition has a leader.
     Created {
         /// Settings that no promise rests on, and that Kafka refuses: it has its own values for them.
@@ -42,12 +42,13 @@ pub enum Made {
 ///
 /// # Errors
 /// Kafka does not answer, so nothing is known of any topic.
-pub async fn create(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(String, Made)>, Trouble> {
+pub async fn create(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(String, Creation)>, ClientError> {
     let names: Vec<String> = needed.iter().map(|topic| topic.name.clone()).collect();
-    let before = standings(client, names).await?;
-    let there = |topic: &&Topic| matches!(before.get(&topic.name), Some(Standing::There(_)));
+    let before = topic_states(client, names).await?;
+    let there = |topic: &&Topic| matches!(before.get(&topic.name), Some(TopicState::Exists(_)));
     let (there, missing): (Vec<&Topic>, Vec<&Topic>) = needed.iter().partition(there);
-    let mut made: BTreeMap<&str, Made> = there.iter().map(|topic| (topic.name.as_str(), Made::Exists)).collect();
+    let mut made: BTreeMap<&str, Creation> =
+        there.iter().map(|topic| (topic.name.as_str(), Creation::Exists)).collect();
     if !missing.is_empty() {
         made.extend(request::make(client, &missing).await?);
         wait_for_leaders(client, &mut made).await?;
@@ -56,16 +57,16 @@ pub async fn create(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(Stri
     Ok(needed.iter().filter_map(told).collect())
 }
 
-fn failed(reason: impl Into<String>) -> Made {
-    Made::Failed { reason: reason.into(), action: "see the brokers' logs, then run it again" }
+fn failed(reason: impl Into<String>) -> Creation {
+    Creation::Failed { reason: reason.into(), action: "see the brokers' logs, then run it again" }
 }
 
 /// A topic takes records only when every partition has a leader, some time after it was made.
-async fn wait_for_leaders(client: &ClientConfig, made: &mut BTreeMap<&str, Made>) -> Result<(), Trouble> {
+async fn wait_for_leaders(client: &ClientConfig, made: &mut BTreeMap<&str, Creation>) -> Result<(), ClientError> {
     let created =
-        made.iter().filter(|(_, made)| matches!(made, Made::Created { .. })).map(|(name, _)| (*name).to_owned());
+        made.iter().filter(|(_, made)| matches!(made, Creation::Created { .. })).map(|(name, _)| (*name).to_owned());
     let (client, created) = (client.clone(), created.collect());
-    let leaderless = blocking(move || leaderless(&Cluster::connect(&client)?, created)).await?;
+    let leaderless = blocking(move || leaderless(&ClusterClient::connect(&client)?, created)).await?;
     for (_, made) in made.iter_mut().filter(|(name, _)| leaderless.iter().any(|leaderless| leaderless == *name)) {
         *made = failed("it was made, and some partition has no leader yet");
     }
@@ -73,10 +74,10 @@ async fn wait_for_leaders(client: &ClientConfig, made: &mut BTreeMap<&str, Made>
 }
 
 /// Which of `topics` have no leader in some partition, after a wait for them. Blocks.
-fn leaderless(cluster: &Cluster, mut topics: Vec<String>) -> Result<Vec<String>, Trouble> {
+fn leaderless(cluster: &ClusterClient, mut topics: Vec<String>) -> Result<Vec<String>, ClientError> {
     let deadline = Instant::now() + MADE_WITHIN;
     loop {
-        let seen = cluster.look(&topics, deadline)?;
+        let seen = cluster.describe(&topics, deadline)?;
         topics.retain(|name| !seen.topics.get(name).is_some_and(usable));
         if topics.is_empty() || Instant::now() >= deadline {
             return Ok(topics);
@@ -85,22 +86,24 @@ fn leaderless(cluster: &Cluster, mut topics: Vec<String>) -> Result<Vec<String>,
     }
 }
 
-fn usable(standing: &Standing) -> bool {
-    match standing {
-        Standing::There(found) => {
+fn usable(state: &TopicState) -> bool {
+    match state {
+        TopicState::Exists(found) => {
             !found.partitions.is_empty() && found.partitions.iter().all(|partition| partition.has_leader)
         }
-        Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => false,
+        TopicState::Missing | TopicState::Hidden | TopicState::Unavailable(_) => false,
     }
 }
 
-async fn standings(client: &ClientConfig, topics: Vec<String>) -> Result<BTreeMap<String, Standing>, Trouble> {
+async fn topic_states(client: &ClientConfig, topics: Vec<String>) -> Result<BTreeMap<String, TopicState>, ClientError> {
     let client = client.clone();
-    let look = move || Cluster::connect(&client)?.look(&topics, Instant::now() + ANSWER_WITHIN);
+    let look = move || ClusterClient::connect(&client)?.describe(&topics, Instant::now() + ANSWER_WITHIN);
     Ok(blocking(look).await?.topics)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
+) -> Result<T, ClientError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Trouble::Unreachable(error.to_string())))
+    done.unwrap_or_else(|error| Err(ClientError::Unreachable(error.to_string())))
 }

@@ -18,9 +18,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
-use super::complaints::Trouble;
+use super::client_error::ClientError;
 use super::headers;
-use member::Member;
+use member::MemberContext;
 
 /// After this long without a heartbeat the group gives a member's partitions to others.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ impl fmt::Debug for Generation {
 /// What one poll brought.
 #[derive(Debug)]
 pub enum Polled {
-    /// A new assignment. No record comes before [`Group::take`].
+    /// A new assignment. No record comes before [`GroupMember::take`].
     Assigned {
         /// What it is known by.
         generation: Generation,
@@ -92,7 +92,7 @@ pub enum Polled {
     /// Nothing came in time.
     Idle,
     /// Something that may pass: polling on is right.
-    Trouble(GroupTrouble),
+    Error(GroupError),
     /// This member is of no use any more: leave, and join anew.
     Fatal(String),
 }
@@ -108,10 +108,10 @@ pub enum Revocation {
 
 /// What keeps a member from reading, maybe for a while only.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum GroupTrouble {
+pub enum GroupError {
     /// No connection comes about.
     #[error(transparent)]
-    Connection(Trouble),
+    Connection(ClientError),
     /// Kafka or the client refuses something: a topic is missing, a permission, or too much time passed between two polls.
     #[error("the group's member cannot read: {0}")]
     Refused(KafkaError),
@@ -133,7 +133,7 @@ pub enum TakeError {
 
 /// Where reading a partition of an input goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct InputPosition {
     /// Which input: its place in the settings' list.
     pub input: usize,
     /// The partition.
@@ -163,27 +163,28 @@ pub struct InputRecord {
 }
 
 /// A member of the group.
-pub struct Group {
-    consumer: BaseConsumer<Member>,
+pub struct GroupMember {
+    consumer: BaseConsumer<MemberContext>,
     /// Where each partition that was taken began, by input and partition. Nothing else is let through.
     taken: BTreeMap<(usize, i32), i64>,
 }
 
-impl Group {
+impl GroupMember {
     /// Joins in the background: the first assignment comes by a poll.
     ///
     /// # Errors
     /// librdkafka refuses a property, or a topic's name.
-    pub fn join(client: &ClientConfig, settings: &GroupSettings) -> Result<Self, Trouble> {
-        let member = Member::new(settings.inputs.clone());
-        let consumer: BaseConsumer<Member> =
-            configured(client, settings).create_with_context(member).map_err(|error| Trouble::of_creation(&error))?;
+    pub fn join(client: &ClientConfig, settings: &GroupSettings) -> Result<Self, ClientError> {
+        let member = MemberContext::new(settings.inputs.clone());
+        let consumer: BaseConsumer<MemberContext> = configured(client, settings)
+            .create_with_context(member)
+            .map_err(|error| ClientError::of_creation(&error))?;
         let inputs: Vec<&str> = settings.inputs.iter().map(String::as_str).collect();
-        consumer.subscribe(&inputs).map_err(|error| Trouble::Properties(error.to_string()))?;
+        consumer.subscribe(&inputs).map_err(|error| ClientError::Properties(error.to_string()))?;
         Ok(Self { consumer, taken: BTreeMap::new() })
     }
 
-    /// The present epoch. It changes inside [`Group::poll`] only.
+    /// The present epoch. It changes inside [`GroupMember::poll`] only.
     pub fn epoch(&self) -> u64 {
         self.consumer.context().epoch()
     }
@@ -205,9 +206,9 @@ impl Group {
             }
             Some(Ok(_)) => Polled::Idle,
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(code.to_string()),
-            Some(Err(error)) => Polled::Trouble(GroupTrouble::Refused(error)),
-            None => match self.consumer.context().complaints().take() {
-                Some(trouble) => Polled::Trouble(GroupTrouble::Connection(trouble)),
+            Some(Err(error)) => Polled::Error(GroupError::Refused(error)),
+            None => match self.consumer.context().client_errors().take() {
+                Some(client_error) => Polled::Error(GroupError::Connection(client_error)),
                 None => Polled::Idle,
             },
         }
@@ -218,7 +219,7 @@ impl Group {
     ///
     /// # Errors
     /// The assignment of `generation` is over, an input does not exist, or the client refuses.
-    pub fn take(&mut self, generation: &Generation, positions: &[Position]) -> Result<(), TakeError> {
+    pub fn take(&mut self, generation: &Generation, positions: &[InputPosition]) -> Result<(), TakeError> {
         if generation.epoch != self.epoch() {
             return Err(TakeError::Superseded);
         }
@@ -262,12 +263,12 @@ impl Group {
         Ok(list)
     }
 
-    /// How far each partition that was taken is read: past the last record that [`Group::poll`] gave, and past what is
+    /// How far each partition that was taken is read: past the last record that [`GroupMember::poll`] gave, and past what is
     /// never given, as transactions' markers are. So this reaches a partition's end, where a count of records may not.
     ///
     /// # Errors
     /// The client does not tell.
-    pub fn positions(&self) -> Result<Vec<Position>, KafkaError> {
+    pub fn positions(&self) -> Result<Vec<InputPosition>, KafkaError> {
         let told = self.consumer.position()?;
         let position = |(&(input, partition), &first): (&(usize, i32), &i64)| {
             let found = self.inputs().get(input).and_then(|topic| told.find_partition(topic, partition));
@@ -276,7 +277,7 @@ impl Group {
                 Some(Offset::Offset(next)) => next.max(first),
                 _ => first,
             };
-            Position { input, partition, next }
+            InputPosition { input, partition, next }
         };
         Ok(self.taken.iter().map(position).collect())
     }
@@ -291,7 +292,7 @@ impl Group {
     /// # Errors
     /// The client does not tell its positions.
     pub fn lag(&self) -> Result<u64, KafkaError> {
-        let behind = |at: &Position| self.end(at.input, at.partition)?.saturating_sub(at.next).try_into().ok();
+        let behind = |at: &InputPosition| self.end(at.input, at.partition)?.saturating_sub(at.next).try_into().ok();
         Ok(self.positions()?.iter().filter_map(behind).fold(0, u64::saturating_add))
     }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 
-use super::cluster::{self, Seen, Standing};
+use super::cluster::{self, ClusterState, TopicState};
 use super::topics::Topic;
 use crate::finding::Finding;
-use permissions::{Principals, Tried};
+use permissions::{Principals, TriedTopic};
 
 /// How long the trials of permissions may take, after the look at topics.
 const PERMISSIONS_WITHIN: Duration = Duration::from_secs(20);
@@ -41,8 +41,8 @@ pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[Strin
     let there: Vec<_> = needed
         .into_iter()
         .filter_map(|topic| match seen.topics.get(&topic.name) {
-            Some(Standing::There(found)) => {
-                Some(Tried { name: topic.name, settings: found.settings.clone(), access: topic.access })
+            Some(TopicState::Exists(found)) => {
+                Some(TriedTopic { name: topic.name, settings: found.settings.clone(), access: topic.access })
             }
             _ => None,
         })
@@ -53,7 +53,7 @@ pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[Strin
     findings
 }
 
-async fn look(client: &ClientConfig, needed: &[Topic], within: Duration) -> Result<Seen, Finding> {
+async fn look(client: &ClientConfig, needed: &[Topic], within: Duration) -> Result<ClusterState, Finding> {
     let names = needed.iter().map(|topic| topic.name.clone()).collect();
-    cluster::look(client, names, Instant::now() + within).await.map_err(|trouble| trouble.finding())
+    cluster::describe(client, names, Instant::now() + within).await.map_err(|client_error| client_error.finding())
 }

@@ -4,8 +4,8 @@
 mod clock;
 mod context;
 mod delivery;
-mod gate;
 mod missing;
+mod producer_switch;
 mod renewal;
 
 use std::collections::BTreeMap;
@@ -23,14 +23,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use clock::ClockWatch;
-use context::{Context, Pending};
-pub use delivery::{Delivery, FAILURE_REASONS, Failure};
-use gate::{Gate, Refused};
+use context::{PendingRecord, PublisherContext};
+pub use delivery::{Delivery, DeliveryFailure, FAILURE_REASONS};
 use missing::MissingTopics;
+use producer_switch::{ProducerSwitch, RefusedRecord};
 pub use renewal::NotRenewed;
 
-use super::broker_clock::{Broker, Trust};
-use super::complaints::Trouble;
+use super::broker_clock::{Broker, WallClockTrust};
+use super::client_error::ClientError;
 use super::record::Record;
 use crate::metrics::{Metrics, TopicMetrics};
 
@@ -42,13 +42,13 @@ const REBUILD_GAP: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// Called once for each record, from Kafka's thread or, when the record is refused at once, from the sender's: keep it short.
-pub type Report = Box<dyn FnOnce(Delivery) + Send + Sync>;
+pub type OnDelivery = Box<dyn FnOnce(Delivery) + Send + Sync>;
 
-type Producer = ThreadedProducer<Context>;
+type Producer = ThreadedProducer<PublisherContext>;
 
 /// What the producer needs to know beyond the user's librdkafka properties.
 #[derive(Clone)]
-pub struct Settings {
+pub struct PublisherSettings {
     /// What every client of ours has, with the user's properties.
     pub client: ClientConfig,
     /// The largest record.
@@ -63,8 +63,8 @@ pub struct Settings {
 
 /// Sends records. Cheap to share.
 pub struct Publisher {
-    shared: Arc<Shared>,
-    gate: Gate,
+    shared: Arc<PublisherState>,
+    switch: ProducerSwitch,
     /// One producer takes another's place at a time.
     exchanging: tokio::sync::Mutex<()>,
 }
@@ -79,19 +79,19 @@ enum Batches {
 }
 
 /// What the producers' threads and the publisher all see; outlives a producer.
-struct Shared {
+struct PublisherState {
     /// Those of the present producer, and of the next one after a fatal error.
-    settings: ArcSwap<Settings>,
+    settings: ArcSwap<PublisherSettings>,
     /// Sends those records once more that the broker refused as too large in a batch, where a topic takes less than the
     /// configuration says: the batch may have been too large, and each record not. Made when first needed.
     singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
-    topics: BTreeMap<String, Topic>,
+    topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
     /// librdkafka reported something: it may be fatal.
-    trouble: Notify,
+    error_reported: Notify,
 }
 
 /// The producer that sends one record at a time.
@@ -103,7 +103,7 @@ struct Singly {
 }
 
 /// One topic: its metrics, and whether its last record failed.
-struct Topic {
+struct PublishedTopic {
     metrics: TopicMetrics,
     failing: AtomicBool,
 }
@@ -113,12 +113,14 @@ impl Publisher {
     ///
     /// # Errors
     /// librdkafka refuses a property.
-    pub fn start(settings: Settings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, Trouble> {
-        let watched =
-            |topic: &String| Topic { metrics: metrics.topic(topic, &FAILURE_REASONS), failing: AtomicBool::new(false) };
+    pub fn start(settings: PublisherSettings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, ClientError> {
+        let watched = |topic: &String| PublishedTopic {
+            metrics: metrics.topic(topic, &FAILURE_REASONS),
+            failing: AtomicBool::new(false),
+        };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let clock = ClockWatch::new(metrics.ingress_clock(), settings.broker);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PublisherState {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
             clock,
@@ -126,29 +128,29 @@ impl Publisher {
             topics: by_topic,
             missing: MissingTopics::default(),
             has_producer_id: watch::Sender::new(false),
-            trouble: Notify::new(),
+            error_reported: Notify::new(),
         });
         let settings = shared.settings.load();
         let producer = producer(&shared, &settings, Batches::Full)?;
         producer.context().is_present.store(true, Ordering::Relaxed);
-        let gate = Gate::new(producer, settings.queue_bytes_max);
+        let switch = ProducerSwitch::new(producer, settings.queue_bytes_max);
         drop(settings);
-        Ok(Self { shared, gate, exchanging: tokio::sync::Mutex::new(()) })
+        Ok(Self { shared, switch, exchanging: tokio::sync::Mutex::new(()) })
     }
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
-    pub fn publish(&self, record: &Record, report: Report) {
-        let pending = Pending { report, sent: std::time::Instant::now() };
+    pub fn publish(&self, record: &Record, report: OnDelivery) {
+        let pending = PendingRecord { report, sent: std::time::Instant::now() };
         if self.shared.missing.has(&record.topic) {
-            let unknown = Delivery::Failed(Failure::UnknownTopic);
+            let unknown = Delivery::Failed(DeliveryFailure::UnknownTopic);
             return self.shared.settle(&record.topic, pending, unknown, &"Kafka has no such topic");
         }
-        let passed = self.gate.pass(record, Box::new(pending));
+        let passed = self.switch.send(record, Box::new(pending));
         self.settle_refused(passed.err());
     }
 
     /// How far our wall clock may be believed, by the times that brokers gave to our records.
-    pub fn clock_trust(&self) -> Trust {
+    pub fn clock_trust(&self) -> WallClockTrust {
         self.shared.clock.trust()
     }
 
@@ -163,9 +165,9 @@ impl Publisher {
     ///
     /// # Errors
     /// librdkafka refuses to make another producer.
-    pub async fn keep_alive(self: Arc<Self>) -> Result<(), Trouble> {
+    pub async fn keep_alive(self: Arc<Self>) -> Result<(), ClientError> {
         loop {
-            self.shared.trouble.notified().await;
+            self.shared.error_reported.notified().await;
             if self.rebuild_after_fatal_error().await? {
                 sleep(REBUILD_GAP).await;
             }
@@ -173,7 +175,7 @@ impl Publisher {
     }
 
     /// Whether there was a fatal error.
-    async fn rebuild_after_fatal_error(&self) -> Result<bool, Trouble> {
+    async fn rebuild_after_fatal_error(&self) -> Result<bool, ClientError> {
         let alone = self.exchanging.lock().await;
         // Asked for, because the report has the code of the cause and does not say that it is fatal.
         let Some((code, reason)) = self.fatal_error() else { return Ok(false) };
@@ -194,13 +196,13 @@ impl Publisher {
 
     fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         let singly = || self.shared.singly().producer.as_ref()?.client().fatal_error();
-        self.gate.with_producer(|producer| producer.client().fatal_error()).or_else(singly)
+        self.switch.with_producer(|producer| producer.client().fatal_error()).or_else(singly)
     }
 
     /// Puts a producer in the place of the present one, which it gives.
     fn put_in_place(&self, successor: Producer) -> Option<Producer> {
         successor.context().is_present.store(true, Ordering::Relaxed);
-        let (old, refused) = self.gate.release(Some(successor));
+        let (old, refused) = self.switch.resume(Some(successor));
         if let Some(old) = &old {
             old.context().is_present.store(false, Ordering::Relaxed);
         }
@@ -208,8 +210,8 @@ impl Publisher {
         old
     }
 
-    fn settle_refused(&self, refused: impl IntoIterator<Item = Refused>) {
-        for Refused { topic, pending, error } in refused {
+    fn settle_refused(&self, refused: impl IntoIterator<Item = RefusedRecord>) {
+        for RefusedRecord { topic, pending, error } in refused {
             self.shared.settle(&topic, *pending, Delivery::of(&error), &error);
         }
     }
@@ -217,7 +219,7 @@ impl Publisher {
     /// How many records have been given to a producer, and not reported.
     fn sent_count(&self) -> i32 {
         // In this order: records move from the first to the second, never back.
-        let full = self.gate.with_producer(Producer::in_flight_count);
+        let full = self.switch.with_producer(Producer::in_flight_count);
         full.saturating_add(self.shared.singly().producer.as_ref().map_or(0, Producer::in_flight_count))
     }
 
@@ -225,7 +227,7 @@ impl Publisher {
     pub async fn drain(&self, deadline: Instant) -> bool {
         let all_reported = async {
             // In this order: what was held is sent, never the other way.
-            while self.gate.held_count() > 0 || self.sent_count() > 0 {
+            while self.switch.waiting_count() > 0 || self.sent_count() > 0 {
                 sleep(DRAIN_POLL).await;
             }
         };
@@ -259,7 +261,11 @@ async fn retire(producers: Vec<Producer>) {
     }
 }
 
-fn producer(shared: &Arc<Shared>, settings: &Settings, batches: Batches) -> Result<Producer, Trouble> {
+fn producer(
+    shared: &Arc<PublisherState>,
+    settings: &PublisherSettings,
+    batches: Batches,
+) -> Result<Producer, ClientError> {
     let mut config = settings.client.clone();
     // Defaults that a user may change.
     let defaults = [
@@ -285,30 +291,33 @@ fn producer(shared: &Arc<Shared>, settings: &Settings, batches: Batches) -> Resu
     }
     // librdkafka's own error would show the refused value, which may be a secret.
     config
-        .create_with_context::<_, Producer>(Context::new(shared, batches))
-        .map_err(|error| Trouble::of_creation(&error))
+        .create_with_context::<_, Producer>(PublisherContext::new(shared, batches))
+        .map_err(|error| ClientError::of_creation(&error))
 }
 
-impl Shared {
+impl PublisherState {
     fn singly(&self) -> MutexGuard<'_, Singly> {
         self.singly.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a refused record once more, in a batch of its own: what is refused then is too large itself.
-    fn send_singly(self: &Arc<Self>, message: &BorrowedMessage<'_>, pending: Box<Pending>) {
+    fn send_singly(self: &Arc<Self>, message: &BorrowedMessage<'_>, pending: Box<PendingRecord>) {
         use rdkafka::Message;
         let mut singly = self.singly();
         if singly.closed {
-            let purged = Delivery::Failed(Failure::Purged);
+            let purged = Delivery::Failed(DeliveryFailure::Purged);
             return self.settle(message.topic(), *pending, purged, &"the producer is at its end");
         }
-        let producer =
-            match singly.producer.take().map_or_else(|| producer(self, &self.settings.load(), Batches::OfOne), Ok) {
-                Ok(producer) => singly.producer.insert(producer),
-                Err(trouble) => {
-                    return self.settle(message.topic(), *pending, Delivery::Failed(Failure::Other), &trouble);
-                }
-            };
+        let producer = match singly
+            .producer
+            .take()
+            .map_or_else(|| producer(self, &self.settings.load(), Batches::OfOne), Ok)
+        {
+            Ok(producer) => singly.producer.insert(producer),
+            Err(client_error) => {
+                return self.settle(message.topic(), *pending, Delivery::Failed(DeliveryFailure::Other), &client_error);
+            }
+        };
         let base = BaseRecord::with_opaque_to(message.topic(), pending)
             .key(message.key().unwrap_or_default())
             .payload(message.payload().unwrap_or_default())
@@ -319,7 +328,7 @@ impl Shared {
     }
 
     /// Tells a record's fate; `why` is shown when it is not good.
-    fn settle(&self, topic: &str, pending: Pending, delivery: Delivery, why: &dyn fmt::Display) {
+    fn settle(&self, topic: &str, pending: PendingRecord, delivery: Delivery, why: &dyn fmt::Display) {
         let state = self.topics.get(topic);
         if let Some(state) = state {
             match delivery.reason() {
@@ -329,7 +338,7 @@ impl Shared {
         }
         // Before any log line: whoever waits must not wait for that.
         (pending.report)(delivery);
-        if delivery == Delivery::Failed(Failure::UnknownTopic) && !self.missing.has(topic) {
+        if delivery == Delivery::Failed(DeliveryFailure::UnknownTopic) && !self.missing.has(topic) {
             self.missing.suspect();
         }
         // A record that is too large says nothing about the topic.
@@ -339,7 +348,7 @@ impl Shared {
     }
 }
 
-impl Topic {
+impl PublishedTopic {
     /// One line when a topic's records begin to fail, one when they work again: nothing per record.
     fn log_change(&self, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
         let fails = delivery != Delivery::Acknowledged;

@@ -9,8 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::cluster::{Cluster, Standing};
-use super::complaints::{Complaints, Trouble};
+use super::client_error::{ClientError, ClientErrors};
+use super::cluster::{ClusterClient, TopicState};
 use super::decoded::ReadRecord;
 use super::headers;
 
@@ -36,7 +36,7 @@ pub enum Start {
 pub enum ReadError {
     /// Kafka gives no answer.
     #[error("{0}: {action}", action = .0.action())]
-    Kafka(Trouble),
+    Kafka(ClientError),
     /// Topics that do not exist.
     #[error("topics do not exist: {}: make them with `paybridge topics --create`", .0.join(", "))]
     Missing(Vec<String>),
@@ -64,19 +64,19 @@ pub enum ReadError {
 
 /// What one look brought.
 #[derive(Debug)]
-pub enum Step {
+pub enum ReadStep {
     /// The next record of some partition.
     Record(Box<ReadRecord>),
     /// Nothing came in time.
     Idle,
     /// Kafka cannot be reached at the moment; reading goes on when it can.
-    Interrupted(Trouble),
+    Interrupted(ClientError),
 }
 
 /// Reads some topics.
-pub struct Reader {
-    consumer: BaseConsumer<Complaints>,
-    complaints: Complaints,
+pub struct TopicReader {
+    consumer: BaseConsumer<ClientErrors>,
+    client_errors: ClientErrors,
 }
 
 /// A client's configuration for reading without a group.
@@ -92,7 +92,7 @@ pub(super) fn without_group(client: &ClientConfig) -> ClientConfig {
     config
 }
 
-impl Reader {
+impl TopicReader {
     /// Finds where to start in every partition of `topics`; what is committed after it returned will be read.
     ///
     /// # Errors
@@ -100,26 +100,26 @@ impl Reader {
     pub fn open(client: &ClientConfig, topics: &[String], from: Start, within: Duration) -> Result<Self, ReadError> {
         let deadline = Instant::now() + within;
         let partitions = partitions(client, topics, deadline)?;
-        let complaints = Complaints::default();
-        let consumer: BaseConsumer<Complaints> = without_group(client)
-            .create_with_context(complaints.clone())
-            .map_err(|error| ReadError::Kafka(Trouble::of_creation(&error)))?;
-        let starts = starts(&consumer, &complaints, &partitions, from, deadline)?;
+        let client_errors = ClientErrors::default();
+        let consumer: BaseConsumer<ClientErrors> = without_group(client)
+            .create_with_context(client_errors.clone())
+            .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
+        let starts = starts(&consumer, &client_errors, &partitions, from, deadline)?;
         consumer.assign(&starts).map_err(ReadError::Ended)?;
-        Ok(Self { consumer, complaints })
+        Ok(Self { consumer, client_errors })
     }
 
     /// The next record, waited for `within` the time.
     ///
     /// # Errors
     /// Reading cannot go on: a topic is gone, or may not be read any more.
-    pub fn next(&self, within: Duration) -> Result<Step, ReadError> {
+    pub fn next(&self, within: Duration) -> Result<ReadStep, ReadError> {
         match self.consumer.poll(within) {
-            Some(Ok(record)) => return Ok(Step::Record(Box::new(owned(&record)))),
+            Some(Ok(record)) => return Ok(ReadStep::Record(Box::new(owned(&record)))),
             Some(Err(error)) => end(error).map_or(Ok(()), Err)?,
             None => {}
         }
-        Ok(self.complaints.take().map_or(Step::Idle, Step::Interrupted))
+        Ok(self.client_errors.take().map_or(ReadStep::Idle, ReadStep::Interrupted))
     }
 }
 
@@ -140,14 +140,16 @@ pub(super) fn partitions(
     topics: &[String],
     deadline: Instant,
 ) -> Result<Vec<(String, i32)>, ReadError> {
-    let seen = Cluster::connect(client).and_then(|cluster| cluster.look(topics, deadline)).map_err(ReadError::Kafka)?;
+    let seen = ClusterClient::connect(client)
+        .and_then(|cluster| cluster.describe(topics, deadline))
+        .map_err(ReadError::Kafka)?;
     let (mut partitions, mut missing, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
-    for (topic, standing) in seen.topics {
-        match standing {
-            Standing::Missing => missing.push(topic),
-            Standing::Hidden => hidden.push(topic),
-            Standing::Unavailable(reason) => return Err(ReadError::Unavailable { topic, reason }),
-            Standing::There(found) => {
+    for (topic, state) in seen.topics {
+        match state {
+            TopicState::Missing => missing.push(topic),
+            TopicState::Hidden => hidden.push(topic),
+            TopicState::Unavailable(reason) => return Err(ReadError::Unavailable { topic, reason }),
+            TopicState::Exists(found) => {
                 let count = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
                 partitions.extend((0..count).map(|partition| (topic.clone(), partition)));
             }
@@ -163,8 +165,8 @@ pub(super) fn partitions(
 /// The first offset to read in each partition. The end is asked for all at once, and as a number: "the end" as such would
 /// be looked up whenever Kafka gets to it.
 fn starts(
-    consumer: &BaseConsumer<Complaints>,
-    complaints: &Complaints,
+    consumer: &BaseConsumer<ClientErrors>,
+    client_errors: &ClientErrors,
     partitions: &[(String, i32)],
     from: Start,
     deadline: Instant,
@@ -180,7 +182,7 @@ fn starts(
     if from == Start::Beginning {
         return Ok(list);
     }
-    let ends = ends(consumer, &list, deadline).map_err(|error| ReadError::Kafka(complaints.explain(&error)))?;
+    let ends = ends(consumer, &list, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
     for end in ends.elements() {
         let unavailable = |reason| ReadError::Unavailable { topic: end.topic().to_owned(), reason };
         match end.error() {
@@ -199,7 +201,7 @@ fn starts(
 
 /// Asked again while leaders change, which they do just after a topic was made.
 fn ends(
-    consumer: &BaseConsumer<Complaints>,
+    consumer: &BaseConsumer<ClientErrors>,
     list: &TopicPartitionList,
     deadline: Instant,
 ) -> Result<TopicPartitionList, KafkaError> {

@@ -1,7 +1,7 @@
 //! Reads what a ledger's partitions hold, after everything that an earlier owner may still commit is decided.
 //! Must not know what a ledger's record means. Blocks for seconds: for a thread of its own.
 
-mod look;
+mod offsets;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,18 +14,18 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
-use super::complaints::Trouble;
-use look::{Looks, Places};
+use super::client_error::ClientError;
+use offsets::{OffsetClients, Offsets};
 
 /// The usual patience: longer than Kafka needs to abort a dead owner's transaction, which is up to 20 s after it began.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a step blocks before it is looked whether the restore is still wanted.
 const SLICE: Duration = Duration::from_secs(1);
-/// Between two looks at what is not yet so.
+/// Between two questions about what is not yet so.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Takes a record of the ledger: its partition, key and value. No value: a tombstone.
-pub type Each<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
+pub type OnLedgerRecord<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
 /// What is to be restored.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct Restored {
 
 /// What a restore waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RestoreStep {
     /// The group's offsets, once no transaction that has some is open.
     CommittedOffsets,
     /// Where the ledger's partitions end.
@@ -70,7 +70,7 @@ pub enum Step {
     InputEnds,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for RestoreStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CommittedOffsets => "the group's committed offsets",
@@ -90,14 +90,14 @@ pub enum RestoreError {
     Cancelled,
     /// librdkafka makes no client of the properties.
     #[error("there is no client to restore with: {0}")]
-    Create(Trouble),
+    Create(ClientError),
     /// A step does not get on.
     #[error("the restore waited {} s for {step}: {reason}", .patience.as_secs())]
     Stuck {
         /// How long.
         patience: Duration,
         /// What it waits for.
-        step: Step,
+        step: RestoreStep,
         /// What Kafka or the client said last.
         reason: String,
     },
@@ -126,34 +126,39 @@ pub fn restore(
     client: &ClientConfig,
     wanted: &Wanted<'_>,
     cancelled: &dyn Fn() -> bool,
-    each: &mut Each<'_>,
+    each: &mut OnLedgerRecord<'_>,
 ) -> Result<Vec<Restored>, RestoreError> {
     // Kafka takes no question about nothing.
     if wanted.partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let restore = Restore { looks: Looks::open(client, wanted.group_id)?, wanted, cancelled };
-    let committed = restore.until(Step::CommittedOffsets, |looks| looks.committed(&restore.of_inputs(), SLICE))?;
-    let end = restore.until(Step::LedgerEnds, |looks| looks.ends(&restore.of_ledger(), SLICE))?;
-    restore.until(Step::OpenTransactions, |looks| looks.are_stable(&end, SLICE))?;
+    let restore = Restore { clients: OffsetClients::open(client, wanted.group_id)?, wanted, cancelled };
+    let committed =
+        restore.until(RestoreStep::CommittedOffsets, |clients| clients.committed(&restore.of_inputs(), SLICE))?;
+    let end = restore.until(RestoreStep::LedgerEnds, |clients| clients.ends(&restore.of_ledger(), SLICE))?;
+    restore.until(RestoreStep::OpenTransactions, |clients| clients.are_stable(&end, SLICE))?;
     restore.read(each)?;
-    let starts = restore.until(Step::InputEnds, |looks| looks.starts(&restore.of_inputs(), SLICE))?;
-    let ends = restore.until(Step::InputEnds, |looks| looks.ends(&restore.of_inputs(), SLICE))?;
+    let starts = restore.until(RestoreStep::InputEnds, |clients| clients.starts(&restore.of_inputs(), SLICE))?;
+    let ends = restore.until(RestoreStep::InputEnds, |clients| clients.ends(&restore.of_inputs(), SLICE))?;
     Ok(wanted.partitions.iter().map(|partition| restore.restored(*partition, &committed, &starts, &ends)).collect())
 }
 
 struct Restore<'a> {
-    looks: Looks,
+    clients: OffsetClients,
     wanted: &'a Wanted<'a>,
     cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Restore<'_> {
-    /// Looks again until there is something to see.
-    fn until<T>(&self, step: Step, look: impl Fn(&Looks) -> Result<T, String>) -> Result<T, RestoreError> {
+    /// Asks again until there is something to see.
+    fn until<T>(
+        &self,
+        step: RestoreStep,
+        look: impl Fn(&OffsetClients) -> Result<T, String>,
+    ) -> Result<T, RestoreError> {
         let latest = Instant::now() + self.wanted.patience;
         loop {
-            match look(&self.looks) {
+            match look(&self.clients) {
                 Ok(seen) => return Ok(seen),
                 Err(_) if (self.cancelled)() => return Err(RestoreError::Cancelled),
                 Err(reason) if Instant::now() >= latest => return Err(self.stuck(step, reason)),
@@ -164,8 +169,8 @@ impl Restore<'_> {
 
     /// Reads every partition from its start to its first end. The partitions are assigned here and not before: an end that
     /// is seen while a transaction is open is that transaction's beginning.
-    fn read(&self, each: &mut Each<'_>) -> Result<(), RestoreError> {
-        let consumer = self.looks.committed_reader();
+    fn read(&self, each: &mut OnLedgerRecord<'_>) -> Result<(), RestoreError> {
+        let consumer = self.clients.committed_reader();
         let list = list(&self.of_ledger(), Offset::Beginning).map_err(RestoreError::Assign)?;
         consumer.assign(&list).map_err(RestoreError::Assign)?;
         let mut unread: BTreeSet<i32> = self.wanted.partitions.iter().copied().collect();
@@ -182,8 +187,8 @@ impl Restore<'_> {
                 // Records after the end, and errors that may pass.
                 Some(_) | None => {
                     if Instant::now() >= latest {
-                        let reason = self.looks.explain(&format!("the end of partitions {unread:?} is not reached"));
-                        return Err(self.stuck(Step::LedgerRecords, reason));
+                        let reason = self.clients.explain(&format!("the end of partitions {unread:?} is not reached"));
+                        return Err(self.stuck(RestoreStep::LedgerRecords, reason));
                     }
                     continue;
                 }
@@ -193,14 +198,14 @@ impl Restore<'_> {
         consumer.unassign().map_err(RestoreError::Assign)
     }
 
-    fn stuck(&self, step: Step, reason: String) -> RestoreError {
+    fn stuck(&self, step: RestoreStep, reason: String) -> RestoreError {
         RestoreError::Stuck { patience: self.wanted.patience, step, reason }
     }
 
     /// Where to go on: at the committed offset, or at the start where there is none, or where the partition has no such
     /// place any more, because records were removed or the topic was made anew.
-    fn restored(&self, partition: i32, committed: &Places, starts: &Places, ends: &Places) -> Restored {
-        let at = |places: &Places, input: &str| places.get(&(input.to_owned(), partition)).copied();
+    fn restored(&self, partition: i32, committed: &Offsets, starts: &Offsets, ends: &Offsets) -> Restored {
+        let at = |offsets: &Offsets, input: &str| offsets.get(&(input.to_owned(), partition)).copied();
         let next = |input: &String| {
             let (start, end) = (at(starts, input).unwrap_or(0), at(ends, input).unwrap_or(i64::MAX));
             at(committed, input).filter(|next| (start..=end).contains(next)).unwrap_or(start)
@@ -228,7 +233,7 @@ impl Restore<'_> {
     }
 }
 
-fn give(record: &BorrowedMessage<'_>, each: &mut Each<'_>) {
+fn give(record: &BorrowedMessage<'_>, each: &mut OnLedgerRecord<'_>) {
     each(record.partition(), record.key().unwrap_or_default(), record.payload());
 }
 

@@ -2,6 +2,7 @@
 //! Must not know what a record means. Blocks: not for a tokio worker.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -10,23 +11,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::complaints::{Complaints, Trouble};
+use super::client_error::{ClientError, ClientErrors};
 use super::reader::{self, ReadError};
 
 /// How long one look blocks at most.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Takes a record: its partition, key and value. No value: a tombstone.
-pub type Each<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) -> Seen + 'a;
-
-/// What a record says about those after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The next one of its partition is wanted too.
-    More,
-    /// Enough of its partition is seen.
-    Enough,
-}
+/// Takes a record: its partition, key and value. No value: a tombstone. It breaks where enough of the partition is seen.
+pub type OnRecord<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) -> ControlFlow<()> + 'a;
 
 /// How far it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +33,20 @@ pub struct Scanned {
 ///
 /// # Errors
 /// The topic is missing or may not be read, or Kafka does not answer.
-pub fn scan(client: &ClientConfig, topic: &str, within: Duration, each: &mut Each<'_>) -> Result<Scanned, ReadError> {
+pub fn scan(
+    client: &ClientConfig,
+    topic: &str,
+    within: Duration,
+    each: &mut OnRecord<'_>,
+) -> Result<Scanned, ReadError> {
     let deadline = Instant::now() + within;
     let partitions = reader::partitions(client, &[topic.to_owned()], deadline)?;
     let mut config = reader::without_group(client);
     config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
-    let complaints = Complaints::default();
-    let consumer: BaseConsumer<Complaints> = config
-        .create_with_context(complaints.clone())
-        .map_err(|error| ReadError::Kafka(Trouble::of_creation(&error)))?;
+    let client_errors = ClientErrors::default();
+    let consumer: BaseConsumer<ClientErrors> = config
+        .create_with_context(client_errors.clone())
+        .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in &partitions {
         list.add_partition_offset(topic, *partition, Offset::Beginning).map_err(ReadError::Ended)?;
@@ -60,7 +57,7 @@ pub fn scan(client: &ClientConfig, topic: &str, within: Duration, each: &mut Eac
         match consumer.poll(SLICE) {
             Some(Ok(record)) if unread.contains(&record.partition()) => {
                 let partition = record.partition();
-                if each(partition, record.key().unwrap_or_default(), record.payload()) == Seen::Enough {
+                if each(partition, record.key().unwrap_or_default(), record.payload()).is_break() {
                     unread.remove(&partition);
                     pause(&consumer, topic, partition);
                 }
@@ -70,14 +67,14 @@ pub fn scan(client: &ClientConfig, topic: &str, within: Duration, each: &mut Eac
             Some(Ok(_)) | None => {}
         }
     }
-    match complaints.take() {
-        Some(trouble) if unread.len() == partitions.len() => Err(ReadError::Kafka(trouble)),
+    match client_errors.take() {
+        Some(client_error) if unread.len() == partitions.len() => Err(ReadError::Kafka(client_error)),
         _ => Ok(Scanned { partitions: partitions.len(), unread }),
     }
 }
 
 /// What is not wanted any more is not fetched either; where that fails it is only skipped.
-fn pause(consumer: &BaseConsumer<Complaints>, topic: &str, partition: i32) {
+fn pause(consumer: &BaseConsumer<ClientErrors>, topic: &str, partition: i32) {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition);
     let _skipped = consumer.pause(&list);

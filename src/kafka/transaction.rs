@@ -2,7 +2,7 @@
 //! Must not know what a record means, nor read any input. One thread owns it; its calls block: not for a tokio worker.
 
 mod batch;
-mod broken;
+mod commit_error;
 mod reports;
 
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use super::complaints::Trouble;
+use super::client_error::ClientError;
 use super::group::Generation;
-pub use batch::{Batch, NextOffset, Outgoing, Place, Unfenced};
-pub use broken::{Broken, Failed, Refusal};
-use reports::{Context, Ticket, Undelivered};
+pub use batch::{Batch, Destination, NextOffset, Outgoing, Unfenced};
+pub use commit_error::{CommitError, CommitFailure, RecordRefusal};
+use reports::{AwaitedReport, TransactionContext, Undelivered};
 
 /// After this long Kafka aborts a transaction by itself, and nobody can read past it before.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,12 +52,12 @@ impl TransactionSettings {
 pub enum StartError {
     /// librdkafka makes no client of the properties.
     #[error("there is no producer: {0}")]
-    Create(Trouble),
+    Create(ClientError),
     /// Kafka does not take it in time, or refuses it.
-    #[error("Kafka does not let the producer begin transactions: {trouble}")]
+    #[error("Kafka does not let the producer begin transactions: {client_error}")]
     Initialize {
-        /// What was heard beside the call's own error.
-        trouble: Trouble,
+        /// What was reported beside the call's own error.
+        client_error: ClientError,
         /// What the call says.
         #[source]
         error: KafkaError,
@@ -65,11 +65,11 @@ pub enum StartError {
 }
 
 /// A producer that writes by transactions alone. Dropping it takes a fraction of a second, and leaves an open transaction
-/// to its timeout; there is none between calls unless one was [`Broken::Unknown`].
+/// to its timeout; there is none between calls unless one was [`CommitError::Unknown`].
 pub struct Transactions {
     config: ClientConfig,
-    producer: ThreadedProducer<Context>,
-    context: Context,
+    producer: ThreadedProducer<TransactionContext>,
+    context: TransactionContext,
 }
 
 impl Transactions {
@@ -82,13 +82,15 @@ impl Transactions {
     }
 
     fn begin(config: ClientConfig, within: Duration) -> Result<Self, StartError> {
-        let context = Context::default();
-        let producer: ThreadedProducer<Context> = config
+        let context = TransactionContext::default();
+        let producer: ThreadedProducer<TransactionContext> = config
             .create_with_context(context.clone())
-            .map_err(|error| StartError::Create(Trouble::of_creation(&error)))?;
+            .map_err(|error| StartError::Create(ClientError::of_creation(&error)))?;
         let this = Self { config, producer, context };
-        repeat(within, |left| this.producer.init_transactions(left))
-            .map_err(|error| StartError::Initialize { trouble: this.context.complaints.explain(&error), error })?;
+        repeat(within, |left| this.producer.init_transactions(left)).map_err(|error| StartError::Initialize {
+            client_error: this.context.client_errors.explain(&error),
+            error,
+        })?;
         Ok(this)
     }
 
@@ -97,18 +99,18 @@ impl Transactions {
     /// their topics do not keep that.
     ///
     /// # Errors
-    /// What is left to do about it: see [`Broken`].
+    /// What is left to do about it: see [`CommitError`].
     pub fn commit(
         &mut self,
         batch: &Batch,
         generation: &Generation,
         is_current: impl Fn(u64) -> bool,
-    ) -> Result<Option<Timestamp>, Broken> {
+    ) -> Result<Option<Timestamp>, CommitError> {
         if !is_current(generation.epoch) {
-            return Err(Broken::Fenced(Failed::Superseded));
+            return Err(CommitError::Fenced(CommitFailure::Superseded));
         }
         self.context.reports.begin();
-        self.producer.begin_transaction().map_err(|error| Broken::Unknown(Failed::Begin(error)))?;
+        self.producer.begin_transaction().map_err(|error| CommitError::Unknown(CommitFailure::Begin(error)))?;
         match self.attempt(batch, generation, is_current) {
             Ok(()) => Ok(self.context.reports.appended_at()),
             Err(failed) => Err(self.end(failed)),
@@ -125,42 +127,47 @@ impl Transactions {
 
     /// The steps of an open transaction. Each record's delivery is waited for, because a commit with records outstanding
     /// takes 100 ms and more, and because an acknowledgement without an offset must not be committed.
-    fn attempt(&self, batch: &Batch, generation: &Generation, is_current: impl Fn(u64) -> bool) -> Result<(), Failed> {
+    fn attempt(
+        &self,
+        batch: &Batch,
+        generation: &Generation,
+        is_current: impl Fn(u64) -> bool,
+    ) -> Result<(), CommitFailure> {
         let latest = Instant::now() + STEP;
         for (number, record) in batch.records.iter().enumerate() {
             self.send(number, record, latest)?;
         }
         self.await_deliveries(Instant::now() + STEP)?;
         if !is_current(generation.epoch) {
-            return Err(Failed::Superseded);
+            return Err(CommitFailure::Superseded);
         }
         let (offsets, metadata) = (&batch.offsets, &generation.metadata);
         repeat(STEP, |left| self.producer.send_offsets_to_transaction(offsets, metadata, left))
-            .map_err(Failed::Offsets)?;
-        repeat(STEP, |left| self.producer.commit_transaction(left)).map_err(Failed::Commit)
+            .map_err(CommitFailure::Offsets)?;
+        repeat(STEP, |left| self.producer.commit_transaction(left)).map_err(CommitFailure::Commit)
     }
 
     /// Puts one record into the producer's queue; waits for room in it.
-    fn send(&self, number: usize, record: &Outgoing, latest: Instant) -> Result<(), Failed> {
+    fn send(&self, number: usize, record: &Outgoing, latest: Instant) -> Result<(), CommitFailure> {
         loop {
             let base = base_record(record, Box::new(self.context.reports.expect(number)));
             let Err((error, refused)) = self.producer.send(base) else { return Ok(()) };
             self.context.reports.forget(&refused.delivery_opaque);
             let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             if !is_full || Instant::now() >= latest {
-                return Err(Failed::Send { record: number, error });
+                return Err(CommitFailure::Send { record: number, error });
             }
             self.context.reports.wait_for_one(latest.min(Instant::now() + TRY_AGAIN_AFTER));
         }
     }
 
-    fn await_deliveries(&self, latest: Instant) -> Result<(), Failed> {
+    fn await_deliveries(&self, latest: Instant) -> Result<(), CommitFailure> {
         let outstanding = self.context.reports.wait_for_all(latest);
         // Of the others it is told that they are purged, because of the one that Kafka refused.
         let mut failed = self.context.reports.failed().into_iter().collect::<Vec<_>>();
         failed.sort_by_key(|(record, undelivered)| (!undelivered.is_refused(), *record));
         if let Some((record, undelivered)) = failed.into_iter().next() {
-            return Err(Failed::delivery(record, undelivered));
+            return Err(CommitFailure::delivery(record, undelivered));
         }
         // librdkafka counts a record until its report has been given back, which is some microseconds later; a commit that
         // finds it would wait for 100 ms.
@@ -169,17 +176,17 @@ impl Transactions {
         }
         match outstanding {
             0 => Ok(()),
-            outstanding => Err(Failed::Unreported { outstanding }),
+            outstanding => Err(CommitFailure::Unreported { outstanding }),
         }
     }
 
     /// Ends a transaction that failed: by an abort where one is possible.
-    fn end(&mut self, failed: Failed) -> Broken {
+    fn end(&mut self, failed: CommitFailure) -> CommitError {
         if !failed.can_be_aborted() {
-            return Broken::Unknown(failed);
+            return CommitError::Unknown(failed);
         }
         if let Err(error) = repeat(STEP, |left| self.producer.abort_transaction(left)) {
-            return Broken::Unknown(Failed::Abort { error, cause: Box::new(failed) });
+            return CommitError::Unknown(CommitFailure::Abort { error, cause: Box::new(failed) });
         }
         // All reports are in now, so all records that share a batch that is too large are known.
         let undelivered = self.context.reports.failed();
@@ -187,10 +194,10 @@ impl Transactions {
         if undelivered.values().any(Undelivered::is_refused) {
             match Self::begin(self.config.clone(), STEP) {
                 Ok(renewed) => *self = renewed,
-                Err(error) => return Broken::Unknown(Failed::Renew { error, cause: Box::new(failed) }),
+                Err(error) => return CommitError::Unknown(CommitFailure::Renew { error, cause: Box::new(failed) }),
             }
         }
-        Broken::after_abort(failed, &undelivered)
+        CommitError::after_abort(failed, &undelivered)
     }
 }
 
@@ -199,7 +206,7 @@ fn repeat(within: Duration, call: impl Fn(Duration) -> KafkaResult<()>) -> Kafka
     let latest = Instant::now() + within;
     loop {
         match call(latest.saturating_duration_since(Instant::now())) {
-            Err(error) if broken::is_passing(&error) && Instant::now() + TRY_AGAIN_AFTER < latest => {
+            Err(error) if commit_error::is_passing(&error) && Instant::now() + TRY_AGAIN_AFTER < latest => {
                 std::thread::sleep(TRY_AGAIN_AFTER);
             }
             done => return done,
@@ -235,17 +242,17 @@ fn configured(client: &ClientConfig, settings: &TransactionSettings) -> ClientCo
     config
 }
 
-fn base_record(record: &Outgoing, ticket: Box<Ticket>) -> BaseRecord<'_, [u8], [u8], Box<Ticket>> {
+fn base_record(record: &Outgoing, awaited: Box<AwaitedReport>) -> BaseRecord<'_, [u8], [u8], Box<AwaitedReport>> {
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
     let headers = record
         .headers
         .iter()
         .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
-    let mut base = BaseRecord::with_opaque_to(&record.topic, ticket).key(record.key.as_slice()).headers(headers);
+    let mut base = BaseRecord::with_opaque_to(&record.topic, awaited).key(record.key.as_slice()).headers(headers);
     base.payload = record.value.as_deref();
-    base.partition = match record.place {
-        Place::ByKey => None,
-        Place::Owned(partition) | Place::Shared(partition) => Some(partition),
+    base.partition = match record.destination {
+        Destination::ByKey => None,
+        Destination::Owned(partition) | Destination::Shared(partition) => Some(partition),
     };
     base
 }

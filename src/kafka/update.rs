@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::config::ClientConfig;
 
-use super::cluster::{self, Found, Standing, TopicSettings};
-use super::complaints::{Complaints, Trouble};
+use super::client_error::{ClientError, ClientErrors};
+use super::cluster::{self, ReportedSettings, TopicDescription, TopicState};
 use super::topics::Topic;
 
 /// How long the look at the topics may take.
@@ -30,7 +30,7 @@ pub enum Updated {
     /// Every setting was as good as it has to be.
     Fits,
     /// These were altered.
-    Altered(Vec<Change>),
+    Altered(Vec<SettingChange>),
     /// It is not there.
     Missing,
     /// It could not be looked at, or not be altered.
@@ -44,7 +44,7 @@ pub enum Updated {
 
 /// One setting that is altered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct SettingChange {
     /// Its Kafka name.
     pub name: String,
     /// What it was, where Kafka tells.
@@ -57,15 +57,15 @@ pub struct Change {
 ///
 /// # Errors
 /// Kafka does not answer, so nothing is known of any topic, and nothing was altered.
-pub async fn update(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(String, Updated)>, Trouble> {
+pub async fn update(client: &ClientConfig, needed: &[Topic]) -> Result<Vec<(String, Updated)>, ClientError> {
     let names = needed.iter().map(|topic| topic.name.clone()).collect();
-    let seen = cluster::look(client, names, Instant::now() + LOOK_WITHIN).await?;
-    let admin: AdminClient<Complaints> =
-        client.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
+    let seen = cluster::describe(client, names, Instant::now() + LOOK_WITHIN).await?;
+    let admin: AdminClient<ClientErrors> =
+        client.create_with_context(ClientErrors::default()).map_err(|error| ClientError::of_creation(&error))?;
     let mut updated = Vec::with_capacity(needed.len());
     for topic in needed {
-        let standing = seen.topics.get(&topic.name).unwrap_or(&Standing::Missing);
-        updated.push((topic.name.clone(), one(&admin, topic, standing).await));
+        let state = seen.topics.get(&topic.name).unwrap_or(&TopicState::Missing);
+        updated.push((topic.name.clone(), one(&admin, topic, state).await));
     }
     // Dropping it joins a thread.
     let _dropped = tokio::task::spawn_blocking(move || drop(admin)).await;
@@ -79,15 +79,15 @@ async fn await_settings(
     client: &ClientConfig,
     needed: &[Topic],
     updated: &mut [(String, Updated)],
-) -> Result<(), Trouble> {
+) -> Result<(), ClientError> {
     let altered = |(_, updated): &&(String, Updated)| matches!(updated, Updated::Altered(_));
     let mut names: Vec<String> = updated.iter().filter(altered).map(|(name, _)| name.clone()).collect();
     let deadline = Instant::now() + SHOWN_WITHIN;
     while !names.is_empty() && Instant::now() < deadline {
-        let seen = cluster::look(client, names.clone(), Instant::now() + LOOK_WITHIN).await?;
+        let seen = cluster::describe(client, names.clone(), Instant::now() + LOOK_WITHIN).await?;
         names.retain(|name| {
             let topic = needed.iter().find(|topic| topic.name == *name);
-            topic.zip(seen.topics.get(name)).is_none_or(|(topic, standing)| !is_as_needed(topic, standing))
+            topic.zip(seen.topics.get(name)).is_none_or(|(topic, state)| !is_as_needed(topic, state))
         });
         if !names.is_empty() {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -99,26 +99,26 @@ async fn await_settings(
     Ok(())
 }
 
-fn is_as_needed(needed: &Topic, standing: &Standing) -> bool {
-    match standing {
-        Standing::There(found) => match &found.settings {
-            TopicSettings::Told { all, read_only, .. } => changes(needed, found, all, read_only).is_empty(),
-            TopicSettings::NotTold(_) => false,
+fn is_as_needed(needed: &Topic, state: &TopicState) -> bool {
+    match state {
+        TopicState::Exists(found) => match &found.settings {
+            ReportedSettings::Known { all, read_only, .. } => changes(needed, found, all, read_only).is_empty(),
+            ReportedSettings::Unknown(_) => false,
         },
-        Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => false,
+        TopicState::Missing | TopicState::Hidden | TopicState::Unavailable(_) => false,
     }
 }
 
-async fn one(admin: &AdminClient<Complaints>, needed: &Topic, standing: &Standing) -> Updated {
-    let found = match standing {
-        Standing::There(found) => found,
-        Standing::Missing => return Updated::Missing,
-        Standing::Hidden => return failed("it cannot be seen", "allow the principal Describe on the topic"),
-        Standing::Unavailable(error) => return failed(error.as_str(), "see the brokers' logs, then run it again"),
+async fn one(admin: &AdminClient<ClientErrors>, needed: &Topic, state: &TopicState) -> Updated {
+    let found = match state {
+        TopicState::Exists(found) => found,
+        TopicState::Missing => return Updated::Missing,
+        TopicState::Hidden => return failed("it cannot be seen", "allow the principal Describe on the topic"),
+        TopicState::Unavailable(error) => return failed(error.as_str(), "see the brokers' logs, then run it again"),
     };
     let (told, own, read_only) = match &found.settings {
-        TopicSettings::Told { all, own, read_only } => (all, own, read_only),
-        TopicSettings::NotTold(reason) => {
+        ReportedSettings::Known { all, own, read_only } => (all, own, read_only),
+        ReportedSettings::Unknown(reason) => {
             return failed(reason.as_str(), "allow the principal DescribeConfigs on the topic, and run it again");
         }
     };
@@ -139,9 +139,9 @@ async fn one(admin: &AdminClient<Complaints>, needed: &Topic, standing: &Standin
 /// the newer request that alters single settings; rdkafka 0.39 does not offer it.) Whoever alters the same topic in the
 /// moment between the look and the request loses that change.
 async fn alter(
-    admin: &AdminClient<Complaints>,
+    admin: &AdminClient<ClientErrors>,
     needed: &Topic,
-    changes: Vec<Change>,
+    changes: Vec<SettingChange>,
     own: &BTreeMap<String, String>,
 ) -> Updated {
     let mut request = AlterConfig::new(ResourceSpecifier::Topic(&needed.name));
@@ -165,16 +165,16 @@ fn failed(reason: impl Into<String>, action: &'static str) -> Updated {
 /// The settings that are worse than they have to be, and may be altered.
 fn changes(
     needed: &Topic,
-    found: &Found,
+    found: &TopicDescription,
     told: &BTreeMap<String, String>,
     read_only: &BTreeSet<String>,
-) -> Vec<Change> {
+) -> Vec<SettingChange> {
     let replicas = found.partitions.iter().map(|partition| partition.replicas).min().unwrap_or_default();
     let change = |(name, wanted): (&String, &String)| {
         let has = told.get(name);
         let to = if name == "min.insync.replicas" { in_sync(wanted, replicas)? } else { wanted.clone() };
         let suffices = has.is_some_and(|has| suffices(name, has, &to, replicas));
-        (!suffices).then(|| Change { name: name.clone(), from: has.cloned(), to })
+        (!suffices).then(|| SettingChange { name: name.clone(), from: has.cloned(), to })
     };
     needed.settings.iter().filter(|(name, _)| !read_only.contains(*name)).filter_map(change).collect()
 }
@@ -221,7 +221,7 @@ pub(super) fn policies(policy: &str) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::kafka::cluster::Partition;
+    use crate::kafka::cluster::PartitionState;
     use crate::kafka::topics;
 
     const ON: &str = "[confirmation]\nenabled = true\ndry_run = true\n[sources.sg]\nprovider = 'smart-glocal'";
@@ -238,8 +238,9 @@ mod tests {
         if let Some((name, value)) = setting {
             told.insert(name.to_owned(), value.to_owned());
         }
-        let partition = Partition { has_leader: true, replicas, in_sync: replicas };
-        let found = Found { partitions: vec![partition], settings: TopicSettings::NotTold(String::new()) };
+        let partition = PartitionState { has_leader: true, replicas, in_sync: replicas };
+        let found =
+            TopicDescription { partitions: vec![partition], settings: ReportedSettings::Unknown(String::new()) };
         let changes = changes(&needed, &found, &told, &BTreeSet::new());
         let fixed: BTreeSet<String> = changes.iter().map(|change| change.name.clone()).collect();
         assert_eq!(super::changes(&needed, &found, &told, &fixed), [], "nobody may alter them");

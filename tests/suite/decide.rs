@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use paybridge::confirmation::inputs;
 use paybridge::confirmation::model::{Action, Decider, Decision, Opening, Outcome, SessionKey};
 use paybridge::confirmation::records::Records;
-use paybridge::kafka::put::put;
+use paybridge::kafka::publish_once::publish_once;
 use paybridge::kafka::record::Record as Written;
 use paybridge::message::confirmation::v1::{self, RejectionReason};
 use serde_json::Value;
@@ -74,7 +74,7 @@ impl Setup {
     }
 
     fn write(&self, record: &Written) {
-        put(&self.kafka.client(), record, LIMIT).unwrap();
+        publish_once(&self.kafka.client(), record, LIMIT).unwrap();
     }
 }
 
@@ -186,7 +186,7 @@ fn records_are_on_the_partition_that_is_computed() {
     for number in 0..24_usize {
         let key = format!("ps_{}{number}", "é".repeat(number));
         let record = Written { topic: topic.as_str().into(), key: key.clone(), value: Vec::new(), headers: Vec::new() };
-        let stored = put(&kafka.client(), &record, LIMIT).unwrap();
+        let stored = publish_once(&kafka.client(), &record, LIMIT).unwrap();
         assert_eq!(stored.partition, inputs::partition_of(&key, 7), "{key}");
     }
 }

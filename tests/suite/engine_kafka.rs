@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paybridge::kafka::restore::{PATIENCE, RestoreError, Restored, Wanted, restore};
-use paybridge::kafka::transaction::{Batch, NextOffset, Outgoing, Place, TransactionSettings, Transactions};
+use paybridge::kafka::transaction::{Batch, Destination, NextOffset, Outgoing, TransactionSettings, Transactions};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::eventually::eventually;
@@ -123,14 +123,15 @@ impl<'a> Stage<'a> {
 
     /// A ledger record and an outcome of `key`, and the next offset of input one: all in this partition.
     fn batch(&self, partition: i32, key: &str, next: i64) -> Batch {
-        let record = |topic: &str, place| Outgoing {
+        let record = |topic: &str, destination| Outgoing {
             topic: topic.into(),
-            place,
+            destination,
             key: key.as_bytes().to_vec(),
             value: Some(b"value".to_vec()),
             headers: Vec::new(),
         };
-        let records = vec![record(&self.ledger, Place::Owned(partition)), record(&self.outcomes, Place::ByKey)];
+        let records =
+            vec![record(&self.ledger, Destination::Owned(partition)), record(&self.outcomes, Destination::ByKey)];
         Batch::new(records, &[self.next(0, partition, next)]).unwrap()
     }
 

@@ -2,6 +2,7 @@
 //! Must not join the group, nor write.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -13,7 +14,7 @@ use crate::confirmation::owner::OtherOwner;
 use crate::finding::{Code, Finding};
 use crate::kafka::group::members::{self, MemberSeen};
 use crate::kafka::reader::ReadError;
-use crate::kafka::scan::{Seen, scan};
+use crate::kafka::scan::scan;
 use crate::kafka::topics;
 
 /// How long the ledger is read at most: whose it is may stand at its end. A larger one is said to be not checked.
@@ -37,9 +38,9 @@ fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
     let scanned = scan(client, &topic, LEDGER_WITHIN, &mut |partition, key, value| match value {
         Some(value) if key == OWNER_KEY.as_bytes() => {
             owners.insert(partition, ledger::decode(key, value));
-            Seen::Enough
+            ControlFlow::Break(())
         }
-        Some(_) | None => Seen::More,
+        Some(_) | None => ControlFlow::Continue(()),
     });
     let not_checked = |reason: String| {
         let message = format!("whether the engine may go on with it is not checked: {reason}");
@@ -100,8 +101,8 @@ fn of_members(config: &Config, client: &ClientConfig) -> Vec<Finding> {
     let subject = format!("group {group}");
     let members = match members::members(client, &group, MEMBERS_WITHIN) {
         Ok(members) => members,
-        Err(trouble) => {
-            let message = format!("whether its members have names of their own is not checked: {trouble}");
+        Err(error) => {
+            let message = format!("whether its members have names of their own is not checked: {error}");
             return vec![Finding::new(Code::NotChecked, subject, message)];
         }
     };

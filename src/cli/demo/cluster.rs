@@ -7,7 +7,7 @@ use rdkafka::producer::DefaultProducerContext;
 
 use crate::config::{ClientSide, Config};
 use crate::kafka::broker_clock::Broker;
-use crate::kafka::create::{Made, create};
+use crate::kafka::create::{Creation, create};
 use crate::kafka::{client, topics};
 
 /// One broker is enough: nothing survives anyway.
@@ -82,7 +82,7 @@ impl Cluster {
             Self::Real { .. } => {
                 let client = client::base(&config.kafka, ClientSide::Common)?;
                 for (name, made) in create(&client, &topics::needed(config)).await? {
-                    if let Made::Failed { reason, action } = made {
+                    if let Creation::Failed { reason, action } = made {
                         bail!("{name} cannot be made: {reason}: {action}");
                     }
                 }

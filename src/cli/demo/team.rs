@@ -10,7 +10,7 @@ use prost::Message;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::config::{ClientSide, Config};
-use crate::kafka::put::put;
+use crate::kafka::publish_once::publish_once;
 use crate::kafka::record::Record;
 use crate::kafka::{client, topics};
 use crate::message::confirmation::v1::{Action, Decision};
@@ -45,7 +45,8 @@ impl Team {
                     value: decision.encode_to_vec(),
                     headers: Vec::new(),
                 };
-                put(&client, &record, ACKNOWLEDGED_WITHIN).context("the other team's decision is not on its topic")?;
+                publish_once(&client, &record, ACKNOWLEDGED_WITHIN)
+                    .context("the other team's decision is not on its topic")?;
             }
             Ok(())
         });

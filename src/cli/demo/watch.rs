@@ -15,7 +15,7 @@ use super::show;
 use super::tally::Tally;
 use crate::config::{ClientSide, Config};
 use crate::kafka::decoded::decode;
-use crate::kafka::reader::{Reader, Start, Step};
+use crate::kafka::reader::{ReadStep, Start, TopicReader};
 use crate::kafka::{client, topics};
 use crate::message::DESCRIPTORS;
 
@@ -50,13 +50,13 @@ impl Watch {
             Cluster::Mock { .. } => Start::Beginning,
             Cluster::Real { .. } => Start::End,
         };
-        let opened = spawn_blocking(move || Reader::open(&client, &names, from, OPEN_WITHIN)).await?;
+        let opened = spawn_blocking(move || TopicReader::open(&client, &names, from, OPEN_WITHIN)).await?;
         let reader = opened.context("the topics cannot be read")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = spawn_blocking(move || {
             while !stopped.is_cancelled() {
-                if let Step::Record(record) = reader.next(LOOK_EVERY)? {
+                if let ReadStep::Record(record) = reader.next(LOOK_EVERY)? {
                     endings.seen(&record);
                     let message = messages.get(&record.topic).copied();
                     let decoded = decode(*record, message, &DESCRIPTORS);

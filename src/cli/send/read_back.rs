@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::cli::tell;
 use crate::config::{ClientSide, Config};
 use crate::kafka::client;
-use crate::kafka::reader::{Reader, Start, Step};
+use crate::kafka::reader::{ReadStep, Start, TopicReader};
 
 /// How long Kafka may take until reading begins.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads one topic from where it ended when this was made.
 pub struct ReadBack {
-    reader: Reader,
+    reader: TopicReader,
     within: Duration,
 }
 
@@ -31,7 +31,7 @@ impl ReadBack {
     pub async fn open(config: &Config, topic: String, within: SignedDuration) -> anyhow::Result<Self> {
         let within = Duration::try_from(within).context("--read-back must not be negative: write it as 30s")?;
         let client = client::base(&config.kafka, ClientSide::Common)?;
-        let reader = spawn_blocking(move || Reader::open(&client, &[topic], Start::End, OPEN_WITHIN)).await??;
+        let reader = spawn_blocking(move || TopicReader::open(&client, &[topic], Start::End, OPEN_WITHIN)).await??;
         Ok(Self { reader, within })
     }
 
@@ -49,14 +49,14 @@ impl ReadBack {
         while !missing.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.reader.next(left.min(LOOK_EVERY))? {
-                Step::Record(record) => {
+                ReadStep::Record(record) => {
                     record.header("ce_id").map(|id| missing.remove(id));
                 }
-                Step::Interrupted(trouble) if !interrupted => {
-                    tell(&format!("{trouble}; going on when it does"));
+                ReadStep::Interrupted(error) if !interrupted => {
+                    tell(&format!("{error}; going on when it does"));
                     interrupted = true;
                 }
-                Step::Interrupted(_) | Step::Idle => {}
+                ReadStep::Interrupted(_) | ReadStep::Idle => {}
             }
             if left.is_zero() {
                 break;

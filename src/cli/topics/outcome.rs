@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::kafka::create::Made;
-use crate::kafka::update::{Change, Updated};
+use crate::kafka::create::Creation;
+use crate::kafka::update::{SettingChange, Updated};
 
 /// What became of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Outcome {
     /// It was there, with settings as good as they have to be.
     Fits,
     /// It was there, and these settings are altered.
-    Altered(Vec<Change>),
+    Altered(Vec<SettingChange>),
     /// It is not there, and was not to be made.
     Missing,
     /// It could not be made or altered: why, and what to do.
@@ -26,7 +26,7 @@ pub(super) enum Outcome {
 }
 
 /// One outcome a topic: what was created, or failed, stands; of those that were there it tells what the update did.
-pub(super) fn together(made: Vec<(String, Made)>, updated: Vec<(String, Updated)>) -> Vec<(String, Outcome)> {
+pub(super) fn together(made: Vec<(String, Creation)>, updated: Vec<(String, Updated)>) -> Vec<(String, Outcome)> {
     let mut outcomes: Vec<(String, Outcome)> =
         updated.into_iter().map(|(name, updated)| (name, Outcome::from(updated))).collect();
     for (name, made) in made {
@@ -40,12 +40,12 @@ pub(super) fn together(made: Vec<(String, Made)>, updated: Vec<(String, Updated)
     outcomes
 }
 
-impl From<Made> for Outcome {
-    fn from(made: Made) -> Self {
+impl From<Creation> for Outcome {
+    fn from(made: Creation) -> Self {
         match made {
-            Made::Created { left_out } => Self::Created { left_out },
-            Made::Exists => Self::Exists,
-            Made::Failed { reason, action } => Self::Failed { reason, action },
+            Creation::Created { left_out } => Self::Created { left_out },
+            Creation::Exists => Self::Exists,
+            Creation::Failed { reason, action } => Self::Failed { reason, action },
         }
     }
 }
@@ -91,7 +91,7 @@ impl Outcome {
             Self::Missing => format!("{word:7}  {name}\n         make it: `paybridge topics --create`\n"),
             Self::Failed { reason, action } => format!("{word:7}  {name}: {reason}\n         {action}\n"),
             Self::Altered(changes) => {
-                let told = |change: &Change| match &change.from {
+                let told = |change: &SettingChange| match &change.from {
                     Some(from) => format!("         {}: {from} -> {}\n", change.name, change.to),
                     None => format!("         {}: {}\n", change.name, change.to),
                 };
@@ -114,7 +114,9 @@ impl Outcome {
                 object.insert("action".to_owned(), json!(action));
             }
             Self::Altered(changes) => {
-                let told = |Change { name, from, to }: &Change| (name.clone(), json!({ "from": from, "to": to }));
+                let told = |SettingChange { name, from, to }: &SettingChange| {
+                    (name.clone(), json!({ "from": from, "to": to }))
+                };
                 object.insert("changes".to_owned(), Value::Object(changes.iter().map(told).collect()));
             }
         }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     fn altered() -> Outcome {
-        let change = |name: &str, from: Option<&str>, to: &str| Change {
+        let change = |name: &str, from: Option<&str>, to: &str| SettingChange {
             name: name.to_owned(),
             from: from.map(str::to_owned),
             to: to.to_owned(),
@@ -163,8 +165,10 @@ mod tests {
 
     #[test]
     fn one_outcome_a_topic_where_both_were_asked_for() {
-        let made =
-            vec![("new".to_owned(), Made::Created { left_out: BTreeMap::new() }), ("old".to_owned(), Made::Exists)];
+        let made = vec![
+            ("new".to_owned(), Creation::Created { left_out: BTreeMap::new() }),
+            ("old".to_owned(), Creation::Exists),
+        ];
         let updated = vec![("new".to_owned(), Updated::Fits), ("old".to_owned(), Updated::Altered(Vec::new()))];
         let expected = [("new".to_owned(), created()), ("old".to_owned(), Outcome::Altered(Vec::new()))];
         assert_eq!(together(made.clone(), updated), expected);

@@ -1,6 +1,7 @@
 //! Whose every partition of the ledger is, before the engine joins its group: a member that is given a new partition alone would
 //! find nothing there that says how many there were. Must not decide what is done with another's ledger.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -9,7 +10,7 @@ use crate::causes;
 use crate::confirmation::holding::Desk;
 use crate::confirmation::ledger::{self, Kept, OWNER_KEY};
 use crate::confirmation::owner::OtherOwner;
-use crate::kafka::scan::{Seen, scan};
+use crate::kafka::scan::scan;
 
 /// How long it may take. An owner stands where its partition was assigned last; 200,000 entries are read in a second.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -26,9 +27,9 @@ pub(super) fn look(desk: &Desk, client: &ClientConfig) -> Result<(), OtherOwner>
             if let Ok(Kept::Owner(found)) = ledger::decode(key, value) {
                 other = other.take().or(desk.goes_on_with(partition, found).err());
             }
-            Seen::Enough
+            ControlFlow::Break(())
         }
-        Some(_) | None => Seen::More,
+        Some(_) | None => ControlFlow::Continue(()),
     });
     let unread = match scanned {
         Ok(scanned) if scanned.unread.is_empty() => None,

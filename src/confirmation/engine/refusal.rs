@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::{AT_ONCE, Engine};
 use crate::confirmation::holding::refused::{Cause, Judgement, Refused, Trimming, Verdict};
-use crate::kafka::transaction::{Batch, Refusal};
+use crate::kafka::transaction::{Batch, RecordRefusal};
 
 impl Engine {
     /// The records of these numbers were refused.
-    pub(super) fn judge(&mut self, batch: &Batch, causes: &[Cause], numbers: &[(usize, Refusal)]) {
-        let refused = |&(number, refusal): &(usize, Refusal)| {
+    pub(super) fn judge(&mut self, batch: &Batch, causes: &[Cause], numbers: &[(usize, RecordRefusal)]) {
+        let refused = |&(number, refusal): &(usize, RecordRefusal)| {
             let record = batch.records().get(number)?;
             let cause = causes.get(number)?.clone();
             let is_quarantine = record.topic == *self.desk.records.quarantine_topic();

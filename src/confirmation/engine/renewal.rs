@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::start::Plan;
-use crate::kafka::complaints::Trouble;
-use crate::kafka::group::Group;
+use crate::kafka::client_error::ClientError;
+use crate::kafka::group::GroupMember;
 
 /// Other properties for the engine's clients.
 pub struct Renewal {
     /// The properties; Kafka takes their credentials.
     pub client: ClientConfig,
     /// Told once the clients are made of them, or why they cannot be.
-    pub done: oneshot::Sender<Result<(), Trouble>>,
+    pub done: oneshot::Sender<Result<(), ClientError>>,
 }
 
 /// Where they come from: the same for engines that follow each other in one process.
@@ -42,7 +42,7 @@ impl Engine {
     /// two turns; what is called just now is asked about, as after any rebalance.
     pub(super) fn renew(&mut self) {
         let Some(Renewal { client, done }) = self.renewals.next() else { return };
-        let joined = Group::join(&client, &self.group_settings);
+        let joined = GroupMember::join(&client, &self.group_settings);
         let renewed = joined.map(|group| {
             tracing::info!("the confirmation engine makes its clients anew, with changed credentials");
             self.watch.renew(client.clone());

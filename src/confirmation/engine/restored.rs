@@ -10,7 +10,7 @@ use super::{Assignment, Engine, EngineError, Held, Standing};
 use crate::causes;
 use crate::confirmation::holding::Holding;
 use crate::confirmation::restoring::{NotRestored, Read, Restoring};
-use crate::kafka::group::{Position, TakeError};
+use crate::kafka::group::{InputPosition, TakeError};
 
 /// The pauses after failed transactions and restores.
 const AGAIN_MIN: Duration = Duration::from_millis(100);
@@ -61,9 +61,9 @@ impl Engine {
     fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
         let positions = read.partitions.iter().flat_map(|partition| {
             let next = (0..).zip(partition.next);
-            next.map(|(input, next)| Position { input, partition: partition.number, next })
+            next.map(|(input, next)| InputPosition { input, partition: partition.number, next })
         });
-        let positions: Vec<Position> = positions.collect();
+        let positions: Vec<InputPosition> = positions.collect();
         let held = read.partitions.len();
         match self.group.take(&assignment.generation, &positions) {
             Ok(()) => {}

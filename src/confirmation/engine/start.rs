@@ -22,9 +22,9 @@ use crate::confirmation::holding::{Desk, Untold};
 use crate::confirmation::owner::OtherOwner;
 use crate::confirmation::partition::INPUTS;
 use crate::confirmation::tally::Tally;
+use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
-use crate::kafka::complaints::Trouble;
-use crate::kafka::group::{Group, GroupSettings, TakeError, offsets};
+use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
 use crate::kafka::transaction::{TransactionSettings, Transactions, Unfenced};
 use crate::metrics::ConfirmationMetrics;
 
@@ -72,7 +72,7 @@ pub enum EngineError {
     OtherOwner(#[from] OtherOwner),
     /// librdkafka refuses a property.
     #[error("the consumer group cannot be joined: {0}")]
-    Join(#[from] Trouble),
+    Join(#[from] ClientError),
     /// The client does not take partitions.
     #[error("the inputs cannot be read")]
     Take(#[from] TakeError),
@@ -174,7 +174,7 @@ impl Plan {
         Ok(Engine {
             watch,
             desk: Arc::new(desk),
-            group: Group::join(&self.client, &group_settings)?,
+            group: GroupMember::join(&self.client, &group_settings)?,
             transaction_settings,
             client: self.client,
             group_settings,

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use rdkafka::ClientConfig;
 
 use super::EngineError;
-use crate::kafka::cluster::{Cluster, Counts};
+use crate::kafka::cluster::{ClusterClient, Counts};
 
 /// How often Kafka is asked, and how long an answer may take: together less than the 30 s within which nothing more may be
 /// decided. A group's member asks every five minutes by itself, and reads nothing of new partitions until then.
@@ -66,7 +66,7 @@ struct Looks {
     topics: Vec<String>,
     expected: usize,
     /// The connection, while it is of use.
-    cluster: Option<Cluster>,
+    cluster: Option<ClusterClient>,
 }
 
 impl Looks {
@@ -82,7 +82,7 @@ impl Looks {
     }
 
     fn counts(&mut self) -> Option<Counts> {
-        let connected = self.cluster.take().map_or_else(|| Cluster::connect(&self.client.load()), Ok);
+        let connected = self.cluster.take().map_or_else(|| ClusterClient::connect(&self.client.load()), Ok);
         let cluster = connected.ok()?;
         // One that gives no answer is not kept: its credentials may have changed.
         let counts = cluster.partition_counts(&self.topics, Instant::now() + LOOK_WITHIN).ok()?;
@@ -102,7 +102,7 @@ fn changed(counts: Counts, expected: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::cluster::Standing;
+    use crate::kafka::cluster::TopicState;
 
     #[test]
     fn only_topics_that_are_there_with_another_number_have_changed() {
@@ -110,7 +110,7 @@ mod tests {
             (vec![("a", Ok(3)), ("b", Ok(3))], None),
             (vec![("a", Ok(3)), ("b", Ok(4))], Some("b has 4 instead of 3")),
             (vec![("a", Ok(2)), ("b", Ok(4))], Some("a has 2 instead of 3, b has 4 instead of 3")),
-            (vec![("a", Err(Standing::Missing)), ("b", Err(Standing::Hidden))], None),
+            (vec![("a", Err(TopicState::Missing)), ("b", Err(TopicState::Hidden))], None),
         ] {
             let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
             assert_eq!(changed(counts, 3).as_deref(), expected);

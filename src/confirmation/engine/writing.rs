@@ -10,7 +10,7 @@ use crate::causes;
 use crate::confirmation::clock;
 use crate::confirmation::holding::Pending;
 use crate::kafka::group::TakeError;
-use crate::kafka::transaction::{Batch, Broken, Transactions};
+use crate::kafka::transaction::{Batch, CommitError, Transactions};
 use crate::metrics::TransactionEnd;
 
 /// How long making a producer may keep the group from being polled, and between two tries.
@@ -57,7 +57,7 @@ impl Engine {
                 Ok(())
             }
             Err(broken) => {
-                if let Broken::Refused { records } = &broken {
+                if let CommitError::Refused { records } = &broken {
                     self.judge(&batch, &causes, records);
                 }
                 self.recover(&broken)
@@ -66,17 +66,17 @@ impl Engine {
     }
 
     /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
-    fn recover(&mut self, broken: &Broken) -> Result<(), EngineError> {
+    fn recover(&mut self, broken: &CommitError) -> Result<(), EngineError> {
         let error = causes::told(broken);
         let end = match broken {
-            Broken::Fenced(_) => {
+            CommitError::Fenced(_) => {
                 tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
                 self.drop_epoch(Standing::Unassigned(Some(Instant::now())));
                 self.tally.transaction(TransactionEnd::Fenced);
                 return Ok(());
             }
-            Broken::Aborted(_) | Broken::Refused { .. } => TransactionEnd::Aborted,
-            Broken::Unknown(_) => {
+            CommitError::Aborted(_) | CommitError::Refused { .. } => TransactionEnd::Aborted,
+            CommitError::Unknown(_) => {
                 if self.producer.as_ref().is_some_and(Transactions::was_replaced) {
                     self.tally.producer_replaced(&self.transaction_settings.transactional_id);
                 }

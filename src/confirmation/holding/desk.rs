@@ -182,7 +182,7 @@ impl Desk {
     pub(super) fn tombstone(&self, partition: i32, key: &SessionKey) -> Outgoing {
         Outgoing {
             topic: Arc::clone(self.records.ledger_topic()),
-            place: transaction::Place::Owned(partition),
+            destination: transaction::Destination::Owned(partition),
             key: ledger::key(key).into_bytes(),
             value: None,
             headers: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::confirmation::model::SessionKey;
-use crate::kafka::transaction::Refusal;
+use crate::kafka::transaction::RecordRefusal;
 
 /// A topic that does not take a record of this size is set wrongly: that concerns all sessions, and none is set aside for it.
 pub const BYTES_THAT_EVERY_TOPIC_TAKES: usize = 16 * 1024;
@@ -38,7 +38,7 @@ pub struct InputPlace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: RecordRefusal,
     /// Its topic.
     pub topic: Arc<str>,
     /// Bytes of its key and value.
@@ -97,11 +97,11 @@ impl SetAside {
         let is_new = !was_refused;
         let takes_others = |refused: &Refused| was_refused && taking.contains(&refused.topic);
         let is_at_fault = refused.iter().any(|refused| match refused.refusal {
-            Refusal::TooLarge => {
+            RecordRefusal::TooLarge => {
                 let is_large = refused.bytes > BYTES_THAT_EVERY_TOPIC_TAKES;
                 is_large && (refused.trimming == Trimming::SameRecord || takes_others(refused))
             }
-            Refusal::Invalid => takes_others(refused),
+            RecordRefusal::Invalid => takes_others(refused),
         });
         let mut each = causes.iter();
         let verdict = match (each.next(), each.next()) {
@@ -153,7 +153,7 @@ mod tests {
         Cause::Session(SessionKey { source: "sg".into(), session_id: "ps_1".into() }, place)
     }
 
-    fn refused(refusal: Refusal, topic: &str, bytes: usize, cause: Cause) -> Refused {
+    fn refused(refusal: RecordRefusal, topic: &str, bytes: usize, cause: Cause) -> Refused {
         Refused { refusal, topic: topic.into(), bytes, cause, trimming: Trimming::NoRecord }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn large(cause: Cause) -> Refused {
-        refused(Refusal::TooLarge, "ledger", BYTES_THAT_EVERY_TOPIC_TAKES + 1, cause)
+        refused(RecordRefusal::TooLarge, "ledger", BYTES_THAT_EVERY_TOPIC_TAKES + 1, cause)
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         let mut aside = SetAside::default();
         assert_eq!(judge(&mut aside, &["ledger"], &[large(input(1)), large(input(2))]), Verdict::Divide);
         assert_eq!(judge(&mut aside, &[], &[large(input(1))]), Verdict::Wait, "it may take none");
-        let one = [large(input(1)), refused(Refusal::TooLarge, "outcome", 10, input(1))];
+        let one = [large(input(1)), refused(RecordRefusal::TooLarge, "outcome", 10, input(1))];
         assert_eq!(judge(&mut aside, &["ledger"], &one), Verdict::SetAside);
         assert!(aside.has_input(&InputPlace { input: 0, partition: 1, offset: 1 }));
         assert!(!aside.has_input(&InputPlace { input: 0, partition: 1, offset: 2 }));
@@ -201,7 +201,7 @@ mod tests {
     fn a_topic_that_takes_no_small_record_is_set_wrongly_whatever_it_took() {
         let mut aside = SetAside::default();
         for _ in 0..3 {
-            let small = refused(Refusal::TooLarge, "outcome", 300, input(1));
+            let small = refused(RecordRefusal::TooLarge, "outcome", 300, input(1));
             assert_eq!(judge(&mut aside, &["ledger", "outcome"], &[small]), Verdict::Wait);
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn what_is_invalid_is_set_aside_when_it_is_refused_again_while_its_topic_takes_others() {
         let mut aside = SetAside::default();
-        let invalid = |offset| [refused(Refusal::Invalid, "outcome", 300, input(offset))];
+        let invalid = |offset| [refused(RecordRefusal::Invalid, "outcome", 300, input(offset))];
         for (offset, taking, verdict) in [
             (1, &["outcome"][..], Verdict::Wait), // what it took before says nothing
             (1, &["ledger"], Verdict::Wait),

@@ -1,7 +1,7 @@
 //! What the window knows, forgets, and takes for the same.
 
 use super::*;
-use crate::kafka::publisher::Failure;
+use crate::kafka::publisher::DeliveryFailure;
 
 const SPAN: Duration = Duration::from_mins(1);
 
@@ -38,7 +38,7 @@ fn is_known(window: &Window, arriving: Arriving, now: Instant) -> bool {
     matches!(window.enter(arriving, now), Entry::InKafka(_))
 }
 
-const FAILED: Delivery = Delivery::Failed(Failure::TimedOut);
+const FAILED: Delivery = Delivery::Failed(DeliveryFailure::TimedOut);
 
 #[test]
 fn an_acknowledged_event_is_known_for_the_span_and_hardly_longer() {

@@ -7,8 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{MADE_WITHIN, Made, failed};
-use crate::kafka::complaints::{Complaints, Trouble};
+use super::{Creation, MADE_WITHIN, failed};
+use crate::kafka::client_error::{ClientError, ClientErrors};
 use crate::kafka::topics::Topic;
 
 /// What to do when a cluster does not take a setting that a promise rests on.
@@ -16,7 +16,7 @@ const OMIT: &str = "if the cluster fixes the setting itself, leave it out: in [k
                     its value, and see with `paybridge check` whether the cluster's own value will do";
 
 /// Settings by name.
-type Settings = BTreeMap<String, String>;
+type SettingValues = BTreeMap<String, String>;
 
 /// Whether topics are to be made, or only to be judged.
 #[derive(Clone, Copy)]
@@ -26,9 +26,12 @@ enum Purpose {
 }
 
 /// What became of each topic.
-pub(super) async fn make<'a>(client: &ClientConfig, topics: &[&'a Topic]) -> Result<Vec<(&'a str, Made)>, Trouble> {
-    let admin: AdminClient<Complaints> =
-        client.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
+pub(super) async fn make<'a>(
+    client: &ClientConfig,
+    topics: &[&'a Topic],
+) -> Result<Vec<(&'a str, Creation)>, ClientError> {
+    let admin: AdminClient<ClientErrors> =
+        client.create_with_context(ClientErrors::default()).map_err(|error| ClientError::of_creation(&error))?;
     let made = make_with(&admin, topics).await;
     // Dropping it joins a thread.
     let _dropped = tokio::task::spawn_blocking(move || drop(admin)).await;
@@ -40,13 +43,16 @@ pub(super) async fn make<'a>(client: &ClientConfig, topics: &[&'a Topic]) -> Res
     Ok(topics.iter().map(of).collect())
 }
 
-async fn make_with(admin: &AdminClient<Complaints>, topics: &[&Topic]) -> Result<BTreeMap<String, Made>, Trouble> {
+async fn make_with(
+    admin: &AdminClient<ClientErrors>,
+    topics: &[&Topic],
+) -> Result<BTreeMap<String, Creation>, ClientError> {
     let mut made = BTreeMap::new();
     let mut refused = Vec::new();
     for (topic, answer) in topics.iter().zip(ask(admin, topics, Purpose::Make).await?) {
         match answer {
             Err(code) if is_of_settings(code) => refused.push(*topic),
-            answer => drop(made.insert(topic.name.clone(), outcome(answer, Settings::new()))),
+            answer => drop(made.insert(topic.name.clone(), outcome(answer, SettingValues::new()))),
         }
     }
     let without = refused_settings(admin, &refused).await?;
@@ -54,7 +60,7 @@ async fn make_with(admin: &AdminClient<Complaints>, topics: &[&Topic]) -> Result
         refused.into_iter().zip(without).partition(|(topic, without)| promised(topic, without).is_some());
     for (topic, without) in unmakeable {
         let setting = promised(topic, &without).unwrap_or_default();
-        made.insert(topic.name.clone(), Made::Failed { reason: format!("Kafka refuses {setting}"), action: OMIT });
+        made.insert(topic.name.clone(), Creation::Failed { reason: format!("Kafka refuses {setting}"), action: OMIT });
     }
     let lesser: Vec<Topic> = makeable.iter().map(|(topic, without)| lessened(topic, without)).collect();
     let answers = ask(admin, &lesser.iter().collect::<Vec<_>>(), Purpose::Make).await?;
@@ -65,9 +71,12 @@ async fn make_with(admin: &AdminClient<Complaints>, topics: &[&Topic]) -> Result
 }
 
 /// Which settings of each topic Kafka does not take even alone: its answers name none. One request a setting.
-async fn refused_settings(admin: &AdminClient<Complaints>, topics: &[&Topic]) -> Result<Vec<Settings>, Trouble> {
+async fn refused_settings(
+    admin: &AdminClient<ClientErrors>,
+    topics: &[&Topic],
+) -> Result<Vec<SettingValues>, ClientError> {
     let names: BTreeSet<&String> = topics.iter().flat_map(|topic| topic.settings.keys()).collect();
-    let mut refused = vec![Settings::new(); topics.len()];
+    let mut refused = vec![SettingValues::new(); topics.len()];
     for name in names {
         let alone: Vec<Topic> = topics.iter().map(|topic| with_one_setting(topic, name)).collect();
         let answers = ask(admin, &alone.iter().collect::<Vec<_>>(), Purpose::Judge).await?;
@@ -86,14 +95,14 @@ fn with_one_setting(topic: &Topic, name: &str) -> Topic {
     topic
 }
 
-fn lessened(topic: &Topic, without: &Settings) -> Topic {
+fn lessened(topic: &Topic, without: &SettingValues) -> Topic {
     let mut topic = topic.clone();
     topic.settings.retain(|name, _| !without.contains_key(name));
     topic
 }
 
 /// The first of `settings` that a promise of the topic rests on.
-fn promised(topic: &Topic, settings: &Settings) -> Option<String> {
+fn promised(topic: &Topic, settings: &SettingValues) -> Option<String> {
     let (name, value) = settings.iter().find(|(name, _)| topic.promised.contains_key(name.as_str()))?;
     Some(format!("{name}={value}"))
 }
@@ -105,10 +114,10 @@ fn is_of_settings(code: Code) -> bool {
 
 /// What Kafka answers of each topic.
 async fn ask(
-    admin: &AdminClient<Complaints>,
+    admin: &AdminClient<ClientErrors>,
     topics: &[&Topic],
     purpose: Purpose,
-) -> Result<Vec<Result<(), Code>>, Trouble> {
+) -> Result<Vec<Result<(), Code>>, ClientError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -118,7 +127,7 @@ async fn ask(
         .operation_timeout(Some(MADE_WITHIN))
         .validate_only(matches!(purpose, Purpose::Judge));
     let answered = admin.create_topics(&new, &options).await;
-    let results = answered.map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let results = answered.map_err(|error| ClientError::Unreachable(error.to_string()))?;
     let of = |topic: &&Topic| {
         let answer = results.iter().find_map(|result| match result {
             Ok(name) if *name == topic.name => Some(Ok(())),
@@ -136,16 +145,16 @@ fn new_topic(topic: &Topic) -> NewTopic<'_> {
     topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
 }
 
-fn outcome(answer: Result<(), Code>, left_out: Settings) -> Made {
+fn outcome(answer: Result<(), Code>, left_out: SettingValues) -> Creation {
     match answer {
-        Ok(()) => Made::Created { left_out },
+        Ok(()) => Creation::Created { left_out },
         Err(code) => refusal(code),
     }
 }
 
-fn refusal(code: Code) -> Made {
+fn refusal(code: Code) -> Creation {
     let action = match code {
-        Code::TopicAlreadyExists => return Made::Exists,
+        Code::TopicAlreadyExists => return Creation::Exists,
         Code::InvalidReplicationFactor => {
             "there are fewer brokers than kafka.replication_factor: start them, or lower it"
         }
@@ -160,7 +169,7 @@ fn refusal(code: Code) -> Made {
         }
         _ => "see the brokers' logs, then run it again: topics that exist are left as they are",
     };
-    Made::Failed { reason: code.to_string(), action }
+    Creation::Failed { reason: code.to_string(), action }
 }
 
 #[cfg(test)]
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn somebody_elses_creation_counts_and_refusals_say_what_to_do() {
-        assert_eq!(refusal(Code::TopicAlreadyExists), Made::Exists);
+        assert_eq!(refusal(Code::TopicAlreadyExists), Creation::Exists);
         for (code, expected) in [
             (Code::InvalidReplicationFactor, "kafka.replication_factor"),
             (Code::TopicAuthorizationFailed, "allow the principal Create"),
@@ -177,7 +186,7 @@ mod tests {
             (Code::RequestTimedOut, "run it again"),
         ] {
             match refusal(code) {
-                Made::Failed { action, .. } => assert!(action.contains(expected), "{action}"),
+                Creation::Failed { action, .. } => assert!(action.contains(expected), "{action}"),
                 other => panic!("{other:?}"),
             }
         }

@@ -13,11 +13,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::super::complaints::Complaints;
+use super::super::client_error::ClientErrors;
 use super::{Generation, Polled, Revocation};
 
 /// A member as librdkafka sees it.
-pub(super) struct Member {
+pub(super) struct MemberContext {
     inputs: Vec<String>,
     epoch: AtomicU64,
     holds_assignment: AtomicBool,
@@ -25,10 +25,10 @@ pub(super) struct Member {
     events: Mutex<VecDeque<Polled>>,
     /// Where partitions end, by input and partition.
     ends: Mutex<BTreeMap<(usize, i32), i64>>,
-    complaints: Complaints,
+    client_errors: ClientErrors,
 }
 
-impl Member {
+impl MemberContext {
     pub(super) fn new(inputs: Vec<String>) -> Self {
         Self {
             inputs,
@@ -36,7 +36,7 @@ impl Member {
             holds_assignment: AtomicBool::new(false),
             events: Mutex::default(),
             ends: Mutex::default(),
-            complaints: Complaints::default(),
+            client_errors: ClientErrors::default(),
         }
     }
 
@@ -44,8 +44,8 @@ impl Member {
         &self.inputs
     }
 
-    pub(super) fn complaints(&self) -> &Complaints {
-        &self.complaints
+    pub(super) fn client_errors(&self) -> &ClientErrors {
+        &self.client_errors
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -99,7 +99,7 @@ impl Member {
     }
 }
 
-impl ConsumerContext for Member {
+impl ConsumerContext for MemberContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let done = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, partitions),
@@ -115,13 +115,13 @@ impl ConsumerContext for Member {
     }
 }
 
-impl ClientContext for Member {
+impl ClientContext for MemberContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.complaints.log(level, facility, message);
+        self.client_errors.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.error(error, reason);
+        self.client_errors.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {

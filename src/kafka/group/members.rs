@@ -8,7 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::groups::GroupInfo;
 
-use crate::kafka::complaints::{Complaints, Trouble};
+use crate::kafka::client_error::{ClientError, ClientErrors};
 
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,14 +25,14 @@ pub struct MemberSeen {
 ///
 /// # Errors
 /// Kafka does not answer `within` the time.
-pub fn members(client: &ClientConfig, group_id: &str, within: Duration) -> Result<Vec<MemberSeen>, Trouble> {
-    let complaints = Complaints::default();
-    let consumer: BaseConsumer<Complaints> =
-        client.create_with_context(complaints.clone()).map_err(|error| Trouble::of_creation(&error))?;
+pub fn members(client: &ClientConfig, group_id: &str, within: Duration) -> Result<Vec<MemberSeen>, ClientError> {
+    let client_errors = ClientErrors::default();
+    let consumer: BaseConsumer<ClientErrors> =
+        client.create_with_context(client_errors.clone()).map_err(|error| ClientError::of_creation(&error))?;
     let groups = consumer.fetch_group_list(Some(group_id), within).map_err(|error| {
-        // Complaints come through the client's queue.
+        // Errors come through the client's queue.
         while consumer.poll(Duration::ZERO).is_some() {}
-        complaints.explain(&error)
+        client_errors.explain(&error)
     })?;
     let of_group = groups.groups().iter().filter(|group| group.name() == group_id);
     let seen = of_group.flat_map(GroupInfo::members).map(|member| MemberSeen {

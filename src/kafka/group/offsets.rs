@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 
-use crate::kafka::complaints::{Complaints, Trouble};
+use crate::kafka::client_error::{ClientError, ClientErrors};
 
 /// How long one question waits before it is looked what the client complains of.
 const SLICE: Duration = Duration::from_millis(500);
@@ -25,9 +25,9 @@ pub fn has_committed(
     topics: &[String],
     partitions: i32,
     within: Duration,
-) -> Result<bool, Trouble> {
-    let complaints = Complaints::default();
-    let consumer: BaseConsumer<Complaints> = client
+) -> Result<bool, ClientError> {
+    let client_errors = ClientErrors::default();
+    let consumer: BaseConsumer<ClientErrors> = client
         .clone()
         .set("group.id", group_id)
         .set("group.protocol", "classic")
@@ -35,8 +35,8 @@ pub fn has_committed(
         // Those that are part of an open transaction are as good.
         .set("isolation.level", "read_uncommitted")
         .set("allow.auto.create.topics", "false")
-        .create_with_context(complaints.clone())
-        .map_err(|error| Trouble::of_creation(&error))?;
+        .create_with_context(client_errors.clone())
+        .map_err(|error| ClientError::of_creation(&error))?;
     let mut list = TopicPartitionList::new();
     for topic in topics {
         for partition in 0..partitions {
@@ -50,14 +50,14 @@ pub fn has_committed(
             Ok(told) => return Ok(told.elements().iter().any(|element| matches!(element.offset(), Offset::Offset(_)))),
             Err(failed) => failed,
         };
-        // Complaints come through the client's queue; that the group is hidden comes there alone, and the answer never.
+        // Errors come through the client's queue; that the group is hidden comes there alone, and the answer never.
         let polled = std::iter::from_fn(|| consumer.poll(Duration::ZERO)).filter_map(Result::err);
         if polled.chain([failed.clone()]).any(|error| is_hidden(&error)) {
             return Ok(false);
         }
-        let trouble = complaints.explain(&failed);
-        if left.is_zero() || trouble.is_final() {
-            return Err(trouble);
+        let client_error = client_errors.explain(&failed);
+        if left.is_zero() || client_error.is_final() {
+            return Err(client_error);
         }
     }
 }

@@ -4,26 +4,26 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Finding};
-use crate::kafka::cluster::{Found, Seen, Standing, TopicSettings};
+use crate::kafka::cluster::{ClusterState, ReportedSettings, TopicDescription, TopicState};
 use crate::kafka::topics::{LOG_APPEND_TIME, RecordTimes, Topic};
 use crate::kafka::update::policies;
 
 /// Everything that is to be said, topics in the order of `needed`.
-pub fn all(needed: &[Topic], seen: &Seen) -> Vec<Finding> {
+pub fn all(needed: &[Topic], seen: &ClusterState) -> Vec<Finding> {
     let mut findings: Vec<Finding> = brokers(needed, seen.brokers).into_iter().collect();
     for needed in needed {
-        findings.extend(topic(needed, seen.topics.get(&needed.name).unwrap_or(&Standing::Missing)));
+        findings.extend(topic(needed, seen.topics.get(&needed.name).unwrap_or(&TopicState::Missing)));
     }
     findings
 }
 
 /// What is to be said of topics that must have the same number of partitions. Those that are not there are told of alone.
-pub fn equal_counts(group: &[String], seen: &Seen) -> Option<Finding> {
+pub fn equal_counts(group: &[String], seen: &ClusterState) -> Option<Finding> {
     let counts: Vec<(&str, usize)> = group
         .iter()
         .filter_map(|name| match seen.topics.get(name)? {
-            Standing::There(found) => Some((name.as_str(), found.partitions.len())),
-            Standing::Missing | Standing::Hidden | Standing::Unavailable(_) => None,
+            TopicState::Exists(found) => Some((name.as_str(), found.partitions.len())),
+            TopicState::Missing | TopicState::Hidden | TopicState::Unavailable(_) => None,
         })
         .collect();
     let (subject, first) = counts.first()?;
@@ -44,22 +44,22 @@ fn brokers(needed: &[Topic], brokers: usize) -> Option<Finding> {
 }
 
 /// What is to be said of one topic.
-pub fn topic(needed: &Topic, standing: &Standing) -> Vec<Finding> {
-    let found = match standing {
-        Standing::There(found) => found,
-        Standing::Missing => return vec![of(needed, Code::TopicMissing, "does not exist")],
-        Standing::Hidden => return vec![of(needed, Code::TopicHidden, "cannot be seen by this principal")],
-        Standing::Unavailable(error) => {
+pub fn topic(needed: &Topic, state: &TopicState) -> Vec<Finding> {
+    let found = match state {
+        TopicState::Exists(found) => found,
+        TopicState::Missing => return vec![of(needed, Code::TopicMissing, "does not exist")],
+        TopicState::Hidden => return vec![of(needed, Code::TopicHidden, "cannot be seen by this principal")],
+        TopicState::Unavailable(error) => {
             return vec![of(needed, Code::TopicUnavailable, format!("cannot be described: {error}"))];
         }
     };
     let mut findings: Vec<Finding> = partitions(needed, found).into_iter().collect();
     findings.extend(replicas(needed, found));
     match &found.settings {
-        TopicSettings::Told { all: settings, .. } => {
-            findings.extend(Settings { needed, found, told: settings }.findings());
+        ReportedSettings::Known { all: settings, .. } => {
+            findings.extend(SettingsComparison { needed, found, told: settings }.findings());
         }
-        TopicSettings::NotTold(reason) => {
+        ReportedSettings::Unknown(reason) => {
             let message = format!("its settings are not checked: {reason}");
             let action = "allow the principal DescribeConfigs on the topic, and check again";
             findings.push(of(needed, Code::NotChecked, message).with_action(action));
@@ -70,7 +70,7 @@ pub fn topic(needed: &Topic, standing: &Standing) -> Vec<Finding> {
 
 /// A partition is the hash of the key modulo the count that the topic has, so every count works that never changes;
 /// fewer than configured limits subscribers, and unequal counts keep topics from being read side by side.
-fn partitions(needed: &Topic, found: &Found) -> Option<Finding> {
+fn partitions(needed: &Topic, found: &TopicDescription) -> Option<Finding> {
     let (has, wanted) = (count(found.partitions.len()), i64::from(needed.partitions));
     let message = format!("has {has} partitions instead of {wanted}");
     match has.cmp(&wanted) {
@@ -80,7 +80,7 @@ fn partitions(needed: &Topic, found: &Found) -> Option<Finding> {
     }
 }
 
-fn replicas(needed: &Topic, found: &Found) -> Vec<Finding> {
+fn replicas(needed: &Topic, found: &TopicDescription) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (least, wanted) = (least_replicas(found), i64::from(needed.replication_factor));
     if least < wanted {
@@ -99,18 +99,18 @@ fn replicas(needed: &Topic, found: &Found) -> Vec<Finding> {
     findings
 }
 
-fn least_replicas(found: &Found) -> i64 {
+fn least_replicas(found: &TopicDescription) -> i64 {
     found.partitions.iter().map(|partition| count(partition.replicas)).min().unwrap_or_default()
 }
 
 /// A topic's settings beside those it should have.
-struct Settings<'a> {
+struct SettingsComparison<'a> {
     needed: &'a Topic,
-    found: &'a Found,
+    found: &'a TopicDescription,
     told: &'a BTreeMap<String, String>,
 }
 
-impl Settings<'_> {
+impl SettingsComparison<'_> {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.min_insync();
         findings.extend(self.max_message_bytes());
@@ -243,10 +243,10 @@ fn count(number: usize) -> i64 {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::kafka::cluster::Partition;
+    use crate::kafka::cluster::PartitionState;
     use crate::kafka::topics;
 
-    const WELL: Partition = Partition { has_leader: true, replicas: 3, in_sync: 3 };
+    const WELL: PartitionState = PartitionState { has_leader: true, replicas: 3, in_sync: 3 };
 
     fn needed() -> Topic {
         let config = Config::from_toml("[kafka]\npartitions = 2\nreplication_factor = 3", []).unwrap();
@@ -254,18 +254,22 @@ mod tests {
     }
 
     /// The needed topic as it should be, with other partitions and some settings changed.
-    fn there(partitions: &[Partition], changed: &[(&str, &str)]) -> Standing {
+    fn there(partitions: &[PartitionState], changed: &[(&str, &str)]) -> TopicState {
         let mut settings = needed().settings;
         settings.insert("retention.bytes".to_owned(), "-1".to_owned());
         settings.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Standing::There(Found {
+        TopicState::Exists(TopicDescription {
             partitions: partitions.to_vec(),
-            settings: TopicSettings::Told { all: settings, own: None, read_only: std::collections::BTreeSet::new() },
+            settings: ReportedSettings::Known {
+                all: settings,
+                own: None,
+                read_only: std::collections::BTreeSet::new(),
+            },
         })
     }
 
-    fn check(standing: &Standing, expected: &[Code]) {
-        let findings = topic(&needed(), standing);
+    fn check(state: &TopicState, expected: &[Code]) {
+        let findings = topic(&needed(), state);
         let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
         assert_eq!(codes, expected, "{findings:?}");
         assert!(findings.iter().all(|finding| finding.subject == needed().name), "{findings:?}");
@@ -279,14 +283,14 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_not_there_says_why() {
-        check(&Standing::Missing, &[Code::TopicMissing]);
-        check(&Standing::Hidden, &[Code::TopicHidden]);
-        check(&Standing::Unavailable("odd".to_owned()), &[Code::TopicUnavailable]);
+        check(&TopicState::Missing, &[Code::TopicMissing]);
+        check(&TopicState::Hidden, &[Code::TopicHidden]);
+        check(&TopicState::Unavailable("odd".to_owned()), &[Code::TopicUnavailable]);
     }
 
     #[test]
     fn judges_partitions_and_replicas() {
-        let with = |has_leader, replicas, in_sync| Partition { has_leader, replicas, in_sync };
+        let with = |has_leader, replicas, in_sync| PartitionState { has_leader, replicas, in_sync };
         for (partitions, expected) in [
             (&[WELL][..], &[Code::TopicPartitionsFew][..]),
             (&[WELL, WELL, WELL], &[Code::TopicPartitionsMany]),
@@ -326,9 +330,10 @@ mod tests {
         for (bytes, expected) in [("268435456", None), ("-1", None), ("1000000", Some(Code::RetentionBySize))] {
             let mut settings = rejected.settings.clone();
             settings.insert("retention.bytes".to_owned(), bytes.to_owned());
-            let told = TopicSettings::Told { all: settings, own: None, read_only: std::collections::BTreeSet::new() };
-            let standing = Standing::There(Found { partitions: vec![WELL, WELL], settings: told });
-            let codes: Vec<Code> = topic(&rejected, &standing).iter().map(|finding| finding.code).collect();
+            let told =
+                ReportedSettings::Known { all: settings, own: None, read_only: std::collections::BTreeSet::new() };
+            let state = TopicState::Exists(TopicDescription { partitions: vec![WELL, WELL], settings: told });
+            let codes: Vec<Code> = topic(&rejected, &state).iter().map(|finding| finding.code).collect();
             assert_eq!(codes, Vec::from_iter(expected), "{bytes}");
         }
     }
@@ -352,11 +357,15 @@ mod tests {
         ] {
             let mut told = ledger.settings.clone();
             told.insert(name.to_owned(), value.to_owned());
-            let found = Found {
+            let found = TopicDescription {
                 partitions: vec![WELL, WELL],
-                settings: TopicSettings::Told { all: told, own: None, read_only: std::collections::BTreeSet::new() },
+                settings: ReportedSettings::Known {
+                    all: told,
+                    own: None,
+                    read_only: std::collections::BTreeSet::new(),
+                },
             };
-            let findings = topic(&ledger, &Standing::There(found));
+            let findings = topic(&ledger, &TopicState::Exists(found));
             let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
             assert_eq!(codes, Vec::from_iter(expected), "{name} {value}");
         }
@@ -364,14 +373,14 @@ mod tests {
 
     #[test]
     fn settings_that_kafka_does_not_tell_are_said_to_be_unchecked() {
-        let settings = TopicSettings::NotTold("not authorized".to_owned());
-        check(&Standing::There(Found { partitions: vec![WELL, WELL], settings }), &[Code::NotChecked]);
+        let settings = ReportedSettings::Unknown("not authorized".to_owned());
+        check(&TopicState::Exists(TopicDescription { partitions: vec![WELL, WELL], settings }), &[Code::NotChecked]);
     }
 
     #[test]
     fn topics_that_are_read_together_need_equal_counts() {
         let group = ["a", "b", "c"].map(str::to_owned);
-        let standing = |count: Option<usize>| count.map_or(Standing::Missing, |count| there(&vec![WELL; count], &[]));
+        let state = |count: Option<usize>| count.map_or(TopicState::Missing, |count| there(&vec![WELL; count], &[]));
         for (counts, expected) in [
             ([Some(2), Some(3), Some(2)], Some("a has 2, b has 3, c has 2")),
             ([Some(2), None, Some(1)], Some("a has 2, c has 1")),
@@ -379,21 +388,21 @@ mod tests {
             ([None, Some(2), None], None),
             ([None, None, None], None),
         ] {
-            let topics = group.iter().cloned().zip(counts.map(standing)).collect();
-            let found = equal_counts(&group, &Seen { brokers: 3, topics });
+            let topics = group.iter().cloned().zip(counts.map(state)).collect();
+            let found = equal_counts(&group, &ClusterState { brokers: 3, topics });
             assert_eq!(found.is_some(), expected.is_some(), "{counts:?}");
             for (finding, expected) in found.iter().zip(expected) {
                 assert_eq!(finding.code, Code::TopicPartitionsUnequal);
                 assert!(finding.message.ends_with(expected), "{finding:?}");
             }
         }
-        assert_eq!(equal_counts(&[], &Seen { brokers: 3, topics: BTreeMap::new() }), None);
+        assert_eq!(equal_counts(&[], &ClusterState { brokers: 3, topics: BTreeMap::new() }), None);
     }
 
     #[test]
     fn fewer_brokers_than_replicas_are_told_once() {
         let topics = BTreeMap::from([(needed().name, there(&[WELL, WELL], &[]))]);
-        let found = all(&[needed()], &Seen { brokers: 2, topics });
+        let found = all(&[needed()], &ClusterState { brokers: 2, topics });
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::BrokersFew]);
     }
 }

@@ -21,9 +21,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::finding::{Code, Finding};
+use crate::kafka::client_error::{ClientError, ClientErrors};
 use crate::kafka::client_log;
-use crate::kafka::cluster::{Cluster, TopicSettings};
-use crate::kafka::complaints::{Complaints, Trouble};
+use crate::kafka::cluster::{ClusterClient, ReportedSettings};
 use crate::kafka::reader;
 use crate::kafka::topics::Access;
 
@@ -47,28 +47,29 @@ pub struct Principals {
 }
 
 /// A topic that is there, and what the principals must be allowed on it.
-pub struct Tried {
+pub struct TriedTopic {
     /// Its name.
     pub name: String,
     /// Its settings.
-    pub settings: TopicSettings,
+    pub settings: ReportedSettings,
     /// What is done with it.
     pub access: Access,
 }
 
 /// What the principals may do with these topics. What the deadline leaves untried is said to be not checked.
-pub fn findings(principals: &Principals, topics: &[Tried], deadline: Instant) -> Vec<Finding> {
+pub fn findings(principals: &Principals, topics: &[TriedTopic], deadline: Instant) -> Vec<Finding> {
     if topics.is_empty() {
         return Vec::new();
     }
     let mut findings = idempotence(&principals.writes, deadline).err().into_iter().collect::<Vec<_>>();
-    findings.extend(writes(principals, topics, deadline).unwrap_or_else(|trouble| vec![trouble.finding()]));
-    findings.extend(reads(&principals.reads, topics, deadline).unwrap_or_else(|trouble| vec![trouble.finding()]));
+    findings.extend(writes(principals, topics, deadline).unwrap_or_else(|client_error| vec![client_error.finding()]));
+    findings
+        .extend(reads(&principals.reads, topics, deadline).unwrap_or_else(|client_error| vec![client_error.finding()]));
     findings
 }
 
 /// Whether a topic may be used, and if not, or if it is not known, why.
-type Verdict = Result<(), Finding>;
+type Permitted = Result<(), Finding>;
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).min(ANSWER_WITHIN)
@@ -79,7 +80,7 @@ fn not_checked(topic: &str, what: &str, reason: impl std::fmt::Display) -> Findi
 }
 
 /// Tells the proven together and the rest one by one.
-fn summary(code: Code, verdicts: Vec<Verdict>, proof: &str) -> Vec<Finding> {
+fn summary(code: Code, verdicts: Vec<Permitted>, proof: &str) -> Vec<Finding> {
     let all = verdicts.len();
     let mut findings: Vec<Finding> = verdicts.into_iter().filter_map(Result::err).collect();
     let proven = all.saturating_sub(findings.len());
@@ -90,12 +91,13 @@ fn summary(code: Code, verdicts: Vec<Verdict>, proof: &str) -> Vec<Finding> {
 }
 
 /// Waits for a producer id, without which the bridge publishes nothing.
-fn idempotence(client: &ClientConfig, deadline: Instant) -> Verdict {
+fn idempotence(client: &ClientConfig, deadline: Instant) -> Permitted {
     let (tell, told) = channel();
     let mut config = client.clone();
     config.set("enable.idempotence", "true").set("acks", "all").set("statistics.interval.ms", "100");
-    let producer: ThreadedProducer<Identity> =
-        config.create_with_context(Identity { tell }).map_err(|error| Trouble::of_creation(&error).finding())?;
+    let producer: ThreadedProducer<ProducerIdContext> = config
+        .create_with_context(ProducerIdContext { tell })
+        .map_err(|error| ClientError::of_creation(&error).finding())?;
     let outcome = told.recv_timeout(left(deadline));
     drop(producer);
     match outcome {
@@ -106,11 +108,11 @@ fn idempotence(client: &ClientConfig, deadline: Instant) -> Verdict {
 }
 
 /// Tells once whether the producer has its id.
-struct Identity {
+struct ProducerIdContext {
     tell: Sender<Result<(), String>>,
 }
 
-impl ClientContext for Identity {
+impl ClientContext for ProducerIdContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client_log::log(level, facility, message);
     }
@@ -130,18 +132,18 @@ impl ClientContext for Identity {
     }
 }
 
-impl ProducerContext<NoCustomPartitioner> for Identity {
+impl ProducerContext<NoCustomPartitioner> for ProducerIdContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-fn writes(principals: &Principals, topics: &[Tried], deadline: Instant) -> Result<Vec<Finding>, Trouble> {
-    let cluster = Cluster::connect(&principals.reads)?;
-    let trial = Trial::new(&principals.writes)?;
+fn writes(principals: &Principals, topics: &[TriedTopic], deadline: Instant) -> Result<Vec<Finding>, ClientError> {
+    let cluster = ClusterClient::connect(&principals.reads)?;
+    let trial = WriteTrial::new(&principals.writes)?;
     let mut moved: Vec<&str> = Vec::new();
     let mut verdicts = Vec::new();
-    for Tried { name: topic, settings, .. } in topics.iter().filter(|topic| topic.access == Access::Write) {
+    for TriedTopic { name: topic, settings, .. } in topics.iter().filter(|topic| topic.access == Access::Write) {
         let before = cluster.watermarks(topic, PARTITION, left(deadline)).ok();
         let verdict = trial.write(topic, settings, deadline);
         if verdict.is_ok() && before != cluster.watermarks(topic, PARTITION, left(deadline)).ok() {
@@ -158,14 +160,14 @@ fn writes(principals: &Principals, topics: &[Tried], deadline: Instant) -> Resul
 }
 
 /// Producers of records that no topic takes.
-struct Trial {
-    too_large: ThreadedProducer<Reports>,
-    odd_acks: ThreadedProducer<Reports>,
+struct WriteTrial {
+    too_large: ThreadedProducer<WriteTrialContext>,
+    odd_acks: ThreadedProducer<WriteTrialContext>,
     payload: Vec<u8>,
 }
 
-impl Trial {
-    fn new(client: &ClientConfig) -> Result<Self, Trouble> {
+impl WriteTrial {
+    fn new(client: &ClientConfig) -> Result<Self, ClientError> {
         let producer = |acks: &str| {
             let mut config = client.clone();
             config
@@ -176,7 +178,7 @@ impl Trial {
                 .set("retries", "0")
                 .set("linger.ms", "0")
                 .set("message.timeout.ms", ANSWER_WITHIN.as_millis().to_string());
-            config.create_with_context(Reports).map_err(|error| Trouble::of_creation(&error))
+            config.create_with_context(WriteTrialContext).map_err(|error| ClientError::of_creation(&error))
         };
         Ok(Self {
             too_large: producer("1")?, // with all, too few replicas in sync would answer before the size does
@@ -185,7 +187,7 @@ impl Trial {
         })
     }
 
-    fn write(&self, topic: &str, settings: &TopicSettings, deadline: Instant) -> Verdict {
+    fn write(&self, topic: &str, settings: &ReportedSettings, deadline: Instant) -> Permitted {
         let (producer, bytes, unproven) = match trial_bytes(settings) {
             Ok(bytes) => (&self.too_large, bytes, None),
             Err(reason) => (&self.odd_acks, UNKNOWN_LIMIT_BYTES, Some(reason)),
@@ -207,12 +209,12 @@ impl Trial {
 }
 
 /// How large a record the topic refuses for its size.
-fn trial_bytes(settings: &TopicSettings) -> Result<usize, String> {
+fn trial_bytes(settings: &ReportedSettings) -> Result<usize, String> {
     let limit: Option<usize> = match settings {
-        TopicSettings::Told { all: settings, .. } => {
+        ReportedSettings::Known { all: settings, .. } => {
             settings.get("max.message.bytes").and_then(|limit| limit.parse().ok())
         }
-        TopicSettings::NotTold(_) => None,
+        ReportedSettings::Unknown(_) => None,
     };
     match limit {
         None => Err("the topic's max.message.bytes is not known".to_owned()),
@@ -224,14 +226,14 @@ fn trial_bytes(settings: &TopicSettings) -> Result<usize, String> {
 }
 
 /// What Kafka answered to a record that is too large.
-type Answer = Result<i64, KafkaError>;
+type WriteAnswer = Result<i64, KafkaError>;
 
-fn wait(reported: &Receiver<Answer>, deadline: Instant) -> Option<Answer> {
+fn wait(reported: &Receiver<WriteAnswer>, deadline: Instant) -> Option<WriteAnswer> {
     reported.recv_timeout(left(deadline)).ok()
 }
 
 /// `unproven` is why the record was not too large, if it was not.
-fn judge_write(topic: &str, answer: Option<Answer>, unproven: Option<String>) -> Verdict {
+fn judge_write(topic: &str, answer: Option<WriteAnswer>, unproven: Option<String>) -> Permitted {
     use RDKafkaErrorCode as Kind;
     let error = match answer {
         None => return Err(not_checked(topic, "write", "Kafka did not answer in time")),
@@ -258,9 +260,9 @@ fn judge_write(topic: &str, answer: Option<Answer>, unproven: Option<String>) ->
 }
 
 /// Passes each delivery report to who waits for it.
-struct Reports;
+struct WriteTrialContext;
 
-impl ClientContext for Reports {
+impl ClientContext for WriteTrialContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client_log::log(level, facility, message);
     }
@@ -268,8 +270,8 @@ impl ClientContext for Reports {
     fn error(&self, _: KafkaError, _: &str) {} // the delivery reports tell
 }
 
-impl ProducerContext<NoCustomPartitioner> for Reports {
-    type DeliveryOpaque = Box<Sender<Answer>>;
+impl ProducerContext<NoCustomPartitioner> for WriteTrialContext {
+    type DeliveryOpaque = Box<Sender<WriteAnswer>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
         // Nobody waits any more after the deadline.
@@ -280,12 +282,12 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     }
 }
 
-fn reads(client: &ClientConfig, topics: &[Tried], deadline: Instant) -> Result<Vec<Finding>, Trouble> {
+fn reads(client: &ClientConfig, topics: &[TriedTopic], deadline: Instant) -> Result<Vec<Finding>, ClientError> {
     let mut config = reader::without_group(client);
     // So that a fetch that finds nothing is told, and told soon.
     config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
-    let consumer: BaseConsumer<Complaints> =
-        config.create_with_context(Complaints::default()).map_err(|error| Trouble::of_creation(&error))?;
+    let consumer: BaseConsumer<ClientErrors> =
+        config.create_with_context(ClientErrors::default()).map_err(|error| ClientError::of_creation(&error))?;
     let consumer = Arc::new(consumer);
     let mut assignment = TopicPartitionList::with_capacity(topics.len());
     let added = topics
@@ -307,7 +309,7 @@ fn reads(client: &ClientConfig, topics: &[Tried], deadline: Instant) -> Result<V
     Ok(summary(Code::ReadProven, verdicts, proof))
 }
 
-fn read(topic: &str, queue: &PartitionQueue<Complaints>, deadline: Instant) -> Verdict {
+fn read(topic: &str, queue: &PartitionQueue<ClientErrors>, deadline: Instant) -> Permitted {
     use RDKafkaErrorCode as Kind;
     let until = Instant::now() + left(deadline);
     while Instant::now() < until {
@@ -330,15 +332,15 @@ mod tests {
 
     use super::*;
 
-    fn told(limit: &str) -> TopicSettings {
+    fn told(limit: &str) -> ReportedSettings {
         let all = BTreeMap::from([("max.message.bytes".to_owned(), limit.to_owned())]);
-        TopicSettings::Told { all, own: None, read_only: std::collections::BTreeSet::new() }
+        ReportedSettings::Known { all, own: None, read_only: std::collections::BTreeSet::new() }
     }
 
     #[test]
     fn a_trial_is_larger_than_the_topics_limit_or_is_not_made() {
         assert_eq!(trial_bytes(&told("1048576")), Ok(1_052_672));
-        for unsure in [told("2147483647"), told("16777217"), told("?"), TopicSettings::NotTold("no".to_owned())] {
+        for unsure in [told("2147483647"), told("16777217"), told("?"), ReportedSettings::Unknown("no".to_owned())] {
             assert!(trial_bytes(&unsure).is_err(), "{unsure:?}");
         }
     }

@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::kafka::broker_clock::{Broker, BrokerClock, Moment, Trust};
+use crate::kafka::broker_clock::{Broker, BrokerClock, ClockPair, WallClockTrust};
 use crate::metrics::{ClockGauge, ClockTrust};
 
 /// The one clock of the process, as all producers see it.
 pub(super) struct ClockWatch {
-    seen: Mutex<Seen>,
+    seen: Mutex<ClockState>,
     gauge: ClockGauge,
     broker: Broker,
 }
 
-struct Seen {
+struct ClockState {
     brokers: BrokerClock,
     shown: ClockTrust,
 }
@@ -25,7 +25,11 @@ impl ClockWatch {
     /// A clock that is not proven, and not accused.
     pub(super) fn new(gauge: ClockGauge, broker: Broker) -> Self {
         gauge.show(ClockTrust::Trusted);
-        Self { seen: Mutex::new(Seen { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }), gauge, broker }
+        Self {
+            seen: Mutex::new(ClockState { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }),
+            gauge,
+            broker,
+        }
     }
 
     /// A record that was sent at `sent` has its time from the broker. Called for every record.
@@ -39,19 +43,19 @@ impl ClockWatch {
     }
 
     /// How far our clock may be believed now.
-    pub(super) fn trust(&self) -> Trust {
+    pub(super) fn trust(&self) -> WallClockTrust {
         self.look(|_, _| {})
     }
 
-    fn look(&self, learn: impl FnOnce(&mut BrokerClock, Moment)) -> Trust {
+    fn look(&self, learn: impl FnOnce(&mut BrokerClock, ClockPair)) -> WallClockTrust {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Inside the lock, so that moments come in their order.
-        let now = Moment { wall: Timestamp::now(), monotonic: Instant::now() };
+        let now = ClockPair { wall: Timestamp::now(), monotonic: Instant::now() };
         learn(&mut seen.brokers, now);
         let trust = seen.brokers.trust(now);
         let shown = match trust {
-            Trust::Unproven | Trust::Trusted => ClockTrust::Trusted,
-            Trust::Untrusted(_) => ClockTrust::Untrusted,
+            WallClockTrust::Unproven | WallClockTrust::Trusted => ClockTrust::Trusted,
+            WallClockTrust::Untrusted(_) => ClockTrust::Untrusted,
         };
         if std::mem::replace(&mut seen.shown, shown) != shown {
             self.gauge.show(shown);
@@ -62,12 +66,12 @@ impl ClockWatch {
     }
 }
 
-fn tell(trust: Trust, ours: Timestamp) {
+fn tell(trust: WallClockTrust, ours: Timestamp) {
     match trust {
-        Trust::Unproven | Trust::Trusted => {
+        WallClockTrust::Unproven | WallClockTrust::Trusted => {
             tracing::info!(%ours, "the clock of this host agrees with the brokers' again");
         }
-        Trust::Untrusted(ahead) => {
+        WallClockTrust::Untrusted(ahead) => {
             let theirs = ours.saturating_sub(ahead).unwrap_or(ours);
             tracing::error!(
                 %ours,

@@ -14,39 +14,39 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
 
+use super::super::client_error::{ClientError, ClientErrors};
 use super::super::client_log;
-use super::super::complaints::{Complaints, Trouble};
-use super::{Batches, Delivery, Failure, Report, Shared};
+use super::{Batches, Delivery, DeliveryFailure, OnDelivery, PublisherState};
 
 /// For how long a refusal is believed: librdkafka repeats the same one every 30 s, for as long as it goes on.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(75);
 
 /// A record on its way.
-pub(super) struct Pending {
-    pub(super) report: Report,
+pub(super) struct PendingRecord {
+    pub(super) report: OnDelivery,
     pub(super) sent: Instant,
 }
 
 /// What one producer's threads see.
-pub(super) struct Context {
-    shared: Arc<Shared>,
+pub(super) struct PublisherContext {
+    shared: Arc<PublisherState>,
     batches: Batches,
     /// Whether records go to it: what is shown is that one's state.
     pub(super) is_present: AtomicBool,
     pub(super) has_id: watch::Sender<bool>,
-    pub(super) complaints: Complaints,
+    pub(super) client_errors: ClientErrors,
     /// When a broker refused its credentials last, or it a broker's.
     refused_at: watch::Sender<Option<Instant>>,
 }
 
-impl Context {
-    pub(super) fn new(shared: &Arc<Shared>, batches: Batches) -> Self {
+impl PublisherContext {
+    pub(super) fn new(shared: &Arc<PublisherState>, batches: Batches) -> Self {
         Self {
             shared: Arc::clone(shared),
             batches,
             is_present: AtomicBool::new(false),
             has_id: watch::Sender::new(false),
-            complaints: Complaints::default(),
+            client_errors: ClientErrors::default(),
             refused_at: watch::Sender::new(None),
         }
     }
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {
+impl ClientContext for PublisherContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client_log::log(level, facility, message);
     }
@@ -88,22 +88,22 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka reports a problem");
-        let is_refusal = Trouble::of_report(&error, reason).is_some_and(|trouble| trouble.is_refusal());
-        self.complaints.error(error, reason);
+        let is_refusal = ClientError::of_report(&error, reason).is_some_and(|client_error| client_error.is_refusal());
+        self.client_errors.error(error, reason);
         if is_refusal {
             self.refused_at.send_replace(Some(Instant::now()));
         }
-        self.shared.trouble.notify_one();
+        self.shared.error_reported.notify_one();
     }
 }
 
-impl ProducerContext<NoCustomPartitioner> for Context {
-    type DeliveryOpaque = Box<Pending>;
+impl ProducerContext<NoCustomPartitioner> for PublisherContext {
+    type DeliveryOpaque = Box<PendingRecord>;
 
     /// Only an offset proves that the broker took this very record. librdkafka also reports success when it took a later
     /// one of the partition ("implicitly acked"), which is no proof: a partition's new leader that does not know the
     /// producer yet refuses one request, and takes the next, which was on its way, with the gap before it.
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<PendingRecord>) {
         use rdkafka::{Message, Timestamp};
         // Where the topic keeps the producer's time, the report has that one, and proves nothing.
         if let Ok(message) = result
@@ -113,7 +113,9 @@ impl ProducerContext<NoCustomPartitioner> for Context {
         }
         let (message, delivery, why): (_, _, &dyn fmt::Display) = match result {
             Ok(message) if message.offset() >= 0 => (message, Delivery::Acknowledged, &""),
-            Ok(message) => (message, Delivery::Failed(Failure::NoOffset), &"acknowledged by a later record alone"),
+            Ok(message) => {
+                (message, Delivery::Failed(DeliveryFailure::NoOffset), &"acknowledged by a later record alone")
+            }
             Err((error, message)) => (message, Delivery::of(error), error),
         };
         match (delivery, self.batches) {

@@ -11,12 +11,12 @@ pub enum Delivery {
     /// It is larger than its topic or the producer allows: sending it again cannot help.
     TooLarge,
     /// It was not acknowledged, and will not be unless it is sent again.
-    Failed(Failure),
+    Failed(DeliveryFailure),
 }
 
 /// Why a record was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// No acknowledgement within `message.timeout.ms`.
     TimedOut,
     /// The producer's queue is full.
@@ -42,12 +42,14 @@ impl Delivery {
         use RDKafkaErrorCode as Code;
         let failure = match error.rdkafka_error_code() {
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => return Self::TooLarge,
-            Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => Failure::TimedOut,
-            Some(Code::QueueFull) => Failure::QueueFull,
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => Failure::UnknownTopic,
-            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => Failure::NotAuthorized,
-            Some(Code::PurgeQueue | Code::PurgeInflight) => Failure::Purged,
-            _ => Failure::Other,
+            Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => DeliveryFailure::TimedOut,
+            Some(Code::QueueFull) => DeliveryFailure::QueueFull,
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                DeliveryFailure::UnknownTopic
+            }
+            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => DeliveryFailure::NotAuthorized,
+            Some(Code::PurgeQueue | Code::PurgeInflight) => DeliveryFailure::Purged,
+            _ => DeliveryFailure::Other,
         };
         Self::Failed(failure)
     }
@@ -56,13 +58,13 @@ impl Delivery {
         match self {
             Self::Acknowledged => None,
             Self::TooLarge => Some("too_large"),
-            Self::Failed(Failure::TimedOut) => Some("timed_out"),
-            Self::Failed(Failure::QueueFull) => Some("queue_full"),
-            Self::Failed(Failure::UnknownTopic) => Some("unknown_topic"),
-            Self::Failed(Failure::NotAuthorized) => Some("not_authorized"),
-            Self::Failed(Failure::Purged) => Some("purged"),
-            Self::Failed(Failure::NoOffset) => Some("no_offset"),
-            Self::Failed(Failure::Other) => Some("other"),
+            Self::Failed(DeliveryFailure::TimedOut) => Some("timed_out"),
+            Self::Failed(DeliveryFailure::QueueFull) => Some("queue_full"),
+            Self::Failed(DeliveryFailure::UnknownTopic) => Some("unknown_topic"),
+            Self::Failed(DeliveryFailure::NotAuthorized) => Some("not_authorized"),
+            Self::Failed(DeliveryFailure::Purged) => Some("purged"),
+            Self::Failed(DeliveryFailure::NoOffset) => Some("no_offset"),
+            Self::Failed(DeliveryFailure::Other) => Some("other"),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Publisher {
         for topic in before.difference(&missing) {
             // The client may remember for minutes that the topic was not there: the answer to a question of its own mends that.
             let ask = |producer: &Producer| producer.client().fetch_metadata(Some(topic), METADATA_WITHIN).is_ok();
-            let _asked = self.gate.with_producer(ask);
+            let _asked = self.switch.with_producer(ask);
         }
     }
 

@@ -19,31 +19,31 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::Producer as _;
 use tokio::time::{sleep, timeout};
 
-use super::super::complaints::Trouble;
-use super::{Batches, DRAIN_POLL, Producer, Publisher, Settings};
+use super::super::client_error::ClientError;
+use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings};
 
 /// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long records are held at most: with the time that the new producer then has for them, no longer than until their
 /// answers are due.
-const HELD_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why the old producer stays.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRenewed {
     /// librdkafka makes no client of the properties.
     #[error("there is no new producer: {0}")]
-    Create(Trouble),
+    Create(ClientError),
     /// It does not log in, or Kafka gives it no id.
     #[error("the new producer does not get ready: {0}")]
-    NotReady(Trouble),
+    NotReady(ClientError),
     /// What the old one has sent is not acknowledged.
     #[error("the records of the old producer are on their way for longer than new ones may wait")]
     Busy,
 }
 
 /// Records are held for as long as it lives; however it ends, what was held is sent.
-struct Hold<'a>(&'a Publisher);
+struct Pause<'a>(&'a Publisher);
 
 impl Publisher {
     /// Goes on with a producer of these properties, once that one is ready.
@@ -51,7 +51,7 @@ impl Publisher {
     /// # Errors
     /// Why it goes on with the one that it has; to be tried again.
     pub async fn renew(&self, client: ClientConfig) -> Result<(), NotRenewed> {
-        let settings = Settings { client, ..(**self.shared.settings.load()).clone() };
+        let settings = PublisherSettings { client, ..(**self.shared.settings.load()).clone() };
         let successor = super::producer(&self.shared, &settings, Batches::Full).map_err(NotRenewed::Create)?;
         let (old, renewed) = match self.take_over(successor, settings).await {
             Ok(old) => (old, Ok(())),
@@ -65,27 +65,27 @@ impl Publisher {
     async fn take_over(
         &self,
         successor: Producer,
-        settings: Settings,
+        settings: PublisherSettings,
     ) -> Result<Vec<Producer>, (Producer, NotRenewed)> {
         if !matches!(timeout(READY_WITHIN, successor.context().has_id()).await, Ok(true)) {
-            let silent = || Trouble::Unreachable(format!("no producer id within {} s", READY_WITHIN.as_secs()));
-            let trouble = successor.context().complaints.heard().unwrap_or_else(silent);
-            return Err((successor, NotRenewed::NotReady(trouble)));
+            let silent = || ClientError::Unreachable(format!("no producer id within {} s", READY_WITHIN.as_secs()));
+            let client_error = successor.context().client_errors.most_specific().unwrap_or_else(silent);
+            return Err((successor, NotRenewed::NotReady(client_error)));
         }
         let _alone = self.exchanging.lock().await;
-        self.gate.hold();
-        let hold = Hold(self);
-        let patience = HELD_MAX.min(settings.message_timeout / 4);
+        self.switch.pause();
+        let pause = Pause(self);
+        let patience = PAUSE_MAX.min(settings.message_timeout / 4);
         if timeout(patience, self.all_sent_are_reported()).await.is_err() && !self.is_refused() {
             return Err((successor, NotRenewed::Busy));
         }
         self.shared.settings.store(settings.into());
         let singly = self.shared.singly().producer.take();
         let old = self.put_in_place(successor);
-        drop(hold);
+        drop(pause);
         self.shared.has_producer_id.send_replace(true);
         // A fatal error that the new one met before was not looked at.
-        self.shared.trouble.notify_one();
+        self.shared.error_reported.notify_one();
         Ok(old.into_iter().chain(singly).collect())
     }
 
@@ -97,13 +97,13 @@ impl Publisher {
 
     /// Whether brokers refuse the present producer's credentials, some at least.
     fn is_refused(&self) -> bool {
-        self.gate.with_producer(|producer| producer.context().is_refused())
+        self.switch.with_producer(|producer| producer.context().is_refused())
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Pause<'_> {
     fn drop(&mut self) {
-        let (_none, refused) = self.0.gate.release(None);
+        let (_none, refused) = self.0.switch.resume(None);
         self.0.settle_refused(refused);
     }
 }

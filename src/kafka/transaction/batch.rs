@@ -16,7 +16,7 @@ pub struct Outgoing {
     /// The topic's full name.
     pub topic: Arc<str>,
     /// Which of its partitions.
-    pub place: Place,
+    pub destination: Destination,
     /// The key.
     pub key: Vec<u8>,
     /// The value; none: a tombstone.
@@ -27,7 +27,7 @@ pub struct Outgoing {
 
 /// Where in its topic a record goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// Where its key says.
     ByKey,
     /// Into this partition, which everybody may write to.
@@ -43,7 +43,7 @@ impl From<Record> for Outgoing {
         let headers = record.headers.into_iter();
         Self {
             topic: record.topic,
-            place: Place::ByKey,
+            destination: Destination::ByKey,
             key: record.key.into_bytes(),
             value: Some(record.value),
             headers: headers.map(|(name, value)| (Cow::Borrowed(name), Some(value.into_bytes()))).collect(),
@@ -56,7 +56,7 @@ impl From<ForeignRecord> for Outgoing {
     fn from(record: ForeignRecord) -> Self {
         Self {
             topic: record.topic,
-            place: Place::Shared(record.partition),
+            destination: Destination::Shared(record.partition),
             key: record.key.unwrap_or_default(),
             value: Some(record.value),
             headers: record.headers.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect(),
@@ -78,7 +78,7 @@ impl Outgoing {
 
     /// A record of a partition that belongs to its owner alone.
     pub fn owned(record: Record, partition: i32) -> Self {
-        Self { place: Place::Owned(partition), ..record.into() }
+        Self { destination: Destination::Owned(partition), ..record.into() }
     }
 }
 
@@ -134,11 +134,11 @@ impl Batch {
         }
         let fenced: BTreeSet<i32> = offsets.iter().map(|offset| offset.partition).collect();
         for record in &records {
-            match record.place {
-                Place::Owned(partition) if !fenced.contains(&partition) => {
+            match record.destination {
+                Destination::Owned(partition) if !fenced.contains(&partition) => {
                     return Err(Unfenced::NoOffsetOf(partition));
                 }
-                Place::Owned(_) | Place::Shared(_) | Place::ByKey => {}
+                Destination::Owned(_) | Destination::Shared(_) | Destination::ByKey => {}
             }
         }
         Ok(Self { records, offsets: list })
@@ -158,22 +158,22 @@ mod tests {
         NextOffset { topic: "input".into(), partition, next }
     }
 
-    fn record(place: Place) -> Outgoing {
-        Outgoing { topic: "ledger".into(), place, key: Vec::new(), value: None, headers: Vec::new() }
+    fn record(destination: Destination) -> Outgoing {
+        Outgoing { topic: "ledger".into(), destination, key: Vec::new(), value: None, headers: Vec::new() }
     }
 
     #[test]
     fn is_made_only_with_an_offset_of_every_owned_partition_that_it_writes() {
-        let owned = |partition| record(Place::Owned(partition));
+        let owned = |partition| record(Destination::Owned(partition));
         for (records, offsets, expected) in [
             (vec![], vec![], Err(Unfenced::NoOffsets)),
-            (vec![record(Place::ByKey)], vec![], Err(Unfenced::NoOffsets)),
+            (vec![record(Destination::ByKey)], vec![], Err(Unfenced::NoOffsets)),
             (vec![], vec![offset(0, -1001)], Err(Unfenced::InvalidOffset(offset(0, -1001)))),
             (vec![], vec![offset(0, 1), offset(1, -1)], Err(Unfenced::InvalidOffset(offset(1, -1)))),
             (vec![], vec![offset(-1, 1)], Err(Unfenced::InvalidOffset(offset(-1, 1)))),
             (vec![owned(0), owned(1)], vec![offset(0, 1)], Err(Unfenced::NoOffsetOf(1))),
             (vec![owned(1), owned(0)], vec![offset(0, 0), offset(1, 7)], Ok(2)),
-            (vec![record(Place::ByKey)], vec![offset(3, 1)], Ok(1)),
+            (vec![record(Destination::ByKey)], vec![offset(3, 1)], Ok(1)),
             (vec![], vec![offset(3, 1)], Ok(0)),
         ] {
             let made = Batch::new(records.clone(), &offsets).map(|batch| batch.records().len());
@@ -191,7 +191,7 @@ mod tests {
         };
         let expected = Outgoing {
             topic: "outcomes".into(),
-            place: Place::ByKey,
+            destination: Destination::ByKey,
             key: b"ps_1".to_vec(),
             value: Some(b"value".to_vec()),
             headers: vec![("ce_id".into(), Some(b"1".to_vec()))],

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
-use super::super::complaints::Complaints;
+use super::super::client_error::ClientErrors;
 use super::super::group::appended_at;
 
 /// What became of a record that is not proven to be there.
@@ -36,20 +36,20 @@ impl Undelivered {
 }
 
 /// Which record of which transaction a report is about.
-pub(super) struct Ticket {
+pub(super) struct AwaitedReport {
     transaction: u64,
     record: usize,
 }
 
 /// The reports of the present transaction.
 #[derive(Default)]
-pub(super) struct Reports {
-    state: Mutex<State>,
+pub(super) struct DeliveryReports {
+    state: Mutex<ReportedDeliveries>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct ReportedDeliveries {
     /// The present transaction; reports of earlier ones come late, and count for nothing.
     transaction: u64,
     outstanding: usize,
@@ -58,23 +58,23 @@ struct State {
     appended_at: Option<Timestamp>,
 }
 
-impl Reports {
+impl DeliveryReports {
     /// A new transaction begins.
     pub(super) fn begin(&self) {
         let mut state = self.state();
-        *state = State { transaction: state.transaction + 1, ..State::default() };
+        *state = ReportedDeliveries { transaction: state.transaction + 1, ..ReportedDeliveries::default() };
     }
 
     /// One more record is about to be sent.
-    pub(super) fn expect(&self, record: usize) -> Ticket {
+    pub(super) fn expect(&self, record: usize) -> AwaitedReport {
         let mut state = self.state();
         state.outstanding += 1;
-        Ticket { transaction: state.transaction, record }
+        AwaitedReport { transaction: state.transaction, record }
     }
 
     /// It was not sent after all.
-    pub(super) fn forget(&self, ticket: &Ticket) {
-        self.settle(ticket, None);
+    pub(super) fn forget(&self, awaited: &AwaitedReport) {
+        self.settle(awaited, None);
     }
 
     /// Waits for the next report, but not past `latest`.
@@ -85,7 +85,7 @@ impl Reports {
 
     /// Waits until all reports are in, or one says that its record failed. How many are missing then.
     pub(super) fn wait_for_all(&self, latest: Instant) -> usize {
-        let waits = |state: &mut State| state.outstanding > 0 && state.failed.is_empty();
+        let waits = |state: &mut ReportedDeliveries| state.outstanding > 0 && state.failed.is_empty();
         let waited = self.changed.wait_timeout_while(self.state(), left(latest), waits);
         waited.unwrap_or_else(PoisonError::into_inner).0.outstanding
     }
@@ -100,23 +100,23 @@ impl Reports {
         self.state().appended_at
     }
 
-    fn appended(&self, ticket: &Ticket, at: Option<Timestamp>) {
+    fn appended(&self, awaited: &AwaitedReport, at: Option<Timestamp>) {
         let mut state = self.state();
-        if ticket.transaction == state.transaction {
+        if awaited.transaction == state.transaction {
             state.appended_at = state.appended_at.max(at);
         }
     }
 
-    fn settle(&self, ticket: &Ticket, failure: Option<Undelivered>) {
+    fn settle(&self, awaited: &AwaitedReport, failure: Option<Undelivered>) {
         let mut state = self.state();
-        if ticket.transaction == state.transaction {
+        if awaited.transaction == state.transaction {
             state.outstanding = state.outstanding.saturating_sub(1);
-            state.failed.extend(failure.map(|failure| (ticket.record, failure)));
+            state.failed.extend(failure.map(|failure| (awaited.record, failure)));
             self.changed.notify_all();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReportedDeliveries> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,38 +127,38 @@ fn left(latest: Instant) -> Duration {
 
 /// What librdkafka calls for the transactions' producer.
 #[derive(Clone, Default)]
-pub(super) struct Context {
-    pub(super) reports: Arc<Reports>,
-    pub(super) complaints: Complaints,
+pub(super) struct TransactionContext {
+    pub(super) reports: Arc<DeliveryReports>,
+    pub(super) client_errors: ClientErrors,
 }
 
-impl ClientContext for Context {
+impl ClientContext for TransactionContext {
     /// Why a transaction fails is told here first; what comes after is often no more than that its records were purged.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "TXNERR" {
             tracing::warn!(reason = message, "a transaction fails");
         }
-        self.complaints.log(level, facility, message);
+        self.client_errors.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.error(error, reason);
+        self.client_errors.error(error, reason);
     }
 }
 
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Ticket>;
+impl ProducerContext for TransactionContext {
+    type DeliveryOpaque = Box<AwaitedReport>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, awaited: Box<AwaitedReport>) {
         let failure = match result {
             Ok(message) if message.offset() >= 0 => {
-                self.reports.appended(&ticket, appended_at(message.timestamp()));
+                self.reports.appended(&awaited, appended_at(message.timestamp()));
                 None
             }
             Ok(_) => Some(Undelivered::NoOffset),
             Err((error, _)) => Some(Undelivered::Failed(error.clone())),
         };
-        self.reports.settle(&ticket, failure);
+        self.reports.settle(&awaited, failure);
     }
 }
 
@@ -172,21 +172,21 @@ mod tests {
 
     #[test]
     fn waits_for_every_report_unless_one_failed() {
-        let reports = Reports::default();
+        let reports = DeliveryReports::default();
         reports.begin();
-        let tickets = [0, 1, 2].map(|record| reports.expect(record));
+        let awaited = [0, 1, 2].map(|record| reports.expect(record));
         assert_eq!(reports.wait_for_all(now()), 3);
-        reports.settle(&tickets[0], None);
-        reports.forget(&tickets[1]);
+        reports.settle(&awaited[0], None);
+        reports.forget(&awaited[1]);
         assert_eq!(reports.wait_for_all(now()), 1);
-        reports.settle(&tickets[2], Some(Undelivered::NoOffset));
+        reports.settle(&awaited[2], Some(Undelivered::NoOffset));
         assert_eq!(reports.wait_for_all(now()), 0);
         assert_eq!(reports.failed().into_keys().collect::<Vec<_>>(), [2]);
     }
 
     #[test]
     fn a_failure_ends_the_wait_for_the_others() {
-        let reports = Reports::default();
+        let reports = DeliveryReports::default();
         reports.begin();
         let [first, _second] = [0, 1].map(|record| reports.expect(record));
         reports.settle(&first, Some(Undelivered::NoOffset));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_late_report_of_an_earlier_transaction_counts_for_nothing() {
-        let reports = Reports::default();
+        let reports = DeliveryReports::default();
         reports.begin();
         let late = reports.expect(0);
         reports.begin();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use paybridge::kafka::broker_clock::Broker;
-use paybridge::kafka::publisher::{Delivery, Failure, NotRenewed, Publisher, Settings};
+use paybridge::kafka::publisher::{Delivery, DeliveryFailure, NotRenewed, Publisher, PublisherSettings};
 use paybridge::kafka::record::Record;
 use paybridge::metrics::Metrics;
 use rdkafka::ClientConfig;
@@ -36,7 +36,7 @@ impl Scene {
     fn set(kafka: &Kafka, client: ClientConfig, message_timeout: Duration) -> Self {
         let topic: Arc<str> = unique_prefix().into();
         kafka.create_topics(&[(&topic, 1, &[])]);
-        let settings = Settings {
+        let settings = PublisherSettings {
             client,
             record_bytes_max: 1_000_000,
             queue_bytes_max: 64 * 1024 * 1024,
@@ -161,7 +161,7 @@ fn records_are_not_held_for_longer_than_they_may_wait_and_go_to_the_old_producer
     assert!(matches!(renewed, Err(NotRenewed::Busy)), "{renewed:?}");
     assert!(slowest >= Duration::from_millis(500), "nothing was held: {slowest:?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
-    assert_eq!(stuck.recv_timeout(LIMIT), Ok(Delivery::Failed(Failure::TimedOut)));
+    assert_eq!(stuck.recv_timeout(LIMIT), Ok(Delivery::Failed(DeliveryFailure::TimedOut)));
     // Now that nothing is in the way:
     scene.runtime.block_on(scene.publisher.renew(kafka.client())).unwrap();
     assert_eq!(scene.publish_to(&scene.topic, number).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
@@ -190,7 +190,7 @@ fn a_producer_that_is_refused_is_given_up_with_what_it_has_and_one_that_would_be
         let second = with_password(&kafka, "the-second-password");
         scene.runtime.block_on(scene.publisher.renew(second)).map_err(|error| error.to_string())
     });
-    assert_eq!(lost.recv_timeout(LIMIT), Ok(Delivery::Failed(Failure::Purged)));
+    assert_eq!(lost.recv_timeout(LIMIT), Ok(Delivery::Failed(DeliveryFailure::Purged)));
     assert_eq!(scene.publish_to(&scene.topic, 3).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
     assert_eq!(scene.numbers(&kafka), [0, 1, 3]);
 }

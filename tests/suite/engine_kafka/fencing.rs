@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paybridge::kafka::group::{Group, Polled, Revocation};
-use paybridge::kafka::transaction::{Broken, Failed, Transactions};
+use paybridge::kafka::group::{GroupMember, Polled, Revocation};
+use paybridge::kafka::transaction::{CommitError, CommitFailure, Transactions};
 
 use super::member::{Assigned, join, join_with, poll_until, settle};
 use super::{Stage, keys, never};
@@ -16,7 +16,7 @@ fn unchecked(_: u64) -> bool {
 }
 
 /// Two members of two partitions, after the first had both: its assignment before, its present one, and the other's.
-fn moved(stage: &Stage<'_>) -> ([Group; 2], Assigned, [Assigned; 2]) {
+fn moved(stage: &Stage<'_>) -> ([GroupMember; 2], Assigned, [Assigned; 2]) {
     let mut first = join(stage);
     let [before] = settle(stage, [&mut first]);
     let mut second = join(stage);
@@ -25,9 +25,9 @@ fn moved(stage: &Stage<'_>) -> ([Group; 2], Assigned, [Assigned; 2]) {
 }
 
 #[track_caller]
-fn check_fenced(done: Result<Option<Timestamp>, Broken>) {
+fn check_fenced(done: Result<Option<Timestamp>, CommitError>) {
     match done {
-        Err(Broken::Fenced(Failed::Offsets(error))) => println!("fenced: {error}"),
+        Err(CommitError::Fenced(CommitFailure::Offsets(error))) => println!("fenced: {error}"),
         other => panic!("not fenced: {other:?}"),
     }
 }
@@ -96,12 +96,12 @@ fn an_epoch_that_is_over_is_not_even_sent() {
     let mut transactions = stage.transactions("first");
     let is_current = |epoch| epoch == members[0].epoch();
     let over = transactions.commit(&stage.batch(0, "late", 1), &before.generation, is_current);
-    assert!(matches!(over, Err(Broken::Fenced(Failed::Superseded))), "{over:?}");
+    assert!(matches!(over, Err(CommitError::Fenced(CommitFailure::Superseded))), "{over:?}");
     // It may also end while the records are on their way.
     let looks = std::cell::Cell::new(0);
     let ends = |_| looks.replace(looks.get() + 1) == 0;
     let over = transactions.commit(&stage.batch(0, "late", 1), &before.generation, ends);
-    assert!(matches!(over, Err(Broken::Fenced(Failed::Superseded))), "{over:?}");
+    assert!(matches!(over, Err(CommitError::Fenced(CommitFailure::Superseded))), "{over:?}");
     check_nothing_is_there(&stage);
 }
 

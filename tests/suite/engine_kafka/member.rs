@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use paybridge::kafka::group::{Generation, Group, GroupSettings, InputRecord, Polled, Position};
+use paybridge::kafka::group::{Generation, GroupMember, GroupSettings, InputPosition, InputRecord, Polled};
 use paybridge::kafka::restore::Restored;
 
 use super::{LIMIT, Stage};
@@ -20,19 +20,19 @@ pub struct Assigned {
 }
 
 /// Joins the stage's group.
-pub fn join(stage: &Stage<'_>) -> Group {
+pub fn join(stage: &Stage<'_>) -> GroupMember {
     join_with(stage, |_| {})
 }
 
 /// The same with other settings.
-pub fn join_with(stage: &Stage<'_>, set: impl Fn(&mut GroupSettings)) -> Group {
+pub fn join_with(stage: &Stage<'_>, set: impl Fn(&mut GroupSettings)) -> GroupMember {
     let mut settings = GroupSettings::new(stage.group_id.clone(), stage.inputs.clone());
     set(&mut settings);
-    Group::join(&stage.kafka.client(), &settings).unwrap()
+    GroupMember::join(&stage.kafka.client(), &settings).unwrap()
 }
 
 /// Polls all members until each has an assignment after which nothing was revoked, and together they have all partitions.
-pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut Group; COUNT]) -> [Assigned; COUNT] {
+pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut GroupMember; COUNT]) -> [Assigned; COUNT] {
     let mut members = members.map(|group| (group, None::<Assigned>));
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -41,7 +41,7 @@ pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut Group; COUNT
                 Polled::Assigned { generation, partitions } => *held = Some(Assigned { generation, partitions }),
                 Polled::Revoked(_) => *held = None,
                 Polled::Fatal(reason) => panic!("{reason}"),
-                Polled::Record(_) | Polled::Idle | Polled::Trouble(_) => {}
+                Polled::Record(_) | Polled::Idle | Polled::Error(_) => {}
             }
         }
         let count: usize = members.iter().flat_map(|(_, held)| held).map(|held| held.partitions.len()).sum();
@@ -54,7 +54,7 @@ pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut Group; COUNT
 }
 
 /// Polls until something is found in what comes.
-pub fn poll_until<T>(group: &mut Group, mut find: impl FnMut(Polled) -> Option<T>) -> T {
+pub fn poll_until<T>(group: &mut GroupMember, mut find: impl FnMut(Polled) -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = find(group.poll(SLICE)) {
@@ -65,7 +65,7 @@ pub fn poll_until<T>(group: &mut Group, mut find: impl FnMut(Polled) -> Option<T
 }
 
 /// The next record.
-pub fn next_record(group: &mut Group) -> InputRecord {
+pub fn next_record(group: &mut GroupMember) -> InputRecord {
     poll_until(group, |polled| match polled {
         Polled::Record(record) => Some(*record),
         _ => None,
@@ -73,10 +73,10 @@ pub fn next_record(group: &mut Group) -> InputRecord {
 }
 
 /// Where to go on with each input of what was restored.
-pub fn positions(restored: &[Restored]) -> Vec<Position> {
+pub fn positions(restored: &[Restored]) -> Vec<InputPosition> {
     let of = |restored: &Restored| {
         let partition = restored.partition;
-        let position = move |(input, next)| Position { input, partition, next };
+        let position = move |(input, next)| InputPosition { input, partition, next };
         restored.next.clone().into_iter().enumerate().map(position).collect::<Vec<_>>()
     };
     restored.iter().flat_map(of).collect()

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use paybridge::kafka::cluster::{Standing, partition_counts};
-use paybridge::kafka::group::{Polled, Position, Revocation, TakeError};
+use paybridge::kafka::cluster::{TopicState, partition_counts};
+use paybridge::kafka::group::{InputPosition, Polled, Revocation, TakeError};
 use rdkafka::producer::Producer as _;
 
 use super::member::{join, next_record, poll_until, positions, settle};
@@ -79,7 +79,7 @@ fn nothing_is_read_before_it_is_taken_and_nothing_after_it_is_revoked() {
     for _ in 0..10 {
         assert!(!matches!(first.poll(Duration::from_millis(20)), Polled::Record(_)), "nothing was taken");
     }
-    let position = |input, partition, next| Position { input, partition, next };
+    let position = |input, partition, next| InputPosition { input, partition, next };
     assert!(matches!(first.take(&assigned.generation, &[position(2, 0, 0)]), Err(TakeError::NoSuchInput(2))));
     first.take(&assigned.generation, &[position(0, 0, 5), position(0, 1, 900)]).unwrap();
     let start = |partition| if partition == 0 { 5 } else { 900 };
@@ -126,12 +126,12 @@ fn partitions_are_taken_anew_as_often_as_one_likes() {
     }
     let mut group = join(&stage);
     let [assigned] = settle(&stage, [&mut group]);
-    let from = |next| (0..4).map(|partition| Position { input: 0, partition, next }).collect::<Vec<_>>();
+    let from = |next| (0..4).map(|partition| InputPosition { input: 0, partition, next }).collect::<Vec<_>>();
     for next in 0..100 {
         group.take(&assigned.generation, &from(next)).unwrap();
         group.take(&assigned.generation, &from(next)[1..]).unwrap();
         // One that is not there is no different.
-        group.take(&assigned.generation, &[Position { input: 0, partition: 9, next: 0 }]).unwrap();
+        group.take(&assigned.generation, &[InputPosition { input: 0, partition: 9, next: 0 }]).unwrap();
         group.take(&assigned.generation, &[]).unwrap();
     }
     group.take(&assigned.generation, &from(42)).unwrap();
@@ -154,7 +154,7 @@ fn a_partition_that_not_every_input_has_is_not_taken() {
     let topics = stage.inputs.iter().cloned().chain(["nowhere".to_owned()]).collect::<Vec<_>>();
     let counts = partition_counts(&stage.kafka.client(), &topics, Instant::now() + LIMIT).unwrap();
     let counts: Vec<_> = topics.iter().map(|topic| counts[topic].clone()).collect();
-    assert_eq!(counts, [Ok(2), Ok(2), Ok(4), Err(Standing::Missing)]);
+    assert_eq!(counts, [Ok(2), Ok(2), Ok(4), Err(TopicState::Missing)]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn positions_reach_the_end_behind_markers_and_the_lag_tells_what_is_left() {
     assert_eq!(group.lag().unwrap(), 0);
 }
 
-fn poll_until_reached(group: &mut paybridge::kafka::group::Group, ends: &[i64], records: &mut usize) {
+fn poll_until_reached(group: &mut paybridge::kafka::group::GroupMember, ends: &[i64], records: &mut usize) {
     let begin = Instant::now();
     while !group.positions().unwrap().iter().all(|at| at.next == ends[at.input]) {
         assert!(begin.elapsed() < LIMIT, "{:?}", group.positions());

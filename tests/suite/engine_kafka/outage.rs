@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use paybridge::kafka::transaction::Broken;
+use paybridge::kafka::transaction::CommitError;
 
 use super::member::{join, settle};
 use super::worker::Worker;
@@ -65,7 +65,7 @@ fn a_frozen_broker_keeps_nobody_from_stopping() {
     };
     let begin = Instant::now();
     let done = transactions.commit(&stage.batch(0, "frozen", 1), &assigned.generation, freeze);
-    assert!(matches!(done, Err(Broken::Unknown(_))), "{done:?}");
+    assert!(matches!(done, Err(CommitError::Unknown(_))), "{done:?}");
     println!("unknown after {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     let begin = Instant::now();

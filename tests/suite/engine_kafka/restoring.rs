@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use paybridge::kafka::restore::{RestoreError, Restored, Step, Wanted, restore};
+use paybridge::kafka::restore::{RestoreError, RestoreStep, Restored, Wanted, restore};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -145,7 +145,7 @@ fn gives_up_when_it_is_cancelled_and_says_what_it_waits_for_when_it_is_stuck() {
     assert!(matches!(stage.restore(&[0], &|| true), Err(RestoreError::Cancelled)));
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     let stuck = stage.restore_within(Duration::from_secs(1), &[0], &never).unwrap_err();
-    assert!(matches!(stuck, RestoreError::Stuck { step: Step::OpenTransactions, .. }), "{stuck:?}");
+    assert!(matches!(stuck, RestoreError::Stuck { step: RestoreStep::OpenTransactions, .. }), "{stuck:?}");
     let told = stuck.to_string();
     let expected = format!(
         "the restore waited 1 s for the end of transactions that are open in the ledger: {} 0 ends at 1 and is stable up to Some(0)",
@@ -156,7 +156,7 @@ fn gives_up_when_it_is_cancelled_and_says_what_it_waits_for_when_it_is_stuck() {
     let metadata = client.group_metadata().unwrap();
     dangling.send_offsets_to_transaction(&list(&stage.inputs[0], 0, 0), &metadata, LIMIT).unwrap();
     let stuck = stage.restore_within(Duration::from_secs(1), &[0], &never).unwrap_err();
-    assert!(matches!(stuck, RestoreError::Stuck { step: Step::CommittedOffsets, .. }), "{stuck:?}");
+    assert!(matches!(stuck, RestoreError::Stuck { step: RestoreStep::CommittedOffsets, .. }), "{stuck:?}");
     dangling.abort_transaction(LIMIT).unwrap();
 }
 
@@ -168,7 +168,7 @@ fn without_kafka_it_fails_in_its_time_and_says_why() {
     let wanted = Wanted { group_id: "group", inputs: &inputs, ledger: "ledger", partitions: &[0], patience };
     let begin = Instant::now();
     let stuck = restore(&nowhere, &wanted, &never, &mut |_, _, _| {}).unwrap_err();
-    assert!(matches!(stuck, RestoreError::Stuck { step: Step::CommittedOffsets, .. }), "{stuck:?}");
+    assert!(matches!(stuck, RestoreError::Stuck { step: RestoreStep::CommittedOffsets, .. }), "{stuck:?}");
     assert!(stuck.to_string().contains("127.0.0.1:1"), "{stuck}");
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use paybridge::kafka::transaction::{
-    Batch, Broken, Failed, Outgoing, Place, Refusal, StartError, TransactionSettings, Transactions,
+    Batch, CommitError, CommitFailure, Destination, Outgoing, RecordRefusal, StartError, TransactionSettings,
+    Transactions,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -43,7 +44,7 @@ fn records_and_offsets_become_visible_together() {
     // A tombstone, with headers and in its place; and offsets alone.
     let tombstone = Outgoing {
         topic: stage.ledger.as_str().into(),
-        place: Place::Owned(1),
+        destination: Destination::Owned(1),
         key: b"a".to_vec(),
         value: None,
         headers: vec![("kept".into(), Some(b"yes".to_vec())), ("empty".into(), None)],
@@ -123,8 +124,8 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
     ] {
         let batch = Batch::new(records, &[stage.next(0, 0, 0)]).unwrap();
         match transactions.commit(&batch, &assigned.generation, |_| true) {
-            Err(Broken::Refused { records }) => {
-                let expected: Vec<_> = expected.into_iter().map(|number| (number, Refusal::TooLarge)).collect();
+            Err(CommitError::Refused { records }) => {
+                let expected: Vec<_> = expected.into_iter().map(|number| (number, RecordRefusal::TooLarge)).collect();
                 assert_eq!(records, expected);
             }
             other => panic!("{expected:?}: {other:?}"),
@@ -139,7 +140,7 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
     let company: Vec<Outgoing> = (1..=6).map(|seed| small(seed, 1500)).collect();
     let batch = Batch::new(company.clone(), &[stage.next(0, 0, 0)]).unwrap();
     match transactions.commit(&batch, &assigned.generation, |_| true) {
-        Err(Broken::Refused { records }) => println!("refused together: {records:?}"),
+        Err(CommitError::Refused { records }) => println!("refused together: {records:?}"),
         // The producer may send them one by one.
         other => println!("together: {other:?}"),
     }
@@ -157,7 +158,13 @@ fn noise(topic: &str, seed: u32, size: usize) -> Outgoing {
         number.to_be_bytes()[0]
     };
     let value = (0..size).map(|_| next()).collect();
-    Outgoing { topic: topic.into(), place: Place::ByKey, key: b"key".to_vec(), value: Some(value), headers: Vec::new() }
+    Outgoing {
+        topic: topic.into(),
+        destination: Destination::ByKey,
+        key: b"key".to_vec(),
+        value: Some(value),
+        headers: Vec::new(),
+    }
 }
 
 #[test]
@@ -189,7 +196,10 @@ fn a_transaction_that_timed_out_is_of_unknown_fate_and_another_producer_goes_on(
         true
     };
     let done = transactions.commit(&stage.batch(0, "late", 1), &assigned.generation, dawdle);
-    assert!(matches!(done, Err(Broken::Unknown(Failed::Offsets(_) | Failed::Abort { .. }))), "{done:?}");
+    assert!(
+        matches!(done, Err(CommitError::Unknown(CommitFailure::Offsets(_) | CommitFailure::Abort { .. }))),
+        "{done:?}"
+    );
     let begin = Instant::now();
     drop(transactions);
     println!("dropped in {:?}", begin.elapsed());

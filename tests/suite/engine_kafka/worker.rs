@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use paybridge::kafka::group::{Generation, Group, InputRecord, Polled};
-use paybridge::kafka::transaction::{Batch, Broken, Outgoing, Place, Transactions};
+use paybridge::kafka::group::{Generation, GroupMember, InputRecord, Polled};
+use paybridge::kafka::transaction::{Batch, CommitError, Destination, Outgoing, Transactions};
 
 use super::member::{Assigned, positions};
 use super::{Keys, Stage, never};
@@ -15,7 +15,7 @@ use super::{Keys, Stage, never};
 pub struct Worker<'a> {
     stage: &'a Stage<'a>,
     name: String,
-    group: Group,
+    group: GroupMember,
     transactions: Transactions,
     held: Option<Held>,
     /// How many transactions it committed, and how many broke.
@@ -44,7 +44,7 @@ impl<'a> Worker<'a> {
                 Polled::Revoked(_) => self.held = None,
                 Polled::Record(record) => self.take(&record, &mut inside),
                 Polled::Fatal(reason) => panic!("{reason}"),
-                Polled::Idle | Polled::Trouble(_) => {}
+                Polled::Idle | Polled::Error(_) => {}
             }
         }
     }
@@ -63,11 +63,11 @@ impl<'a> Worker<'a> {
 
     fn take(&mut self, record: &InputRecord, inside: &mut impl FnMut()) {
         let held = self.held.as_mut().expect("a record before an assignment");
-        let place = (record.input, record.partition);
+        let partition = (record.input, record.partition);
         let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
         // Inputs are written without transactions here, so that no number is left out.
-        let next = held.next.get_mut(&place).expect("a record of a partition that was not taken");
-        assert_eq!(record.offset, *next, "{}: {place:?}: a record is missing or old", self.name);
+        let next = held.next.get_mut(&partition).expect("a record of a partition that was not taken");
+        assert_eq!(record.offset, *next, "{}: {partition:?}: a record is missing or old", self.name);
         assert!(!held.ledger.contains(&(record.partition, key.clone())), "{}: {key} is done already", self.name);
         *next += 1;
         let offsets = [self.stage.next(record.input, record.partition, *next)];
@@ -93,30 +93,30 @@ impl<'a> Worker<'a> {
     }
 
     /// What is left to do, as the answer says.
-    fn mend(&mut self, broken: Broken) {
+    fn mend(&mut self, broken: CommitError) {
         println!("{}: {broken:?}", self.name);
         self.broken += 1;
         let held = self.held.take().unwrap();
         match broken {
-            Broken::Aborted(_) => self.restore(held.assigned),
+            CommitError::Aborted(_) => self.restore(held.assigned),
             // The next assignment is on its way.
-            Broken::Fenced(_) => {}
-            Broken::Unknown(_) => {
+            CommitError::Fenced(_) => {}
+            CommitError::Unknown(_) => {
                 self.transactions = self.stage.transactions(&self.name);
                 self.restore(held.assigned);
             }
-            Broken::Refused { records } => panic!("refused: {records:?}"),
+            CommitError::Refused { records } => panic!("refused: {records:?}"),
         }
     }
 }
 
 fn outgoing(stage: &Stage<'_>, partition: i32, key: &str) -> Vec<Outgoing> {
-    let record = |topic: &str, place| Outgoing {
+    let record = |topic: &str, destination| Outgoing {
         topic: topic.into(),
-        place,
+        destination,
         key: key.as_bytes().to_vec(),
         value: Some(thread::current().name().unwrap_or_default().as_bytes().to_vec()),
         headers: Vec::new(),
     };
-    vec![record(&stage.ledger, Place::Owned(partition)), record(&stage.outcomes, Place::ByKey)]
+    vec![record(&stage.ledger, Destination::Owned(partition)), record(&stage.outcomes, Destination::ByKey)]
 }

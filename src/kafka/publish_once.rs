@@ -10,8 +10,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
 
+use super::client_error::ClientError;
 use super::client_log;
-use super::complaints::Trouble;
 use super::record::Record;
 
 /// How often the client's queue is looked at while the report is waited for.
@@ -30,10 +30,10 @@ pub struct Stored {
 
 /// Why it is not known that a record is there.
 #[derive(Debug, thiserror::Error)]
-pub enum PutError {
+pub enum PublishError {
     /// No client can be made.
     #[error("{0}: {action}", action = .0.action())]
-    Client(Trouble),
+    Client(ClientError),
     /// The client or Kafka refused it: it is not there.
     #[error("Kafka does not take the record: {0}")]
     Refused(#[source] KafkaError),
@@ -52,15 +52,16 @@ pub enum PutError {
 ///
 /// # Errors
 /// It is not there, or it is not known whether it is.
-pub fn put(client: &ClientConfig, record: &Record, within: Duration) -> Result<Stored, PutError> {
+pub fn publish_once(client: &ClientConfig, record: &Record, within: Duration) -> Result<Stored, PublishError> {
     let mut config = client.clone();
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random") // as Java's default for records with a key
         .set("message.timeout.ms", within.as_millis().to_string());
-    let producer: BaseProducer<Reports> =
-        config.create_with_context(Reports).map_err(|error| PutError::Client(Trouble::of_creation(&error)))?;
+    let producer: BaseProducer<PublishOnceContext> = config
+        .create_with_context(PublishOnceContext)
+        .map_err(|error| PublishError::Client(ClientError::of_creation(&error)))?;
     let (report, reported) = channel();
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
     let headers =
@@ -69,7 +70,7 @@ pub fn put(client: &ClientConfig, record: &Record, within: Duration) -> Result<S
         .key(&record.key)
         .payload(&record.value)
         .headers(headers);
-    producer.send(base).map_err(|(error, _)| PutError::Refused(error))?;
+    producer.send(base).map_err(|(error, _)| PublishError::Refused(error))?;
     let deadline = Instant::now() + within + REPORT_WITHIN;
     while Instant::now() < deadline {
         producer.poll(LOOK_EVERY);
@@ -79,13 +80,13 @@ pub fn put(client: &ClientConfig, record: &Record, within: Duration) -> Result<S
     }
     // Dropping it would wait for the record.
     producer.purge(PurgeConfig::default().queue().inflight());
-    Err(PutError::NoAnswer)
+    Err(PublishError::NoAnswer)
 }
 
 /// Passes the delivery report to who waits for it.
-struct Reports;
+struct PublishOnceContext;
 
-impl ClientContext for Reports {
+impl ClientContext for PublishOnceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client_log::log(level, facility, message);
     }
@@ -93,16 +94,16 @@ impl ClientContext for Reports {
     fn error(&self, _: KafkaError, _: &str) {} // the delivery report tells
 }
 
-impl ProducerContext<NoCustomPartitioner> for Reports {
-    type DeliveryOpaque = Box<Sender<Result<Stored, PutError>>>;
+impl ProducerContext<NoCustomPartitioner> for PublishOnceContext {
+    type DeliveryOpaque = Box<Sender<Result<Stored, PublishError>>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
         let told = match result {
             Ok(message) if message.offset() >= 0 => {
                 Ok(Stored { partition: message.partition(), offset: message.offset() })
             }
-            Ok(_) => Err(PutError::NoOffset),
-            Err((error, _)) => Err(PutError::NotAcknowledged(error.clone())),
+            Ok(_) => Err(PublishError::NoOffset),
+            Err((error, _)) => Err(PublishError::NotAcknowledged(error.clone())),
         };
         // Nobody waits any more after the deadline.
         let _told = report.send(told);

@@ -10,10 +10,10 @@ use super::reports::Undelivered;
 
 /// A transaction that was not committed, as far as is known, by what is left to do.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum CommitError {
     /// It was aborted, and the producer goes on. What was built on it is worthless: drop the epoch and restore.
     #[error("the transaction was aborted")]
-    Aborted(#[source] Failed),
+    Aborted(#[source] CommitFailure),
     /// It was aborted because Kafka refuses these records for good, and the producer goes on. The inputs are still this member's: commit them
     /// with something smaller in the record's place. Several were refused together, and each may be small enough: commit
     /// them by themselves to learn which is not.
@@ -22,20 +22,20 @@ pub enum Broken {
     )]
     Refused {
         /// Their numbers in the batch, from 0, in order; at least one.
-        records: Vec<(usize, Refusal)>,
+        records: Vec<(usize, RecordRefusal)>,
     },
     /// It was aborted, or not begun: the inputs may be another member's by now. Wait for the next assignment.
     #[error("the transaction was aborted, because the assignment that it belongs to is over")]
-    Fenced(#[source] Failed),
+    Fenced(#[source] CommitFailure),
     /// What became of it is not known. Drop the producer, start another, and restore only then: its start ends what may
     /// still be under way, and the ledger says what was committed.
     #[error("what became of the transaction is not known")]
-    Unknown(#[source] Failed),
+    Unknown(#[source] CommitFailure),
 }
 
 /// Why Kafka does not take a record, whenever it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RecordRefusal {
     /// It is larger than the producer or its topic takes.
     TooLarge,
     /// Its topic has rules for records that it breaks.
@@ -44,7 +44,7 @@ pub enum Refusal {
 
 /// What failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum CommitFailure {
     /// The epoch is over.
     #[error("the group's epoch is another one by now")]
     Superseded,
@@ -94,7 +94,7 @@ pub enum Failed {
         #[source]
         error: KafkaError,
         /// What failed before.
-        cause: Box<Failed>,
+        cause: Box<CommitFailure>,
     },
     /// After a record was refused, and the abort, no new producer begins.
     #[error("{cause}, and then no producer began anew")]
@@ -103,11 +103,11 @@ pub enum Failed {
         #[source]
         error: StartError,
         /// What failed before.
-        cause: Box<Failed>,
+        cause: Box<CommitFailure>,
     },
 }
 
-impl Failed {
+impl CommitFailure {
     pub(super) fn delivery(record: usize, undelivered: Undelivered) -> Self {
         match undelivered {
             Undelivered::Failed(error) => Self::Delivery { record, error },
@@ -130,31 +130,33 @@ impl Failed {
     }
 }
 
-impl Broken {
+impl CommitError {
     /// What is left to do when the abort is done; `undelivered` are the records that were not delivered, by their number.
-    pub(super) fn after_abort(failed: Failed, undelivered: &BTreeMap<usize, Undelivered>) -> Self {
+    pub(super) fn after_abort(failed: CommitFailure, undelivered: &BTreeMap<usize, Undelivered>) -> Self {
         let refused = refused(undelivered);
-        if let Failed::Send { record, error } = &failed
+        if let CommitFailure::Send { record, error } = &failed
             && let Some(refusal) = refusal(error)
         {
             return Self::Refused { records: vec![(*record, refusal)] };
         }
         match failed {
             // Another record's report may have come first; and without end the same records would be aborted again.
-            Failed::Delivery { .. } | Failed::NoOffset { .. } | Failed::Unreported { .. } if !refused.is_empty() => {
+            CommitFailure::Delivery { .. } | CommitFailure::NoOffset { .. } | CommitFailure::Unreported { .. }
+                if !refused.is_empty() =>
+            {
                 Self::Refused { records: refused }
             }
-            Failed::Offsets(error) if is_another_member(&error) => Self::Fenced(Failed::Offsets(error)),
-            Failed::Superseded => Self::Fenced(failed),
-            Failed::Begin(_)
-            | Failed::Send { .. }
-            | Failed::Delivery { .. }
-            | Failed::NoOffset { .. }
-            | Failed::Unreported { .. }
-            | Failed::Offsets(_)
-            | Failed::Commit(_)
-            | Failed::Abort { .. }
-            | Failed::Renew { .. } => Self::Aborted(failed),
+            CommitFailure::Offsets(error) if is_another_member(&error) => Self::Fenced(CommitFailure::Offsets(error)),
+            CommitFailure::Superseded => Self::Fenced(failed),
+            CommitFailure::Begin(_)
+            | CommitFailure::Send { .. }
+            | CommitFailure::Delivery { .. }
+            | CommitFailure::NoOffset { .. }
+            | CommitFailure::Unreported { .. }
+            | CommitFailure::Offsets(_)
+            | CommitFailure::Commit(_)
+            | CommitFailure::Abort { .. }
+            | CommitFailure::Renew { .. } => Self::Aborted(failed),
         }
     }
 }
@@ -187,16 +189,16 @@ fn is_another_member(error: &KafkaError) -> bool {
 }
 
 /// Why no second try helps, where none does. Rights and times are no fault of a record.
-fn refusal(error: &KafkaError) -> Option<Refusal> {
+fn refusal(error: &KafkaError) -> Option<RecordRefusal> {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Some(Refusal::TooLarge),
-        Some(Code::InvalidRecord) => Some(Refusal::Invalid),
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Some(RecordRefusal::TooLarge),
+        Some(Code::InvalidRecord) => Some(RecordRefusal::Invalid),
         _ => None,
     }
 }
 
-fn refused(undelivered: &BTreeMap<usize, Undelivered>) -> Vec<(usize, Refusal)> {
+fn refused(undelivered: &BTreeMap<usize, Undelivered>) -> Vec<(usize, RecordRefusal)> {
     let refused = |(record, undelivered): (&usize, &Undelivered)| match undelivered {
         Undelivered::Failed(error) => refusal(error).map(|refusal| (*record, refusal)),
         Undelivered::NoOffset => None,
@@ -213,15 +215,15 @@ mod tests {
     }
 
     /// What is left to do after each failure, where an abort is possible and done.
-    fn left_to_do(failed: Failed) -> &'static str {
+    fn left_to_do(failed: CommitFailure) -> &'static str {
         if !failed.can_be_aborted() {
             return "unknown";
         }
-        match Broken::after_abort(failed, &BTreeMap::new()) {
-            Broken::Aborted(_) => "aborted",
-            Broken::Refused { .. } => "refused",
-            Broken::Fenced(_) => "fenced",
-            Broken::Unknown(_) => "unknown",
+        match CommitError::after_abort(failed, &BTreeMap::new()) {
+            CommitError::Aborted(_) => "aborted",
+            CommitError::Refused { .. } => "refused",
+            CommitError::Fenced(_) => "fenced",
+            CommitError::Unknown(_) => "unknown",
         }
     }
 
@@ -229,22 +231,22 @@ mod tests {
     fn every_failure_has_one_answer() {
         use RDKafkaErrorCode as Code;
         for (failed, expected) in [
-            (Failed::Superseded, "fenced"),
-            (Failed::Begin(error(Code::State)), "unknown"),
-            (Failed::Send { record: 0, error: error(Code::QueueFull) }, "aborted"),
-            (Failed::Send { record: 0, error: error(Code::MessageSizeTooLarge) }, "refused"),
-            (Failed::Delivery { record: 0, error: error(Code::MessageTimedOut) }, "aborted"),
-            (Failed::NoOffset { record: 0 }, "aborted"),
-            (Failed::Unreported { outstanding: 1 }, "aborted"),
-            (Failed::Offsets(error(Code::UnknownMemberId)), "fenced"),
-            (Failed::Offsets(error(Code::IllegalGeneration)), "fenced"),
-            (Failed::Offsets(error(Code::Conflict)), "unknown"),
-            (Failed::Offsets(error(Code::Fenced)), "unknown"),
-            (Failed::Offsets(error(Code::GroupAuthorizationFailed)), "aborted"),
-            (Failed::Commit(error(Code::Fenced)), "unknown"),
-            (Failed::Commit(error(Code::InvalidProducerIdMapping)), "aborted"),
-            (Failed::Commit(error(Code::UnknownMemberId)), "aborted"),
-            (Failed::Abort { error: error(Code::State), cause: Box::new(Failed::Superseded) }, "unknown"),
+            (CommitFailure::Superseded, "fenced"),
+            (CommitFailure::Begin(error(Code::State)), "unknown"),
+            (CommitFailure::Send { record: 0, error: error(Code::QueueFull) }, "aborted"),
+            (CommitFailure::Send { record: 0, error: error(Code::MessageSizeTooLarge) }, "refused"),
+            (CommitFailure::Delivery { record: 0, error: error(Code::MessageTimedOut) }, "aborted"),
+            (CommitFailure::NoOffset { record: 0 }, "aborted"),
+            (CommitFailure::Unreported { outstanding: 1 }, "aborted"),
+            (CommitFailure::Offsets(error(Code::UnknownMemberId)), "fenced"),
+            (CommitFailure::Offsets(error(Code::IllegalGeneration)), "fenced"),
+            (CommitFailure::Offsets(error(Code::Conflict)), "unknown"),
+            (CommitFailure::Offsets(error(Code::Fenced)), "unknown"),
+            (CommitFailure::Offsets(error(Code::GroupAuthorizationFailed)), "aborted"),
+            (CommitFailure::Commit(error(Code::Fenced)), "unknown"),
+            (CommitFailure::Commit(error(Code::InvalidProducerIdMapping)), "aborted"),
+            (CommitFailure::Commit(error(Code::UnknownMemberId)), "aborted"),
+            (CommitFailure::Abort { error: error(Code::State), cause: Box::new(CommitFailure::Superseded) }, "unknown"),
         ] {
             let told = format!("{failed:?}");
             assert_eq!(left_to_do(failed), expected, "{told}");
@@ -263,15 +265,15 @@ mod tests {
         ]);
         // Whichever report came first.
         for failed in [
-            Failed::Delivery { record: 1, error: error(RDKafkaErrorCode::MessageSizeTooLarge) },
-            Failed::Delivery { record: 2, error: error(RDKafkaErrorCode::PurgeQueue) },
-            Failed::NoOffset { record: 3 },
-            Failed::Unreported { outstanding: 4 },
+            CommitFailure::Delivery { record: 1, error: error(RDKafkaErrorCode::MessageSizeTooLarge) },
+            CommitFailure::Delivery { record: 2, error: error(RDKafkaErrorCode::PurgeQueue) },
+            CommitFailure::NoOffset { record: 3 },
+            CommitFailure::Unreported { outstanding: 4 },
         ] {
-            let broken = Broken::after_abort(failed, &undelivered);
+            let commit_error = CommitError::after_abort(failed, &undelivered);
             assert!(
-                matches!(&broken, Broken::Refused { records } if *records == [(1, Refusal::TooLarge), (4, Refusal::Invalid)]),
-                "{broken:?}"
+                matches!(&commit_error, CommitError::Refused { records } if *records == [(1, RecordRefusal::TooLarge), (4, RecordRefusal::Invalid)]),
+                "{commit_error:?}"
             );
         }
     }

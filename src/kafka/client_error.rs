@@ -13,7 +13,7 @@ use crate::finding::{Code, Finding};
 
 /// Why Kafka gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum ClientError {
     /// librdkafka refuses the properties, so there is no client.
     #[error("{0}")]
     Properties(String),
@@ -28,7 +28,7 @@ pub enum Trouble {
     Unreachable(String),
 }
 
-impl Trouble {
+impl ClientError {
     /// What a client's creation failed for, without the value that was refused.
     pub fn of_creation(error: &KafkaError) -> Self {
         Self::Properties(match error {
@@ -86,7 +86,7 @@ impl Trouble {
         matches!(self, Self::Authentication(_) | Self::Tls(_))
     }
 
-    /// How much it explains: a later complaint does not hide one that explains more.
+    /// How much it explains: a later error does not hide one that explains more.
     fn weight(&self) -> u8 {
         match self {
             Self::Unreachable(_) => 0,
@@ -96,52 +96,52 @@ impl Trouble {
     }
 }
 
-/// Listens to one client, and remembers the complaint that explains most.
+/// What one client reports: the error that explains most.
 #[derive(Clone, Default)]
-pub struct Complaints {
-    heard: Arc<Mutex<Option<Trouble>>>,
+pub struct ClientErrors {
+    most_specific: Arc<Mutex<Option<ClientError>>>,
 }
 
-impl Complaints {
-    /// The complaint that explains most; the last one of its kind.
-    pub fn heard(&self) -> Option<Trouble> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl ClientErrors {
+    /// The error that explains most; the last one of its kind.
+    pub fn most_specific(&self) -> Option<ClientError> {
+        self.most_specific.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the complaint out, so that the next one counts anew.
-    pub fn take(&self) -> Option<Trouble> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes it out, so that the next one counts anew.
+    pub fn take(&self) -> Option<ClientError> {
+        self.most_specific.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What was heard, else what the failed call itself says.
-    pub fn explain(&self, error: &KafkaError) -> Trouble {
-        self.heard().unwrap_or_else(|| Trouble::Unreachable(error.to_string()))
+    /// What was reported, else what the failed call itself says.
+    pub fn explain(&self, error: &KafkaError) -> ClientError {
+        self.most_specific().unwrap_or_else(|| ClientError::Unreachable(error.to_string()))
     }
 
-    fn hear(&self, trouble: Trouble) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.as_ref().is_none_or(|earlier| earlier.weight() <= trouble.weight()) {
-            *heard = Some(trouble);
+    fn note(&self, client_error: ClientError) {
+        let mut most_specific = self.most_specific.lock().unwrap_or_else(PoisonError::into_inner);
+        if most_specific.as_ref().is_none_or(|earlier| earlier.weight() <= client_error.weight()) {
+            *most_specific = Some(client_error);
         }
     }
 }
 
-impl ClientContext for Complaints {
+impl ClientContext for ClientErrors {
     /// Connections that a broker closes without a word, as it does to clients of the wrong protocol, are logged only.
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
-            self.hear(Trouble::Unreachable(without_thread(message).to_owned()));
+            self.note(ClientError::Unreachable(without_thread(message).to_owned()));
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(trouble) = Trouble::of_report(&error, reason) {
-            self.hear(trouble);
+        if let Some(client_error) = ClientError::of_report(&error, reason) {
+            self.note(client_error);
         }
     }
 }
 
-impl ConsumerContext for Complaints {}
+impl ConsumerContext for ClientErrors {}
 
 /// Log lines begin with the thread's name in brackets, which helps nobody.
 fn without_thread(message: &str) -> &str {
@@ -156,26 +156,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_complaint_that_explains_most() {
-        let complaints = Complaints::default();
+    fn keeps_the_error_that_explains_most() {
+        let client_errors = ClientErrors::default();
         for (code, reason) in [
             (RDKafkaErrorCode::BrokerTransportFailure, "refused"),
             (RDKafkaErrorCode::Authentication, "wrong password"),
             (RDKafkaErrorCode::BrokerTransportFailure, "disconnected"),
             (RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down"),
         ] {
-            complaints.error(KafkaError::Global(code), reason);
+            client_errors.error(KafkaError::Global(code), reason);
         }
-        assert_eq!(complaints.take(), Some(Trouble::Authentication("wrong password".to_owned())));
-        assert_eq!(complaints.heard(), None);
+        assert_eq!(client_errors.take(), Some(ClientError::Authentication("wrong password".to_owned())));
+        assert_eq!(client_errors.most_specific(), None);
     }
 
     #[test]
     fn hears_connections_that_are_closed_without_a_word() {
-        let complaints = Complaints::default();
-        complaints.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected");
-        complaints.log(RDKafkaLogLevel::Warning, "CONFWARN", "[thrd:app]: some property is ignored");
-        assert_eq!(complaints.heard(), Some(Trouble::Unreachable("a:1/bootstrap: Disconnected".to_owned())));
+        let client_errors = ClientErrors::default();
+        client_errors.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected");
+        client_errors.log(RDKafkaLogLevel::Warning, "CONFWARN", "[thrd:app]: some property is ignored");
+        assert_eq!(
+            client_errors.most_specific(),
+            Some(ClientError::Unreachable("a:1/bootstrap: Disconnected".to_owned()))
+        );
     }
 
     #[test]
@@ -184,7 +187,7 @@ mod tests {
         for result in [RDKafkaConfRes::RD_KAFKA_CONF_INVALID, RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN] {
             let refused =
                 KafkaError::ClientConfig(result, description.clone(), "sasl.x".to_owned(), "hunter2".to_owned());
-            let told = Trouble::of_creation(&refused).finding();
+            let told = ClientError::of_creation(&refused).finding();
             assert!(told.message.contains("sasl.x") && !told.message.contains("hunter2"), "{told:?}");
         }
     }
