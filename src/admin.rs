@@ -9,17 +9,18 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use tokio_util::sync::CancellationToken;
 
+use crate::latch::Latch;
 use crate::metrics::Metrics;
 
-/// What readiness waits for; each is set once and never taken back, so that a Kafka outage does not take all replicas away.
+/// What readiness waits for. Each latch is opened once and never closed again, so that a Kafka outage does not take all replicas away.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Kafka has told its metadata.
-    pub metadata: CancellationToken,
+    pub metadata: Latch,
     /// The idempotent producer has its id.
-    pub producer_id: CancellationToken,
+    pub producer_id: Latch,
     /// The confirmation engine's producer can begin transactions.
-    pub transactions: CancellationToken,
+    pub transactions: Latch,
     /// The daemon is about to stop.
     pub draining: CancellationToken,
 }
@@ -31,13 +32,13 @@ impl Readiness {
         if self.draining.is_cancelled() {
             missing.push("draining");
         }
-        if !self.metadata.is_cancelled() {
+        if !self.metadata.is_open() {
             missing.push("kafka metadata");
         }
-        if !self.producer_id.is_cancelled() {
+        if !self.producer_id.is_open() {
             missing.push("producer id");
         }
-        if !self.transactions.is_cancelled() {
+        if !self.transactions.is_open() {
             missing.push("transactions");
         }
         missing
@@ -87,11 +88,11 @@ mod tests {
     fn is_ready_when_all_latches_are_set_and_until_it_drains() {
         let readiness = Readiness::default();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);
-        readiness.metadata.cancel();
+        readiness.metadata.open();
         assert_eq!(readiness.missing(), ["producer id", "transactions"]);
-        readiness.producer_id.cancel();
+        readiness.producer_id.open();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);
-        readiness.transactions.cancel();
+        readiness.transactions.open();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 200);
         readiness.draining.cancel();
         assert_eq!(status(&Method::GET, "/readyz", &readiness), 503);

@@ -28,9 +28,9 @@ use crate::kafka::broker_clock::Broker;
 use crate::kafka::topics;
 use crate::metrics::Metrics;
 use crate::server::{self, End, Limits, Peer};
-use credentials::{CredentialWatch, Part};
+use credentials::{ClientOwner, CredentialWatch};
 use engine::Verification;
-use keys::Watch;
+use keys::KeyWatch;
 use readiness::Needed;
 use webhooks::Webhooks;
 
@@ -89,7 +89,7 @@ pub async fn serve(
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
     let sources = Arc::new(Sources::new(&config, loaded.sources, &metrics));
-    let watch = Watch::new(&config, &sources, &loaded.apis, &loaded.verifiers, loaded.files, Arc::clone(&metrics));
+    let watch = KeyWatch::new(&config, &sources, &loaded.apis, &loaded.verifiers, loaded.files, Arc::clone(&metrics));
     let watch = watch.with_certificate(certificate);
     let readiness = Readiness::default();
     let ends = Ends::default();
@@ -99,19 +99,19 @@ pub async fn serve(
     let webhooks = if let Some(listener) = listeners.ingress {
         let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
-        credentials.add(Part::Ingress(webhooks.publisher()));
+        credentials.add(ClientOwner::Ingress(webhooks.publisher()));
         Some(webhooks)
     } else {
-        readiness.producer_id.cancel();
+        readiness.producer_id.open();
         None
     };
     if config.confirmation.enabled {
         let verification = Verification { verifiers: loaded.verifiers, broker };
         let renew =
             engine::start(&config, loaded.apis, verification, &metrics, &readiness, &mut tasks, ends.parts.clone())?;
-        credentials.add(Part::Engine(renew));
+        credentials.add(ClientOwner::Engine(renew));
     } else {
-        readiness.transactions.cancel();
+        readiness.transactions.open();
     }
     let admin = serve_admin(listeners.admin, readiness.clone(), Arc::clone(&metrics), ends.admin.clone());
     tasks.spawn(named("admin server", admin));

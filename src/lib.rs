@@ -51,6 +51,7 @@ pub mod finding;
 pub mod https;
 pub mod ingress;
 pub mod kafka;
+pub mod latch;
 pub mod message;
 pub mod metrics;
 pub mod provider;

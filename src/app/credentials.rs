@@ -30,7 +30,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whose clients are made anew.
 #[derive(Clone)]
-pub enum Part {
+pub enum ClientOwner {
     /// The ingress's producer.
     Ingress(Arc<Publisher>),
     /// The confirmation engine's producer, its member of the group, and what reads its ledger.
@@ -41,7 +41,7 @@ pub enum Part {
 pub struct CredentialWatch {
     kafka: Arc<Kafka>,
     files: Arc<FileReader>,
-    parts: Vec<Part>,
+    parts: Vec<ClientOwner>,
     reloads: KeyReloads,
 }
 
@@ -55,7 +55,7 @@ impl CredentialWatch {
     }
 
     /// Renews this part's clients too.
-    pub fn add(&mut self, part: Part) {
+    pub fn add(&mut self, part: ClientOwner) {
         self.parts.push(part);
     }
 
@@ -93,7 +93,7 @@ impl CredentialWatch {
     }
 
     /// Renews the parts that are behind, and leaves those that could not be.
-    async fn catch_up(&self, behind: &mut Vec<Part>, told: &mut String) {
+    async fn catch_up(&self, behind: &mut Vec<ClientOwner>, told: &mut String) {
         let mut errors = Vec::new();
         for part in std::mem::take(behind) {
             if let Err(error) = self.renew(&part).await {
@@ -116,13 +116,13 @@ impl CredentialWatch {
         }
     }
 
-    async fn renew(&self, part: &Part) -> anyhow::Result<()> {
+    async fn renew(&self, part: &ClientOwner) -> anyhow::Result<()> {
         let (kafka, side) = (Arc::clone(&self.kafka), part.side());
         let client =
             tokio::task::spawn_blocking(move || client::base(&kafka, side)).await.context("reading files")??;
         match part {
-            Part::Ingress(publisher) => Ok(publisher.renew(client).await?),
-            Part::Engine(renewals) => renew_engine(renewals, client).await,
+            ClientOwner::Ingress(publisher) => Ok(publisher.renew(client).await?),
+            ClientOwner::Engine(renewals) => renew_engine(renewals, client).await,
         }
     }
 }
@@ -138,7 +138,7 @@ async fn renew_engine(renewals: &Sender<Renewal>, client: ClientConfig) -> anyho
     Ok(taken.context("the engine has ended")??)
 }
 
-impl Part {
+impl ClientOwner {
     fn side(&self) -> ClientSide {
         match self {
             Self::Ingress(_) => ClientSide::Ingress,

@@ -31,6 +31,7 @@ use crate::https::Roots;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::{client, topics};
+use crate::latch::Latch;
 use crate::metrics::Metrics;
 
 /// How long a refused engine rests before it is tried again, and how often it is told that it is refused.
@@ -82,17 +83,17 @@ pub fn start(
 async fn keep_running(maker: Arc<Maker>, first: Plan) {
     let mut plan = Ok(first);
     loop {
-        let refusal = match plan {
+        let failure = match plan {
             Ok(plan) => match run(plan).await {
                 None => return,
-                Some(refusal) => refusal,
+                Some(failure) => failure,
             },
-            Err(error) => Refusal { error: format!("{error:#}"), may_pass: true },
+            Err(error) => EngineFailure { error: format!("{error:#}"), may_pass: true },
         };
         if !maker.config.ingress.enabled {
-            return tracing::error!(error = refusal.error, "the confirmation engine cannot go on");
+            return tracing::error!(error = failure.error, "the confirmation engine cannot go on");
         }
-        maker.refused(&refusal).await;
+        maker.refused(&failure).await;
         if maker.stop.is_cancelled() {
             return;
         }
@@ -103,18 +104,18 @@ async fn keep_running(maker: Arc<Maker>, first: Plan) {
 }
 
 /// Why an engine is not there.
-struct Refusal {
+struct EngineFailure {
     error: String,
     /// Whether another start may go well.
     may_pass: bool,
 }
 
 /// Runs an engine to its end; nothing where that is in order.
-async fn run(plan: Plan) -> Option<Refusal> {
+async fn run(plan: Plan) -> Option<EngineFailure> {
     match tokio::task::spawn_blocking(move || plan.run()).await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Refusal { error: causes::told(&error), may_pass: error.may_pass() }),
-        Err(error) => Some(Refusal { error: format!("its thread failed: {error}"), may_pass: true }),
+        Ok(Err(error)) => Some(EngineFailure { error: causes::told(&error), may_pass: error.may_pass() }),
+        Err(error) => Some(EngineFailure { error: format!("its thread failed: {error}"), may_pass: true }),
     }
 }
 
@@ -124,24 +125,24 @@ struct Maker {
     apis: Apis,
     verification: Verification,
     metrics: Arc<Metrics>,
-    ready: CancellationToken,
+    ready: Latch,
     stop: CancellationToken,
     renewals: Renewals,
 }
 
 impl Maker {
     /// Says that there is no engine, again and again until it is worth another try, or until the end.
-    async fn refused(&self, refusal: &Refusal) {
+    async fn refused(&self, failure: &EngineFailure) {
         self.metrics.confirmation(&self.rule_names()).engine_refused.set(1.0);
         // Webhooks do not wait for it.
-        self.ready.cancel();
+        self.ready.open();
         loop {
             tracing::error!(
-                error = refusal.error,
+                error = failure.error,
                 "the confirmation engine refuses to work: this process decides on no session and goes on taking webhooks"
             );
             self.rest().await;
-            if refusal.may_pass || self.stop.is_cancelled() {
+            if failure.may_pass || self.stop.is_cancelled() {
                 return;
             }
         }

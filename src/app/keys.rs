@@ -51,7 +51,7 @@ pub struct Loaded {
 pub type Apis = BTreeMap<Arc<str>, Arc<ArcSwap<SessionApi>>>;
 
 /// What is made of one source's settings and key files.
-struct Made {
+struct MadeSource {
     source: Arc<Box<dyn Source>>,
     api: Option<SessionApi>,
 }
@@ -69,7 +69,7 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
         let Some(provider) = provider::find(&settings.provider) else { continue };
         let files = FileReader::new();
         match make(provider, settings, &files) {
-            Ok(Made { source, api }) => {
+            Ok(MadeSource { source, api }) => {
                 if let Some(api) = api {
                     loaded.apis.insert(name.as_ref().into(), Arc::new(ArcSwap::from_pointee(api)));
                 }
@@ -86,19 +86,19 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<SourceProblem>> {
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
 
-fn make(provider: &dyn Provider, settings: &SourceConfig, files: &FileReader) -> Result<Made, ConfigureError> {
+fn make(provider: &dyn Provider, settings: &SourceConfig, files: &FileReader) -> Result<MadeSource, ConfigureError> {
     let source = Arc::new(provider.configure(&settings.section, files)?);
-    Ok(Made { source, api: provider.session_api(&settings.section, files)? })
+    Ok(MadeSource { source, api: provider.session_api(&settings.section, files)? })
 }
 
 /// Takes changed key files into use while the daemon runs; an unusable new one keeps the old. Never ends by itself.
-pub struct Watch {
-    sources: Vec<Watched>,
+pub struct KeyWatch {
+    sources: Vec<WatchedSource>,
     certificate: Option<WatchedCertificate>,
     metrics: Arc<Metrics>,
 }
 
-struct Watched {
+struct WatchedSource {
     running: Arc<RunningSource>,
     api: Option<Arc<ArcSwap<SessionApi>>>,
     verifier: Option<Arc<ArcSwap<Box<dyn Source>>>>,
@@ -114,7 +114,7 @@ struct WatchedCertificate {
     reloads: KeyReloads,
 }
 
-impl Watch {
+impl KeyWatch {
     /// Watches the files of every source, those of its session API too.
     pub fn new(
         config: &Config,
@@ -130,7 +130,7 @@ impl Watch {
             let api = apis.get(name.as_ref()).map(Arc::clone);
             let verifier = verifiers.get(name.as_ref()).map(Arc::clone);
             let reloads = metrics.key_reloads(name.as_ref());
-            Some(Watched { running: Arc::clone(running), api, verifier, settings, files, reloads })
+            Some(WatchedSource { running: Arc::clone(running), api, verifier, settings, files, reloads })
         });
         Self { sources: watched.collect(), certificate: None, metrics }
     }
@@ -176,14 +176,14 @@ impl Watch {
     }
 }
 
-impl Watched {
+impl WatchedSource {
     fn reload(&mut self, metrics: &Metrics) {
         let name = &self.running.name;
         let files = FileReader::new();
         // The configuration has checked that the provider exists.
         let Some(provider) = provider::find(&self.settings.provider) else { return };
         match make(provider, &self.settings, &files) {
-            Ok(Made { source, api }) => {
+            Ok(MadeSource { source, api }) => {
                 if let Some(verifier) = &self.verifier {
                     verifier.store(Arc::clone(&source));
                 }
@@ -247,12 +247,12 @@ pub fn certificate(settings: Option<&IngressTls>) -> Result<Option<Certificate>,
     Ok(Some(Certificate { acceptor, settings: settings.clone(), files }))
 }
 
-type Text = zeroize::Zeroizing<Vec<u8>>;
+type SecretText = zeroize::Zeroizing<Vec<u8>>;
 
 struct Pem {
-    certificate: Text,
-    key: Text,
-    client_ca: Option<Text>,
+    certificate: SecretText,
+    key: SecretText,
+    client_ca: Option<SecretText>,
 }
 
 impl Pem {
@@ -333,7 +333,7 @@ mod tests {
         let loaded = load(&config).ok().unwrap();
         let sources = Sources::new(&config, loaded.sources, &metrics);
         let (apis, verifiers) = (&loaded.apis, &loaded.verifiers);
-        let mut watch = Watch::new(&config, &sources, apis, verifiers, loaded.files, Arc::clone(&metrics));
+        let mut watch = KeyWatch::new(&config, &sources, apis, verifiers, loaded.files, Arc::clone(&metrics));
         let counted = |result: &str, count: u32| {
             let line = format!("paybridge_key_reloads_total{{source=\"sg\",result=\"{result}\"}} {count}");
             assert!(metrics.render().lines().any(|shown| shown == line), "no {line} in {}", metrics.render());

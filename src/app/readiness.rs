@@ -46,7 +46,7 @@ pub async fn watch_topics(
 ) {
     let names = needed.topics.iter().map(|topic| topic.name.clone()).collect();
     let kafka = Arc::new(kafka);
-    let mut watch = Watch {
+    let mut watch = TopicWatch {
         kafka: Arc::clone(&kafka),
         names,
         readiness,
@@ -86,7 +86,7 @@ async fn tell_findings(needed: &Needed, kafka: &Kafka) {
 }
 
 /// Looks for the topics that are needed.
-struct Watch {
+struct TopicWatch {
     kafka: Arc<Kafka>,
     names: Arc<[String]>,
     readiness: Readiness,
@@ -101,7 +101,7 @@ struct Watch {
     missing: Option<Vec<String>>,
 }
 
-impl Watch {
+impl TopicWatch {
     /// Whether all topics are there, as far as Kafka tells.
     async fn look(&mut self) -> bool {
         let (kafka, names, kept) = (Arc::clone(&self.kafka), Arc::clone(&self.names), self.cluster.take());
@@ -118,7 +118,7 @@ impl Watch {
             Ok(Look { cluster: kept, missing: Ok(missing) }) => {
                 self.cluster = kept;
                 self.missing = Some(missing.clone());
-                self.readiness.metadata.cancel();
+                self.readiness.metadata.open();
                 self.metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
                 if missing.is_empty() {
                     self.tell_all_there();
@@ -127,7 +127,7 @@ impl Watch {
                 format!("topics are missing, make them with `paybridge topics --create`: {}", missing.join(", "))
             }
             // Once Kafka has told them, an outage has log lines of its own.
-            Ok(Look { cluster: kept, missing: Err(_) }) if self.readiness.metadata.is_cancelled() => {
+            Ok(Look { cluster: kept, missing: Err(_) }) if self.readiness.metadata.is_open() => {
                 self.cluster = kept;
                 self.missing = self.missing.take().map(|_| Vec::new());
                 return self.told.is_none();

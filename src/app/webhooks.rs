@@ -137,7 +137,7 @@ async fn keep_producer(publisher: Arc<Publisher>) {
 /// Sets its latch, and then only waits.
 async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     publisher.has_producer_id().await;
-    readiness.producer_id.cancel();
+    readiness.producer_id.open();
     tracing::info!("the producer has its id");
     std::future::pending::<()>().await;
 }

@@ -26,6 +26,7 @@ use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
 use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
 use crate::kafka::transaction::{TransactionSettings, Transactions, Unfenced};
+use crate::latch::Latch;
 use crate::metrics::ConfirmationMetrics;
 
 /// How long one look at the topics may take, and between two looks.
@@ -108,7 +109,7 @@ pub struct Plan {
     /// What is told.
     pub metrics: Arc<ConfirmationMetrics>,
     /// Set once transactions can begin.
-    pub ready: CancellationToken,
+    pub ready: Latch,
     /// Ends the engine.
     pub stop: CancellationToken,
     /// How long the end may take.
@@ -214,7 +215,7 @@ impl Plan {
                 Ok(producer) => {
                     tally.trouble_is_over();
                     tracing::info!("the confirmation engine can write");
-                    self.ready.cancel();
+                    self.ready.open();
                     return Some(producer);
                 }
                 Err(error) => tally.trouble(&causes::told(&error)),
