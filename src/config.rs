@@ -12,9 +12,6 @@ mod kafka;
 mod names;
 mod source;
 
-#[cfg(test)]
-mod shipped_files;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

@@ -5,13 +5,11 @@
 
 pub mod event;
 pub mod event_id;
-#[cfg(test)]
-pub mod fixtures;
 pub mod json;
 pub mod keys;
-#[cfg(test)]
-mod laws;
 pub mod money;
+#[cfg(test)]
+pub mod tests;
 pub mod webhook;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The configuration as a whole: what is refused, in which words, and what the environment can say.
 
+mod shipped_files;
+
 use std::fs;
 
 use super::*;

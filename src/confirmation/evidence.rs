@@ -93,7 +93,7 @@ fn webhook(evidence: &Evidence) -> Option<RawWebhook> {
 mod tests {
     use super::*;
     use crate::message::smart_glocal::v1::{PaymentFinished, ReadyToConfirm};
-    use crate::provider::fixtures::{FixtureKeys, section};
+    use crate::provider::tests::fixtures::{FixtureKeys, section};
     use crate::provider::{Provider, smart_glocal};
 
     const READY: &str = "paybridge.smart_glocal.v1.ReadyToConfirm";

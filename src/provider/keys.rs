@@ -193,7 +193,7 @@ fn read(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFile
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::fixtures::{Files, FixtureKeys};
+    use crate::provider::tests::fixtures::{Files, FixtureKeys};
 
     /// The fixtures' key files as an editor on Windows writes them.
     struct Marked;

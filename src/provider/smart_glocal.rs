@@ -46,7 +46,7 @@ pub struct SmartGlocal;
 /// The keys of `[sources.NAME]` that are Smart Glocal's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct SmartGlocalSettings {
     /// PEM files with the provider's public keys; each may hold several.
     #[serde(deserialize_with = "list")]
     public_key_files: Vec<PathBuf>,
@@ -68,7 +68,7 @@ impl Provider for SmartGlocal {
     }
 
     fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: SmartGlocalSettings = section.parse()?;
         if settings.public_key_files.is_empty() {
             return Err(ConfigureError::Value {
                 key: "public_key_files",

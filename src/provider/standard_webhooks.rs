@@ -47,7 +47,7 @@ pub struct StandardWebhooks;
 /// The keys of `[sources.NAME]` that are Standard Webhooks' own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct StandardWebhooksSettings {
     /// Files with the shared secrets: `whsec_` and base64, or base64 alone.
     #[serde(deserialize_with = "list")]
     secret_files: Vec<PathBuf>,
@@ -60,7 +60,7 @@ fn default_tolerance_s() -> u64 {
     300
 }
 
-impl Settings {
+impl StandardWebhooksSettings {
     fn secrets(&self, files: &dyn KeyFiles) -> Result<Vec<SigningSecret>, ConfigureError> {
         if self.secret_files.is_empty() {
             return Err(value("secret_files", "is empty: name at least one file with the shared secret".to_owned()));
@@ -95,7 +95,7 @@ impl Provider for StandardWebhooks {
     }
 
     fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: StandardWebhooksSettings = section.parse()?;
         let (secrets, tolerance) = (settings.secrets(files)?, settings.tolerance()?);
         Ok(Box::new(StandardWebhooksSource { secrets, tolerance }))
     }
@@ -106,7 +106,7 @@ impl Provider for StandardWebhooks {
         files: &dyn KeyFiles,
         signing_key: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError> {
-        let mut settings: Settings = section.parse()?;
+        let mut settings: StandardWebhooksSettings = section.parse()?;
         settings.secret_files = signing_key.map_or(settings.secret_files, |path| vec![path.to_owned()]);
         let first = settings.secrets(files)?.into_iter().next();
         let secret = first.ok_or_else(|| value("secret_files", "is empty".to_owned()))?;
@@ -185,7 +185,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::provider::fixtures::{Files, raw, section};
+    use crate::provider::tests::fixtures::{Files, raw, section};
 
     /// The secret of the specification's own example, and another.
     const TWO_SECRETS: Files = Files(&[

@@ -36,7 +36,7 @@ pub struct UnDosTres;
 /// The keys of `[sources.NAME]` that are UnDosTres' own. What the provider's reference leaves open is a setting.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct UndostresSettings {
     /// Files with the shared AES keys, each written as `ascii:…`, `hex:…` or `base64:…`.
     #[serde(deserialize_with = "list")]
     key_files: Vec<PathBuf>,
@@ -62,7 +62,7 @@ fn default_time_zone() -> String {
     "America/Mexico_City".to_owned()
 }
 
-impl Settings {
+impl UndostresSettings {
     fn wire(&self) -> Result<Wire, ConfigureError> {
         let problem = match (&self.ciphertext_field, self.ciphertext) {
             (Some(field), _) if field.is_empty() => "is empty: name the field, or leave the key out",
@@ -113,7 +113,7 @@ impl Provider for UnDosTres {
     }
 
     fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: UndostresSettings = section.parse()?;
         Ok(Box::new(UnDosTresSource {
             wire: settings.wire()?,
             ciphers: settings.ciphers(files)?,
@@ -128,7 +128,7 @@ impl Provider for UnDosTres {
         files: &dyn KeyFiles,
         signing_key: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError> {
-        let mut settings: Settings = section.parse()?;
+        let mut settings: UndostresSettings = section.parse()?;
         settings.key_files = signing_key.map_or(settings.key_files, |path| vec![path.to_owned()]);
         let first = settings.ciphers(files)?.into_iter().next();
         Ok(Box::new(sample::UnDosTresSender {
@@ -190,7 +190,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::provider::fixtures::{Files, raw, section};
+    use crate::provider::tests::fixtures::{Files, raw, section};
 
     const TWO_KEYS: Files =
         Files(&[("first.key", "ascii:0123456789abcdef"), ("second.key", "hex:2b7e151628aed2a6abf7158809cf4f3c")]);

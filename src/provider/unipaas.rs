@@ -3,6 +3,7 @@
 
 mod amounts;
 mod authorizations;
+mod body;
 mod ewallets;
 mod kinds;
 mod mandates;
@@ -35,7 +36,7 @@ pub struct Unipaas;
 /// The keys of `[sources.NAME]` that are UNIPaaS's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+struct UnipaasSettings {
     /// Text files with the platform's secrets, one each; several while the secret is being changed.
     #[serde(deserialize_with = "list")]
     secret_files: Vec<PathBuf>,
@@ -44,7 +45,7 @@ struct Settings {
     shape_exempt: Vec<String>,
 }
 
-impl Settings {
+impl UnipaasSettings {
     fn exempt(&self) -> Result<Vec<&'static str>, ConfigureError> {
         let known = |name: &String| {
             kinds::named(name).map(|kind| kind.name).ok_or_else(|| ConfigureError::Value {
@@ -70,7 +71,7 @@ impl Provider for Unipaas {
     }
 
     fn configure(&self, section: &Section, files: &dyn KeyFiles) -> Result<Box<dyn Source>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: UnipaasSettings = section.parse()?;
         if settings.secret_files.is_empty() {
             return Err(no_secret());
         }
@@ -84,7 +85,7 @@ impl Provider for Unipaas {
         files: &dyn KeyFiles,
         signing_key_file: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: UnipaasSettings = section.parse()?;
         let first = settings.secret_files.first().map(PathBuf::as_path);
         let path = signing_key_file.or(first).ok_or_else(no_secret)?;
         Ok(Box::new(sample::UnipaasSender::new(signing_key(files, path)?)))
@@ -130,7 +131,7 @@ impl Source for UnipaasSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::fixtures::{FixtureKeys, raw, section};
+    use crate::provider::tests::fixtures::{FixtureKeys, raw, section};
 
     fn problem(toml: &str) -> String {
         PROVIDER.configure(&section(toml), &FixtureKeys).err().map(|error| error.to_string()).unwrap_or_default()

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn tells_where_calls_can_be_read_on_their_way() {
-        let keys = crate::provider::fixtures::folder().join("keys");
+        let keys = crate::provider::tests::fixtures::folder().join("keys");
         for (url, expected) in [
             ("http://example.com", vec![(Code::ApiUnencrypted, "sources.sg.api.base_url")]),
             ("http://127.0.0.1:8080", vec![]),
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn tells_of_sources_that_share_a_key_and_have_no_other_lock() {
-        let keys = crate::provider::fixtures::folder().join("keys");
+        let keys = crate::provider::tests::fixtures::folder().join("keys");
         let directory = tempfile::tempdir().unwrap();
         // The same key in another file, among others.
         let read = |name: &str| fs::read_to_string(keys.join(name)).unwrap();

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::config::Config;
 use crate::message::smart_glocal::v1::ReadyToConfirm;
-use crate::provider::fixtures::{FixtureKeys, normalized, section};
+use crate::provider::tests::fixtures::{FixtureKeys, normalized, section};
 use crate::provider::{self, Content};
 
 /// A rule for each `when`, which confirms; named after its place.

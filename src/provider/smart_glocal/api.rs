@@ -17,7 +17,7 @@ use serde_json::json;
 pub use super::signing::SIGNATURE_HEADER;
 use super::signing::signature;
 pub use super::unknown_amounts::OPERATION_LISTS;
-use super::{ConfigureError, KeyFiles, Section, Settings};
+use super::{ConfigureError, KeyFiles, Section, SmartGlocalSettings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 pub use reply::{Whose, is_of_account, our_trouble, read, whose};
@@ -145,7 +145,7 @@ impl SessionApi {
     /// # Errors
     /// Which setting or key file cannot be used, and why.
     pub fn from_section(section: &Section, files: &dyn KeyFiles) -> Result<Option<Self>, ConfigureError> {
-        let settings: Settings = section.parse()?;
+        let settings: SmartGlocalSettings = section.parse()?;
         settings.api.map(|api| api.open(files)).transpose()
     }
 
@@ -198,8 +198,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::provider::fixtures::{FixtureKeys, section};
     use crate::provider::keys::public_keys;
+    use crate::provider::tests::fixtures::{FixtureKeys, section};
 
     const API: &str = "base_url = 'https://example.com/x'\nversion = 1\nproject = 'shop'\n\
                        private_key_file = 'smart-glocal-private.pem'";

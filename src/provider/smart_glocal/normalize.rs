@@ -43,7 +43,7 @@ pub fn normalize(source: &str, body: &[u8]) -> Normalized {
         }
         Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
     };
-    let reading = reading.unwrap_or_else(Reading::undecodable);
+    let reading = reading.unwrap_or_else(SmartGlocalBody::undecodable);
     let id = EventId::of_body(source, &event_type, body, &volatile);
     Normalized {
         event_type,
@@ -56,20 +56,20 @@ pub fn normalize(source: &str, body: &[u8]) -> Normalized {
     }
 }
 
-struct Reading {
+struct SmartGlocalBody {
     session_id: String,
     occurred_at: Option<Timestamp>,
     content: Content,
 }
 
-impl Reading {
+impl SmartGlocalBody {
     fn undecodable(undecodable: Undecodable) -> Self {
         Self { session_id: String::new(), occurred_at: None, content: Content::Undecodable(undecodable) }
     }
 }
 
 /// Type and session make the event; nothing else is demanded.
-fn read(body: &Reader<'_, '_>, event_type: &str) -> Result<Reading, Undecodable> {
+fn read(body: &Reader<'_, '_>, event_type: &str) -> Result<SmartGlocalBody, Undecodable> {
     let encode: fn(Session) -> Encoded = match event_type {
         "" => return Err(Undecodable::without("type")),
         "ready_to_confirm" => {
@@ -95,13 +95,13 @@ fn read(body: &Reader<'_, '_>, event_type: &str) -> Result<Reading, Undecodable>
     };
     let session = body.object("session", read_session).ok_or_else(|| Undecodable::without("session"))?;
     let (session, occurred_at) = session.ok_or_else(|| Undecodable::without("session.id"))?;
-    Ok(Reading { session_id: session.id.clone(), occurred_at, content: Content::Event(encode(session)) })
+    Ok(SmartGlocalBody { session_id: session.id.clone(), occurred_at, content: Content::Event(encode(session)) })
 }
 
 /// A type of later days: the session's id is taken when it stands where it always stood.
-fn unrecognized(body: &Reader<'_, '_>) -> Reading {
+fn unrecognized(body: &Reader<'_, '_>) -> SmartGlocalBody {
     let session_id = body.object("session", |session| session.identity("id")).flatten();
-    Reading { session_id: session_id.unwrap_or_default(), occurred_at: None, content: Content::Unrecognized }
+    SmartGlocalBody { session_id: session_id.unwrap_or_default(), occurred_at: None, content: Content::Unrecognized }
 }
 
 /// What a session says, in a webhook or in the answer to a call; nothing without its id.

@@ -26,7 +26,7 @@ pub struct Notifications {
     pub currency: Option<String>,
 }
 
-struct Reading {
+struct UndostresBody {
     subject: Option<String>,
     occurred_at: Option<Timestamp>,
     content: Content,
@@ -45,7 +45,7 @@ impl Notifications {
             }
             Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
         };
-        let reading = reading.unwrap_or_else(|undecodable| Reading {
+        let reading = reading.unwrap_or_else(|undecodable| UndostresBody {
             subject: None,
             occurred_at: None,
             content: Content::Undecodable(undecodable),
@@ -63,7 +63,7 @@ impl Notifications {
     }
 
     /// Family and code make the event; nothing else is demanded.
-    fn read(&self, body: &Reader<'_, '_>, event_type: &str) -> Result<Reading, Undecodable> {
+    fn read(&self, body: &Reader<'_, '_>, event_type: &str) -> Result<UndostresBody, Undecodable> {
         if event_type.is_empty() {
             return Err(Undecodable::without("event_type"));
         }
@@ -73,7 +73,7 @@ impl Notifications {
         let created_at = body.time_in("created_at", &self.zone);
         let envelope = self.envelope(body, number, created_at);
         let about = code.as_ref().map(|code| code.about()).or(family.map(|family| family.about));
-        Ok(Reading {
+        Ok(UndostresBody {
             subject: subject(&envelope, about.unwrap_or(About::Request)),
             occurred_at: created_at,
             content: code.map_or(Content::Unrecognized, |code| Content::Event(code.encode(envelope))),

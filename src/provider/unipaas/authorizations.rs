@@ -4,7 +4,7 @@
 use prost::Message;
 
 use super::amounts::{self, amount};
-use super::kinds::Reading;
+use super::body::UnipaasBody;
 use super::words::meaning;
 use crate::message::unipaas::v1::{
     AuthorizationStatus, AuthorizationUpdate, BankAccount, CardAccount, CheckoutStatus, PaymentOption,
@@ -39,7 +39,7 @@ const CHECKOUT_STATUSES: &[(&str, CheckoutStatus)] = &[
 ];
 
 /// Reads an `authorization/update`. It has no time of its own.
-pub fn read(body: &Reader<'_, '_>) -> Reading {
+pub fn read(body: &Reader<'_, '_>) -> UnipaasBody {
     let currency = amounts::currency(body);
     let authorization_status_text = body.text("authorizationStatus");
     let checkout_status_text = body.text("checkoutStatus");
@@ -69,7 +69,7 @@ pub fn read(body: &Reader<'_, '_>) -> Reading {
         consumer_id: body.text("consumerId"),
     };
     let fields = update.encode_to_vec();
-    Reading { subject: update.authorization_id, occurred_at: None, fields }
+    UnipaasBody { subject: update.authorization_id, occurred_at: None, fields }
 }
 
 fn payment_option(option: &Reader<'_, '_>) -> PaymentOption {

@@ -4,7 +4,7 @@
 use prost::Message;
 
 use super::amounts::{self, amount};
-use super::kinds::Reading;
+use super::body::UnipaasBody;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{EwalletCreate, EwalletStatus, EwalletTransactionCreate, TransactionType};
@@ -31,7 +31,7 @@ const TRANSACTION_TYPES: &[(&str, TransactionType)] = &[
 ];
 
 /// Reads an `ewallet/create`, in its form of today or in the older one. It has no time of its own.
-pub fn ewallet(body: &Reader<'_, '_>) -> Reading {
+pub fn ewallet(body: &Reader<'_, '_>) -> UnipaasBody {
     let status_text = body.text("status");
     let create = EwalletCreate {
         metadata: None,
@@ -43,11 +43,11 @@ pub fn ewallet(body: &Reader<'_, '_>) -> Reading {
         status_text,
     };
     let fields = create.encode_to_vec();
-    Reading { subject: create.ewallet_id, occurred_at: None, fields }
+    UnipaasBody { subject: create.ewallet_id, occurred_at: None, fields }
 }
 
 /// Reads an `ewalletTransaction/create`. It is about the account: an account's transactions stay in order.
-pub fn transaction(body: &Reader<'_, '_>) -> Reading {
+pub fn transaction(body: &Reader<'_, '_>) -> UnipaasBody {
     let currency = amounts::currency(body);
     let money = |name| amount(body, name, currency.as_deref());
     let transaction_type_text = body.text("transactionType");
@@ -86,7 +86,7 @@ pub fn transaction(body: &Reader<'_, '_>) -> Reading {
         currency,
     };
     let fields = create.encode_to_vec();
-    Reading { subject: create.ewallet_id, occurred_at: created_at, fields }
+    UnipaasBody { subject: create.ewallet_id, occurred_at: created_at, fields }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use prost::Message;
 
+use super::body::UnipaasBody;
 use super::{authorizations, ewallets, mandates, payouts, vendors};
 use crate::message::unipaas::v1::{
     PaymentOptionUpdate, PlanCreate, PlanUpdate, SubscriptionChargeFailure, SubscriptionChargeSuccess,
@@ -17,7 +17,7 @@ use crate::provider::{EventType, Payload};
 use Sameness::{Content, Event};
 
 /// One kind of webhook.
-pub struct Kind {
+pub struct WebhookKind {
     /// Its name as the provider registers it, which is what the path carries: `authorization/update`.
     pub name: &'static str,
     /// Its topic and message.
@@ -25,24 +25,24 @@ pub struct Kind {
     /// What two equal bodies are.
     pub sameness: Sameness,
     /// What is known of its body.
-    pub body: Body,
+    pub body: KnownBody,
 }
 
 /// What is known of a kind's body.
-pub enum Body {
+pub enum KnownBody {
     /// Its fields.
     Typed {
         /// Whether a body that came without a name is of this kind, given that none of the kinds above it has it.
         has_shape: fn(&Object<'_>) -> bool,
         /// Reads it.
-        read: Read,
+        read: ReadBody,
     },
     /// Nothing: the body's bytes are put into the kind's message.
     Untyped(fn(Bytes) -> Vec<u8>),
 }
 
 /// Reads the fields of a body.
-pub type Read = fn(&Reader<'_, '_>) -> Reading;
+pub type ReadBody = fn(&Reader<'_, '_>) -> UnipaasBody;
 
 /// What two equal bodies are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +53,8 @@ pub enum Sameness {
     Content,
 }
 
-/// What a body says.
-pub struct Reading {
-    /// The id of what it is about.
-    pub subject: Option<String>,
-    /// The body's own time.
-    pub occurred_at: Option<Timestamp>,
-    /// The message without its metadata, in protobuf's wire format.
-    pub fields: Vec<u8>,
-}
-
 /// Every kind. The typed ones stand in the order in which their shapes are tried.
-pub static KINDS: [Kind; 15] = [
+pub static KINDS: [WebhookKind; 15] = [
     typed(
         ("authorization/update", "authorization-update", "paybridge.unipaas.v1.AuthorizationUpdate"),
         |body| body.has("authorizationStatus"),
@@ -144,20 +134,20 @@ type Names = (&'static str, &'static str, &'static str);
 const fn typed(
     (name, topic_part, message): Names,
     has_shape: fn(&Object<'_>) -> bool,
-    (read, sameness): (Read, Sameness),
-) -> Kind {
+    (read, sameness): (ReadBody, Sameness),
+) -> WebhookKind {
     let event_type = EventType { topic_part, message, payload: Payload::Typed };
-    Kind { name, event_type, sameness, body: Body::Typed { has_shape, read } }
+    WebhookKind { name, event_type, sameness, body: KnownBody::Typed { has_shape, read } }
 }
 
-const fn untyped((name, topic_part, message): Names, encode: fn(Bytes) -> Vec<u8>) -> Kind {
+const fn untyped((name, topic_part, message): Names, encode: fn(Bytes) -> Vec<u8>) -> WebhookKind {
     let event_type = EventType { topic_part, message, payload: Payload::Raw };
-    Kind { name, event_type, sameness: Event, body: Body::Untyped(encode) }
+    WebhookKind { name, event_type, sameness: Event, body: KnownBody::Untyped(encode) }
 }
 
 /// The kind that a path names. Its case drifts and does not count, nor do slashes that enclose nothing.
-pub fn named(path_suffix: &str) -> Option<&'static Kind> {
-    let is_meant = |kind: &&Kind| {
+pub fn named(path_suffix: &str) -> Option<&'static WebhookKind> {
+    let is_meant = |kind: &&WebhookKind| {
         let mut parts = path_suffix.split('/').filter(|part| !part.is_empty());
         kind.name.split('/').all(|part| parts.next().is_some_and(|given| given.eq_ignore_ascii_case(part)))
             && parts.next().is_none()
@@ -167,21 +157,21 @@ pub fn named(path_suffix: &str) -> Option<&'static Kind> {
 
 /// The kind that a body of no known name has the shape of, and how it is read.
 /// A field counts when it stands there, null or not.
-pub fn shaped(object: &Object<'_>) -> Option<(&'static Kind, Read)> {
+pub fn shaped(object: &Object<'_>) -> Option<(&'static WebhookKind, ReadBody)> {
     KINDS.iter().find_map(|kind| match kind.body {
-        Body::Typed { has_shape, read } => has_shape(object).then_some((kind, read)),
-        Body::Untyped(_) => None,
+        KnownBody::Typed { has_shape, read } => has_shape(object).then_some((kind, read)),
+        KnownBody::Untyped(_) => None,
     })
 }
 
-impl Kind {
+impl WebhookKind {
     /// The kind whose shape a body has that came under this one's name, and has not this one's shape.
-    pub fn contradicted_by(&self, object: &Object<'_>) -> Option<&'static Kind> {
+    pub fn contradicted_by(&self, object: &Object<'_>) -> Option<&'static WebhookKind> {
         match self.body {
-            Body::Typed { has_shape, .. } if has_shape(object) => None,
+            KnownBody::Typed { has_shape, .. } if has_shape(object) => None,
             // An `id` with a status and a merchant is too little to accuse a body: mandates and plans have it as well. So have
             // transfers, with the account that they come from and an amount.
-            Body::Typed { .. } | Body::Untyped(_) => shaped(object)
+            KnownBody::Typed { .. } | KnownBody::Untyped(_) => shaped(object)
                 .map(|(kind, _)| kind)
                 .filter(|kind| kind.name != "ewallet/create" || object.has("eWalletId") && !object.has("amount")),
         }
@@ -194,7 +184,7 @@ mod tests {
     use crate::message::DESCRIPTORS;
     use crate::provider::json;
 
-    fn name(kind: Option<&'static Kind>) -> &'static str {
+    fn name(kind: Option<&'static WebhookKind>) -> &'static str {
         kind.map_or("none", |kind| kind.name)
     }
 

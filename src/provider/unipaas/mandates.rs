@@ -3,7 +3,7 @@
 
 use prost::Message;
 
-use super::kinds::Reading;
+use super::body::UnipaasBody;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{MandateStatus, MandateUpdate};
@@ -20,7 +20,7 @@ const STATUSES: &[(&str, MandateStatus)] = &[
 ];
 
 /// Reads a `mandate/update`. Its only time is the mandate's creation.
-pub fn read(body: &Reader<'_, '_>) -> Reading {
+pub fn read(body: &Reader<'_, '_>) -> UnipaasBody {
     let status_text = body.text("status");
     let created_at = body.time("createdAt");
     let update = MandateUpdate {
@@ -40,7 +40,7 @@ pub fn read(body: &Reader<'_, '_>) -> Reading {
     };
     let fields = update.encode_to_vec();
     // The mandate's creation is not the update's time.
-    Reading { subject: update.id, occurred_at: None, fields }
+    UnipaasBody { subject: update.id, occurred_at: None, fields }
 }
 
 #[cfg(test)]

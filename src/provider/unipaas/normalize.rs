@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::kinds::{self, Body, Kind, Reading, Sameness};
+use super::body::UnipaasBody;
+use super::kinds::{self, KnownBody, Sameness, WebhookKind};
 use crate::message::event::v1::QuarantineReason;
 use crate::provider::json::{self, Reader, Unread};
 use crate::provider::{Content, Encoded, EventId, Identity, Normalized, RawWebhook, Undecodable};
@@ -31,15 +32,15 @@ pub fn normalize(source: &str, webhook: &RawWebhook, exempt: &[&'static str]) ->
 
 struct Understood {
     /// The kind, where that is proven as far as it can be.
-    kind: Option<&'static Kind>,
+    kind: Option<&'static WebhookKind>,
     subject: Option<String>,
     occurred_at: Option<Timestamp>,
     content: Content,
 }
 
 impl Understood {
-    fn of_kind(kind: &'static Kind, reading: Reading) -> Self {
-        let Reading { subject, occurred_at, fields } = reading;
+    fn of_kind(kind: &'static WebhookKind, reading: UnipaasBody) -> Self {
+        let UnipaasBody { subject, occurred_at, fields } = reading;
         let encoded = Encoded { event_type: &kind.event_type, fields };
         Self { kind: Some(kind), subject, occurred_at, content: Content::Event(encoded) }
     }
@@ -50,7 +51,7 @@ impl Understood {
 }
 
 /// The path names the kind, and nobody signs the path: a body that has another kind's shape contradicts it.
-fn by_name(kind: &'static Kind, body: &Bytes, is_exempt: bool, unread: &Unread) -> Understood {
+fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &Unread) -> Understood {
     let parsed = json::parse(body);
     let other = parsed.as_ref().ok().and_then(|object| kind.contradicted_by(object)).filter(|_| !is_exempt);
     match (&kind.body, parsed, other) {
@@ -58,13 +59,15 @@ fn by_name(kind: &'static Kind, body: &Bytes, is_exempt: bool, unread: &Unread) 
             reason: QuarantineReason::NameContradictsBody,
             detail: format!("the path names {}, and the body has the shape of {}", kind.name, other.name),
         })),
-        (Body::Typed { read, .. }, Ok(object), None) => Understood::of_kind(kind, read(&Reader::new(&object, unread))),
-        (Body::Typed { .. }, Err(undecodable), None) => {
+        (KnownBody::Typed { read, .. }, Ok(object), None) => {
+            Understood::of_kind(kind, read(&Reader::new(&object, unread)))
+        }
+        (KnownBody::Typed { .. }, Err(undecodable), None) => {
             Understood { kind: Some(kind), ..Understood::without_kind(Content::Undecodable(undecodable)) }
         }
-        (Body::Untyped(encode), _, None) => Understood::of_kind(
+        (KnownBody::Untyped(encode), _, None) => Understood::of_kind(
             kind,
-            Reading { subject: Some(kind.name.to_owned()), occurred_at: None, fields: encode(body.clone()) },
+            UnipaasBody { subject: Some(kind.name.to_owned()), occurred_at: None, fields: encode(body.clone()) },
         ),
     }
 }
@@ -85,7 +88,7 @@ fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> Understood {
 }
 
 /// Where the kind is not known the path does not count either: an invented name would make a new event of an old body.
-fn identity(kind: Option<&'static Kind>, source: &str, body: &[u8]) -> Identity {
+fn identity(kind: Option<&'static WebhookKind>, source: &str, body: &[u8]) -> Identity {
     let id = EventId::of_body(source, kind.map_or("", |kind| kind.name), body, &[]);
     match kind.map(|kind| kind.sameness) {
         Some(Sameness::Content) => Identity::Content(id),
@@ -96,7 +99,7 @@ fn identity(kind: Option<&'static Kind>, source: &str, body: &[u8]) -> Identity 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::fixtures::raw;
+    use crate::provider::tests::fixtures::raw;
 
     fn read(path_suffix: &str, body: &str) -> Normalized {
         normalize("s", &raw(path_suffix, body.to_owned()), &[])

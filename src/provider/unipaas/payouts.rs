@@ -4,7 +4,7 @@
 use prost::Message;
 
 use super::amounts::{self, amount};
-use super::kinds::Reading;
+use super::body::UnipaasBody;
 use super::words::meaning;
 use crate::message::timestamp;
 use crate::message::unipaas::v1::{PayoutStatus, PayoutUpdate};
@@ -24,7 +24,7 @@ const STATUSES: &[(&str, PayoutStatus)] = &[
 ];
 
 /// Reads a `payout/update`.
-pub fn read(body: &Reader<'_, '_>) -> Reading {
+pub fn read(body: &Reader<'_, '_>) -> UnipaasBody {
     let currency = amounts::currency(body);
     let status_text = body.text("status");
     let reconciled_text = body.word("reconciled");
@@ -44,7 +44,7 @@ pub fn read(body: &Reader<'_, '_>) -> Reading {
         reconciled_text,
     };
     let fields = update.encode_to_vec();
-    Reading { subject: update.payout_id, occurred_at: updated_at.or(created_at), fields }
+    UnipaasBody { subject: update.payout_id, occurred_at: updated_at.or(created_at), fields }
 }
 
 #[cfg(test)]

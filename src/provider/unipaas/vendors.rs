@@ -3,7 +3,7 @@
 
 use prost::Message;
 
-use super::kinds::Reading;
+use super::body::UnipaasBody;
 use super::words::meaning;
 use crate::message::unipaas::v1::{NotificationCreate, OnboardingStatus, OnboardingUpdate};
 use crate::provider::json::Reader;
@@ -23,7 +23,7 @@ const ONBOARDING_STATUSES: &[(&str, OnboardingStatus)] = &[
 ];
 
 /// Reads an `onboarding/update`. It has no time of its own.
-pub fn onboarding(body: &Reader<'_, '_>) -> Reading {
+pub fn onboarding(body: &Reader<'_, '_>) -> UnipaasBody {
     let onboarding_status_text = body.text("onboardingStatus");
     let update = OnboardingUpdate {
         metadata: None,
@@ -42,11 +42,11 @@ pub fn onboarding(body: &Reader<'_, '_>) -> Reading {
         pending_fields_json: body.json("pendingFields"),
     };
     let fields = update.encode_to_vec();
-    Reading { subject: update.vendor_id, occurred_at: None, fields }
+    UnipaasBody { subject: update.vendor_id, occurred_at: None, fields }
 }
 
 /// Reads a `notification/create`.
-pub fn notification(body: &Reader<'_, '_>) -> Reading {
+pub fn notification(body: &Reader<'_, '_>) -> UnipaasBody {
     let create = NotificationCreate {
         metadata: None,
         merchant_id: body.text("merchantId"),
@@ -63,7 +63,7 @@ pub fn notification(body: &Reader<'_, '_>) -> Reading {
         group: body.text("group"),
     };
     let fields = create.encode_to_vec();
-    Reading { subject: create.vendor_id, occurred_at: None, fields }
+    UnipaasBody { subject: create.vendor_id, occurred_at: None, fields }
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::*;
+use super::super::*;
 use crate::confirmation::rules::Rules;
 use crate::provider::{self, ConfigureError, KeyFiles};
 
-const DEFAULT: &str = include_str!("../../config/default.toml");
-const LOCAL: &str = include_str!("../../config/local.toml");
-const PRODUCTION: &str = include_str!("../../config/production.toml");
+const DEFAULT: &str = include_str!("../../../config/default.toml");
+const LOCAL: &str = include_str!("../../../config/local.toml");
+const PRODUCTION: &str = include_str!("../../../config/production.toml");
 
 /// The file with every example key in force: a line that begins with `#` and no space.
 fn with_examples(text: &str) -> String {
@@ -179,7 +179,7 @@ fn the_other_files_examples_are_valid() {
 /// Each block of the page about clusters is a configuration by itself.
 #[test]
 fn the_examples_of_the_page_about_clusters_are_valid() {
-    let page = include_str!("../../docs/clusters.md");
+    let page = include_str!("../../../docs/clusters.md");
     let mut blocks = 0;
     for block in page.split("```toml\n").skip(1) {
         let (block, _) = block.split_once("```").unwrap();

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fixtures::{FixtureKeys, folder, normalized, raw, section};
-use super::{AuthenticWebhook, Content, EventType, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source};
+use crate::provider::{
+    AuthenticWebhook, Content, EventType, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source,
+};
 
 /// A source and a sender of the provider that share the fixtures' keys.
 fn pair(provider: &dyn Provider) -> (Box<dyn Source>, Box<dyn Sender>) {

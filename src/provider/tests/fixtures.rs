@@ -14,8 +14,8 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
 use crate::message::DESCRIPTORS;
+use crate::provider::{AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
 use crate::settings::Section;
 
 /// The folder of all fixtures.
