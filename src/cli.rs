@@ -55,16 +55,16 @@ enum Command {
     },
     /// Test the world, not only the file: configuration, key files, Kafka, its topics, and what the bridge may do there.
     #[command(after_help = check::EXAMPLE)]
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// List the topics that this configuration needs, or make those that are missing.
     #[command(after_help = topics::EXAMPLE)]
-    Topics(topics::Options),
+    Topics(topics::TopicsOptions),
     /// Print decoded events as they arrive, one JSON object a line.
     #[command(after_help = tail::EXAMPLE)]
-    Tail(tail::Options),
+    Tail(tail::TailOptions),
     /// Decide on a session that waits: put a decision on its topic, and wait for what becomes of it.
     #[command(after_help = decide::EXAMPLE)]
-    Decide(decide::Options),
+    Decide(decide::DecideOptions),
 }
 
 /// Where the configuration is.

@@ -29,7 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::provider::keys::PublicKey;
 pub use crate::provider::smart_glocal::api::{Operation, Sight};
 use crate::server::tls::Acceptor;
-use calls::{HangUp, Provider};
+use calls::{HangUp, SimulatedState};
 use faults::Plan;
 pub use faults::{Fault, Faults};
 use world::World;
@@ -51,7 +51,7 @@ pub enum ProviderClock {
 }
 
 /// What the provider is like.
-pub struct Settings {
+pub struct SimulatorSettings {
     /// The version of its API, 1 or 2.
     pub version: u8,
     /// The project that it knows.
@@ -70,7 +70,7 @@ pub struct Settings {
     pub applied: Option<Hook>,
 }
 
-impl Settings {
+impl SimulatorSettings {
     /// A naive provider without faults that opens sessions when it is called, speaks version 2 of the API, and ends
     /// sessions at once.
     pub fn new(project: impl Into<String>, keys: Vec<PublicKey>) -> Self {
@@ -91,7 +91,7 @@ impl Settings {
 pub struct Simulator {
     /// Where it listens.
     pub address: SocketAddr,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedState>,
     _stop: DropGuard,
 }
 
@@ -100,12 +100,20 @@ impl Simulator {
     ///
     /// # Errors
     /// The socket has no address.
-    pub fn start(listener: TcpListener, tls: Option<Acceptor>, settings: Settings) -> io::Result<Self> {
-        let Settings { version, project, keys, unknown_sessions, second_actions, finish_after, faults, applied } =
-            settings;
+    pub fn start(listener: TcpListener, tls: Option<Acceptor>, settings: SimulatorSettings) -> io::Result<Self> {
+        let SimulatorSettings {
+            version,
+            project,
+            keys,
+            unknown_sessions,
+            second_actions,
+            finish_after,
+            faults,
+            applied,
+        } = settings;
         let address = listener.local_addr()?;
         let world = World::new(unknown_sessions, second_actions, finish_after);
-        let provider = Provider::new(version, project, keys, applied, world, Plan::new(faults));
+        let provider = SimulatedState::new(version, project, keys, applied, world, Plan::new(faults));
         let stop = CancellationToken::new();
         let serving = accept_all(listener, tls, Arc::clone(&provider), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
@@ -195,7 +203,12 @@ impl Simulator {
     }
 }
 
-async fn accept_all(listener: TcpListener, tls: Option<Acceptor>, provider: Arc<Provider>, stop: CancellationToken) {
+async fn accept_all(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    provider: Arc<SimulatedState>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -219,7 +232,7 @@ async fn accept_all(listener: TcpListener, tls: Option<Acceptor>, provider: Arc<
     }
 }
 
-async fn converse<S>(stream: S, provider: Arc<Provider>, stop: CancellationToken)
+async fn converse<S>(stream: S, provider: Arc<SimulatedState>, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -30,20 +30,20 @@ const KAFKA_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the user wants.
 #[derive(Args)]
-pub struct Options {
+pub struct CheckOptions {
     #[command(flatten)]
     config: ConfigFile,
     /// Look at the configuration and its files only, not at Kafka.
     #[arg(long)]
     offline: bool,
     /// How to write the findings.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    format: FindingsFormat,
 }
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FindingsFormat {
     /// For people: errors first.
     Text,
     /// `{"ok": …, "findings": [{"severity", "code", "subject", "message", "action"}]}`.
@@ -52,7 +52,7 @@ enum Format {
 
 /// What programs read.
 #[derive(Serialize)]
-struct Report<'a> {
+struct FindingsReport<'a> {
     ok: bool,
     findings: &'a [Finding],
 }
@@ -61,7 +61,7 @@ struct Report<'a> {
 ///
 /// # Errors
 /// The output cannot be written.
-pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub async fn run(options: &CheckOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let mut findings = match options.config.read(environment) {
         Ok(config) => of_config(&config, options.offline).await,
         Err(errors) => unreadable(&errors),
@@ -69,8 +69,8 @@ pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result
     findings.sort_by_key(|finding| finding.severity);
     let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
     print(&match options.format {
-        Format::Text => text(&findings),
-        Format::Json => serde_json::to_string_pretty(&Report { ok, findings: &findings })? + "\n",
+        FindingsFormat::Text => text(&findings),
+        FindingsFormat::Json => serde_json::to_string_pretty(&FindingsReport { ok, findings: &findings })? + "\n",
     })?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

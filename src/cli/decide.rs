@@ -41,7 +41,7 @@ const NOT_ENABLED: &str = "confirmation.enabled is false in this configuration, 
 
 /// What the user wants.
 #[derive(Args)]
-pub struct Options {
+pub struct DecideOptions {
     #[command(flatten)]
     config: ConfigFile,
     /// The configured source that the session came in on: `source` of its event.
@@ -50,7 +50,7 @@ pub struct Options {
     session: String,
     /// What to do with the session.
     #[arg(value_enum)]
-    action: Action,
+    action: ActionArgument,
     /// Why, for people; it is repeated in the outcome.
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -64,7 +64,7 @@ pub struct Options {
 
 /// What is done with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Action {
+enum ActionArgument {
     /// Let its operations go on.
     Confirm,
     /// End it without them.
@@ -73,7 +73,7 @@ enum Action {
 
 /// What a record says of the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+enum DecisionResult {
     /// The session ended as this decision said, or tried to.
     Decided { result: v1::Result },
     /// The session ended, and somebody or something else had decided.
@@ -86,7 +86,7 @@ enum Fate {
 ///
 /// # Errors
 /// The configuration cannot be used, the topics cannot be read, or Kafka does not take the decision.
-pub async fn run(options: Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub async fn run(options: DecideOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let Some(timeout) = usable(&options) else { return Ok(ExitCode::from(WRONG_USAGE)) };
     let config = options.config.load(environment)?;
     check_source(&config, &options.source)?;
@@ -105,7 +105,7 @@ fn is_of_missing_topics(error: &anyhow::Error) -> bool {
 }
 
 /// How long to wait, unless an argument cannot be used, which is told.
-fn usable(options: &Options) -> Option<Duration> {
+fn usable(options: &DecideOptions) -> Option<Duration> {
     let texts = [
         ("SESSION", &options.session, SESSION_ID_BYTES_MAX),
         ("--reason", &options.reason, TEXT_BYTES_MAX),
@@ -134,12 +134,12 @@ fn check_source(config: &Config, source: &str) -> anyhow::Result<()> {
     Err(anyhow!("there is no source `{source}`; there are: {}", names.join(", ")))
 }
 
-fn decision(options: &Options) -> anyhow::Result<v1::Decision> {
+fn decision(options: &DecideOptions) -> anyhow::Result<v1::Decision> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow!("the system has no randomness for a decision_id"))?;
     let action = match options.action {
-        Action::Confirm => v1::Action::Confirm,
-        Action::Cancel => v1::Action::Cancel,
+        ActionArgument::Confirm => v1::Action::Confirm,
+        ActionArgument::Cancel => v1::Action::Cancel,
     };
     Ok(v1::Decision {
         source: options.source.clone(),
@@ -167,7 +167,7 @@ fn decide(client: &ClientConfig, prefix: &str, decision: &v1::Decision, timeout:
     let (id, topic) = (&decision.decision_id, &record.topic);
     tell(&format!("decision {id} is at {topic}, partition {partition}, offset {offset}"));
     let deadline = Instant::now() + timeout;
-    let Some((fate, record)) = answer(&reader, decision, deadline)? else {
+    let Some((result, record)) = answer(&reader, decision, deadline)? else {
         tell(&format!(
             "nothing came within {timeout:?}, and the decision may still count: see that an engine runs \
              (paybridge_confirmation_lag_records), and look with `paybridge tail confirmation --from-beginning --key {}`",
@@ -175,7 +175,7 @@ fn decide(client: &ClientConfig, prefix: &str, decision: &v1::Decision, timeout:
         ));
         return Ok(ExitCode::FAILURE);
     };
-    told(fate, record)
+    told(result, record)
 }
 
 /// The first record that says what became of the decision; none in time.
@@ -183,14 +183,14 @@ fn answer(
     reader: &TopicReader,
     decision: &v1::Decision,
     deadline: Instant,
-) -> anyhow::Result<Option<(Fate, ReadRecord)>> {
+) -> anyhow::Result<Option<(DecisionResult, ReadRecord)>> {
     let mut outage = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match reader.next(left.min(LOOK_EVERY))? {
             ReadStep::Record(record) => {
-                if let Some(fate) = fate(decision, &record) {
-                    return Ok(Some((fate, *record)));
+                if let Some(result) = result(decision, &record) {
+                    return Ok(Some((result, *record)));
                 }
             }
             ReadStep::Interrupted(error) if outage.is_none() => {
@@ -206,38 +206,38 @@ fn answer(
 }
 
 /// What a record of either topic says of the decision; nothing if it is about another.
-fn fate(decision: &v1::Decision, record: &ReadRecord) -> Option<Fate> {
+fn result(decision: &v1::Decision, record: &ReadRecord) -> Option<DecisionResult> {
     let value = record.value.as_deref()?;
     if record.header("ce_type") == Some(topics::DECISION_REJECTED_MESSAGE) {
         let rejected = DecisionRejected::decode(value).ok()?;
         let reason = rejected.reason();
-        return (rejected.decision?.decision_id == decision.decision_id).then_some(Fate::Rejected { reason });
+        return (rejected.decision?.decision_id == decision.decision_id).then_some(DecisionResult::Rejected { reason });
     }
     let outcome = Outcome::decode(value).ok()?;
     if outcome.source != decision.source || outcome.session_id != decision.session_id {
         return None;
     }
     if outcome.decision_id == decision.decision_id {
-        return Some(Fate::Decided { result: outcome.result() });
+        return Some(DecisionResult::Decided { result: outcome.result() });
     }
     let kind = outcome.decided_by_kind().as_str_name();
     let name = Some(outcome.decided_by_name.as_str()).filter(|name| !name.is_empty());
-    Some(Fate::DecidedByAnother { who: name.map_or(kind.to_owned(), |name| format!("{kind} `{name}`")) })
+    Some(DecisionResult::DecidedByAnother { who: name.map_or(kind.to_owned(), |name| format!("{kind} `{name}`")) })
 }
 
-fn told(fate: Fate, record: ReadRecord) -> anyhow::Result<ExitCode> {
+fn told(result: DecisionResult, record: ReadRecord) -> anyhow::Result<ExitCode> {
     let line = serde_json::to_string(&decoded::decode(record, None, &DESCRIPTORS))?;
     print(&format!("{line}\n"))?;
-    match fate {
-        Fate::Decided { result } => {
+    match result {
+        DecisionResult::Decided { result } => {
             tell(&format!("decided by this decision: {}", result.as_str_name()));
             Ok(ExitCode::SUCCESS)
         }
-        Fate::DecidedByAnother { who } => {
+        DecisionResult::DecidedByAnother { who } => {
             tell(&format!("the session ended, and not by this decision: {who} decided"));
             Ok(ExitCode::FAILURE)
         }
-        Fate::Rejected { reason } => {
+        DecisionResult::Rejected { reason } => {
             tell(&format!("the decision was rejected: {}", what_to_do(reason)));
             Ok(ExitCode::FAILURE)
         }
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn only_what_is_about_this_decision_or_session_is_an_answer() {
-        let another = |who: &str| Some(Fate::DecidedByAnother { who: who.to_owned() });
+        let another = |who: &str| Some(DecisionResult::DecidedByAnother { who: who.to_owned() });
         for (record, expected) in [
             (outcome("t", "1", "d", ""), None),
             (outcome("s", "2", "d", ""), None),
@@ -315,12 +315,12 @@ mod tests {
             (rejected(""), None),
             (record(OUTCOME_MESSAGE, vec![0xff]), None),
             (ReadRecord { value: None, ..outcome("s", "1", "d", "") }, None),
-            (outcome("s", "1", "d", ""), Some(Fate::Decided { result: v1::Result::Refused })),
+            (outcome("s", "1", "d", ""), Some(DecisionResult::Decided { result: v1::Result::Refused })),
             (outcome("s", "1", "e", "small"), another("DECIDER_KIND_RULE `small`")),
             (outcome("s", "1", "", ""), another("DECIDER_KIND_RULE")),
-            (rejected("d"), Some(Fate::Rejected { reason: RejectionReason::Expired })),
+            (rejected("d"), Some(DecisionResult::Rejected { reason: RejectionReason::Expired })),
         ] {
-            assert_eq!(fate(&decided("s", "1", "d"), &record), expected, "{record:?}");
+            assert_eq!(result(&decided("s", "1", "d"), &record), expected, "{record:?}");
         }
     }
 }

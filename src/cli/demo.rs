@@ -3,14 +3,15 @@
 //! Ends with tables of what was sent, acknowledged and seen, and of how sessions ended.
 
 mod cluster;
-mod endings;
+mod decision_writer;
+mod output;
 mod providers;
+mod record_reader;
+mod session_counts;
 mod sessions;
-mod show;
-mod stage;
-mod tally;
-mod team;
-mod watch;
+mod setup;
+mod webhook_counts;
+mod webhook_sender;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -28,14 +29,14 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Listeners};
 use crate::config::{Config, Log, LogFormat, LogLevel};
 use crate::kafka::broker_clock::Broker;
-use cluster::Cluster;
-use endings::{Endings, EndingsRow};
+use cluster::DemoCluster;
+use decision_writer::DecisionWriter;
 use providers::Providers;
+use record_reader::RecordReader;
+use session_counts::{SessionCount, SessionCounts};
 use sessions::Sessions;
-use stage::{Addresses, Stage};
-use tally::Tally;
-use team::Team;
-use watch::Watch;
+use setup::{Addresses, Setup};
+use webhook_counts::WebhookCounts;
 
 /// How long the bridge may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ pub struct DemoArguments {
 
 /// How the demonstration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum DemoResult {
     /// As it should.
     Good,
     /// Something was not acknowledged or not seen.
@@ -84,49 +85,50 @@ pub async fn demo(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     let admin = TcpListener::bind("127.0.0.1:0").await.context("no free port for the admin server")?;
     let api = TcpListener::bind("127.0.0.1:0").await.context("no free port for the simulated provider")?;
 
-    let cluster = Cluster::start(arguments.kafka.as_deref())?;
-    show::cluster(&cluster);
+    let cluster = DemoCluster::start(arguments.kafka.as_deref())?;
+    output::cluster(&cluster);
     let addresses = Addresses { ingress: ingress.local_addr()?, admin: admin.local_addr()?, api: api.local_addr()? };
-    let stage = Stage::prepare(&cluster, &addresses)?;
-    cluster.make_topics(&stage.config).await?;
-    let (sessions, finishing) = Sessions::start(&stage, api)?;
-    let bridge = Bridge::start(&stage.config, Listeners { ingress: Some(ingress), admin }, cluster.broker());
+    let setup = Setup::prepare(&cluster, &addresses)?;
+    cluster.make_topics(&setup.config).await?;
+    let (sessions, finishing) = Sessions::start(&setup, api)?;
+    let bridge = RunningBridge::start(&setup.config, Listeners { ingress: Some(ingress), admin }, cluster.broker());
     bridge.await_ready().await?;
 
-    let tally = Arc::new(Tally::default());
-    let endings = Arc::new(Endings::new(stage.config.kafka.topic_prefix.as_ref()));
-    let watch = Watch::start(&stage.config, &cluster, (Arc::clone(&tally), Arc::clone(&endings))).await?;
-    let team = Team::start(&stage.config)?;
-    let providers = Providers::new(&stage)?;
-    show::invitation(&stage, &providers.examples());
+    let counts = Arc::new(WebhookCounts::default());
+    let session_counts = Arc::new(SessionCounts::new(setup.config.kafka.topic_prefix.as_ref()));
+    let reader =
+        RecordReader::start(&setup.config, &cluster, (Arc::clone(&counts), Arc::clone(&session_counts))).await?;
+    let decisions = DecisionWriter::start(&setup.config)?;
+    let providers = Providers::new(&setup)?;
+    output::invitation(&setup, &providers.examples());
     let until = until.map(|duration| Instant::now() + duration);
     let played = async {
-        providers.send_until(until, &stop, &tally, (&sessions, &team)).await?;
-        show::waiting();
-        all_seen(&tally, &endings).await;
+        providers.send_until(until, &stop, &counts, (&sessions, &decisions)).await?;
+        output::waiting();
+        all_seen(&counts, &session_counts).await;
         anyhow::Ok(())
     };
     tokio::select! {
         played = played => played?,
-        told = sessions.tell_ends(finishing, &tally) => {
+        told = sessions.tell_ends(finishing, &counts) => {
             told?;
             bail!("the simulated provider ended");
         }
     }
 
-    team.stop().await?;
-    watch.stop().await?;
+    decisions.stop().await?;
+    reader.stop().await?;
     bridge.stop().await?;
-    let endings = endings.rows(&sessions.api.sessions());
-    let verdict = Verdict::of(&tally, &endings);
-    show::tables(&tally, &endings, verdict);
-    Ok(verdict.exit_code())
+    let session_counts = session_counts.rows(&sessions.api.sessions());
+    let result = DemoResult::of(&counts, &session_counts);
+    output::tables(&counts, &session_counts, result);
+    Ok(result.exit_code())
 }
 
 /// Waits until all that was acknowledged was seen, and every session has ended, for a while.
-async fn all_seen(tally: &Tally, endings: &Endings) {
+async fn all_seen(counts: &WebhookCounts, session_counts: &SessionCounts) {
     let seen = async {
-        while !(tally.is_complete() && endings.is_complete()) {
+        while !(counts.is_complete() && session_counts.is_complete()) {
             sleep(LOOK_EVERY).await;
         }
     };
@@ -134,9 +136,9 @@ async fn all_seen(tally: &Tally, endings: &Endings) {
     let _in_time = timeout(SEEN_WITHIN, seen).await;
 }
 
-impl Verdict {
-    fn of(tally: &Tally, endings: &[(String, EndingsRow)]) -> Self {
-        match (tally.is_complete(), endings.iter().all(|(_, row)| row.agrees())) {
+impl DemoResult {
+    fn of(counts: &WebhookCounts, session_counts: &[(String, SessionCount)]) -> Self {
+        match (counts.is_complete(), session_counts.iter().all(|(_, row)| row.agrees())) {
             (true, true) => Self::Good,
             (false, _) => Self::Missing,
             (true, false) => Self::Disagreement,
@@ -162,13 +164,13 @@ impl Verdict {
 }
 
 /// The daemon as a task of this process.
-struct Bridge {
+struct RunningBridge {
     stop: CancellationToken,
     ready_url: String,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Bridge {
+impl RunningBridge {
     fn start(config: &Config, listeners: Listeners, broker: Broker) -> Self {
         let stop = CancellationToken::new();
         let ready_url = format!("http://{}/readyz", config.admin.listen);

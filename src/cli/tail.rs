@@ -34,7 +34,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the user wants.
 #[derive(Args)]
-pub struct Options {
+pub struct TailOptions {
     #[command(flatten)]
     config: ConfigFile,
     /// Topics: a full name, or whole parts of one, such as `quarantine` or `smart-glocal.ready-to-confirm`; without any, all of the configuration.
@@ -72,7 +72,7 @@ impl Filter {
 ///
 /// # Errors
 /// The configuration cannot be used, the topics cannot be read, or the output cannot be written.
-pub async fn run(options: Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub async fn run(options: TailOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let config = options.config.load(environment)?;
     let messages = match choose(&needed(&config), &options.topics) {
         Ok(messages) => messages,

@@ -16,7 +16,7 @@ use crate::kafka::client_error::ClientError;
 use crate::kafka::create::create;
 use crate::kafka::topics::{Topic, needed, unequal_counts};
 use crate::kafka::update::update;
-use outcome::Outcome;
+use outcome::TopicOutcome;
 
 /// Shown below `--help`.
 pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.toml --create\n  \
@@ -25,7 +25,7 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.t
 
 /// What the user wants.
 #[derive(Args)]
-pub struct Options {
+pub struct TopicsOptions {
     #[command(flatten)]
     config: ConfigFile,
     /// Make the topics that are missing; those that exist are left as they are.
@@ -36,8 +36,8 @@ pub struct Options {
     #[arg(long)]
     update: bool,
     /// How to write the list.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TopicsFormat::Text)]
+    format: TopicsFormat,
     /// The name of Strimzi's Kafka resource, for `--format strimzi`.
     #[arg(long, value_name = "NAME", default_value = "kafka")]
     cluster: String,
@@ -45,7 +45,7 @@ pub struct Options {
 
 /// How the list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum TopicsFormat {
     /// A table for people.
     Text,
     /// An array of objects.
@@ -58,7 +58,7 @@ enum Format {
 ///
 /// # Errors
 /// The configuration cannot be used, or the output not written.
-pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+pub async fn run(options: &TopicsOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let config = options.config.load(environment)?;
     let topics = needed(&config);
     if options.create || options.update {
@@ -69,15 +69,15 @@ pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result
         return change(options, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
     }
     print(&match options.format {
-        Format::Text => text(&topics),
-        Format::Json => pretty(&Value::Array(topics.iter().map(object).collect())),
-        Format::Strimzi => topics.iter().map(|topic| manifest(topic, &options.cluster)).collect(),
+        TopicsFormat::Text => text(&topics),
+        TopicsFormat::Json => pretty(&Value::Array(topics.iter().map(object).collect())),
+        TopicsFormat::Strimzi => topics.iter().map(|topic| manifest(topic, &options.cluster)).collect(),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn change(options: &Options, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
-    if options.format == Format::Strimzi {
+async fn change(options: &TopicsOptions, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
+    if options.format == TopicsFormat::Strimzi {
         tell(
             "--create and --update change the topics themselves, --format strimzi lets Strimzi do it: give one of the two",
         );
@@ -91,8 +91,10 @@ async fn change(options: &Options, client: &rdkafka::ClientConfig, topics: &[Top
         }
     };
     print(&match options.format {
-        Format::Json => pretty(&outcomes.iter().map(|(name, outcome)| outcome.object(name)).collect()),
-        Format::Text | Format::Strimzi => outcomes.iter().map(|(name, outcome)| outcome.line(name)).collect(),
+        TopicsFormat::Json => pretty(&outcomes.iter().map(|(name, outcome)| outcome.object(name)).collect()),
+        TopicsFormat::Text | TopicsFormat::Strimzi => {
+            outcomes.iter().map(|(name, outcome)| outcome.line(name)).collect()
+        }
     })?;
     let failed = outcomes.iter().any(|(_, outcome)| outcome.is_failure());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -100,10 +102,10 @@ async fn change(options: &Options, client: &rdkafka::ClientConfig, topics: &[Top
 
 /// Makes what is missing first: what is new need not be altered.
 async fn outcomes(
-    options: &Options,
+    options: &TopicsOptions,
     client: &rdkafka::ClientConfig,
     topics: &[Topic],
-) -> Result<Vec<(String, Outcome)>, ClientError> {
+) -> Result<Vec<(String, TopicOutcome)>, ClientError> {
     let made = if options.create { create(client, topics).await? } else { Vec::new() };
     let updated = if options.update { update(client, topics).await? } else { Vec::new() };
     Ok(outcome::together(made, updated))

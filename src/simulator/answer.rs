@@ -35,24 +35,24 @@ pub(super) struct Padded {
     rest: Bytes,
 }
 
-pub(super) type Answer = Response<Padded>;
+pub(super) type SimulatedAnswer = Response<Padded>;
 
 /// JSON with this status.
-pub(super) fn json(status: StatusCode, body: &Value) -> Answer {
+pub(super) fn json(status: StatusCode, body: &Value) -> SimulatedAnswer {
     let mut answer = plain(status, body.to_string());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
 /// Any text with this status.
-pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> SimulatedAnswer {
     let mut answer = Response::new(Padded { chunk: Bytes::new(), chunks: 0, pace: None, rest: text.into() });
     *answer.status_mut() = status;
     answer
 }
 
 /// Success, with the session and these fields of it.
-pub(super) fn ok(session_id: &str, sight: Sight, fields: Map<String, Value>) -> Answer {
+pub(super) fn ok(session_id: &str, sight: Sight, fields: Map<String, Value>) -> SimulatedAnswer {
     let mut session = fields;
     session.insert("id".to_owned(), session_id.into());
     session.insert("status".to_owned(), status_text(sight.status).into());
@@ -63,25 +63,25 @@ pub(super) fn ok(session_id: &str, sight: Sight, fields: Map<String, Value>) -> 
 }
 
 /// An error as the provider words it.
-pub(super) fn error(status: StatusCode, code: &str) -> Answer {
+pub(super) fn error(status: StatusCode, code: &str) -> SimulatedAnswer {
     let description = "said by the simulated provider";
     json(status, &json!({"status": "error", "error": {"code": code, "description": description}}))
 }
 
 /// An error without `status` beside it.
-pub(super) fn bare_error(status: StatusCode, code: &str) -> Answer {
+pub(super) fn bare_error(status: StatusCode, code: &str) -> SimulatedAnswer {
     json(status, &json!({"error": {"code": code, "description": "said by the simulated provider"}}))
 }
 
 /// 429 with `Retry-After`.
-pub(super) fn too_many(retry_after: &'static str) -> Answer {
+pub(super) fn too_many(retry_after: &'static str) -> SimulatedAnswer {
     let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, "slow down");
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
     answer
 }
 
 /// A redirect that keeps method and body.
-pub(super) fn redirect(path: &str) -> Answer {
+pub(super) fn redirect(path: &str) -> SimulatedAnswer {
     let mut answer = plain(StatusCode::TEMPORARY_REDIRECT, "elsewhere");
     if let Ok(location) = HeaderValue::from_str(path) {
         answer.headers_mut().insert(LOCATION, location);
@@ -90,20 +90,20 @@ pub(super) fn redirect(path: &str) -> Answer {
 }
 
 /// The same answer behind a flood of spaces.
-pub(super) fn huge(answer: Answer) -> Answer {
+pub(super) fn huge(answer: SimulatedAnswer) -> SimulatedAnswer {
     let spaces = usize::try_from(FLOOD_CHUNK).unwrap_or_default();
     let chunk = Bytes::from(vec![b' '; spaces]);
     answer.map(|body| Padded { chunk, chunks: HUGE_BYTES / FLOOD_CHUNK, pace: None, rest: body.rest })
 }
 
 /// The same answer behind drops. Needs a runtime.
-pub(super) fn drip(answer: Answer) -> Answer {
+pub(super) fn drip(answer: SimulatedAnswer) -> SimulatedAnswer {
     let pace = Some(interval(DRIP_EVERY));
     answer.map(|body| Padded { chunk: Bytes::from_static(b" "), chunks: DRIPS, pace, rest: body.rest })
 }
 
 /// The same answer, compressed.
-pub(super) fn gzip(mut answer: Answer) -> Answer {
+pub(super) fn gzip(mut answer: SimulatedAnswer) -> SimulatedAnswer {
     answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     answer.map(|body| {
         let mut compressed = GzEncoder::new(Vec::new(), Compression::default());
@@ -114,7 +114,7 @@ pub(super) fn gzip(mut answer: Answer) -> Answer {
 }
 
 /// The same answer behind a byte order mark.
-pub(super) fn marked(answer: Answer) -> Answer {
+pub(super) fn marked(answer: SimulatedAnswer) -> SimulatedAnswer {
     answer.map(|body| Padded { rest: [b"\xef\xbb\xbf", &*body.rest].concat().into(), ..body })
 }
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
-use super::answer::{self, Answer};
+use super::answer::{self, SimulatedAnswer};
 use super::faults::{Fault, Plan};
 use super::world::{Call, Said, World};
 use super::{Hook, ProviderClock};
@@ -34,7 +34,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct HangUp;
 
 /// The provider.
-pub(super) struct Provider {
+pub(super) struct SimulatedState {
     pub version: u8,
     pub project: String,
     pub keys: Vec<PublicKey>,
@@ -61,9 +61,9 @@ struct Body {
 }
 
 /// A call that is being taken.
-struct Present<'p>(&'p Provider);
+struct Present<'p>(&'p SimulatedState);
 
-impl Provider {
+impl SimulatedState {
     pub(super) fn new(
         version: u8,
         project: String,
@@ -95,7 +95,7 @@ impl Provider {
     }
 
     /// Takes one call, from its fault to its answer.
-    pub(super) async fn take(&self, request: Request<Incoming>) -> Result<Answer, HangUp> {
+    pub(super) async fn take(&self, request: Request<Incoming>) -> Result<SimulatedAnswer, HangUp> {
         let _present = Present::new(self);
         self.arrivals.send_modify(|count| *count += 1);
         let (head, body) = request.into_parts();
@@ -132,7 +132,7 @@ impl Provider {
     }
 
     /// What the call's body says, once it is known who says it.
-    fn prove(&self, head: &Parts, body: &Bytes) -> Result<Body, Box<Answer>> {
+    fn prove(&self, head: &Parts, body: &Bytes) -> Result<Body, Box<SimulatedAnswer>> {
         let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         let signature = STANDARD.decode(header(SIGNATURE_HEADER)).unwrap_or_default();
         if header(PROJECT_HEADER) != self.project.as_bytes() {
@@ -151,7 +151,7 @@ impl Provider {
         operation: Operation,
         session_id: &str,
         fault: Option<&Fault>,
-    ) -> Result<Answer, HangUp> {
+    ) -> Result<SimulatedAnswer, HangUp> {
         let key = head.headers.get(IDEMPOTENCY_KEY_HEADER).and_then(|key| key.to_str().ok());
         let call = Call { operation, session_id, key, at: Timestamp::now() };
         let (answer, applied) = {
@@ -173,7 +173,7 @@ impl Provider {
         on_the_way_back(fault, answer)
     }
 
-    fn dated(&self, mut answer: Answer) -> Answer {
+    fn dated(&self, mut answer: SimulatedAnswer) -> SimulatedAnswer {
         let ProviderClock::Offset(offset) = self.state().clock else { return answer };
         let date = Timestamp::now().checked_add(offset).ok();
         let date = date.and_then(|date| DateTimePrinter::new().timestamp_to_rfc9110_string(&date).ok());
@@ -185,7 +185,7 @@ impl Provider {
 }
 
 /// Faults that happen before anybody looks at the call.
-fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<Answer, HangUp>> {
+fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<SimulatedAnswer, HangUp>> {
     Some(Ok(match fault? {
         Fault::FailBefore => answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "<html>oops</html>"),
         Fault::Unauthorized => answer::plain(StatusCode::UNAUTHORIZED, "who are you?"),
@@ -219,7 +219,7 @@ fn carry_out(world: &mut World, call: &Call<'_>, fault: Option<&Fault>) -> Said 
 }
 
 /// Faults that happen to the answer.
-fn on_the_way_back(fault: Option<&Fault>, answer: Answer) -> Result<Answer, HangUp> {
+fn on_the_way_back(fault: Option<&Fault>, answer: SimulatedAnswer) -> Result<SimulatedAnswer, HangUp> {
     match fault {
         Some(Fault::LoseAnswer) => Err(HangUp),
         Some(Fault::FailAfter) => Ok(answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "<html>oops</html>")),
@@ -233,7 +233,7 @@ fn on_the_way_back(fault: Option<&Fault>, answer: Answer) -> Result<Answer, Hang
 }
 
 impl<'p> Present<'p> {
-    fn new(provider: &'p Provider) -> Self {
+    fn new(provider: &'p SimulatedState) -> Self {
         let now = provider.at_once.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         provider.most_at_once.fetch_max(now, Ordering::Relaxed);
         Self(provider)

@@ -95,10 +95,10 @@ fn session_api(base_url: &str, way: &Way) -> SessionApi {
 
 impl Scene {
     fn start() -> Self {
-        Self::with(Way::default(), simulator::Settings::new(PROJECT, known_keys()))
+        Self::with(Way::default(), simulator::SimulatorSettings::new(PROJECT, known_keys()))
     }
 
-    fn with(way: Way, settings: simulator::Settings) -> Self {
+    fn with(way: Way, settings: simulator::SimulatorSettings) -> Self {
         let runtime = Runtime::new().unwrap();
         let scheme = if way.tls.is_some() { "https" } else { "http" };
         let simulator = {

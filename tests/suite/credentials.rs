@@ -9,7 +9,7 @@ use std::fs;
 use std::process::Output;
 
 use paybridge::message::confirmation::v1::{Action, Result};
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 
 use crate::bridge::ready_to_confirm;
 use crate::confirmation::stage::{OUTCOME, PROJECT, READY, Stage, known_keys};
@@ -69,7 +69,7 @@ pub fn succeeds(text: &str, arguments: &[&str]) -> String {
 fn works_over(login: Login) {
     let kafka = Kafka::shared();
     let volume = volume(kafka, login);
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     let text = text.replace(kafka.bootstrap(), &kafka.secured_bootstrap(login)) + &tables(login, &volume);
 
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
@@ -67,7 +67,7 @@ fn arguments(rule: &str, prefix: &str) -> Rule {
 #[test]
 fn the_rights_of_the_charts_user_are_enough() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     // Without them nothing goes, so they are what makes it go.
     let refused = command(&as_user(kafka, &text, &[]), &["check"]);
@@ -112,7 +112,7 @@ fn who_decides_may_make_no_event_and_has_all_that_it_needs() {
 /// The configuration of one of two workloads, whose user has what the chart gives it; `check` finds nothing to want.
 fn one_workload(user: &str, only: impl Fn(&str) -> String) -> (String, String) {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     let prefix = stage.config.kafka.topic_prefix.as_ref().to_owned();
     let text = as_user(kafka, &only(&text), &rules(RENDERED_SPLIT, user, &prefix));

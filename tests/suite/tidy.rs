@@ -250,7 +250,7 @@ fn only_config_reads_files_and_the_environment() {
     let sources = sources();
     // `main` hands the arguments and the environment over; the demonstration writes, in a folder of its own, what
     // `config` then reads.
-    let exceptions = ["src/main.rs", "src/cli/demo/stage.rs"];
+    let exceptions = ["src/main.rs", "src/cli/demo/setup.rs"];
     let others = sources.iter().filter(|file| !file.is_of("src/config") && !exceptions.contains(&file.path.as_str()));
     let words = ["std::fs", "std::env", "tokio::fs", "env::var", "fs::read", "File::open"];
     check_words(others, &words, "let `config` read it and give the value, or take a `KeyFiles`");

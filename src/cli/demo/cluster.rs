@@ -14,7 +14,7 @@ use crate::kafka::{client, topics};
 const MOCK_BROKERS: i32 = 1;
 
 /// Where the records go.
-pub enum Cluster {
+pub enum DemoCluster {
     /// In memory: nothing survives, and transactions are not real.
     Mock {
         /// Ends when dropped.
@@ -29,7 +29,7 @@ pub enum Cluster {
     },
 }
 
-impl Cluster {
+impl DemoCluster {
     /// Starts the mock cluster, unless a real one is named.
     ///
     /// # Errors

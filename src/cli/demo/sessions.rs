@@ -12,13 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
-use super::providers::{Counterpart, fresh_number};
-use super::stage::{PROJECT, Stage};
-use super::tally::{Act, Tally};
-use super::team::Team;
+use super::decision_writer::DecisionWriter;
+use super::setup::{PROJECT, Setup};
+use super::webhook_counts::{SentAs, WebhookCounts};
+use super::webhook_sender::{WebhookSender, fresh_number};
 use crate::kafka::topics;
 use crate::message::confirmation::v1::Action;
-use crate::simulator::{Applied, Operation, Settings, Simulator};
+use crate::simulator::{Applied, Operation, Simulator, SimulatorSettings};
 
 /// From an action to the webhook that tells of its session's end.
 const FINISHES_AFTER: Duration = Duration::from_secs(1);
@@ -26,11 +26,17 @@ const FINISHES_AFTER: Duration = Duration::from_secs(1);
 const REFUSAL: &str = "account_not_found";
 
 /// What is to become of a session. In this order, again and again: what takes longest comes first.
-const PLOTS: [Plot; 6] =
-    [Plot::NobodyDecides, Plot::SmallPayout, Plot::TeamConfirms, Plot::Refused, Plot::LargePayout, Plot::TeamCancels];
+const SCENARIOS: [Scenario; 6] = [
+    Scenario::NobodyDecides,
+    Scenario::SmallPayout,
+    Scenario::TeamConfirms,
+    Scenario::Refused,
+    Scenario::LargePayout,
+    Scenario::TeamCancels,
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Plot {
+enum Scenario {
     /// No rule is for it, and no team cares: the deadline decides.
     NobodyDecides,
     /// A rule confirms it.
@@ -49,7 +55,7 @@ enum Plot {
 pub struct Sessions {
     /// Its session API, with a record of all calls.
     pub api: Simulator,
-    counterpart: Counterpart,
+    sender: WebhookSender,
     ready_topic: String,
     finished_topic: String,
 }
@@ -61,47 +67,46 @@ impl Sessions {
     /// Serves the session API on a socket.
     ///
     /// # Errors
-    /// The stage has no source whose provider asks, or one of its keys cannot be used.
-    pub fn start(stage: &Stage, listener: TcpListener) -> anyhow::Result<(Self, Finishing)> {
-        let prefix = stage.config.kafka.topic_prefix.as_ref();
-        let mut counterparts =
-            stage.config.sources.iter().map(|(name, settings)| Counterpart::new(stage, name, settings));
-        let found = counterparts.find(|made| made.as_ref().map_or(true, Counterpart::asks));
-        let counterpart = found.context("no provider asks for the merchant's word")??;
+    /// The setup has no source whose provider asks, or one of its keys cannot be used.
+    pub fn start(setup: &Setup, listener: TcpListener) -> anyhow::Result<(Self, Finishing)> {
+        let prefix = setup.config.kafka.topic_prefix.as_ref();
+        let mut senders = setup.config.sources.iter().map(|(name, settings)| WebhookSender::new(setup, name, settings));
+        let found = senders.find(|made| made.as_ref().map_or(true, WebhookSender::asks));
+        let sender = found.context("no provider asks for the merchant's word")??;
         let topic = |part| {
-            let event = counterpart.provider.event_types().iter().find(|event_type| event_type.topic_part == part);
-            event.map(|event| topics::event_topic(prefix, counterpart.provider.name(), event))
+            let event = sender.provider.event_types().iter().find(|event_type| event_type.topic_part == part);
+            event.map(|event| topics::event_topic(prefix, sender.provider.name(), event))
         };
         let (ready_topic, finished_topic) =
             topic("ready-to-confirm").zip(topic("payment-finished")).context("the provider has no sessions")?;
         let (applied, finishing) = unbounded_channel();
-        let mut settings = Settings::new(PROJECT, stage.merchant_keys()?);
+        let mut settings = SimulatorSettings::new(PROJECT, setup.merchant_keys()?);
         settings.finish_after = FINISHES_AFTER;
         settings.applied = Some(Arc::new(move |action: &Applied| {
             // After the end nobody waits for it.
             let _waits = applied.send(action.clone());
         }));
         let api = Simulator::start(listener, None, settings)?;
-        Ok((Self { api, counterpart, ready_topic, finished_topic }, finishing))
+        Ok((Self { api, sender, ready_topic, finished_topic }, finishing))
     }
 
-    /// Asks for the merchant's word on one more session, and sees to it that its plot comes true.
+    /// Asks for the merchant's word on one more session, and sees to it that its scenario comes true.
     ///
     /// # Errors
     /// The bridge cannot be reached.
-    pub async fn ask(&self, turn: usize, team: &Team, tally: &Tally) -> anyhow::Result<()> {
-        let Some(plot) = PLOTS.get(turn % PLOTS.len()) else { return Ok(()) };
+    pub async fn ask(&self, turn: usize, team: &DecisionWriter, counts: &WebhookCounts) -> anyhow::Result<()> {
+        let Some(scenario) = SCENARIOS.get(turn % SCENARIOS.len()) else { return Ok(()) };
         let number = fresh_number();
         let id = format!("ps_{number}");
-        if *plot == Plot::Refused {
+        if *scenario == Scenario::Refused {
             self.api.refuse(&id, REFUSAL);
         }
-        let body = ready_to_confirm(&id, number, plot.cents(), Timestamp::now());
-        self.send(&body, &self.ready_topic, tally).await?;
-        match plot {
-            Plot::TeamConfirms => team.decide(&self.counterpart.source, &id, Action::Confirm),
-            Plot::TeamCancels => team.decide(&self.counterpart.source, &id, Action::Cancel),
-            Plot::NobodyDecides | Plot::SmallPayout | Plot::Refused | Plot::LargePayout => {}
+        let body = ready_to_confirm(&id, number, scenario.cents(), Timestamp::now());
+        self.send(&body, &self.ready_topic, counts).await?;
+        match scenario {
+            Scenario::TeamConfirms => team.decide(&self.sender.source, &id, Action::Confirm),
+            Scenario::TeamCancels => team.decide(&self.sender.source, &id, Action::Cancel),
+            Scenario::NobodyDecides | Scenario::SmallPayout | Scenario::Refused | Scenario::LargePayout => {}
         }
         Ok(())
     }
@@ -110,24 +115,24 @@ impl Sessions {
     ///
     /// # Errors
     /// The bridge cannot be reached.
-    pub async fn tell_ends(&self, mut finishing: Finishing, tally: &Tally) -> anyhow::Result<()> {
+    pub async fn tell_ends(&self, mut finishing: Finishing, counts: &WebhookCounts) -> anyhow::Result<()> {
         while let Some(applied) = finishing.recv().await {
             let age = Duration::try_from(Timestamp::now().duration_since(applied.at)).unwrap_or_default();
             sleep(FINISHES_AFTER.saturating_sub(age)).await;
             let body = payment_finished(&applied, Timestamp::now());
-            self.send(&body, &self.finished_topic, tally).await?;
+            self.send(&body, &self.finished_topic, counts).await?;
         }
         Ok(())
     }
 
-    async fn send(&self, body: &Value, topic: &str, tally: &Tally) -> anyhow::Result<()> {
-        let webhook = self.counterpart.sender.sign("", body.to_string().into(), Timestamp::now(), fresh_number());
-        self.counterpart.post(&webhook, Act::OnTopic(topic), tally).await
+    async fn send(&self, body: &Value, topic: &str, counts: &WebhookCounts) -> anyhow::Result<()> {
+        let webhook = self.sender.signer.sign("", body.to_string().into(), Timestamp::now(), fresh_number());
+        self.sender.post(&webhook, SentAs::OnTopic(topic), counts).await
     }
 }
 
-impl Plot {
-    /// The amount in US cents: the rules of the stage are about it.
+impl Scenario {
+    /// The amount in US cents: the rules of the setup are about it.
     fn cents(self) -> u32 {
         match self {
             Self::SmallPayout | Self::Refused => 12_500,

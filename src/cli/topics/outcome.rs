@@ -10,7 +10,7 @@ use crate::kafka::update::{SettingChange, Updated};
 
 /// What became of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TopicOutcome {
     /// It is new, without the settings that the cluster refused to be told.
     Created { left_out: BTreeMap<String, String> },
     /// It was there, and its settings were not looked at.
@@ -26,21 +26,21 @@ pub(super) enum Outcome {
 }
 
 /// One outcome a topic: what was created, or failed, stands; of those that were there it tells what the update did.
-pub(super) fn together(made: Vec<(String, Creation)>, updated: Vec<(String, Updated)>) -> Vec<(String, Outcome)> {
-    let mut outcomes: Vec<(String, Outcome)> =
-        updated.into_iter().map(|(name, updated)| (name, Outcome::from(updated))).collect();
+pub(super) fn together(made: Vec<(String, Creation)>, updated: Vec<(String, Updated)>) -> Vec<(String, TopicOutcome)> {
+    let mut outcomes: Vec<(String, TopicOutcome)> =
+        updated.into_iter().map(|(name, updated)| (name, TopicOutcome::from(updated))).collect();
     for (name, made) in made {
-        let outcome = Outcome::from(made);
+        let outcome = TopicOutcome::from(made);
         match outcomes.iter_mut().find(|(other, _)| *other == name) {
             None => outcomes.push((name, outcome)),
-            Some((_, updated)) if outcome != Outcome::Exists => *updated = outcome,
+            Some((_, updated)) if outcome != TopicOutcome::Exists => *updated = outcome,
             Some(_) => {}
         }
     }
     outcomes
 }
 
-impl From<Creation> for Outcome {
+impl From<Creation> for TopicOutcome {
     fn from(made: Creation) -> Self {
         match made {
             Creation::Created { left_out } => Self::Created { left_out },
@@ -50,7 +50,7 @@ impl From<Creation> for Outcome {
     }
 }
 
-impl From<Updated> for Outcome {
+impl From<Updated> for TopicOutcome {
     fn from(updated: Updated) -> Self {
         match updated {
             Updated::Fits => Self::Fits,
@@ -61,7 +61,7 @@ impl From<Updated> for Outcome {
     }
 }
 
-impl Outcome {
+impl TopicOutcome {
     /// A missing topic that was not to be made is one: the topic does not take what the bridge writes.
     pub(super) fn is_failure(&self) -> bool {
         matches!(self, Self::Missing | Self::Failed { .. })
@@ -128,31 +128,31 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    fn created() -> Outcome {
-        Outcome::Created { left_out: BTreeMap::new() }
+    fn created() -> TopicOutcome {
+        TopicOutcome::Created { left_out: BTreeMap::new() }
     }
 
-    fn altered() -> Outcome {
+    fn altered() -> TopicOutcome {
         let change = |name: &str, from: Option<&str>, to: &str| SettingChange {
             name: name.to_owned(),
             from: from.map(str::to_owned),
             to: to.to_owned(),
         };
-        Outcome::Altered(vec![change("a", Some("1"), "2"), change("b", None, "3")])
+        TopicOutcome::Altered(vec![change("a", Some("1"), "2"), change("b", None, "3")])
     }
 
     #[test]
     fn tells_what_became_of_each_topic() {
-        let failed = Outcome::Failed { reason: "no".to_owned(), action: "do" };
+        let failed = TopicOutcome::Failed { reason: "no".to_owned(), action: "do" };
         let left_out = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
-        let without = Outcome::Created { left_out };
+        let without = TopicOutcome::Created { left_out };
         assert_eq!(without.object("t")["left_out"], json!({"a": "1"}));
         for (outcome, line, result) in [
             (created(), "created  t\n", "created"),
             (without, "created  t\n         without a=1: Kafka refuses it\n", "created"),
-            (Outcome::Exists, "exists   t\n", "exists"),
-            (Outcome::Fits, "fits     t\n", "fits"),
-            (Outcome::Missing, "missing  t\n         make it: `paybridge topics --create`\n", "missing"),
+            (TopicOutcome::Exists, "exists   t\n", "exists"),
+            (TopicOutcome::Fits, "fits     t\n", "fits"),
+            (TopicOutcome::Missing, "missing  t\n         make it: `paybridge topics --create`\n", "missing"),
             (failed, "failed   t: no\n         do\n", "failed"),
             (altered(), "altered  t\n         a: 1 -> 2\n         b: 3\n", "altered"),
         ] {
@@ -170,7 +170,7 @@ mod tests {
             ("old".to_owned(), Creation::Exists),
         ];
         let updated = vec![("new".to_owned(), Updated::Fits), ("old".to_owned(), Updated::Altered(Vec::new()))];
-        let expected = [("new".to_owned(), created()), ("old".to_owned(), Outcome::Altered(Vec::new()))];
+        let expected = [("new".to_owned(), created()), ("old".to_owned(), TopicOutcome::Altered(Vec::new()))];
         assert_eq!(together(made.clone(), updated), expected);
         assert_eq!(together(made, Vec::new()).len(), 2);
     }

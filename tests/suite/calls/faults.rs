@@ -9,7 +9,7 @@ use super::*;
 #[track_caller]
 fn check(fault: &Fault, expect: &Reply, applied: &[Operation]) {
     let way = Way { timeout: Duration::from_secs(2), ..Way::default() };
-    let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+    let scene = Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
     scene.simulator.misbehave(fault.clone(), 1);
     assert_eq!(&scene.reply(Operation::Confirm, 1), expect, "{fault:?}");
     assert_eq!(scene.applied(), applied, "{fault:?}");

@@ -6,7 +6,7 @@ use super::*;
 
 fn narrow(in_flight_max: usize) -> Scene {
     let way = Way { in_flight_max, ..Way::default() };
-    Scene::with(way, simulator::Settings::new(PROJECT, known_keys()))
+    Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()))
 }
 
 /// The numbers of all calls in the order in which they came to the provider, told by their idempotency keys.
@@ -200,7 +200,7 @@ fn sessions_of_another_project_hold_back_themselves_alone() {
 #[test]
 fn a_wrong_project_is_not_tried_again_and_again() {
     let way = Way { project: "another", ..Way::default() };
-    let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+    let scene = Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
     for number in 1..=30 {
         scene.call(question(number));
         assert_eq!(scene.answer().reply, Reply::OurTrouble);

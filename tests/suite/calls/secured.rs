@@ -19,7 +19,7 @@ fn a_foreign_key_or_project_is_our_trouble_and_the_right_one_is_in_force_at_the_
     let foreign = folder.path().join("foreign.pem");
     fs::write(&foreign, generate_pem_pair().unwrap().0.as_bytes()).unwrap();
     for way in [Way { private_key: foreign, ..Way::default() }, Way { project: "another", ..Way::default() }] {
-        let scene = Scene::with(way, simulator::Settings::new(PROJECT, known_keys()));
+        let scene = Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
         assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
         assert!(scene.simulator.session("ps_1").is_none());
         scene.api.store(Arc::new(session_api(&format!("http://{}", scene.simulator.address), &Way::default())));
@@ -43,7 +43,7 @@ fn authority() -> (RootCertStore, Acceptor) {
 
 fn over_tls(roots: RootCertStore, tls: Acceptor) -> Scene {
     let way = Way { roots, tls: Some(tls), ..Way::default() };
-    Scene::with(way, simulator::Settings::new(PROJECT, known_keys()))
+    Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()))
 }
 
 #[test]

@@ -23,11 +23,11 @@ fn said(code: &str) -> Reply {
     Reply::UnknownCode { code: code.to_owned(), description: "said by the simulated provider".to_owned() }
 }
 
-fn settings() -> simulator::Settings {
-    simulator::Settings::new(PROJECT, known_keys())
+fn settings() -> simulator::SimulatorSettings {
+    simulator::SimulatorSettings::new(PROJECT, known_keys())
 }
 
-fn simulating(settings: simulator::Settings) -> Scene {
+fn simulating(settings: simulator::SimulatorSettings) -> Scene {
     Scene::with(Way::default(), settings)
 }
 
@@ -53,7 +53,7 @@ fn a_naive_one_applies_and_records_what_it_should_not() {
     let applied = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&applied);
     let hook = move |action: &Applied| told.lock().unwrap().push(action.operation);
-    let scene = simulating(simulator::Settings { applied: Some(Arc::new(hook)), ..settings() });
+    let scene = simulating(simulator::SimulatorSettings { applied: Some(Arc::new(hook)), ..settings() });
     for (operation, key_number) in [(CONFIRM, 1), (CONFIRM, 2), (CANCEL, 1)] {
         assert!(matches!(scene.reply(operation, key_number), Reply::Ok(_)));
     }
@@ -68,7 +68,7 @@ fn a_naive_one_applies_and_records_what_it_should_not() {
 
 #[test]
 fn a_strict_one_refuses_second_actions_and_strangers() {
-    let scene = simulating(simulator::Settings {
+    let scene = simulating(simulator::SimulatorSettings {
         unknown_sessions: UnknownSessions::Refuse,
         second_actions: SecondActions::Refuse,
         finish_after: Duration::from_hours(1),
@@ -115,7 +115,7 @@ fn chance_is_repeated_by_its_seed() {
     let replies = |seed| {
         let per_mille = vec![(300, Fault::FailAfter), (300, Fault::BurnKey)];
         let faults = simulator::Faults { seed, per_mille };
-        let scene = simulating(simulator::Settings { faults, ..settings() });
+        let scene = simulating(simulator::SimulatorSettings { faults, ..settings() });
         // Fewer than five unclear ones in a row, or the breaker would join in.
         (1..=12).map(|number| scene.reply(CONFIRM, number)).collect::<Vec<_>>()
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{DeciderKind, Result};
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Fault, Settings};
+use paybridge::simulator::{Fault, SimulatorSettings};
 
 use super::stage::{LIMIT, PROJECT, Stage, await_metric, known_keys};
 use crate::bridge::{create_needed_topics, ready_to_confirm};
@@ -16,7 +16,7 @@ use crate::process::daemon::Daemon;
 const ASSIGNED: &str = "paybridge_confirmation_assigned_partitions";
 
 fn daemon(kafka: &'static Kafka, confirmation: &str) -> (Stage, Daemon) {
-    let (stage, text) = Stage::for_process(kafka, confirmation, Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, confirmation, SimulatorSettings::new(PROJECT, known_keys()));
     create_needed_topics(kafka, &stage.config);
     let daemon = Daemon::run(&text);
     daemon.await_ready();

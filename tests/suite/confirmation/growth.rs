@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use paybridge::confirmation::inputs;
 use paybridge::message::confirmation::v1::Action;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 use prost::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -122,7 +122,7 @@ fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works()
 fn replicas_that_start_on_grown_topics_decide_nothing_also_where_one_gets_the_new_partition_alone() {
     // Long enough for all three to join before the group hands out partitions.
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("group.initial.rebalance.delay.ms", "3000")])));
-    let stage = Stage::set_with(kafka, SMALL_ARE_CONFIRMED, Settings::new(PROJECT, known_keys()));
+    let stage = Stage::set_with(kafka, SMALL_ARE_CONFIRMED, SimulatorSettings::new(PROJECT, known_keys()));
     let id = stage.sessions_of(0).find(|id| inputs::partition_of(id, 4) == 3).unwrap();
     let engine = stage.engine();
     stage.ready(&id, Timestamp::now(), 600);

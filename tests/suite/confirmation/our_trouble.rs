@@ -108,7 +108,7 @@ fn a_private_key_that_is_put_right_on_disk_is_in_force_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let private_key = folder.path().join("own.pem");
     fs::write(&private_key, generate_pem_pair().unwrap().0.as_bytes()).unwrap();
-    let settings = paybridge::simulator::Settings::new(PROJECT, known_keys());
+    let settings = paybridge::simulator::SimulatorSettings::new(PROJECT, known_keys());
     let stage = Stage::set_signing(Kafka::shared(), "default = \"confirm\"", settings, &private_key);
     let engine = stage.engine();
     let ids = open_sessions(&stage, "wrong_key");

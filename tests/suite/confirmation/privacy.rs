@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::message::confirmation::v1::Action;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Fault, Settings};
+use paybridge::simulator::{Fault, SimulatorSettings};
 use prost::Message;
 
 use super::stage::{DECISION, PROJECT, READY, Stage, decision, known_keys, waiting_event};
@@ -78,7 +78,7 @@ fn go_wrong(stage: &Stage) {
 #[test]
 fn tells_no_person_no_reason_and_no_refusals_words() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, RULES, Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
     create_needed_topics(kafka, &stage.config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();

@@ -8,7 +8,7 @@ use paybridge::config::files::FileReader;
 use paybridge::message::confirmation::v1::{Action, Outcome, RejectionReason, Result};
 use paybridge::provider;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Fault, Faults, Session, Settings};
+use paybridge::simulator::{Fault, Faults, Session, SimulatorSettings};
 
 use super::stage::{LIMIT, PROJECT, Stage, await_metric, known_keys};
 use crate::bridge::Bridge;
@@ -142,9 +142,9 @@ fn a_refusal_without_a_status_beside_it_ends_a_session_too() {
 /// Every answer comes compressed: a gateway does so whatever is asked for.
 #[test]
 fn a_gateway_that_compresses_every_answer_keeps_no_session_from_its_end() {
-    let settings = Settings {
+    let settings = SimulatorSettings {
         faults: Faults { seed: 1, per_mille: vec![(500, Fault::Gzip), (500, Fault::Mark)] },
-        ..Settings::new(PROJECT, known_keys())
+        ..SimulatorSettings::new(PROJECT, known_keys())
     };
     let stage = Stage::set_with(Kafka::shared(), CONFIRM_AND_CANCEL, settings);
     stage.provider.refuse("ps_5", "account_not_found");

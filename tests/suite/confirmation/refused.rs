@@ -6,7 +6,7 @@ use paybridge::message::confirmation::v1::{Action, Result};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::ReadyToConfirm;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn a_topic_that_takes_no_record_sets_nothing_aside_and_all_goes_on_once_it_does(
 #[test]
 fn a_ledger_that_refuses_the_engines_times_sets_nothing_aside_and_all_goes_on_once_it_takes_them() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, RULES, Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
     create_needed_topics(kafka, &stage.config);
     kafka.alter_topic(
         &stage.topic(LEDGER),
@@ -163,7 +163,7 @@ fn a_ledger_that_refuses_the_engines_times_sets_nothing_aside_and_all_goes_on_on
 /// decided already.
 fn limited() -> (&'static Kafka, Stage, Daemon) {
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[])));
-    let (stage, text) = Stage::for_process(kafka, RULES, Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
     create_needed_topics(kafka, &stage.config);
     let prefix = stage.config.kafka.topic_prefix.as_ref();
     let all = ["--operation", "All", "--resource-pattern-type", "prefixed"];

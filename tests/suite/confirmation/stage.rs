@@ -15,7 +15,7 @@ use paybridge::message::event::v1::QuarantinedWebhook;
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::keys::public_keys;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Settings, Simulator};
+use paybridge::simulator::{Simulator, SimulatorSettings};
 use prost::Message;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -54,16 +54,21 @@ pub struct Stage {
 impl Stage {
     /// A stage with rules and keys of `[confirmation]`.
     pub fn set(confirmation: &str) -> Self {
-        Self::set_with(Kafka::shared(), confirmation, Settings::new(PROJECT, known_keys()))
+        Self::set_with(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
     }
 
     /// A stage on this Kafka, with a provider like this.
-    pub fn set_with(kafka: &'static Kafka, confirmation: &str, settings: Settings) -> Self {
+    pub fn set_with(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings) -> Self {
         Self::set_signing(kafka, confirmation, settings, &key_file("smart-glocal-private.pem"))
     }
 
     /// The same with calls signed by the key of this file.
-    pub fn set_signing(kafka: &'static Kafka, confirmation: &str, settings: Settings, private_key: &Path) -> Self {
+    pub fn set_signing(
+        kafka: &'static Kafka,
+        confirmation: &str,
+        settings: SimulatorSettings,
+        private_key: &Path,
+    ) -> Self {
         let (provider, runtime) = provider(settings);
         let sources = signed_sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
@@ -73,7 +78,7 @@ impl Stage {
     }
 
     /// A stage for the program itself, and the text of its configuration file. Topics are not made.
-    pub fn for_process(kafka: &'static Kafka, confirmation: &str, settings: Settings) -> (Self, String) {
+    pub fn for_process(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings) -> (Self, String) {
         let (provider, runtime) = provider(settings);
         let common = configuration(kafka.bootstrap(), daemon::Settings::default());
         let (before, rest) = common.split_once("[sources.sg-main]").unwrap();
@@ -88,7 +93,7 @@ impl Stage {
     /// The same on the shared Kafka, with its topics made.
     pub fn for_process_with_topics(confirmation: &str) -> (Self, String) {
         let kafka = Kafka::shared();
-        let (stage, text) = Self::for_process(kafka, confirmation, Settings::new(PROJECT, known_keys()));
+        let (stage, text) = Self::for_process(kafka, confirmation, SimulatorSettings::new(PROJECT, known_keys()));
         create_needed_topics(kafka, &stage.config);
         (stage, text)
     }
@@ -352,7 +357,7 @@ pub fn await_metric(engine: &Bridge, series: &str, value: u64) {
     });
 }
 
-fn provider(settings: Settings) -> (Simulator, Runtime) {
+fn provider(settings: SimulatorSettings) -> (Simulator, Runtime) {
     let runtime = Runtime::new().unwrap();
     let provider = {
         let _entered = runtime.enter();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::kafka::topics;
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 
 use super::stage::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, known_keys};
 use crate::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
@@ -13,7 +13,7 @@ use crate::process::daemon::{Daemon, Exchange};
 use crate::wire::SMART_GLOCAL;
 
 pub fn for_process(confirmation: &str) -> (Stage, String) {
-    Stage::for_process(Kafka::shared(), confirmation, Settings::new(PROJECT, known_keys()))
+    Stage::for_process(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
 }
 
 /// The engine refuses to work, and the log says each of these. A daemon that does nothing else ends with an error; one that

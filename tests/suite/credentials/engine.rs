@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::Result;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Fault, Settings};
+use paybridge::simulator::{Fault, SimulatorSettings};
 
 use super::rotation::IN_USE;
 use super::{tables, volume};
@@ -66,7 +66,7 @@ fn a_password_changes_in_every_order_and_each_session_has_one_decision_and_one_o
     let volume = volume(kafka, Login::Scram);
     let write = |password: &str| volume.replace(&[("ca.crt", &kafka.authority_pem()), ("password", password)]);
     let confirmation = format!("default = \"confirm\"\n{}", tables(Login::Scram, &volume));
-    let stage = Stage::set_with(kafka, &confirmation, Settings::new(PROJECT, known_keys()));
+    let stage = Stage::set_with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
     let engine = stage.engine_with(|config| config.kafka.bootstrap_servers = kafka.secured_bootstrap(Login::Scram));
     let mut sessions = Sessions { stage: &stage, count: 0 };
     sessions.open(SOME);
@@ -118,7 +118,7 @@ fn an_engine_that_began_with_a_wrong_password_begins_to_decide_by_the_right_one(
     let write = |password: &str| volume.replace(&[("ca.crt", &kafka.authority_pem()), ("password", password)]);
     write("wrong");
     let confirmation = format!("default = \"confirm\"\n{}", tables(Login::Scram, &volume));
-    let stage = Stage::set_with(kafka, &confirmation, Settings::new(PROJECT, known_keys()));
+    let stage = Stage::set_with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
     let mut config = stage.config.clone();
     config.kafka.bootstrap_servers = kafka.secured_bootstrap(Login::Scram);
     let engine = Bridge::launch(config);

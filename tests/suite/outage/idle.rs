@@ -1,7 +1,7 @@
 //! Brokers that close connections on which nothing happens, as managed clusters and the load balancers before them do.
 
 use paybridge::message::confirmation::v1::{Action, Result};
-use paybridge::simulator::Settings;
+use paybridge::simulator::SimulatorSettings;
 
 use super::LIMIT;
 use crate::bridge::ready_to_confirm;
@@ -14,7 +14,7 @@ use crate::process::daemon::{Daemon, Exchange};
 #[test]
 fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "1000")])));
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", Settings::new(PROJECT, known_keys()));
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::message::confirmation::v1::Action;
-use paybridge::simulator::{Settings, Simulator};
+use paybridge::simulator::{Simulator, SimulatorSettings};
 use prost::Message as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
@@ -72,7 +72,7 @@ impl<'k> Scene<'k> {
     pub fn provider(&self) -> Simulator {
         let _entered = self.runtime.enter();
         let listener = self.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        Simulator::start(listener, None, Settings::new(PROJECT, known_keys())).unwrap()
+        Simulator::start(listener, None, SimulatorSettings::new(PROJECT, known_keys())).unwrap()
     }
 
     /// Starts the engine as a process of its own.

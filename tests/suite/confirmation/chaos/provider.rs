@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::smart_glocal::api::Operation;
-use paybridge::simulator::{Applied, Fault, Faults, Hook, Settings};
+use paybridge::simulator::{Applied, Fault, Faults, Hook, SimulatorSettings};
 use prost::Message as _;
 
 use super::super::stage::{FINISHED, PROJECT, Stage, finished_event, known_keys};
@@ -25,7 +25,7 @@ pub fn hook() -> (Hook, Receiver<Applied>) {
 
 /// About one call in five meets a fault, or `mildness` times fewer. No delay is as long as `key_reuse_wait_s`: a call that arrives later than that
 /// is more than any caller can guard against.
-pub fn settings(seed: u64, mildness: u32, hook: Hook) -> Settings {
+pub fn settings(seed: u64, mildness: u32, hook: Hook) -> SimulatorSettings {
     let faults = [
         (20, Fault::Delay(Duration::from_millis(300))),
         (15, Fault::Delay(Duration::from_millis(1_800))),
@@ -46,11 +46,11 @@ pub fn settings(seed: u64, mildness: u32, hook: Hook) -> Settings {
         (4, Fault::Drip),
     ];
     let per_mille = faults.map(|(rate, fault)| ((rate / mildness).max(1), fault)).to_vec();
-    Settings {
+    SimulatorSettings {
         finish_after: Duration::from_millis(500),
         faults: Faults { seed, per_mille },
         applied: Some(hook),
-        ..Settings::new(PROJECT, known_keys())
+        ..SimulatorSettings::new(PROJECT, known_keys())
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-use super::cluster::Cluster;
+use super::cluster::DemoCluster;
 use crate::config::Config;
 use crate::config::files::FileReader;
 use crate::provider::keys::{self, KeyFileError, PublicKey};
@@ -62,7 +62,7 @@ then = "confirm"
 "#;
 
 /// The keys and the configuration; gone when this value is dropped.
-pub struct Stage {
+pub struct Setup {
     /// The configuration that the bridge runs with.
     pub config: Config,
     /// The file that holds it, for other commands to use.
@@ -80,12 +80,12 @@ pub struct Addresses {
     pub api: SocketAddr,
 }
 
-impl Stage {
+impl Setup {
     /// Makes keys and writes the configuration file.
     ///
     /// # Errors
     /// The temporary folder cannot be written.
-    pub fn prepare(cluster: &Cluster, addresses: &Addresses) -> anyhow::Result<Self> {
+    pub fn prepare(cluster: &DemoCluster, addresses: &Addresses) -> anyhow::Result<Self> {
         let Addresses { ingress, admin, api } = addresses;
         let folder = tempfile::Builder::new().prefix("paybridge-demo-").tempdir().context("no temporary folder")?;
         write_keys(folder.path()).context("the demonstration's keys cannot be written")?;

@@ -6,12 +6,12 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 
-use super::Verdict;
-use super::cluster::Cluster;
-use super::endings::EndingsRow;
+use super::DemoResult;
+use super::cluster::DemoCluster;
 use super::providers::Example;
-use super::stage::Stage;
-use super::tally::Tally;
+use super::session_counts::SessionCount;
+use super::setup::Setup;
+use super::webhook_counts::WebhookCounts;
 use crate::config::Confirmation;
 use crate::kafka::decoded::Decoded;
 use crate::provider::SignedWebhook;
@@ -30,9 +30,9 @@ const MESSAGE_CHARACTERS_MAX: usize = 250;
 const OF_OUTCOME: [&str; 6] = ["action", "decided_by_kind", "decided_by_name", "reason", "refusal_code", "result"];
 
 /// Says loudly what kind of Kafka this is.
-pub fn cluster(cluster: &Cluster) {
+pub fn cluster(cluster: &DemoCluster) {
     match cluster {
-        Cluster::Mock { bootstrap_servers, .. } => {
+        DemoCluster::Mock { bootstrap_servers, .. } => {
             line(format_args!(
                 "{NOTE}In-memory Kafka{NOTE:#} on {bootstrap_servers}: {STRONG}nothing survives, and transactions are not real.{STRONG:#}"
             ));
@@ -41,25 +41,25 @@ pub fn cluster(cluster: &Cluster) {
             ));
             line(format_args!("{FAINT}With --kafka HOST:PORT it uses yours.{FAINT:#}"));
         }
-        Cluster::Real { bootstrap_servers } => {
+        DemoCluster::Real { bootstrap_servers } => {
             line(format_args!("{NOTE}Kafka{NOTE:#} on {bootstrap_servers}"));
         }
     }
 }
 
 /// Tells how to take part.
-pub fn invitation(stage: &Stage, examples: &[Example]) {
-    line(format_args!("{STRONG}The bridge takes webhooks on http://{}{STRONG:#}", stage.config.ingress.listen));
+pub fn invitation(setup: &Setup, examples: &[Example]) {
+    line(format_args!("{STRONG}The bridge takes webhooks on http://{}{STRONG:#}", setup.config.ingress.listen));
     line(format_args!("Send one yourself, correctly signed; send it again, and it is a duplicate:"));
     for example in examples {
         line(format_args!("\n{FAINT}# {}{FAINT:#}\n{}", example.provider, curl(&example.url, &example.webhook)));
     }
     line(format_args!(
         "\nMetrics: curl -s http://{}/metrics\nOther commands: paybridge tail --config {}\n",
-        stage.config.admin.listen,
-        stage.config_file.display()
+        setup.config.admin.listen,
+        setup.config_file.display()
     ));
-    rules(&stage.config.confirmation);
+    rules(&setup.config.confirmation);
 }
 
 /// Tells how sessions are decided.
@@ -69,7 +69,9 @@ fn rules(confirmation: &Confirmation) {
     for rule in &confirmation.rules {
         line(format_args!("  by the rule \"{}\": {FAINT}{}{FAINT:#}", rule.name, rule.when));
     }
-    line(format_args!("  by another team, whose decisions are on their topic; yours too: paybridge decide --help"));
+    line(format_args!(
+        "  by another decision_writer, whose decisions are on their topic; yours too: paybridge decide --help"
+    ));
     line(format_args!("  by the deadline, which is {seconds} s after a session came, in place of hours\n"));
 }
 
@@ -88,10 +90,10 @@ pub fn record(record: &Decoded) {
     ));
 }
 
-/// The tables at the end, and the verdict.
-pub fn tables(tally: &Tally, endings: &[(String, EndingsRow)], verdict: Verdict) {
-    let rows = tally.rows();
-    let names = rows.iter().map(|(name, _)| name).chain(endings.iter().map(|(name, _)| name));
+/// The tables at the end, and the result.
+pub fn tables(counts: &WebhookCounts, session_counts: &[(String, SessionCount)], result: DemoResult) {
+    let rows = counts.rows();
+    let names = rows.iter().map(|(name, _)| name).chain(session_counts.iter().map(|(name, _)| name));
     let width = names.map(String::len).max().unwrap_or_default();
     line(format_args!("\n{STRONG}{:width$} {:>6} {:>13} {:>6}{STRONG:#}", "topic", "sent", "acknowledged", "seen"));
     for (name, row) in &rows {
@@ -100,11 +102,11 @@ pub fn tables(tally: &Tally, endings: &[(String, EndingsRow)], verdict: Verdict)
         line(format_args!("{style}{name:width$} {:>6} {:>13} {seen:>6}{style:#}", row.sent, row.acknowledged));
     }
     line(format_args!("\n{STRONG}{:width$} {:>6} {:>20}{STRONG:#}", "sessions", "told", "so at the provider"));
-    for (name, row) in endings {
+    for (name, row) in session_counts {
         let style = if row.agrees() { GOOD } else { BAD };
         line(format_args!("{style}{name:width$} {:>6} {:>20}{style:#}", row.told, row.applied));
     }
-    line(format_args!("{STRONG}{}{STRONG:#}", verdict.as_str()));
+    line(format_args!("{STRONG}{}{STRONG:#}", result.as_str()));
 }
 
 fn line(text: std::fmt::Arguments<'_>) {

@@ -23,12 +23,12 @@ const NAME: &str = "risk team";
 const REASON: &str = "looked at by hand";
 
 /// A team that decides when it is asked, until it is stopped.
-pub struct Team {
+pub struct DecisionWriter {
     decisions: Sender<Decision>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Team {
+impl DecisionWriter {
     /// Starts to take questions.
     ///
     /// # Errors

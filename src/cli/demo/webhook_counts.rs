@@ -10,7 +10,7 @@ use crate::cli::sender::Answered;
 
 /// What a simulated provider does.
 #[derive(Clone, Copy)]
-pub enum Act<'a> {
+pub enum SentAs<'a> {
     /// An event of a known type, which belongs on this topic.
     OnTopic(&'a str),
     /// The same webhook again: a duplicate.
@@ -27,7 +27,7 @@ const CHANGED: &str = "(changed on the way)";
 
 /// What a row counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub struct WebhookCount {
     /// Webhooks sent.
     pub sent: u64,
     /// Answered as they should be: 200, or 401 for what was changed.
@@ -36,7 +36,7 @@ pub struct Row {
     pub seen: Option<u64>,
 }
 
-impl Row {
+impl WebhookCount {
     /// Whether nothing is missing.
     pub fn is_complete(self) -> bool {
         self.acknowledged == self.sent && self.seen.is_none_or(|seen| seen == self.sent)
@@ -45,31 +45,31 @@ impl Row {
 
 /// The counts, by topic or oddity.
 #[derive(Default)]
-pub struct Tally {
-    state: Mutex<State>,
+pub struct WebhookCounts {
+    state: Mutex<Counting>,
 }
 
 #[derive(Default)]
-struct State {
-    rows: BTreeMap<String, Row>,
+struct Counting {
+    rows: BTreeMap<String, WebhookCount>,
     /// Acknowledged and not yet seen: the row of each event id.
     awaited: HashMap<String, String>,
     /// Seen before its answer was: the topic of each event id.
     early: HashMap<String, String>,
 }
 
-impl Tally {
+impl WebhookCounts {
     /// Counts an answer.
-    pub fn answered(&self, act: Act<'_>, answered: &Answered) {
+    pub fn answered(&self, act: SentAs<'_>, answered: &Answered) {
         let body: Value = serde_json::from_str(&answered.body).unwrap_or_default();
         let text = |field| body.get(field).and_then(Value::as_str).unwrap_or_default();
         let ok = answered.status.as_u16() == 200;
         let mut state = self.state();
         match act {
-            Act::OnTopic(topic) => state.count(topic, ok && text("status") == "accepted", Some(text("event_id"))),
-            Act::Odd => state.count(ODDITIES, ok, Some(text("event_id"))),
-            Act::Redelivery => state.count(REDELIVERIES, ok && text("status") == "duplicate", None),
-            Act::Changed => state.count(CHANGED, answered.status.as_u16() == 401, None),
+            SentAs::OnTopic(topic) => state.count(topic, ok && text("status") == "accepted", Some(text("event_id"))),
+            SentAs::Odd => state.count(ODDITIES, ok, Some(text("event_id"))),
+            SentAs::Redelivery => state.count(REDELIVERIES, ok && text("status") == "duplicate", None),
+            SentAs::Changed => state.count(CHANGED, answered.status.as_u16() == 401, None),
         }
     }
 
@@ -90,16 +90,16 @@ impl Tally {
     }
 
     /// The rows in order.
-    pub fn rows(&self) -> Vec<(String, Row)> {
+    pub fn rows(&self) -> Vec<(String, WebhookCount)> {
         self.state().rows.iter().map(|(name, row)| (name.clone(), *row)).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Counting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Counting {
     fn count(&mut self, name: &str, as_expected: bool, event_id: Option<&str>) {
         let row = self.rows.entry(name.to_owned()).or_default();
         row.sent += 1;
@@ -134,25 +134,25 @@ mod tests {
 
     #[test]
     fn is_complete_when_each_event_is_acknowledged_and_seen_on_its_topic() {
-        let tally = Tally::default();
+        let counts = WebhookCounts::default();
         let accepted = answer(200, r#"{"status":"accepted","event_id":"e1"}"#);
-        tally.answered(Act::OnTopic("a"), &accepted);
-        assert!(!tally.is_complete(), "not seen");
-        tally.seen("a", "e1");
-        assert!(tally.is_complete());
-        tally.seen("a", "e2");
-        tally.answered(Act::OnTopic("a"), &answer(200, r#"{"status":"accepted","event_id":"e2"}"#));
-        assert!(tally.is_complete(), "seen before its answer");
+        counts.answered(SentAs::OnTopic("a"), &accepted);
+        assert!(!counts.is_complete(), "not seen");
+        counts.seen("a", "e1");
+        assert!(counts.is_complete());
+        counts.seen("a", "e2");
+        counts.answered(SentAs::OnTopic("a"), &answer(200, r#"{"status":"accepted","event_id":"e2"}"#));
+        assert!(counts.is_complete(), "seen before its answer");
     }
 
     #[test]
     fn is_incomplete_when_something_is_refused_or_on_another_topic() {
-        let tally = Tally::default();
-        tally.answered(Act::OnTopic("a"), &answer(200, r#"{"status":"accepted","event_id":"e1"}"#));
-        tally.seen("b", "e1");
-        assert!(!tally.is_complete());
-        let tally = Tally::default();
-        tally.answered(Act::Changed, &answer(200, r#"{"status":"accepted"}"#));
-        assert!(!tally.is_complete());
+        let counts = WebhookCounts::default();
+        counts.answered(SentAs::OnTopic("a"), &answer(200, r#"{"status":"accepted","event_id":"e1"}"#));
+        counts.seen("b", "e1");
+        assert!(!counts.is_complete());
+        let counts = WebhookCounts::default();
+        counts.answered(SentAs::Changed, &answer(200, r#"{"status":"accepted"}"#));
+        assert!(!counts.is_complete());
     }
 }

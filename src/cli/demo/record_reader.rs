@@ -9,10 +9,10 @@ use anyhow::Context;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Cluster;
-use super::endings::Endings;
-use super::show;
-use super::tally::Tally;
+use super::cluster::DemoCluster;
+use super::output;
+use super::session_counts::SessionCounts;
+use super::webhook_counts::WebhookCounts;
 use crate::config::{ClientSide, Config};
 use crate::kafka::decoded::decode;
 use crate::kafka::reader::{ReadStep, Start, TopicReader};
@@ -25,20 +25,20 @@ const OPEN_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reading, until told to stop.
-pub struct Watch {
+pub struct RecordReader {
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Watch {
+impl RecordReader {
     /// Starts reading; what is sent after this returned is seen.
     ///
     /// # Errors
     /// The topics cannot be read.
     pub async fn start(
         config: &Config,
-        cluster: &Cluster,
-        (tally, endings): (Arc<Tally>, Arc<Endings>),
+        cluster: &DemoCluster,
+        (counts, session_counts): (Arc<WebhookCounts>, Arc<SessionCounts>),
     ) -> anyhow::Result<Self> {
         let client = client::base(&config.kafka, ClientSide::Common)?;
         // The engine's own memory is nobody else's to read.
@@ -47,8 +47,8 @@ impl Watch {
         let names: Vec<String> = messages.keys().cloned().collect();
         // A new cluster has nothing older; on somebody's cluster, older records are not ours.
         let from = match cluster {
-            Cluster::Mock { .. } => Start::Beginning,
-            Cluster::Real { .. } => Start::End,
+            DemoCluster::Mock { .. } => Start::Beginning,
+            DemoCluster::Real { .. } => Start::End,
         };
         let opened = spawn_blocking(move || TopicReader::open(&client, &names, from, OPEN_WITHIN)).await?;
         let reader = opened.context("the topics cannot be read")?;
@@ -57,12 +57,12 @@ impl Watch {
         let task = spawn_blocking(move || {
             while !stopped.is_cancelled() {
                 if let ReadStep::Record(record) = reader.next(LOOK_EVERY)? {
-                    endings.seen(&record);
+                    session_counts.seen(&record);
                     let message = messages.get(&record.topic).copied();
                     let decoded = decode(*record, message, &DESCRIPTORS);
-                    show::record(&decoded);
+                    output::record(&decoded);
                     if decoded.message.is_some() {
-                        tally.seen(&decoded.topic, decoded.event_id.as_deref().unwrap_or_default());
+                        counts.seen(&decoded.topic, decoded.event_id.as_deref().unwrap_or_default());
                     }
                 }
             }

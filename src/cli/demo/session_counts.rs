@@ -12,12 +12,12 @@ use crate::message::confirmation::v1::{Action, DeciderKind, Outcome, Result};
 use crate::simulator::{Operation, Session};
 
 /// The sessions that were seen on the topics.
-pub struct Endings {
-    topics: Topics,
-    sessions: Mutex<BTreeMap<String, Seen>>,
+pub struct SessionCounts {
+    topics: SessionTopics,
+    sessions: Mutex<BTreeMap<String, SeenSession>>,
 }
 
-struct Topics {
+struct SessionTopics {
     opening: Option<String>,
     outcome: String,
     finished: Option<String>,
@@ -25,7 +25,7 @@ struct Topics {
 
 /// What was seen of one session.
 #[derive(Default)]
-struct Seen {
+struct SeenSession {
     opened: bool,
     endings: Vec<Ending>,
     finished: bool,
@@ -33,7 +33,7 @@ struct Seen {
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
+enum SessionEnd {
     Confirmed,
     Cancelled,
     Refused,
@@ -41,25 +41,25 @@ enum End {
 }
 
 /// How, and by what it was decided.
-type Ending = (End, &'static str);
+type Ending = (SessionEnd, &'static str);
 
 /// What a row counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndingsRow {
+pub struct SessionCount {
     /// Sessions that ended so, as their outcomes say.
     pub told: u64,
     /// Those of them whose provider did exactly that.
     pub applied: u64,
 }
 
-impl EndingsRow {
+impl SessionCount {
     /// Whether both sides agree.
     pub fn agrees(self) -> bool {
         self.told == self.applied
     }
 }
 
-impl Endings {
+impl SessionCounts {
     /// Nothing seen yet, of the topics with this prefix.
     pub fn new(prefix: &str) -> Self {
         let events = topics::confirmation_events();
@@ -67,7 +67,7 @@ impl Endings {
             let (provider, event) = events.iter().find(|(_, event)| event.topic_part == part)?;
             Some(topics::event_topic(prefix, provider, event))
         };
-        let topics = Topics {
+        let topics = SessionTopics {
             opening: topic("ready-to-confirm"),
             outcome: topics::outcome_topic(prefix),
             finished: topic("payment-finished"),
@@ -91,13 +91,13 @@ impl Endings {
 
     /// Whether every session that was opened has ended, and its provider has told so where it did something.
     pub fn is_complete(&self) -> bool {
-        self.sessions().values().filter(|seen| seen.opened).all(Seen::is_complete)
+        self.sessions().values().filter(|seen| seen.opened).all(SeenSession::is_complete)
     }
 
     /// The rows in order; `provider` is its record of the sessions. One that is no way to end is there only when it counts.
-    pub fn rows(&self, provider: &BTreeMap<String, Session>) -> Vec<(String, EndingsRow)> {
-        let mut rows: BTreeMap<(End, &str), EndingsRow> = BTreeMap::new();
-        let (mut never, mut twice) = (EndingsRow::default(), EndingsRow::default());
+    pub fn rows(&self, provider: &BTreeMap<String, Session>) -> Vec<(String, SessionCount)> {
+        let mut rows: BTreeMap<(SessionEnd, &str), SessionCount> = BTreeMap::new();
+        let (mut never, mut twice) = (SessionCount::default(), SessionCount::default());
         for (id, seen) in self.sessions().iter().filter(|(_, seen)| seen.opened) {
             match seen.endings.as_slice() {
                 [] => never.told += 1,
@@ -105,7 +105,7 @@ impl Endings {
                     let row = rows.entry(*ending).or_default();
                     row.told += 1;
                     row.applied += u64::from(
-                        provider.get(id).map_or(ending.0 == End::Otherwise, |session| did(session, ending.0)),
+                        provider.get(id).map_or(ending.0 == SessionEnd::Otherwise, |session| did(session, ending.0)),
                     );
                 }
                 [_, _, ..] => twice.told += 1,
@@ -117,19 +117,19 @@ impl Endings {
         rows.chain(faults).collect()
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, SeenSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl SeenSession {
     fn is_complete(&self) -> bool {
-        let applied = |(end, _): &Ending| matches!(end, End::Confirmed | End::Cancelled);
+        let applied = |(end, _): &Ending| matches!(end, SessionEnd::Confirmed | SessionEnd::Cancelled);
         !self.endings.is_empty() && (self.finished || !self.endings.iter().any(applied))
     }
 }
 
-impl End {
+impl SessionEnd {
     fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -142,10 +142,10 @@ impl End {
 
 fn ending(outcome: &Outcome) -> Ending {
     let end = match (outcome.result(), outcome.action()) {
-        (Result::Accepted | Result::AlreadyDone, Action::Confirm) => End::Confirmed,
-        (Result::Accepted | Result::AlreadyDone, Action::Cancel) => End::Cancelled,
-        (Result::Refused, _) => End::Refused,
-        _ => End::Otherwise,
+        (Result::Accepted | Result::AlreadyDone, Action::Confirm) => SessionEnd::Confirmed,
+        (Result::Accepted | Result::AlreadyDone, Action::Cancel) => SessionEnd::Cancelled,
+        (Result::Refused, _) => SessionEnd::Refused,
+        _ => SessionEnd::Otherwise,
     };
     let decider = match outcome.decided_by_kind() {
         DeciderKind::Rule => "(a rule)",
@@ -158,15 +158,17 @@ fn ending(outcome: &Outcome) -> Ending {
 }
 
 /// Whether the provider did this, and nothing else.
-fn did(session: &Session, end: End) -> bool {
+fn did(session: &Session, end: SessionEnd) -> bool {
     let called: Vec<Operation> = session.received.iter().map(|call| call.operation).collect();
     agrees(&called, &session.actions(), end)
 }
 
-fn agrees(called: &[Operation], applied: &[Operation], end: End) -> bool {
+fn agrees(called: &[Operation], applied: &[Operation], end: SessionEnd) -> bool {
     match (applied, end) {
-        ([Operation::Confirm], End::Confirmed) | ([Operation::Cancel], End::Cancelled) | ([], End::Otherwise) => true,
-        ([], End::Refused) => called.iter().any(|operation| *operation != Operation::Status),
+        ([Operation::Confirm], SessionEnd::Confirmed)
+        | ([Operation::Cancel], SessionEnd::Cancelled)
+        | ([], SessionEnd::Otherwise) => true,
+        ([], SessionEnd::Refused) => called.iter().any(|operation| *operation != Operation::Status),
         _ => false,
     }
 }
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn is_complete_when_each_session_has_an_outcome_and_its_provider_told_what_it_did() {
-        let endings = Endings::new("p");
+        let counts = SessionCounts::new("p");
         for (record, complete) in [
             (outcome("1", Action::Confirm, Result::Accepted), true),
             (record(OPENING, "1", Vec::new()), false),
@@ -207,8 +209,8 @@ mod tests {
             (record(OPENING, "2", Vec::new()), false),
             (outcome("2", Action::Confirm, Result::Refused), true),
         ] {
-            endings.seen(&record);
-            assert_eq!(endings.is_complete(), complete, "{record:?}");
+            counts.seen(&record);
+            assert_eq!(counts.is_complete(), complete, "{record:?}");
         }
     }
 
@@ -216,17 +218,17 @@ mod tests {
     fn an_outcome_agrees_only_with_a_provider_that_did_just_that() {
         use Operation::{Cancel, Confirm, Status};
         for (end, called, applied, expected) in [
-            (End::Confirmed, &[Status, Confirm][..], &[Confirm][..], true),
-            (End::Cancelled, &[Cancel], &[Cancel], true),
-            (End::Refused, &[Confirm], &[], true),
-            (End::Otherwise, &[Status], &[], true),
-            (End::Confirmed, &[Confirm], &[], false),
-            (End::Confirmed, &[Confirm, Confirm], &[Confirm, Confirm], false),
-            (End::Confirmed, &[Confirm, Cancel], &[Confirm, Cancel], false),
-            (End::Cancelled, &[Confirm], &[Confirm], false),
-            (End::Refused, &[Confirm], &[Confirm], false),
-            (End::Refused, &[Status], &[], false),
-            (End::Otherwise, &[Cancel], &[Cancel], false),
+            (SessionEnd::Confirmed, &[Status, Confirm][..], &[Confirm][..], true),
+            (SessionEnd::Cancelled, &[Cancel], &[Cancel], true),
+            (SessionEnd::Refused, &[Confirm], &[], true),
+            (SessionEnd::Otherwise, &[Status], &[], true),
+            (SessionEnd::Confirmed, &[Confirm], &[], false),
+            (SessionEnd::Confirmed, &[Confirm, Confirm], &[Confirm, Confirm], false),
+            (SessionEnd::Confirmed, &[Confirm, Cancel], &[Confirm, Cancel], false),
+            (SessionEnd::Cancelled, &[Confirm], &[Confirm], false),
+            (SessionEnd::Refused, &[Confirm], &[Confirm], false),
+            (SessionEnd::Refused, &[Status], &[], false),
+            (SessionEnd::Otherwise, &[Cancel], &[Cancel], false),
         ] {
             assert_eq!(agrees(called, applied, end), expected, "{end:?} {called:?} {applied:?}");
         }
@@ -234,14 +236,14 @@ mod tests {
 
     #[test]
     fn sessions_without_an_outcome_or_with_two_are_told() {
-        let endings = Endings::new("p");
+        let counts = SessionCounts::new("p");
         for session in ["1", "2", "2"] {
-            endings.seen(&record(OPENING, session, Vec::new()));
+            counts.seen(&record(OPENING, session, Vec::new()));
         }
-        assert_eq!(endings.rows(&BTreeMap::new()).len(), 1);
-        endings.seen(&outcome("2", Action::Cancel, Result::Expired));
-        endings.seen(&outcome("2", Action::Cancel, Result::Expired));
-        let rows = endings.rows(&BTreeMap::new());
+        assert_eq!(counts.rows(&BTreeMap::new()).len(), 1);
+        counts.seen(&outcome("2", Action::Cancel, Result::Expired));
+        counts.seen(&outcome("2", Action::Cancel, Result::Expired));
+        let rows = counts.rows(&BTreeMap::new());
         let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["without an outcome", "with two outcomes"]);
         assert!(rows.iter().all(|(_, row)| !row.agrees()));
