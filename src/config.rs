@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 pub use confirmation::{AtDeadline, Confirmation, FORMER_GROUP_ID, LAST_WORD_S, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
 pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples, Spool};
-pub use ingress::{Ingress, IngressTls};
+pub use ingress::{IngressConfig, IngressTls};
 pub use kafka::properties::Properties;
 pub use kafka::{ClientSide, Kafka, KafkaSide};
 pub use names::{SourceName, TopicPrefix};
@@ -56,7 +56,7 @@ pub struct Config {
     /// The name of this process in events: the pod's, or the host's with a random suffix.
     pub bridge_instance: String,
     /// Where webhooks are taken in.
-    pub ingress: Ingress,
+    pub ingress: IngressConfig,
     /// Where the daemon is watched.
     pub admin: Admin,
     /// Kafka.
@@ -113,7 +113,7 @@ impl Config {
     }
 
     fn read(layers: Layers) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { layers, failed: BTreeSet::new() };
+        let mut reader = ConfigReader { layers, failed: BTreeSet::new() };
         let config = Self {
             bridge_instance: reader.bridge_instance(),
             ingress: reader.section("ingress"),
@@ -138,13 +138,13 @@ impl Config {
 }
 
 /// Takes section by section out of the layers, and notes what is wrong.
-struct Reader {
+struct ConfigReader {
     layers: Layers,
     /// Sections with problems: checks across keys would only add follow-up errors.
     failed: BTreeSet<&'static str>,
 }
 
-impl Reader {
+impl ConfigReader {
     fn section<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         let Some(table) = self.table(name) else {
             return T::default();

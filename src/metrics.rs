@@ -17,10 +17,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::message::event::v1::QuarantineReason;
 use crate::provider::{KeyId, Unverified};
 pub use calls::CallMetrics;
-use catalogue::{BUCKETS_SECONDS, Kind, METRICS};
+use catalogue::{BUCKETS_SECONDS, METRICS, MetricKind};
 pub use clock::{ClockGauge, ClockTrust};
 
-pub use confirmation::{Alert, ConfirmationMetrics, Held, Stop, TransactionEnd};
+pub use confirmation::{Alert, ConfirmationMetrics, HoldReason, Stop, TransactionEnd};
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";
@@ -343,9 +343,9 @@ pub fn count(counters: &Labelled, value: &str) {
 fn describe() {
     for metric in METRICS {
         match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.meaning),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.meaning),
-            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.meaning),
+            MetricKind::Counter => metrics::describe_counter!(metric.name, metric.meaning),
+            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.meaning),
+            MetricKind::Histogram => metrics::describe_histogram!(metric.name, metric.meaning),
         }
     }
 }

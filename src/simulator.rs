@@ -29,10 +29,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::provider::keys::PublicKey;
 pub use crate::provider::smart_glocal::api::{Operation, Sight};
 use crate::server::tls::Acceptor;
-use calls::{HangUp, SimulatedState};
-use faults::Plan;
+use calls::{ApiServer, HangUp};
+use faults::FaultPlan;
 pub use faults::{Fault, Faults};
-use world::World;
+use world::SimulatedSessions;
 pub use world::{Applied, Received, SecondActions, Session, UnknownSessions};
 
 /// More than any caller opens; the next is closed at once.
@@ -91,7 +91,7 @@ impl SimulatorSettings {
 pub struct Simulator {
     /// Where it listens.
     pub address: SocketAddr,
-    provider: Arc<SimulatedState>,
+    provider: Arc<ApiServer>,
     _stop: DropGuard,
 }
 
@@ -112,8 +112,8 @@ impl Simulator {
             applied,
         } = settings;
         let address = listener.local_addr()?;
-        let world = World::new(unknown_sessions, second_actions, finish_after);
-        let provider = SimulatedState::new(version, project, keys, applied, world, Plan::new(faults));
+        let world = SimulatedSessions::new(unknown_sessions, second_actions, finish_after);
+        let provider = ApiServer::new(version, project, keys, applied, world, FaultPlan::new(faults));
         let stop = CancellationToken::new();
         let serving = accept_all(listener, tls, Arc::clone(&provider), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
@@ -203,12 +203,7 @@ impl Simulator {
     }
 }
 
-async fn accept_all(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    provider: Arc<SimulatedState>,
-    stop: CancellationToken,
-) {
+async fn accept_all(listener: TcpListener, tls: Option<Acceptor>, provider: Arc<ApiServer>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -232,7 +227,7 @@ async fn accept_all(
     }
 }
 
-async fn converse<S>(stream: S, provider: Arc<SimulatedState>, stop: CancellationToken)
+async fn converse<S>(stream: S, provider: Arc<ApiServer>, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

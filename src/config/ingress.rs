@@ -21,7 +21,7 @@ const HEAD_BYTES_IN_FLIGHT: usize = 36_864;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
-pub struct Ingress {
+pub struct IngressConfig {
     /// Whether webhooks are taken at all.
     pub enabled: bool,
     /// Where it listens.
@@ -70,7 +70,7 @@ pub struct IngressTls {
     pub client_ca_file: Option<PathBuf>,
 }
 
-impl Default for Ingress {
+impl Default for IngressConfig {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -88,7 +88,7 @@ impl Default for Ingress {
     }
 }
 
-impl Ingress {
+impl IngressConfig {
     /// From the end of the request's head to the answer.
     pub fn ack_timeout(&self) -> Duration {
         Duration::from_millis(self.ack_timeout_ms)

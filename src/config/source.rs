@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use serde::{Deserialize, Deserializer, de};
 
 use super::address::networks;
-use super::ingress::Ingress;
+use super::ingress::IngressConfig;
 use super::names::SourceName;
 use crate::provider;
 use crate::settings::layers::Origins;
@@ -114,7 +114,7 @@ impl SourceConfig {
     }
 
     /// Keeping everything that anyone sends needs something that keeps strangers out.
-    pub(super) fn check(&self, name: &SourceName, ingress: &Ingress) -> Option<Problem> {
+    pub(super) fn check(&self, name: &SourceName, ingress: &IngressConfig) -> Option<Problem> {
         if !self.client_cert_names.is_empty() && !ingress.requires_client_certificates() {
             return Some(Problem::with_key(
                 format!("sources.{name}.client_cert_names"),

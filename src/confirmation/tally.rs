@@ -16,7 +16,7 @@ use super::rules;
 use crate::causes;
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
-use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, Held, Stop, TransactionEnd};
+use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldReason, Stop, TransactionEnd};
 
 /// Something to be counted once it is committed.
 #[derive(Clone, Debug)]
@@ -131,14 +131,14 @@ impl Tally {
 
     fn held(&self, key: &SessionKey, held: &rules::Held) {
         let reason = match held {
-            rules::Held::Rule(_) => Held::Rule,
-            rules::Held::NoRule => Held::NoRule,
-            rules::Held::NotEvaluated => Held::NotEvaluated,
-            rules::Held::UnreadField(_) => Held::UnreadField,
+            rules::Held::Rule(_) => HoldReason::Rule,
+            rules::Held::NoRule => HoldReason::NoRule,
+            rules::Held::NotEvaluated => HoldReason::NotEvaluated,
+            rules::Held::UnreadField(_) => HoldReason::UnreadField,
             rules::Held::Failed(rule) => {
                 self.metrics.rule_failed(rule);
                 tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");
-                Held::RuleFailed
+                HoldReason::RuleFailed
             }
         };
         self.metrics.held(reason);

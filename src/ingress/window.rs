@@ -80,15 +80,15 @@ impl Thing {
 pub struct Window {
     span: Duration,
     entries_max: usize,
-    state: Mutex<Inside>,
+    state: Mutex<WindowEntries>,
 }
 
-struct Inside {
+struct WindowEntries {
     in_kafka: HashSet<EventId>,
     by_age: VecDeque<(EventId, u32)>,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
     /// The last state of each thing that was taken in here, whatever became of it: one that failed may be in Kafka all the same.
-    last_states: HashMap<Thing, State>,
+    last_states: HashMap<Thing, EntryState>,
     /// States in the order in which they came, to forget the oldest first.
     states_by_age: VecDeque<(Thing, EventId)>,
     start: Instant,
@@ -96,7 +96,7 @@ struct Inside {
 
 /// One state of a thing.
 #[derive(Clone, Copy, Debug)]
-struct State {
+struct EntryState {
     content: EventId,
     id: EventId,
     /// Whether Kafka acknowledged it.
@@ -116,7 +116,7 @@ impl Window {
     /// A window over `span`, of at most `entries_max` events, and as many things whose states come back; all memory for events is
     /// reserved now, none is touched.
     pub fn new(span: Duration, entries_max: usize, now: Instant) -> Self {
-        let state = Inside {
+        let state = WindowEntries {
             in_kafka: HashSet::with_capacity(entries_max),
             by_age: VecDeque::with_capacity(entries_max),
             in_flight: HashMap::new(),
@@ -155,7 +155,7 @@ impl Window {
         let (sender, receiver) = oneshot::channel();
         inside.in_flight.insert(ticket.id, vec![sender]);
         if let Arriving::State { thing, content, .. } = arriving {
-            inside.follow(thing, State { content, id, acknowledged: false }, self.entries_max);
+            inside.follow(thing, EntryState { content, id, acknowledged: false }, self.entries_max);
         }
         Entry::New(ticket, receiver)
     }
@@ -188,12 +188,12 @@ impl Window {
         Coverage { entries: inside.by_age.len(), covers }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, WindowEntries> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
+impl WindowEntries {
     fn second(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX)
     }
@@ -219,12 +219,12 @@ impl Inside {
 
     /// Whether a thing's last state is still the same event: what Kafka took counts for the window's span. What it did not, or not
     /// that we know, is the same event when it comes again.
-    fn counts(&self, last: State) -> bool {
+    fn counts(&self, last: EntryState) -> bool {
         !last.acknowledged || self.in_kafka.contains(&last.id)
     }
 
     /// A thing has a new last state.
-    fn follow(&mut self, thing: Thing, state: State, things_max: usize) {
+    fn follow(&mut self, thing: Thing, state: EntryState, things_max: usize) {
         let before = self.last_states.insert(thing, state);
         if before.is_some_and(|before| before.id == state.id) {
             return;

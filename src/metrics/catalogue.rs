@@ -3,7 +3,7 @@
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -18,7 +18,7 @@ pub struct Metric {
     /// Its name as Prometheus shows it.
     pub name: &'static str,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its labels, separated by commas.
     pub labels: &'static str,
     /// What it tells.
@@ -34,7 +34,7 @@ macro_rules! catalogue {
         $(pub(super) const $constant: &str = $name;)*
         /// Every metric, in the order of README's table.
         pub const METRICS: &[Metric] = &[
-            $(Metric { name: $name, kind: Kind::$kind, labels: $labels, meaning: $meaning },)*
+            $(Metric { name: $name, kind: MetricKind::$kind, labels: $labels, meaning: $meaning },)*
         ];
     };
 }

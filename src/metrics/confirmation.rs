@@ -53,7 +53,7 @@ pub enum Stop {
 
 /// Why a session was held when it opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum HoldReason {
     /// A rule said so.
     Rule,
     /// No rule matched, and the default is to hold.
@@ -190,13 +190,13 @@ impl ConfirmationMetrics {
     }
 
     /// A session was held when it opened.
-    pub fn held(&self, reason: Held) {
+    pub fn held(&self, reason: HoldReason) {
         let reason = match reason {
-            Held::Rule => "rule",
-            Held::NoRule => "no_rule",
-            Held::NotEvaluated => "not_evaluated",
-            Held::RuleFailed => "rule_failed",
-            Held::UnreadField => "unread_field",
+            HoldReason::Rule => "rule",
+            HoldReason::NoRule => "no_rule",
+            HoldReason::NotEvaluated => "not_evaluated",
+            HoldReason::RuleFailed => "rule_failed",
+            HoldReason::UnreadField => "unread_field",
         };
         count(&self.held, reason);
     }
@@ -335,7 +335,13 @@ mod tests {
             confirmation.rejected(RejectionReason::try_from(number).unwrap_or_default());
             confirmation.quarantined(QuarantineReason::try_from(number).unwrap_or_default());
         }
-        for held in [Held::Rule, Held::NoRule, Held::NotEvaluated, Held::RuleFailed, Held::UnreadField] {
+        for held in [
+            HoldReason::Rule,
+            HoldReason::NoRule,
+            HoldReason::NotEvaluated,
+            HoldReason::RuleFailed,
+            HoldReason::UnreadField,
+        ] {
             confirmation.held(held);
         }
         for end in [Committed, Aborted, Fenced, Unknown] {

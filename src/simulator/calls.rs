@@ -19,8 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
 use super::answer::{self, SimulatedAnswer};
-use super::faults::{Fault, Plan};
-use super::world::{Call, Said, World};
+use super::faults::{Fault, FaultPlan};
+use super::world::{ApiCall, CallResult, SimulatedSessions};
 use super::{Hook, ProviderClock};
 use crate::provider::keys::PublicKey;
 use crate::provider::smart_glocal::api::{IDEMPOTENCY_KEY_HEADER, Operation, PROJECT_HEADER, SIGNATURE_HEADER};
@@ -34,12 +34,12 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct HangUp;
 
 /// The provider.
-pub(super) struct SimulatedState {
+pub(super) struct ApiServer {
     pub version: u8,
     pub project: String,
     pub keys: Vec<PublicKey>,
     pub applied: Option<Hook>,
-    state: Mutex<State>,
+    state: Mutex<ApiState>,
     /// Lets held calls go on.
     pub releases: Semaphore,
     /// How many calls have come, authentic or not.
@@ -49,9 +49,9 @@ pub(super) struct SimulatedState {
 }
 
 /// What changes while it serves.
-pub(super) struct State {
-    pub world: World,
-    pub plan: Plan,
+pub(super) struct ApiState {
+    pub world: SimulatedSessions,
+    pub plan: FaultPlan,
     pub clock: ProviderClock,
 }
 
@@ -61,23 +61,23 @@ struct Body {
 }
 
 /// A call that is being taken.
-struct Present<'p>(&'p SimulatedState);
+struct CountedCall<'p>(&'p ApiServer);
 
-impl SimulatedState {
+impl ApiServer {
     pub(super) fn new(
         version: u8,
         project: String,
         keys: Vec<PublicKey>,
         applied: Option<Hook>,
-        world: World,
-        plan: Plan,
+        world: SimulatedSessions,
+        plan: FaultPlan,
     ) -> Arc<Self> {
         Arc::new(Self {
             version,
             project,
             keys,
             applied,
-            state: Mutex::new(State { world, plan, clock: ProviderClock::Offset(SignedDuration::ZERO) }),
+            state: Mutex::new(ApiState { world, plan, clock: ProviderClock::Offset(SignedDuration::ZERO) }),
             releases: Semaphore::new(0),
             arrivals: watch::Sender::new(0),
             at_once: AtomicUsize::new(0),
@@ -85,7 +85,7 @@ impl SimulatedState {
         })
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ApiState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,7 +96,7 @@ impl SimulatedState {
 
     /// Takes one call, from its fault to its answer.
     pub(super) async fn take(&self, request: Request<Incoming>) -> Result<SimulatedAnswer, HangUp> {
-        let _present = Present::new(self);
+        let _present = CountedCall::new(self);
         self.arrivals.send_modify(|count| *count += 1);
         let (head, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| HangUp)?.to_bytes();
@@ -153,7 +153,7 @@ impl SimulatedState {
         fault: Option<&Fault>,
     ) -> Result<SimulatedAnswer, HangUp> {
         let key = head.headers.get(IDEMPOTENCY_KEY_HEADER).and_then(|key| key.to_str().ok());
-        let call = Call { operation, session_id, key, at: Timestamp::now() };
+        let call = ApiCall { operation, session_id, key, at: Timestamp::now() };
         let (answer, applied) = {
             let world = &mut self.state().world;
             match fault {
@@ -163,8 +163,8 @@ impl SimulatedState {
             }
             let said = carry_out(world, &call, fault);
             match said {
-                Said::Ok(sight, applied) => (answer::ok(session_id, sight, world.fields(session_id)), applied),
-                Said::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
+                CallResult::Ok(sight, applied) => (answer::ok(session_id, sight, world.fields(session_id)), applied),
+                CallResult::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
             }
         };
         if let (Some(applied), Some(hook)) = (&applied, &self.applied) {
@@ -199,21 +199,21 @@ fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<SimulatedAnsw
 }
 
 /// Records the call, and does what it asks for unless something is against it.
-fn carry_out(world: &mut World, call: &Call<'_>, fault: Option<&Fault>) -> Said {
+fn carry_out(world: &mut SimulatedSessions, call: &ApiCall<'_>, fault: Option<&Fault>) -> CallResult {
     let received = world.receive(call);
     match fault {
-        Some(Fault::Refuse(code)) => return Said::Error(code),
+        Some(Fault::Refuse(code)) => return CallResult::Error(code),
         Some(Fault::BurnKey) => {
             world.use_key(call.key);
-            return Said::Error("internal_error");
+            return CallResult::Error("internal_error");
         }
         _ => {}
     }
     if let Err(code) = received {
-        return Said::Error(code);
+        return CallResult::Error(code);
     }
     if !world.use_key(call.key) {
-        return Said::Error("idempotency_key_already_exists");
+        return CallResult::Error("idempotency_key_already_exists");
     }
     world.carry_out(call)
 }
@@ -232,15 +232,15 @@ fn on_the_way_back(fault: Option<&Fault>, answer: SimulatedAnswer) -> Result<Sim
     }
 }
 
-impl<'p> Present<'p> {
-    fn new(provider: &'p SimulatedState) -> Self {
+impl<'p> CountedCall<'p> {
+    fn new(provider: &'p ApiServer) -> Self {
         let now = provider.at_once.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         provider.most_at_once.fetch_max(now, Ordering::Relaxed);
         Self(provider)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
         self.0.at_once.fetch_sub(1, Ordering::Relaxed);
     }

@@ -65,7 +65,7 @@ pub struct Faults {
 
 /// Which call meets which fault.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct FaultPlan {
     scripted: Vec<Scripted>,
     random: Faults,
     met: BTreeMap<&'static str, u64>,
@@ -79,7 +79,7 @@ struct Scripted {
     left: u32,
 }
 
-impl Plan {
+impl FaultPlan {
     pub(super) fn new(random: Faults) -> Self {
         Self { scripted: Vec::new(), random, met: BTreeMap::new() }
     }
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn scripted_faults_come_in_order_and_to_their_operation_only() {
-        let mut plan = Plan::new(Faults::default());
+        let mut plan = FaultPlan::new(Faults::default());
         plan.add(Some(Operation::Status), Fault::NotFound, 1);
         plan.add(None, Fault::Garbage, 2);
         plan.add(None, Fault::Huge, 0);
@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_faults_about_as_often_as_asked() {
         let faults = |seed| {
-            let mut plan = Plan::new(Faults { seed, per_mille: vec![(100, Fault::Garbage), (50, Fault::NotFound)] });
+            let mut plan =
+                FaultPlan::new(Faults { seed, per_mille: vec![(100, Fault::Garbage), (50, Fault::NotFound)] });
             (0..10_000).map(|_| plan.next(Operation::Confirm)).collect::<Vec<_>>()
         };
         assert_eq!(faults(1), faults(1));

@@ -82,7 +82,7 @@ pub struct Received {
 }
 
 /// An authentic call, as it is taken.
-pub(super) struct Call<'c> {
+pub(super) struct ApiCall<'c> {
     pub operation: Operation,
     pub session_id: &'c str,
     pub key: Option<&'c str>,
@@ -90,7 +90,7 @@ pub(super) struct Call<'c> {
 }
 
 /// What the provider says to it.
-pub(super) enum Said {
+pub(super) enum CallResult {
     /// Done, or told; the session as it is, and what had its effect just now.
     Ok(Sight, Option<Applied>),
     /// An error with this code.
@@ -98,7 +98,7 @@ pub(super) enum Said {
 }
 
 /// Everything the provider knows.
-pub(super) struct World {
+pub(super) struct SimulatedSessions {
     pub unknown_sessions: UnknownSessions,
     pub second_actions: SecondActions,
     /// From an action to the end of its session.
@@ -119,7 +119,7 @@ struct Keys {
 
 const WAITING: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
 
-impl World {
+impl SimulatedSessions {
     pub(super) fn new(
         unknown_sessions: UnknownSessions,
         second_actions: SecondActions,
@@ -174,7 +174,7 @@ impl World {
 
     /// Records an authentic call, before anything else becomes of it; the code of its error, where its session is not known
     /// to the caller's project.
-    pub(super) fn receive(&mut self, call: &Call<'_>) -> Result<(), &'static str> {
+    pub(super) fn receive(&mut self, call: &ApiCall<'_>) -> Result<(), &'static str> {
         self.calls += 1;
         let (number, open) = (self.calls, self.unknown_sessions == UnknownSessions::Open);
         if !open && !self.sessions.contains_key(call.session_id) {
@@ -198,17 +198,17 @@ impl World {
     }
 
     /// Does what a call of a known session asks for.
-    pub(super) fn carry_out(&mut self, call: &Call<'_>) -> Said {
+    pub(super) fn carry_out(&mut self, call: &ApiCall<'_>) -> CallResult {
         let (second_actions, finish_after) = (self.second_actions, self.finish_after);
         let session = self.session_mut(call.session_id);
         let sight = session.at(call.at).sight;
         let end = match call.operation {
-            Operation::Status => return Said::Ok(sight, None),
+            Operation::Status => return CallResult::Ok(sight, None),
             Operation::Confirm => SessionStatus::Accepted,
             Operation::Cancel => SessionStatus::Cancelled,
         };
         if let Some(code) = session.refusal {
-            return Said::Error(code);
+            return CallResult::Error(code);
         }
         match (sight.next_action, second_actions) {
             (NextAction::Confirm, _) => {
@@ -216,7 +216,7 @@ impl World {
                 session.ends = call.at.checked_add(finish_after).ok().map(|at| (at, end));
             }
             (_, SecondActions::Apply) => {}
-            (_, SecondActions::Refuse) => return Said::Error("session_already_finished"),
+            (_, SecondActions::Refuse) => return CallResult::Error("session_already_finished"),
         }
         let (session_id, key) = (call.session_id.to_owned(), call.key.map(str::to_owned));
         let applied = Applied { session_id, operation: call.operation, key, at: call.at };
@@ -224,7 +224,7 @@ impl World {
             session.applied.push(applied.clone());
         }
         // Accepted for processing: the end is not told with it.
-        Said::Ok(session.sight, Some(applied))
+        CallResult::Ok(session.sight, Some(applied))
     }
 
     fn session_mut(&mut self, session_id: &str) -> &mut Session {

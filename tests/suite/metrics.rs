@@ -13,7 +13,7 @@ use paybridge::ingress::answer::OUTCOMES;
 use paybridge::kafka::publisher::FAILURE_REASONS;
 use paybridge::kafka::topics;
 use paybridge::metrics::UNKNOWN_SOURCE;
-use paybridge::metrics::catalogue::{BUCKETS_SECONDS, Kind, METRICS, Metric};
+use paybridge::metrics::catalogue::{BUCKETS_SECONDS, METRICS, Metric, MetricKind};
 use paybridge::provider::{self, SignedWebhook};
 
 use crate::bridge::{Bridge, config, create_needed_topics, key_file, ready_to_confirm, sender, signed_fixture};
@@ -186,7 +186,7 @@ fn every_metric_is_there_from_the_start_described_and_its_counters_at_zero() {
     for metric in METRICS {
         assert_eq!(shown.help.get(metric.name).map(String::as_str), Some(metric.meaning), "{}", metric.name);
         assert_eq!(shown.kind.get(metric.name).map(String::as_str), Some(kind(metric)), "{}", metric.name);
-        if metric.kind != Kind::Counter || metric.labels.contains("key_id") {
+        if metric.kind != MetricKind::Counter || metric.labels.contains("key_id") {
             continue;
         }
         let values = shown.values(metric.name);
@@ -283,7 +283,7 @@ fn whatever_is_sent_no_series_is_outside_the_catalogue_and_every_request_is_coun
 }
 
 fn check_histograms(shown: &Exposition, requests: usize) {
-    for metric in METRICS.iter().filter(|metric| metric.kind == Kind::Histogram) {
+    for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
         let counts = shown.values(&format!("{}_count", metric.name));
         let sums = shown.values(&format!("{}_sum", metric.name));
         let buckets = shown.buckets(metric.name);
@@ -305,15 +305,15 @@ fn check_histograms(shown: &Exposition, requests: usize) {
 
 /// The names of a metric's series.
 fn names(metric: &Metric) -> Vec<String> {
-    let suffixes: &[&str] = if metric.kind == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+    let suffixes: &[&str] = if metric.kind == MetricKind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
     suffixes.iter().map(|suffix| format!("{}{suffix}", metric.name)).collect()
 }
 
 fn kind(metric: &Metric) -> &'static str {
     match metric.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
     }
 }
 

@@ -56,7 +56,7 @@ fn default_toml_holds_exactly_the_defaults() {
     fn check<T: Default + Serialize>(name: &str) {
         assert_eq!(json(&table(DEFAULT)[name]), json(T::default()), "[{name}]");
     }
-    check::<Ingress>("ingress");
+    check::<IngressConfig>("ingress");
     check::<Admin>("admin");
     check::<Kafka>("kafka");
     check::<Dedup>("dedup");
@@ -77,7 +77,7 @@ fn default_toml_lists_every_key() {
         let file = table(&with_examples(DEFAULT));
         assert_eq!(inner(&file, path).keys().cloned().collect::<BTreeSet<_>>(), keys_of::<T>(), "{path:?}");
     }
-    check::<Ingress>(&["ingress"]);
+    check::<IngressConfig>(&["ingress"]);
     check::<IngressTls>(&["ingress", "tls"]);
     check::<Admin>(&["admin"]);
     check::<Kafka>(&["kafka"]);

@@ -31,7 +31,7 @@ impl UnknownAmounts {
     /// The lists that stand in this session.
     pub fn of(session: &Object<'_>) -> Self {
         let mut found = Self::default();
-        found.fields(session, "", Part::Session);
+        found.fields(session, "", SessionPart::Session);
         found
     }
 
@@ -52,7 +52,7 @@ impl UnknownAmounts {
     }
 
     /// The fields of a part that the normalizer reads.
-    fn fields(&mut self, object: &Object<'_>, path: &str, part: Part) {
+    fn fields(&mut self, object: &Object<'_>, path: &str, part: SessionPart) {
         let fields: Vec<(&str, &Value<'_>)> = object.fields().collect();
         for (index, (name, value)) in fields.iter().enumerate() {
             let known = part.reads(name);
@@ -72,7 +72,7 @@ impl UnknownAmounts {
         }
     }
 
-    fn elements(&mut self, list: &Value<'_>, path: &str, part: Part) {
+    fn elements(&mut self, list: &Value<'_>, path: &str, part: SessionPart) {
         match (list.kind(), list.elements()) {
             (Kind::Null, _) => {}
             (_, None) => self.note(path.to_owned()),
@@ -113,7 +113,7 @@ impl UnknownAmounts {
 
 /// A part of a session whose fields the normalizer reads.
 #[derive(Clone, Copy)]
-enum Part {
+enum SessionPart {
     Session,
     Operation,
     Refund,
@@ -122,11 +122,11 @@ enum Part {
 /// What the normalizer makes of a field.
 enum Known {
     Amount,
-    List(Part),
+    List(SessionPart),
     No,
 }
 
-impl Part {
+impl SessionPart {
     fn reads(self, name: &str) -> Known {
         match (self, name) {
             (Self::Session, list) if OPERATION_LISTS.contains(&list) => Known::List(Self::Operation),
