@@ -67,6 +67,11 @@ pub fn answer(method: &Method, path: &str, readiness: &Readiness, metrics: &Arc<
     }
 }
 
+/// The answer to a request that got none otherwise.
+pub fn unanswered(status: StatusCode) -> Response<Full<Bytes>> {
+    text(status, "no answer\n".to_owned())
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

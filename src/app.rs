@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
@@ -27,7 +28,7 @@ use crate::ingress::source::Sources;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::topics;
 use crate::metrics::Metrics;
-use crate::server::{self, End, Limits, Peer};
+use crate::server::{self, End, Limits, Unanswered, Why};
 use credentials::{ClientOwner, CredentialWatch};
 use engine::Verification;
 use keys::KeyWatch;
@@ -188,13 +189,19 @@ async fn serve_admin(listener: TcpListener, readiness: Readiness, metrics: Arc<M
         header_read_timeout: Duration::from_secs(5),
         keep_alive_timeout: Duration::from_secs(75),
     };
-    let handler = move |request: Request<Incoming>, _: Peer| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let answer = admin::answer(request.method(), request.uri().path(), &readiness, &metrics);
-        std::future::ready(answer)
-    };
+        std::future::ready(Ok(answer))
+    });
+    let answers = Arc::new(|unanswered: Unanswered| {
+        admin::unanswered(match unanswered.why {
+            Why::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Why::GraceOver => StatusCode::SERVICE_UNAVAILABLE,
+        })
+    });
     // It is asked to the last, mostly whether it is ready.
     let end = End { drain: CancellationToken::new(), stop, grace: ADMIN_GRACE };
-    server::serve(listener, None, limits, handler, |_| {}, end).await;
+    server::serve(listener, None, limits, service, answers, Arc::new(|_| {}), end).await;
 }
 
 /// Tidies histograms.

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod budget;
 pub mod encode;
+pub mod forwarded;
 pub mod sampling;
 pub mod sending;
 pub mod source;
@@ -82,6 +83,13 @@ impl Ingress {
             Some((source, suffix)) => (&source.metrics, self.accept(source, suffix, request, client, begun).await),
         };
         metrics.answered(answer.outcome(), begun.elapsed());
+        answer
+    }
+
+    /// Counts a request to `path` that [`Ingress::take`] gave no answer to, and that is answered `answer` in its stead.
+    pub fn answered_without_it(&self, path: &str, answer: Answer, after: Duration) -> Answer {
+        let metrics = self.sources.find(path).map_or(&self.unknown, |(source, _)| &source.metrics);
+        metrics.answered(answer.outcome(), after);
         answer
     }
 

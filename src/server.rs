@@ -1,51 +1,38 @@
-//! The HTTP server edge: sockets, TLS, HTTP/1.1 and HTTP/2, their clocks and bounds, and an orderly end.
-//! A handler gets whole heads and streaming bodies of requests whose framing leaves no doubt.
+//! The HTTP server edge: sockets, TLS, hyper for HTTP/1.1 and HTTP/2, their times and bounds, and an orderly end.
+//! Serves any hyper service, and answers from its owner's table where the service cannot.
 //! Must not know what the requests mean: no paths, no configuration, no metrics' names.
 
-mod alarm;
-mod clock;
+mod activity;
 mod connection;
-pub mod forwarded;
-mod framing;
-mod head;
+mod places;
 mod protocol;
 mod requests;
 mod socket;
-mod steps;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{Request, Response, Uri};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use protocol::Protocol;
-use steps::{Step, Steps};
+use activity::Step;
+use places::{Found, Places};
 
 /// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// When a connection that waits for its next request is at rest: a client that sends one webhook after another does not pause
-/// so long.
-const REST_AFTER: Duration = Duration::from_secs(1);
-/// Connections with hyper's buffers, of some 20 KiB each, beyond which one gives them back as soon as it has nothing to do:
-/// many clients that send one webhook each, all within `REST_AFTER`, would take as much as if none came to rest. Whom so many
-/// clients keep busy at once has less to fear from making hyper anew for each request.
-const AWAKE_MAX: usize = 1024;
-
 /// What clients get to take the last answers, after `grace`: they are some hundred bytes each.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 /// Connections that are taken after the stop: what the kernel holds at most in its backlog.
@@ -54,7 +41,8 @@ const BACKLOG_MAX: usize = 1024;
 /// What one client, and all of them together, may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections; the next is closed at accept.
+    /// Open connections. Beyond it the one that has been idle longest makes room; where each has a request, the new one is
+    /// closed at accept.
     pub connections_max: usize,
     /// Bytes of a request's head; at least 8192, the smallest buffer that hyper works with.
     pub head_bytes_max: u32,
@@ -69,7 +57,7 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
 }
 
-/// What a handler may know about the connection that its request came on.
+/// What a service may know about the connection that its request came on: an extension of each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The other end of the TCP connection: a proxy, perhaps.
@@ -83,8 +71,10 @@ pub struct Peer {
 pub enum ConnectionEvent {
     /// A connection was taken.
     Accepted,
-    /// A connection was closed at accept, because `connections_max` are open. No `Closed` follows.
+    /// A connection was closed at accept: `connections_max` are open, and each has a request. No `Closed` follows.
     Refused,
+    /// `connections_max` were open, and the one that had been idle longest was told to end. Its `Closed` follows.
+    MadeRoom,
     /// The system gave no connection: out of file descriptors or memory. Comes at most ten times a second.
     AcceptFailed,
     /// The TLS handshake failed, a missing or foreign client certificate included.
@@ -93,13 +83,66 @@ pub enum ConnectionEvent {
     HeadTimedOut,
     /// No request came within `keep_alive_timeout`: how most connections end.
     IdleTimedOut,
-    /// A request was not HTTP, or its end was open to more than one reading. It was answered 400 (or 414, 431).
+    /// A request was not HTTP/1: hyper answered 400, 414 or 431.
     Malformed,
-    /// A handler panicked; its request was answered 500.
+    /// A service panicked on a request.
     HandlerPanicked,
     /// A connection that was `Accepted` is gone, for whatever reason.
     Closed,
 }
+
+/// A request that the service gave no answer to.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// Why.
+    pub why: Why,
+    /// What it was for.
+    pub uri: Uri,
+    /// Since the end of its head.
+    pub after: Duration,
+}
+
+/// Why a service gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It panicked.
+    Panicked,
+    /// The grace period ended first.
+    GraceOver,
+}
+
+/// Is told what happens to connections. Must not block.
+pub type Events = Arc<dyn Fn(ConnectionEvent) + Send + Sync>;
+
+/// The table of answers: what is answered where the service gave none, once for each such request.
+pub type Answers<B> = Arc<dyn Fn(Unanswered) -> Response<B> + Send + Sync>;
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Any hyper service that always answers, a router too. It finds a [`Peer`] in each request's extensions.
+pub trait WebService<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S, B> WebService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Any body that an answer may have.
+pub trait AnswerBody: Body<Data: Send, Error: Into<BoxError>> + Send + 'static {}
+
+impl<B> AnswerBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static {}
 
 /// How a server ends: in three steps.
 #[derive(Clone, Debug)]
@@ -115,101 +158,76 @@ pub struct End {
 }
 
 /// What every connection of one listener shares.
-struct Server<H, E> {
+struct Server<S, B> {
     tls: Option<tls::Acceptor>,
-    limits: Limits,
-    /// One for each connection that may be open.
-    places: Arc<Semaphore>,
-    protocol: Protocol,
-    handler: H,
-    events: E,
-    /// Connections and handlers: whom the end waits for.
+    http: auto::Builder<TokioExecutor>,
+    service: S,
+    answers: Answers<B>,
+    events: Events,
+    places: Arc<Places>,
+    /// Connections and requests: whom the end waits for.
     work: TaskTracker,
-    /// How far the end is.
-    steps: Arc<Steps>,
-    resting: Arc<Resting>,
+    /// Ends all requests.
+    hurry: CancellationToken,
 }
 
-/// When connections give hyper's buffers back, and how many have not.
-struct Resting {
-    /// So long after a request.
-    after: Duration,
-    /// More than so many do it at once when nothing is to be done.
-    awake_max: usize,
-    awake: AtomicUsize,
-}
+/// Drops every connection and request when it is dropped itself.
+struct DropsAll(Arc<Places>, CancellationToken);
 
-/// Drops every connection and handler when it is dropped itself.
-struct Kills(Arc<Steps>);
-
-/// Serves `listener` until the stop, then closes it, tells every connection to finish, waits for connections and handlers
-/// at most the grace period, answers 503 to what is left, drops what does not take that at once, and returns. Dropping the
-/// future drops everything at once.
+/// Serves `listener` until the stop, then closes it, tells every connection to finish, waits for connections and requests
+/// at most the grace period, answers what is left from the table, drops what does not take that at once, and returns. Dropping
+/// the future drops everything at once.
 ///
-/// `handler` runs in its connection's task, or its stream's, and goes on in one of its own when its client hangs up. Its panic
-/// is a 500. It sets its own deadlines: while it runs, no clock of the connection does. `events` must not block.
-pub async fn serve<H, F, E>(
+/// Each request has a task of its own, and goes on when its client hangs up. `service` sets its own deadlines: while it works,
+/// no time of the connection runs.
+pub async fn serve<S: WebService<B>, B: AnswerBody>(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
     limits: Limits,
-    handler: H,
-    events: E,
+    service: S,
+    answers: Answers<B>,
+    events: Events,
     end: End,
-) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-{
-    serve_resting(listener, Server::new(tls, limits, handler, events, Arc::default()), end).await;
-}
-
-async fn serve_resting<H, F, E>(listener: TcpListener, server: Server<H, E>, end: End)
-where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-{
-    let (work, steps, server) = (server.work.clone(), Arc::clone(&server.steps), Arc::new(server));
-    let _kills = Kills(Arc::clone(&steps));
+) {
+    let http = protocol::builder(&limits);
+    let places = Places::new(limits.connections_max, limits.header_read_timeout, limits.keep_alive_timeout);
+    let (places, work, hurry) = (Arc::new(places), TaskTracker::new(), CancellationToken::new());
+    let _drops = DropsAll(Arc::clone(&places), hurry.clone());
+    let server = Arc::new(Server { tls, http, service, answers, events, places, work, hurry });
 
     // Biased by order: a cancelled `stop` wins over a full backlog.
     tokio::select! {
         biased;
         () = end.stop.cancelled() => {}
-        () = drains(&end.drain, &steps) => {}
+        () = drains(&end.drain, &server.places) => {}
         () = accept_all(&listener, &server) => {}
     }
-    steps.reach(Step::STOP);
+    server.places.tell(Step::Stop);
     take_backlog(listener, &server);
-    work.close();
-    match timeout(end.grace, work.wait()).await {
+    server.work.close();
+    match timeout(end.grace, server.work.wait()).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
             warn!(
-                unfinished = work.len(),
+                unfinished = server.work.len(),
                 "connections or requests are dropped: their part of the grace period is over"
             );
-            steps.reach(Step::HURRY);
+            server.hurry.cancel();
             // In time or not: whoever does not take its answer now is dropped with it.
-            let _all_answered = timeout(LAST_ANSWERS, work.wait()).await;
+            let _all_answered = timeout(LAST_ANSWERS, server.work.wait()).await;
         }
     }
 }
 
 /// Passes the word on, and then only waits.
-async fn drains(drain: &CancellationToken, steps: &Steps) {
+async fn drains(drain: &CancellationToken, places: &Places) {
     drain.cancelled().await;
-    steps.reach(Step::DRAIN);
+    places.tell(Step::Drain);
     std::future::pending::<()>().await;
 }
 
 /// Takes connections for ever.
-async fn accept_all<H, F, E>(listener: &TcpListener, server: &Arc<Server<H, E>>)
-where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-{
+async fn accept_all<S: WebService<B>, B: AnswerBody>(listener: &TcpListener, server: &Arc<Server<S, B>>) {
     let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
@@ -232,12 +250,7 @@ where
 /// Takes what the kernel has connected already, and closes the listener, which would reset it, request and all. The kernel
 /// itself is asked: the runtime may not have heard of the last ones yet. What connects between its last answer and the
 /// close, within microseconds, is reset all the same.
-fn take_backlog<H, F, E>(listener: TcpListener, server: &Arc<Server<H, E>>)
-where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-{
+fn take_backlog<S: WebService<B>, B: AnswerBody>(listener: TcpListener, server: &Arc<Server<S, B>>) {
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG_MAX {
         let Ok((stream, address)) = listener.accept() else { return };
@@ -247,14 +260,14 @@ where
     }
 }
 
-fn take<H, F, E>(server: &Arc<Server<H, E>>, stream: TcpStream, address: SocketAddr)
-where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-    E: Fn(ConnectionEvent) + Clone + Send + Sync + 'static,
-{
-    let Ok(place) = Arc::clone(&server.places).try_acquire_owned() else {
-        return (server.events)(ConnectionEvent::Refused);
+fn take<S: WebService<B>, B: AnswerBody>(server: &Arc<Server<S, B>>, stream: TcpStream, address: SocketAddr) {
+    let place = match server.places.find() {
+        Found::Free(place) => place,
+        Found::MadeRoom(place) => {
+            (server.events)(ConnectionEvent::MadeRoom);
+            place
+        }
+        Found::Full => return (server.events)(ConnectionEvent::Refused),
     };
     no_delay(&stream);
     server.work.spawn(connection::run(Arc::clone(server), stream, address, place));
@@ -266,29 +279,9 @@ fn no_delay(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
 
-impl Drop for Kills {
+impl Drop for DropsAll {
     fn drop(&mut self) {
-        self.0.reach(Step::KILL);
-    }
-}
-
-impl<H, E> Server<H, E> {
-    fn new(tls: Option<tls::Acceptor>, limits: Limits, handler: H, events: E, resting: Arc<Resting>) -> Self {
-        let protocol = Protocol::new(&limits);
-        let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-        let (work, steps) = (TaskTracker::new(), Arc::default());
-        Self { tls, limits, places, protocol, handler, events, work, steps, resting }
-    }
-}
-
-impl Default for Resting {
-    fn default() -> Self {
-        Self { after: REST_AFTER, awake_max: AWAKE_MAX, awake: AtomicUsize::new(0) }
-    }
-}
-
-impl Resting {
-    fn is_crowded(&self) -> bool {
-        self.awake.load(Ordering::Relaxed) > self.awake_max
+        self.0.tell(Step::Drop);
+        self.1.cancel();
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use http::Request;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -16,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
-use crate::ingress::answer::OUTCOMES;
+use crate::ingress::answer::{Answer, OUTCOMES};
+use crate::ingress::forwarded;
 use crate::ingress::sending::Sending;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
@@ -25,7 +27,7 @@ use crate::kafka::broker_clock::Broker;
 use crate::kafka::publisher::{Publisher, PublisherSettings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
-use crate::server::{self, ConnectionEvent, End, Limits, Peer, forwarded};
+use crate::server::{self, ConnectionEvent, End, Events, Limits, Peer, Unanswered, Why};
 
 /// How long before the ack timeout librdkafka gives a record up, so that its fate is mostly known when the answer is due.
 const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
@@ -103,28 +105,35 @@ impl Webhooks {
         drain: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (ingress, trusted_proxies) = (Arc::clone(&self.ingress), Arc::clone(&self.trusted_proxies));
-        let limits = self.limits.clone();
         let end = End { drain, stop: self.ingress.stopping.clone(), grace: self.grace };
-        let connections = ingress.metrics.connections.clone();
-        let counters = Arc::new(ingress.metrics.connection_events(&CONNECTION_EVENTS));
-        let events = move |event| match event {
-            ConnectionEvent::Closed => connections.decrement(1.0),
-            other => {
-                if other == ConnectionEvent::Accepted {
-                    connections.increment(1.0);
-                }
-                metrics::count(&counters, event_label(other));
-            }
-        };
-        let handler = move |request: Request<Incoming>, peer: Peer| {
+        let events = connection_events(&ingress.metrics);
+        let table = Arc::clone(&ingress);
+        let answers = Arc::new(move |unanswered: Unanswered| {
+            let Unanswered { why, uri, after } = unanswered;
+            table.answered_without_it(uri.path(), self::unanswered(why), after).response()
+        });
+        let service = service_fn(move |request| {
             let (ingress, trusted) = (Arc::clone(&ingress), Arc::clone(&trusted_proxies));
-            async move {
-                let address = forwarded::client_address(peer.address.ip(), request.headers(), &trusted);
-                let client = Client { address, certificate: peer.client_certificate };
-                ingress.take(request, client).await.response()
-            }
-        };
-        server::serve(listener, tls, limits, handler, events, end)
+            async move { Ok(answer(&ingress, &trusted, request).await.response()) }
+        });
+        server::serve(listener, tls, self.limits.clone(), service, answers, events, end)
+    }
+}
+
+async fn answer(ingress: &Ingress, trusted: &[IpNet], mut request: Request<Incoming>) -> Answer {
+    // The server gives each request its peer.
+    let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+        return ingress.answered_without_it(request.uri().path(), Answer::InternalError, Duration::ZERO);
+    };
+    let address = forwarded::client_address(peer.address.ip(), request.headers(), trusted);
+    ingress.take(request, Client { address, certificate: peer.client_certificate }).await
+}
+
+/// The row of the table for a request that was not answered.
+fn unanswered(why: Why) -> Answer {
+    match why {
+        Why::Panicked => Answer::InternalError,
+        Why::GraceOver => Answer::ShuttingDown,
     }
 }
 
@@ -194,10 +203,25 @@ fn ingress(
     }
 }
 
+/// Counts what happens to connections, and shows how many are open.
+fn connection_events(metrics: &Metrics) -> Events {
+    let (connections, counters) = (metrics.connections.clone(), metrics.connection_events(&CONNECTION_EVENTS));
+    Arc::new(move |event| match event {
+        ConnectionEvent::Closed => connections.decrement(1.0),
+        other => {
+            if other == ConnectionEvent::Accepted {
+                connections.increment(1.0);
+            }
+            metrics::count(&counters, event_label(other));
+        }
+    })
+}
+
 /// Every `event` of a connection that is counted.
-const CONNECTION_EVENTS: [&str; 8] = [
+const CONNECTION_EVENTS: [&str; 9] = [
     "accepted",
     "refused",
+    "made_room",
     "accept_failed",
     "tls_failed",
     "head_timed_out",
@@ -210,6 +234,7 @@ fn event_label(event: ConnectionEvent) -> &'static str {
     match event {
         ConnectionEvent::Accepted => "accepted",
         ConnectionEvent::Refused => "refused",
+        ConnectionEvent::MadeRoom => "made_room",
         ConnectionEvent::AcceptFailed => "accept_failed",
         ConnectionEvent::TlsFailed => "tls_failed",
         ConnectionEvent::HeadTimedOut => "head_timed_out",

@@ -45,10 +45,12 @@ pub enum Answer {
     Overloaded,
     /// The daemon is stopping.
     ShuttingDown,
+    /// Its handler panicked.
+    InternalError,
 }
 
 /// Every `outcome` label.
-pub const OUTCOMES: [&str; 16] = [
+pub const OUTCOMES: [&str; 17] = [
     "accepted",
     "duplicate",
     "unrecognized",
@@ -65,6 +67,7 @@ pub const OUTCOMES: [&str; 16] = [
     "not_acknowledged",
     "overloaded",
     "shutting_down",
+    "internal_error",
 ];
 
 /// When to come again after an overload or while another replica takes over: soon.
@@ -106,6 +109,7 @@ impl Answer {
             Self::NotAcknowledged => later("not_acknowledged", "unavailable", RETRY_LATER),
             Self::Overloaded => later("overloaded", "overloaded", RETRY_SOON),
             Self::ShuttingDown => later("shutting_down", "unavailable", RETRY_SOON),
+            Self::InternalError => row("internal_error", StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }
     }
 
@@ -128,6 +132,7 @@ impl Answer {
             Self::NotAcknowledged,
             Self::Overloaded,
             Self::ShuttingDown,
+            Self::InternalError,
         ]
     }
 

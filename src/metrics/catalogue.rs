@@ -51,7 +51,7 @@ catalogue! {
     CONNECTIONS = Gauge "paybridge_ingress_connections" [""]
         "Open connections";
     CONNECTION_EVENTS = Counter "paybridge_ingress_connection_events_total" ["event"]
-        "Connections accepted, refused at connections_max, timed out, failed in the TLS handshake";
+        "Connections accepted, told to make room for another at connections_max, refused there, timed out, failed in the TLS handshake, ended by what is not HTTP";
     VERIFIED = Counter "paybridge_ingress_verified_total" ["source,key_id"]
         "Webhooks verified, by the key that did";
     UNVERIFIED = Counter "paybridge_ingress_unverified_total" ["source,reason"]

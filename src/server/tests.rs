@@ -2,13 +2,13 @@
 
 mod clocks;
 mod end;
+mod half_closed;
 mod http2;
-mod resting;
+mod room;
 mod smuggling;
 mod tls;
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -23,12 +24,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionEvent, End, Limits, Peer, Resting, Server, serve_resting};
+use super::{ConnectionEvent, End, Limits, Peer, Unanswered, Why, serve};
 
 /// A timeout that tests wait out.
 const SHORT: Duration = Duration::from_millis(300);
-/// When connections come to rest here: soon, so that every test is one of that, too.
-const REST: Duration = Duration::from_millis(10);
 /// Longer than any test: what it bounds must not come.
 const NEVER: Duration = Duration::from_mins(10);
 /// When a test gives up on something that must come.
@@ -46,9 +45,10 @@ struct Edge {
     serving: JoinHandle<()>,
     events: Arc<Mutex<Vec<ConnectionEvent>>>,
     seen: Arc<Mutex<Vec<String>>>,
+    /// What was answered from the table, and for which path.
+    unanswered: Arc<Mutex<Vec<(Why, String)>>>,
     /// `/wait` answers when it gets a permit.
     gate: Arc<Semaphore>,
-    resting: Arc<Resting>,
 }
 
 fn limits() -> Limits {
@@ -68,30 +68,27 @@ impl Edge {
     }
 
     async fn start_with(limits: Limits, tls: Option<super::tls::Acceptor>, grace: Duration) -> Self {
-        Self::start_resting(limits, tls, grace, Resting { after: REST, ..Resting::default() }).await
-    }
-
-    async fn start_resting(
-        limits: Limits,
-        tls: Option<super::tls::Acceptor>,
-        grace: Duration,
-        resting: Resting,
-    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (drain, stop, gate) = (CancellationToken::new(), CancellationToken::new(), Arc::new(Semaphore::new(0)));
         let (events, seen) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let unanswered = Arc::<Mutex<Vec<_>>>::default();
         let (said, handler_seen, handler_gate) = (Arc::clone(&events), Arc::clone(&seen), Arc::clone(&gate));
-        let handler = move |request: Request<Incoming>, peer: Peer| {
+        let service = service_fn(move |request: Request<Incoming>| {
             handler_seen.lock().unwrap().push(request.uri().path().to_owned());
-            handle(request, peer, Arc::clone(&handler_gate), Arc::clone(&handler_seen))
-        };
-        let note = move |event| said.lock().unwrap().push(event);
+            let answer = handle(request, Arc::clone(&handler_gate), Arc::clone(&handler_seen));
+            async { Ok(answer.await) }
+        });
+        let asked = Arc::clone(&unanswered);
+        let answers = Arc::new(move |unanswered: Unanswered| {
+            asked.lock().unwrap().push((unanswered.why, unanswered.uri.path().to_owned()));
+            let response = Response::builder().status(StatusCode::IM_A_TEAPOT).header("table", "this");
+            response.body(Full::from(format!("{:?}", unanswered.why))).unwrap()
+        });
+        let note = Arc::new(move |event| said.lock().unwrap().push(event));
         let end = End { drain: drain.clone(), stop: stop.clone(), grace };
-        let resting = Arc::new(resting);
-        let server = Server::new(tls, limits, handler, note, Arc::clone(&resting));
-        let serving = tokio::spawn(serve_resting(listener, server, end));
-        Self { address, drain, stop, serving, events, seen, gate, resting }
+        let serving = tokio::spawn(serve(listener, tls, limits, service, answers, note, end));
+        Self { address, drain, stop, serving, events, seen, unanswered, gate }
     }
 
     async fn connect(&self) -> Client {
@@ -106,13 +103,15 @@ impl Edge {
         until(|| self.count(event) > 0).await;
     }
 
-    /// So many connections are not at rest.
-    async fn until_awake(&self, count: usize) {
-        until(|| self.resting.awake.load(Ordering::Relaxed) == count).await;
-    }
-
     fn saw(&self, path: &str) -> bool {
         self.seen.lock().unwrap().iter().any(|seen| seen == path)
+    }
+
+    /// The paths that were answered from the table, all for this reason.
+    fn unanswered(&self, why: Why) -> Vec<String> {
+        let unanswered = self.unanswered.lock().unwrap();
+        assert!(unanswered.iter().all(|(other, _)| *other == why), "{unanswered:?}");
+        unanswered.iter().map(|(_, path)| path.clone()).collect()
     }
 
     async fn until_seen(&self, path: &str) {
@@ -126,10 +125,10 @@ impl Edge {
 
 async fn handle(
     request: Request<Incoming>,
-    peer: Peer,
     gate: Arc<Semaphore>,
     seen: Arc<Mutex<Vec<String>>>,
 ) -> Response<Full<Bytes>> {
+    let peer = request.extensions().get::<Peer>().unwrap().clone();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match path.as_str() {
         "/panic" => panic!("as asked"),

@@ -81,6 +81,7 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ("event", _) => owned(&[
             "accepted",
             "refused",
+            "made_room",
             "accept_failed",
             "tls_failed",
             "head_timed_out",

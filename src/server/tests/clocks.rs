@@ -62,15 +62,22 @@ async fn cuts_a_client_that_dribbles_empty_lines() {
     edge.until_event(ConnectionEvent::HeadTimedOut).await;
 }
 
+/// What came with the request's own bytes is hyper's already: its time is the idle one, unless more comes.
 #[tokio::test]
 async fn cuts_a_later_head_that_began_while_a_request_was_handled() {
-    let edge = Edge::start(short_heads()).await;
-    let mut client = edge.connect().await;
-    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /never").await;
-    edge.until_seen("/wait").await;
-    edge.gate.add_permits(1);
-    assert!(client.rest().await.ends_with("GET /wait "));
-    edge.until_event(ConnectionEvent::HeadTimedOut).await;
+    for (limits, more, event) in
+        [(short_heads(), "r", ConnectionEvent::HeadTimedOut), (short_idling(), "", ConnectionEvent::IdleTimedOut)]
+    {
+        let edge = Edge::start(limits).await;
+        let mut client = edge.connect().await;
+        client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /neve").await;
+        edge.until_seen("/wait").await;
+        edge.gate.add_permits(1);
+        client.read_until("GET /wait ").await;
+        client.send(more).await;
+        assert_eq!(client.rest().await, "");
+        edge.until_event(event).await;
+    }
 }
 
 #[tokio::test]

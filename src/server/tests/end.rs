@@ -3,41 +3,27 @@
 use super::*;
 
 #[tokio::test]
-async fn closes_connections_beyond_the_maximum_and_takes_new_ones_when_others_end() {
-    let edge = Edge::start(Limits { connections_max: 2, ..limits() }).await;
-    let (mut first, mut second) = (edge.connect().await, edge.connect().await);
-    first.hello().await;
-    second.hello().await;
-    assert_eq!(edge.connect().await.rest().await, "");
-    assert_eq!(edge.count(ConnectionEvent::Refused), 1);
-    drop(first);
-    edge.until_event(ConnectionEvent::Closed).await;
-    edge.connect().await.hello().await;
-    second.hello().await;
-    assert_eq!(edge.count(ConnectionEvent::Accepted), 3);
-}
-
-#[tokio::test]
 async fn finishes_the_work_of_a_client_that_hung_up() {
     let edge = Edge::start(limits()).await;
     let mut client = edge.connect().await;
     client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
     edge.until_seen("/wait").await;
     drop(client);
-    edge.until_event(ConnectionEvent::Closed).await;
     edge.gate.add_permits(1);
     edge.until_seen("/wait finished").await;
+    edge.until_event(ConnectionEvent::Closed).await;
 }
 
 #[tokio::test]
-async fn answers_500_for_a_handler_that_panics_and_serves_on() {
+async fn answers_for_a_handler_that_panics_from_the_table_and_serves_on() {
     let edge = Edge::start(limits()).await;
     let mut client = edge.connect().await;
     client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let answer = client.read_until(r#"{"status":"internal_error"}"#).await;
-    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let answer = client.read_until("Panicked").await;
+    assert!(answer.starts_with("HTTP/1.1 418 ") && answer.contains("table: this\r\n"), "{answer}");
     client.hello().await;
     assert_eq!(edge.count(ConnectionEvent::HandlerPanicked), 1);
+    assert_eq!(edge.unanswered(Why::Panicked), ["/panic"]);
 }
 
 #[tokio::test]
@@ -67,8 +53,9 @@ async fn waits_for_the_work_of_a_client_that_hung_up_before_it_ends() {
     client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
     edge.until_seen("/wait").await;
     drop(client);
-    edge.until_event(ConnectionEvent::Closed).await;
     edge.stop.cancel();
+    until(|| std::net::TcpStream::connect(edge.address).is_err()).await;
+    assert!(!edge.serving.is_finished());
     edge.gate.add_permits(1);
     let seen = Arc::clone(&edge.seen);
     edge.ends().await;
@@ -76,14 +63,16 @@ async fn waits_for_the_work_of_a_client_that_hung_up_before_it_ends() {
 }
 
 #[tokio::test]
-async fn drops_what_is_left_at_the_end_of_the_grace_period() {
+async fn answers_what_is_left_at_the_end_of_the_grace_period_from_the_table() {
     let edge = Edge::start_with(limits(), None, SHORT).await;
     let mut client = edge.connect().await;
     client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
     edge.until_seen("/wait").await;
     edge.stop.cancel();
-    let answer = client.rest().await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let answer = client.rest().await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 418 ") && answer.ends_with("graceover"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(edge.unanswered(Why::GraceOver), ["/wait"]);
     let gate = Arc::clone(&edge.gate);
     edge.ends().await;
     // The handler is gone, too, and its share of the gate with it.
@@ -136,8 +125,6 @@ async fn answers_a_request_that_only_the_kernel_has_at_the_stop() {
     let edge = Edge::start(limits()).await;
     let mut client = edge.connect().await;
     client.hello().await;
-    edge.until_awake(0).await;
-    tokio::time::sleep(SHORT).await; // a new connection gets a moment anyway
     edge.stop.cancel();
     assert_eq!(client.0.try_write(HELLO.as_bytes()).unwrap(), HELLO.len());
     let answer = client.rest().await.to_ascii_lowercase();
@@ -152,7 +139,6 @@ async fn answers_a_request_whose_head_had_begun_at_the_stop() {
     client.hello().await;
     idle.hello().await;
     client.send("GET /hello HTTP/1.1\r\nHo").await;
-    tokio::time::sleep(SHORT).await;
     edge.stop.cancel();
     assert_eq!(idle.rest().await, "");
     client.send("st: a\r\n\r\n").await;

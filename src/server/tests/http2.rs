@@ -7,13 +7,13 @@ use tokio::time::sleep;
 use super::*;
 
 /// A client's connection, and the task that ends when the connection does.
-async fn connect(edge: &Edge) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
+pub(super) async fn connect(edge: &Edge) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
     let stream = TokioIo::new(TcpStream::connect(edge.address).await.unwrap());
     let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     (sender, tokio::spawn(async { drop(connection.await) }))
 }
 
-async fn post(sender: &mut SendRequest<Full<Bytes>>, path: &str, body: &'static str) -> Response<Incoming> {
+pub(super) async fn post(sender: &mut SendRequest<Full<Bytes>>, path: &str, body: &'static str) -> Response<Incoming> {
     let request = Request::post(format!("http://a{path}")).body(Full::from(body)).unwrap();
     timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
 }
@@ -33,7 +33,7 @@ async fn serves_streams_side_by_side() {
     gate.add_permits(1);
     assert_eq!(waiting.await.unwrap(), "POST /wait w");
     let panicked = post(&mut sender, "/panic", "").await;
-    assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(panicked.status(), StatusCode::IM_A_TEAPOT);
     assert_eq!(text(post(&mut sender, "/b", "body").await).await, "POST /b body");
 }
 

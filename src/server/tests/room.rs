@@ -1,0 +1,71 @@
+//! More clients than places.
+
+use super::*;
+
+fn two_places() -> Limits {
+    Limits { connections_max: 2, ..limits() }
+}
+
+#[tokio::test]
+async fn the_longest_idle_connection_makes_room_for_a_new_client() {
+    let edge = Edge::start(two_places()).await;
+    let (mut first, mut second) = (edge.connect().await, edge.connect().await);
+    first.hello().await;
+    second.hello().await;
+    first.hello().await;
+    let mut third = edge.connect().await;
+    third.hello().await;
+    assert_eq!(second.rest().await, "");
+    first.hello().await;
+    third.hello().await;
+    let expect = [ConnectionEvent::MadeRoom, ConnectionEvent::Refused, ConnectionEvent::Accepted];
+    assert_eq!(expect.map(|event| edge.count(event)), [1, 0, 3]);
+}
+
+#[tokio::test]
+async fn silent_connections_and_half_heads_lock_nobody_out() {
+    let edge = Edge::start(two_places()).await;
+    let (mut silent, mut begun) = (edge.connect().await, edge.connect().await);
+    begun.send("GET /hello HTTP/1.1\r\nHo").await;
+    until(|| edge.count(ConnectionEvent::Accepted) == 2).await;
+    let mut provider = edge.connect().await;
+    provider.hello().await;
+    assert_eq!(silent.rest().await, "");
+    until(|| edge.count(ConnectionEvent::Closed) == 1).await;
+    let mut other = edge.connect().await;
+    other.hello().await;
+    assert_eq!(begun.rest().await, "");
+    provider.hello().await;
+    assert_eq!(edge.count(ConnectionEvent::MadeRoom), 2);
+}
+
+#[tokio::test]
+async fn a_busy_connection_makes_no_room_and_where_none_is_idle_the_new_one_is_closed() {
+    let edge = Edge::start(two_places()).await;
+    let (mut idle, mut busy) = (edge.connect().await, edge.connect().await);
+    busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    edge.until_seen("/wait").await;
+    idle.hello().await;
+    let mut other = edge.connect().await;
+    other.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(idle.rest().await, "");
+    until(|| edge.seen.lock().unwrap().iter().filter(|path| *path == "/wait").count() == 2).await;
+    until(|| edge.count(ConnectionEvent::Closed) == 1).await;
+
+    assert_eq!(edge.connect().await.rest().await, "");
+    assert_eq!(edge.count(ConnectionEvent::Refused), 1);
+    edge.gate.add_permits(2);
+    busy.read_until("GET /wait ").await;
+    other.read_until("GET /wait ").await;
+    edge.connect().await.hello().await;
+    assert_eq!(edge.count(ConnectionEvent::Refused), 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_http_2_makes_room() {
+    let edge = Edge::start(Limits { connections_max: 1, ..limits() }).await;
+    let (mut sender, ended) = http2::connect(&edge).await;
+    http2::post(&mut sender, "/a", "").await;
+    edge.connect().await.hello().await;
+    timeout(PATIENCE, ended).await.unwrap().unwrap();
+}
