@@ -3,10 +3,6 @@
 //!
 //! `cargo bench --bench confirmation [-- --smoke] [--only NAME] [--json FILE]`
 
-// By the names that they have among the tests.
-#[cfg(test)]
-use suite::{authority, bridge, cache, confirmation, eventually, kafka, pace, process, shifted_clock};
-
 fn main() {
     #[cfg(test)]
     measure::run(std::env::args().skip(1));
@@ -16,9 +12,9 @@ fn main() {
 mod measure {
     use std::fs;
 
-    use crate::kafka::Kafka;
-    use crate::pace::figures::Figures;
-    use crate::pace::{SCENARIOS, SMOKE, Sizes};
+    use crate::engine::pace::figures::Figures;
+    use crate::engine::pace::{SCENARIOS, SMOKE, Sizes};
+    use crate::support::kafka::Kafka;
 
     /// What the bars are about; a dangling transaction is that of an engine.
     const FULL: Sizes = Sizes { webhooks: 200, backlog: 20_000, open: 200_000, dangling_ms: 10_000 };
@@ -55,20 +51,22 @@ mod measure {
 
 #[cfg(test)]
 #[expect(dead_code, unused_imports, reason = "the benchmark uses less of it than the tests do")]
-#[path = "../tests/suite"]
-mod suite {
+#[path = "../tests/suite/support"]
+mod support {
     pub mod authority;
     pub mod bridge;
     pub mod cache;
+    pub mod daemon;
+    pub mod engine_events;
+    pub mod engine_setup;
     pub mod eventually;
     pub mod kafka;
-    pub mod pace;
     pub mod shifted_clock;
-    pub mod confirmation {
-        pub mod events;
-        pub mod stage;
-    }
-    pub mod process {
-        pub mod daemon;
-    }
+    pub mod system;
+}
+
+#[cfg(test)]
+#[path = "../tests/suite/engine"]
+mod engine {
+    pub mod pace;
 }

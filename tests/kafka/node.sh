@@ -62,7 +62,7 @@ kafka_fail() {
     exit 1
 }
 
-# The folder of its jars, fetched unless they are there. The suite's tests/suite/cache.rs keeps it by the same rules.
+# The folder of its jars, fetched unless they are there. The suite's tests/suite/support/cache.rs keeps it by the same rules.
 kafka_jars() {
     local pom=$kafka_checkout/tests/kafka/pom.xml cache version folder
     cache=${PAYBRIDGE_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/paybridge}

@@ -8,8 +8,8 @@ use std::thread;
 
 use sha2::{Digest, Sha256};
 
-use crate::cache;
-use crate::suite::pace::system;
+use crate::support::cache;
+use crate::support::system;
 use crate::webhooks::Webhooks;
 
 /// The most that one measurement can need.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::answer::Answer;
 use crate::arena::Arena;
 use crate::pace::{Clock, Pace};
-use crate::suite::pace::system;
+use crate::support::system;
 use crate::tally::{Tally, Window};
 
 /// No answer is larger.

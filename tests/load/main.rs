@@ -4,10 +4,6 @@
 //! `cargo bench --bench load -- --help` tells what there is. `cargo test` runs all of it small, and checks that each
 //! scenario ran and told its figures.
 
-// By the names that they have among the tests.
-#[cfg(test)]
-use suite::{authority, cache, eventually};
-
 fn main() {
     #[cfg(test)]
     command::main();
@@ -57,13 +53,11 @@ mod report;
 
 #[cfg(test)]
 #[expect(dead_code, unused_imports, reason = "the benchmark uses less of it than the tests do")]
-#[path = "../suite"]
-mod suite {
+#[path = "../suite/support"]
+mod support {
     pub mod authority;
     pub mod cache;
     pub mod eventually;
     pub mod kafka;
-    pub mod pace {
-        pub mod system;
-    }
+    pub mod system;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::generator::Outcome;
 use crate::pace::Pace;
 use crate::subject::Subject;
-use crate::suite::pace::system;
+use crate::support::system;
 use crate::webhooks::Size;
 
 /// What was measured.

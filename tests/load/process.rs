@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::cache::CHECKOUT;
-use crate::suite::pace::system;
+use crate::support::cache::CHECKOUT;
+use crate::support::system;
 
 /// The program's output, in its folder.
 const LOG_FILE: &str = "log";

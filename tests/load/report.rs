@@ -8,7 +8,7 @@ use jiff::Zoned;
 use serde_json::{Value, json};
 
 use crate::measured::Measured;
-use crate::suite::pace::system;
+use crate::support::system;
 
 /// What a figure should be.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::suite::pace::system;
+use crate::support::system;
 use crate::webhooks::Kind;
 
 /// Whether measurements are told one by one.

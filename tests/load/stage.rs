@@ -17,8 +17,8 @@ use crate::measured::{Measured, Scene};
 use crate::pace::Pace;
 use crate::sizes::{Sizes, Voice};
 use crate::subject::{PARTITIONS, Running, Setting, Subject};
-use crate::suite::eventually::eventually;
-use crate::suite::kafka::Cluster;
+use crate::support::eventually::eventually;
+use crate::support::kafka::Cluster;
 use crate::webhooks::{Kind, Size, Webhooks};
 
 /// How long Kafka may take for what it is asked.

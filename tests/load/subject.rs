@@ -13,9 +13,9 @@ use std::time::Duration;
 use paybridge::config::Config;
 use tempfile::TempDir;
 
-use crate::cache;
 use crate::process::{Process, free_addresses, without_settings};
-use crate::suite::eventually::eventually;
+use crate::support::cache;
+use crate::support::eventually::eventually;
 use crate::webhooks::Kind;
 
 /// How long a start may take.

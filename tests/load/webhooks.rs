@@ -13,7 +13,7 @@ use paybridge::config::files::FileReader;
 use paybridge::provider::{self, AuthenticWebhook, RawWebhook, Sender, SignedWebhook, Source};
 use serde_json::Value;
 
-use crate::cache::CHECKOUT;
+use crate::support::cache::CHECKOUT;
 
 /// The first event's number. All that follow have as many digits.
 const FIRST_NUMBER: u64 = 100_000_000;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use paybridge::provider::PROVIDERS;
 
-use crate::cache::CHECKOUT;
+use crate::support::cache::CHECKOUT;
 
 /// What is being replaced at the moment, and is held to its new names and sizes when it is there: to be deleted with that.
 const UNFINISHED: [&str; 2] = ["src/confirmation", "src/server"];

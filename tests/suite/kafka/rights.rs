@@ -1,48 +1,135 @@
-//! What a node's users may do, changed by Kafka's own tool for access control.
+//! What the chart's `KafkaUser`s may do at Kafka is enough for the daemon and its commands, and each has no more than its
+//! workload needs.
 
-use super::broker::{Broker, START_LIMIT};
-use crate::cache;
-use crate::eventually::try_eventually;
+use std::fs;
+use std::path::Path;
 
-/// One change of a user's rights; `rights` are arguments of the tool.
-pub enum Change {
-    Allow,
-    /// Whatever is allowed.
-    Forbid,
-    ForbidNoMore,
+use paybridge::simulator::SimulatorSettings;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+
+use crate::kafka::credentials::{command, succeeds, works};
+use crate::support::bridge::ready_to_confirm;
+use crate::support::cache::CHECKOUT;
+use crate::support::daemon::{Daemon, Exchange};
+use crate::support::engine_setup::{PROJECT, Stage, known_keys};
+use crate::support::kafka::{Kafka, User};
+
+/// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
+const RENDERED: &str = "tests/helm/golden/strimzi.yaml";
+const RENDERED_SPLIT: &str = "tests/helm/golden/strimzi-split.yaml";
+/// What its topics and the engine's group begin with.
+const PREFIX: &str = "payments";
+
+/// One rule of the rendered user, as arguments of Kafka's own tool.
+type Rule = Vec<String>;
+
+/// The rules of the rendered user whose name ends so, for this prefix.
+fn rules(rendered: &str, user: &str, prefix: &str) -> Vec<Rule> {
+    let text = fs::read_to_string(Path::new(CHECKOUT).join(rendered)).unwrap();
+    let users = text.split("\n---\n").filter(|document| document.contains("\nkind: KafkaUser\n"));
+    let named = |document: &&str| document.lines().any(|line| line.starts_with("  name: ") && line.ends_with(user));
+    let document = users.into_iter().find(named).unwrap_or_else(|| panic!("no user {user} is rendered"));
+    let (_, rules) = document.split_once("acls:").expect("the user has rules");
+    rules.split("- resource:").skip(1).map(|rule| arguments(rule, prefix)).collect()
 }
 
-impl Change {
-    /// Makes the change for each of these rights, and returns once the node goes by them: it hears of a change after the
-    /// controller has answered, and of all changes in their order.
-    pub fn make(&self, broker: &Broker, user: &str, all: &[&[&str]]) -> Result<(), String> {
-        let principal = format!("User:{user}");
-        let (arguments, permission): (&[&str], _) = match self {
-            Self::Allow => (&["--add", "--allow-principal", &principal], "ALLOW"),
-            Self::Forbid => (&["--add", "--deny-principal", &principal], "DENY"),
-            Self::ForbidNoMore => (&["--remove", "--force", "--deny-principal", &principal], "DENY"),
-        };
-        for rights in all {
-            cache::run(broker.access_control().args(arguments).args(*rights))?;
-        }
-        let Some(last) = all.last() else { return Ok(()) };
-        try_eventually(START_LIMIT, || {
-            let listed = cache::run(broker.access_control().args(["--list", "--principal", &principal]).args(*last))?;
-            match (operations(last).all(|operation| has(&listed, &principal, operation, permission)), self) {
-                (true, Self::Allow | Self::Forbid) | (false, Self::ForbidNoMore) => Ok(()),
-                _ => Err(format!("the node does not go by it yet: {arguments:?} {last:?}: {listed}")),
-            }
-        })
+/// What another configuration needs to connect as the user without rights, who gets those of this rendered user.
+fn as_user(kafka: &Kafka, text: &str, rules: &[Rule]) -> String {
+    let rules: Vec<Vec<&str>> = rules.iter().map(|rule| rule.iter().map(String::as_str).collect()).collect();
+    kafka.allow(User::Limited, &rules.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    kafka.logged_in(text, User::Limited)
+}
+
+fn arguments(rule: &str, prefix: &str) -> Rule {
+    let value = |key: &str| {
+        let line = rule.lines().map(str::trim).find_map(|line| line.strip_prefix(&format!("{key}: ")));
+        line.unwrap_or_else(|| panic!("no {key} in {rule}")).to_owned()
+    };
+    let resource = match value("type").as_str() {
+        "topic" => "--topic",
+        "group" => "--group",
+        "transactionalId" => "--transactional-id",
+        other => panic!("a right to {other}"),
+    };
+    let pattern = match value("patternType").as_str() {
+        "prefix" => "prefixed",
+        "literal" => "literal",
+        other => panic!("a pattern of type {other}"),
+    };
+    let name = value("name").replace(PREFIX, prefix);
+    let operations = value("operations");
+    let operations = operations.trim_matches(['[', ']']).split(", ").flat_map(|name| ["--operation", name]);
+    [resource, &name, "--resource-pattern-type", pattern].into_iter().chain(operations).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rights_of_the_charts_user_are_enough() {
+    let kafka = Kafka::shared();
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    // Without them nothing goes, so they are what makes it go.
+    let refused = command(&as_user(kafka, &text, &[]), &["check"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+
+    let rules = rules(RENDERED, "paybridge", stage.config.kafka.topic_prefix.as_ref());
+    works(&stage, &as_user(kafka, &text, &rules));
+}
+
+/// The topics that only the other of the two workloads writes.
+const OF_THE_ENGINE: [&str; 4] = [
+    "confirmation.decision.v1",
+    "confirmation.outcome.v1",
+    "confirmation.decision-rejected.v1",
+    "confirmation.ledger.v1",
+];
+const OF_THE_INGRESS: [&str; 3] =
+    ["smart-glocal.ready-to-confirm.v1", "smart-glocal.payment-finished.v1", "unrecognized.v1"];
+
+#[test]
+fn who_takes_webhooks_may_not_decide_and_has_all_that_it_needs() {
+    let (text, prefix) = one_workload("-ingress", |text| text.replace("enabled = true", "enabled = false"));
+    let daemon = Daemon::run(&text);
+    daemon.await_ready();
+    let Exchange::Answered(answered) = daemon.client().post("sg-main", &ready_to_confirm(&daemon.config, 1)) else {
+        panic!("no answer:\n{}", daemon.log());
+    };
+    assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
+    check_refused(&prefix, &OF_THE_ENGINE);
+}
+
+#[test]
+fn who_decides_may_make_no_event_and_has_all_that_it_needs() {
+    let (text, prefix) = one_workload("-engine", |text| text.replace("[ingress]\n", "[ingress]\nenabled = false\n"));
+    let mut daemon = Daemon::run(&text);
+    daemon.await_ready();
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+    check_refused(&prefix, &OF_THE_INGRESS);
+}
+
+/// The configuration of one of two workloads, whose user has what the chart gives it; `check` finds nothing to want.
+fn one_workload(user: &str, only: impl Fn(&str) -> String) -> (String, String) {
+    let kafka = Kafka::shared();
+    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    let prefix = stage.config.kafka.topic_prefix.as_ref().to_owned();
+    let text = as_user(kafka, &only(&text), &rules(RENDERED_SPLIT, user, &prefix));
+    let checked = succeeds(&text, &["check"]);
+    assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
+    (text, prefix)
+}
+
+/// Kafka takes no record for these topics of the user without other rights.
+#[track_caller]
+fn check_refused(prefix: &str, topics: &[&str]) {
+    let producer: FutureProducer = Kafka::shared().client_as(User::Limited).create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for topic in topics {
+        let topic = format!("{prefix}.{topic}");
+        let record = FutureRecord::to(&topic).key("key").payload("forged");
+        let (error, _) = runtime.block_on(producer.send(record, Timeout::Never)).unwrap_err();
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::TopicAuthorizationFailed), "{topic}");
     }
-}
-
-fn operations<'a>(rights: &[&'a str]) -> impl Iterator<Item = &'a str> {
-    rights.windows(2).filter(|pair| pair[0] == "--operation").map(|pair| pair[1])
-}
-
-/// Whether this right is in the tool's list, which writes `IdempotentWrite` as `IDEMPOTENT_WRITE`.
-fn has(list: &str, principal: &str, operation: &str, permission: &str) -> bool {
-    let plain = |text: &str| text.replace('_', "").to_uppercase();
-    let right = format!("(principal={principal}, host=*, operation={operation}, permissionType={permission})");
-    plain(list).contains(&plain(&right))
 }

@@ -1,0 +1,29 @@
+//! The confirmation engine with everything around it real: Kafka, the daemon, HTTP calls, and a simulated provider.
+
+mod amounts;
+mod backlog;
+mod calls;
+mod chaos;
+mod clocks;
+mod deadline;
+mod decider;
+mod decisions;
+mod ends;
+mod finished;
+mod forged;
+mod growth;
+mod guards;
+mod ledger;
+mod life;
+mod metrics;
+mod misconfigured;
+mod misplaced;
+mod neighbours;
+mod pace;
+mod privacy;
+mod provider;
+mod refused;
+mod replays;
+mod sources;
+mod start;
+mod unread;

@@ -1,0 +1,111 @@
+//! What happens to engines: they are killed, frozen for longer than their session, restarted in order, and joined by
+//! guests. Each is over when the group works again, or not even then.
+
+use std::time::{Duration, Instant};
+
+use super::members::{Member, Members, PARTITIONS};
+use super::{MOVE_LIMIT, eventually, pause, some_of};
+use crate::support::stream::Random;
+
+/// The engine's session timeout: a shorter freeze would prove nothing.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disaster {
+    /// `kill -9`, and a start at once or once the other has taken over.
+    Kill,
+    /// SIGSTOP until the other has taken over, and SIGCONT.
+    Freeze,
+    /// An end in good order and a start: two rebalances.
+    Restart,
+    /// A third engine joins and leaves: two rebalances.
+    Guest,
+}
+
+impl Disaster {
+    /// Happens; says to whom.
+    pub fn strike(self, members: &mut Members, random: &mut Random) -> String {
+        let victim = random.below(members.stay.len());
+        match self {
+            Self::Kill => kill(members, victim, random),
+            Self::Freeze => freeze(members, victim, random),
+            Self::Restart => restart(members, victim),
+            Self::Guest => guest(members, random),
+        }
+    }
+}
+
+fn kill(members: &mut Members, victim: usize, random: &mut Random) -> String {
+    let daemon = &mut members.stay[victim].daemon;
+    daemon.signal("KILL");
+    assert_eq!(daemon.await_end(), None);
+    let is_replaced = random.below(2) == 0;
+    if is_replaced {
+        await_takeover(members, victim);
+    }
+    members.stay[victim].daemon.start_again();
+    format!("engine {victim} killed, started {}", if is_replaced { "after a takeover" } else { "at once" })
+}
+
+fn freeze(members: &Members, victim: usize, random: &mut Random) -> String {
+    let member = &members.stay[victim];
+    eventually(MOVE_LIMIT, || match (member.assigned(), members.assigned()) {
+        (1.., PARTITIONS) => Ok(()),
+        (its, all) => Err(format!("it has {its} partitions to lose of {all}\n{}", members.logs())),
+    });
+    // It must be caught amid its work.
+    pause(some_of(Duration::from_millis(500), random));
+    let mark = member.daemon.log().len();
+    member.daemon.signal("STOP");
+    let stopped = Instant::now();
+    await_takeover(members, victim);
+    // The group counts from the last heartbeat, which was up to a second before the freeze.
+    let missed = stopped.elapsed();
+    assert!(
+        missed > SESSION_TIMEOUT * 4 / 5,
+        "the others took over after {missed:?}: had it lost its partitions before?"
+    );
+    let over = SESSION_TIMEOUT + some_of(Duration::from_secs(3), random);
+    pause(over.saturating_sub(missed));
+    let frozen = stopped.elapsed();
+    member.daemon.signal("CONT");
+    // Whatever it says now, it says after the others took over.
+    let loss = eventually(MOVE_LIMIT, || {
+        let complaint = || format!("it does not find that it lost its partitions\n{}", member.daemon.log());
+        member.found_its_loss(mark).ok_or_else(complaint)
+    });
+    format!("engine {victim} frozen for {:.1} s: {loss:?}", frozen.as_secs_f32())
+}
+
+fn restart(members: &mut Members, victim: usize) -> String {
+    let daemon = &mut members.stay[victim].daemon;
+    daemon.signal("TERM");
+    assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
+    daemon.start_again();
+    format!("engine {victim} restarted in order")
+}
+
+fn guest(members: &mut Members, random: &mut Random) -> String {
+    let mut guest = members.guest();
+    eventually(MOVE_LIMIT, || match guest.assigned() {
+        0 => Err(format!("the guest gets nothing to do\n{}", guest.daemon.log())),
+        _ => Ok(()),
+    });
+    pause(some_of(Duration::from_secs(3), random));
+    guest.daemon.signal("TERM");
+    assert_eq!(guest.daemon.await_end(), Some(0), "{}", guest.daemon.log());
+    "a guest came and went".to_owned()
+}
+
+/// Waits until the others work on everything.
+fn await_takeover(members: &Members, victim: usize) {
+    let others = || (0..).zip(&members.stay).filter(|(number, _)| *number != victim).map(|(_, member)| member);
+    eventually(MOVE_LIMIT, || match others().map(Member::assigned).sum::<u64>() {
+        PARTITIONS => Ok(()),
+        assigned => {
+            let logs: Vec<String> = others().map(|member| member.daemon.log()).collect();
+            Err(format!("the others have {assigned} partitions of {PARTITIONS}\n{}", logs.join("\n")))
+        }
+    });
+}

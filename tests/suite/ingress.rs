@@ -1,0 +1,15 @@
+//! Webhooks, from the socket to their records: what is taken, answered, kept and told, whatever Kafka and clients do.
+
+mod clocks;
+mod dedup;
+mod delivery;
+mod evidence;
+mod keys;
+mod limits;
+mod metrics;
+mod missing;
+mod ordering;
+mod outage;
+mod quarantine;
+mod rolling;
+mod tls;

@@ -1,0 +1,208 @@
+//! A broker that is frozen: connections stay, and nobody answers. What waits, what is refused, and what comes of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use paybridge::provider::SignedWebhook;
+
+use super::hangup::http1_head;
+use super::{LIMIT, await_nothing_in_flight, in_flight_bytes};
+use crate::support::bridge::{Bridge, count_by_id, ready_to_confirm, sender};
+use crate::support::eventually::eventually;
+use crate::support::kafka::Kafka;
+use crate::support::stream::check_answer;
+
+const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
+/// Redeliveries at once.
+const DELIVERIES: usize = 5;
+
+/// The broker that the tests here freeze, one after the other.
+fn broker() -> MutexGuard<'static, Kafka> {
+    static BROKER: OnceLock<Mutex<Kafka>> = OnceLock::new();
+    BROKER.get_or_init(|| Mutex::new(Kafka::start(&[]))).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A frozen broker; thawed when dropped, a failed test's too.
+struct Frost<'k>(&'k Kafka);
+
+impl<'k> Frost<'k> {
+    fn new(kafka: &'k Kafka) -> Self {
+        kafka.freeze();
+        Self(kafka)
+    }
+}
+
+impl Drop for Frost<'_> {
+    fn drop(&mut self) {
+        self.0.thaw();
+    }
+}
+
+/// A daemon whose producer has sent to the topic once, so that it knows all about it.
+fn warm_bridge(kafka: &Kafka, settings: &[(&str, &str)]) -> Bridge {
+    let bridge = Bridge::start(kafka, settings);
+    assert_eq!(bridge.post("sg-main", &ready_to_confirm(&bridge.config, 1_000_000)).status, 200);
+    bridge
+}
+
+#[test]
+fn redeliveries_of_an_event_on_its_way_wait_for_the_same_acknowledgement() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "20000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let frost = Frost::new(&kafka);
+    let posts: Vec<_> = (0..DELIVERIES).map(|_| bridge.post_later("sg-main", &webhook)).collect();
+    // Only the first of them makes a record.
+    await_stage(&bridge, "verify", 1 + DELIVERIES);
+    assert!(posts.iter().all(|post| !post.is_finished()), "answered before the acknowledgement");
+    drop(frost);
+    let mut statuses: Vec<String> = posts.into_iter().map(|post| bridge.wait(post).json("status")).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["accepted", "duplicate", "duplicate", "duplicate", "duplicate"]);
+    assert_eq!(kafka.read_all(&bridge.topic(TOPIC)).len(), 2);
+    await_nothing_in_flight(&bridge);
+}
+
+#[test]
+fn an_event_without_acknowledgement_in_time_is_refused_to_all_and_taken_when_it_comes_again() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "2000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let frost = Frost::new(&kafka);
+    for answered in bridge.post_all("sg-main", &vec![webhook.clone(); DELIVERIES]) {
+        assert_eq!(answered.status, 503, "{answered:?}");
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+    }
+    drop(frost);
+    let mut deliveries = DELIVERIES;
+    let answered = eventually(LIMIT, || {
+        deliveries += 1;
+        let answered = bridge.post("sg-main", &webhook);
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+        if answered.status == 200 { Ok(answered) } else { Err(format!("{answered:?}")) }
+    });
+    let counts = count_by_id(&kafka.read_all(&bridge.topic(TOPIC)));
+    let count = counts.get(&answered.json("event_id")).copied().unwrap_or_default();
+    assert!((1..=deliveries).contains(&count), "{count} records of {deliveries} deliveries");
+    assert_eq!(bridge.post("sg-main", &webhook).json("status"), "duplicate");
+    await_nothing_in_flight(&bridge);
+}
+
+/// The body comes late, so the answer is due while librdkafka still tries; the broker thaws between the two.
+#[test]
+fn an_acknowledgement_after_the_503_makes_the_redelivery_a_duplicate() {
+    let kafka = broker();
+    let bridge = warm_bridge(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "6000")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let published = format!(r#"paybridge_kafka_records_published_total{{topic="{}"}}"#, bridge.topic(TOPIC));
+    let frost = Frost::new(&kafka);
+    let answer = post_slowly(&bridge, &webhook, Duration::from_millis(4500));
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    drop(frost);
+    eventually(LIMIT, || match bridge.count(&published) {
+        2 => Ok(()),
+        count => Err(format!("{count} records are acknowledged")),
+    });
+    let answered = bridge.post("sg-main", &webhook);
+    assert_eq!(answered.json("status"), "duplicate");
+    let counts = count_by_id(&kafka.read_all(&bridge.topic(TOPIC)));
+    assert_eq!(counts.get(&answered.json("event_id")), Some(&1));
+    await_nothing_in_flight(&bridge);
+}
+
+/// Sends the head, and the body so much later; gives the answer.
+fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, pause: Duration) -> String {
+    let mut stream = TcpStream::connect(bridge.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.write_all(&http1_head(&bridge.path("sg-main"), webhook)).unwrap();
+    let begun = Instant::now();
+    eventually(LIMIT, || if begun.elapsed() >= pause { Ok(()) } else { Err("the body's time is to come".to_owned()) });
+    stream.write_all(&webhook.body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn more_than_fits_in_flight_is_refused_at_once_and_the_rest_goes_on() {
+    const BYTES_MAX: usize = 103_424;
+    let kafka = broker();
+    let settings = [
+        ("INGRESS__ACK_TIMEOUT_MS", "30000"),
+        ("INGRESS__BODY_BYTES_MAX", "1024"),
+        ("INGRESS__IN_FLIGHT_BYTES_MAX", "103424"),
+    ];
+    let bridge = warm_bridge(&kafka, &settings);
+    let webhooks: Vec<_> = (0..100).map(|number| ready_to_confirm(&bridge.config, number)).collect();
+    // Each that waits holds its body as received and inside its record, and 1 KiB for the work on it.
+    let fit = BYTES_MAX / (2 * webhooks[0].body.len() + 1024);
+    let frost = Frost::new(&kafka);
+    let mut waiting: Vec<_> = webhooks.iter().map(|webhook| bridge.post_later("sg-main", webhook)).collect();
+    eventually(LIMIT, || {
+        let bytes = in_flight_bytes(&bridge);
+        assert!(bytes <= u64::try_from(BYTES_MAX).unwrap(), "{bytes} bytes are in flight");
+        match waiting.iter().filter(|post| !post.is_finished()).count() {
+            wait if wait <= fit => Ok(()),
+            wait => Err(format!("{wait} wait where {fit} fit")),
+        }
+    });
+    let refused: Vec<_> = waiting.extract_if(.., |post| post.is_finished()).collect();
+    assert!(!waiting.is_empty(), "nobody waits for Kafka");
+    for post in refused {
+        let answered = bridge.wait(post);
+        assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (503, "overloaded"));
+        check_answer(&answered, bridge.config.ingress.ack_timeout());
+    }
+    drop(frost);
+    for post in waiting {
+        // Kafka may be slow to take its broker back: the promise is an answer in time.
+        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+    }
+    await_nothing_in_flight(&bridge);
+    for webhook in &webhooks {
+        let answered = bridge.post("sg-main", webhook);
+        assert_eq!(answered.status, 200, "{answered:?}");
+    }
+    assert_eq!(count_by_id(&kafka.read_all(&bridge.topic(TOPIC))).len(), 1 + webhooks.len());
+}
+
+/// Waits until so many webhooks have passed a stage.
+#[track_caller]
+fn await_stage(bridge: &Bridge, stage: &str, count: usize) {
+    let series = format!("paybridge_ingress_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+    eventually(LIMIT, || match bridge.count(&series) {
+        passed if passed >= u64::try_from(count).unwrap() => Ok(()),
+        passed => Err(format!("{passed} of {count} have passed {stage}")),
+    });
+}
+
+/// Half of all is the most that one source holds, so another's webhooks wait for the broker, and are not refused.
+#[test]
+fn a_source_that_is_flooded_leaves_room_for_others() {
+    let kafka = broker();
+    let settings = [("INGRESS__ACK_TIMEOUT_MS", "3000"), ("INGRESS__IN_FLIGHT_BYTES_MAX", "2700000")];
+    let bridge = warm_bridge(&kafka, &settings);
+    let frost = Frost::new(&kafka);
+    let unipaas = sender(&bridge.config, "unipaas");
+    let large = |number: u64| {
+        let body =
+            format!(r#"{{"payoutId":"{number}","updatedDate":"2026-01-02T03:04:05Z","x":"{}"}}"#, "x".repeat(100_000));
+        unipaas.sign("payout/update", body.into(), Timestamp::now(), number)
+    };
+    let flood: Vec<SignedWebhook> = (0..40).map(large).collect();
+    let waiting: Vec<_> = flood.iter().map(|webhook| bridge.post_later("unipaas", webhook)).collect();
+    let refused = |source: &str| {
+        bridge.count(&format!("paybridge_ingress_requests_total{{source=\"{source}\",outcome=\"overloaded\"}}"))
+    };
+    eventually(LIMIT, || if refused("unipaas") > 0 { Ok(()) } else { Err("nothing is refused".to_owned()) });
+    let answered = bridge.post("sg-main", &ready_to_confirm(&bridge.config, 1));
+    assert_eq!((answered.status.as_u16(), refused("sg-main")), (503, 0), "it waited for the broker");
+    drop(frost);
+    for post in waiting {
+        bridge.wait(post);
+    }
+    await_nothing_in_flight(&bridge);
+}

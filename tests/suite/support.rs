@@ -1,0 +1,18 @@
+//! What tests share: a real Kafka, the daemon in this process or as one of its own, the simulated provider beside it, and
+//! ways to send, wait and read. Must not know what is tested; its own tests hold that the Kafka is real (`harness`).
+
+pub mod authority;
+pub mod bridge;
+pub mod cache;
+pub mod daemon;
+pub mod engine_events;
+pub mod engine_setup;
+pub mod eventually;
+pub mod exposition;
+mod harness;
+pub mod kafka;
+pub mod shifted_clock;
+pub mod stream;
+pub mod system;
+pub mod volume;
+pub mod wire;

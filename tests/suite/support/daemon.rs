@@ -1,0 +1,265 @@
+//! `paybridge run` as a process, with a configuration file in a folder of its own, and a client that bears its end.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jiff::SignedDuration;
+use paybridge::config::Config;
+use paybridge::provider::SignedWebhook;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::bridge::{Answered, SOURCES, create_needed_topics, key_file, try_exchange, webhook_request};
+use super::eventually::eventually;
+use super::kafka::{Kafka, unique_prefix};
+use super::shifted_clock::ShiftedClock;
+
+/// How long the daemon may take to become ready or, beyond its own times, to end.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// What a test may set.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// `shutdown.drain_delay_ms`.
+    pub drain_delay: Duration,
+    /// `shutdown.grace_ms`.
+    pub grace: Duration,
+    /// `ingress.ack_timeout_ms`.
+    pub ack_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { drain_delay: Duration::ZERO, grace: seconds(20), ack_timeout: seconds(8) }
+    }
+}
+
+/// A daemon's process. It is killed, if it still runs, when this value is dropped.
+pub struct Daemon {
+    /// Its configuration.
+    pub config: Config,
+    folder: TempDir,
+    process: Child,
+    clock: Option<ShiftedClock>,
+}
+
+/// Talks to a daemon; each request on a connection of its own.
+#[derive(Clone)]
+pub struct Client {
+    config: Config,
+    http: Http<HttpConnector, Full<Bytes>>,
+    runtime: Arc<Runtime>,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Exchange {
+    /// With an answer.
+    Answered(Answered),
+    /// Nobody listened.
+    Refused,
+    /// The connection ended before the answer.
+    Broken(String),
+}
+
+impl Daemon {
+    /// A ready daemon with a source of each provider and topics of its own on `kafka`.
+    #[track_caller]
+    pub fn start(kafka: &Kafka, settings: Settings) -> Self {
+        let text = configuration(kafka.bootstrap(), settings);
+        create_needed_topics(kafka, &Config::from_toml(&text, []).unwrap());
+        let daemon = Self::run(&text);
+        daemon.await_ready();
+        daemon
+    }
+
+    /// A daemon that may never become ready.
+    pub fn launch(bootstrap: &str, settings: Settings) -> Self {
+        Self::run(&configuration(bootstrap, settings))
+    }
+
+    /// A daemon that may never become ready, and whose log cannot be written.
+    pub fn launch_unheard(bootstrap: &str, settings: Settings) -> Self {
+        let mut daemon = Self::run(&configuration(bootstrap, settings));
+        daemon.process.kill().unwrap();
+        daemon.process.wait().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        daemon.process = command(&daemon.folder, full).spawn().unwrap();
+        daemon
+    }
+
+    /// A daemon with this configuration file.
+    pub fn run(text: &str) -> Self {
+        Self::start_process(text, None)
+    }
+
+    /// The same, by a clock that is wrong.
+    pub fn run_with_clock(text: &str, clock: ShiftedClock) -> Self {
+        Self::start_process(text, Some(clock))
+    }
+
+    fn start_process(text: &str, clock: Option<ShiftedClock>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("paybridge.toml"), text).unwrap();
+        let process = spawn(&folder, clock.as_ref());
+        Self { config: Config::from_toml(text, []).unwrap(), folder, process, clock }
+    }
+
+    /// Starts it anew after its end, by the same clock, and waits until it is ready.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.process = spawn(&self.folder, self.clock.as_ref());
+        self.await_ready();
+    }
+
+    /// Shifts its clock while it runs: ahead of the true time by so much, or behind where it is negative.
+    #[track_caller]
+    pub fn shift_clock(&self, shift: SignedDuration) {
+        self.clock.as_ref().expect("it was started with a clock of its own").shift(shift);
+    }
+
+    /// Waits until `/readyz` says yes.
+    #[track_caller]
+    pub fn await_ready(&self) {
+        let client = self.client();
+        eventually(LIMIT, || match client.admin("/readyz") {
+            Exchange::Answered(answered) if answered.status == 200 => Ok(()),
+            other => Err(format!("not ready: {other:?}\n{}", self.log())),
+        });
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill -s {name}: {status}");
+    }
+
+    /// Waits for its end, and gives its exit code, if it was not killed.
+    #[track_caller]
+    pub fn await_end(&mut self) -> Option<i32> {
+        eventually(LIMIT, || self.process.try_wait().unwrap().ok_or_else(|| "it does not end".to_owned())).code()
+    }
+
+    /// All that it wrote so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_file(&self.folder)).unwrap()
+    }
+
+    /// A client of this daemon and its successors.
+    pub fn client(&self) -> Client {
+        Client {
+            config: self.config.clone(),
+            // A connection that is kept may be closed at any time: its end would tell nothing.
+            http: Http::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http(),
+            runtime: Arc::new(
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+            ),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it is gone, or has had its time
+        let _ = self.process.wait();
+    }
+}
+
+impl Client {
+    /// Sends one webhook to a source.
+    pub fn post(&self, source: &str, webhook: &SignedWebhook) -> Exchange {
+        let (name, settings) = self.config.sources.get_key_value(source).unwrap();
+        let url = format!("http://{}{}", self.config.ingress.listen, settings.path(name));
+        self.exchange(webhook_request(&url, webhook))
+    }
+
+    /// Asks the admin port.
+    pub fn admin(&self, path: &str) -> Exchange {
+        let url = format!("http://{}{path}", self.config.admin.listen);
+        self.exchange(Request::builder().uri(url).body(Full::default()).unwrap())
+    }
+
+    fn exchange(&self, request: Request<Full<Bytes>>) -> Exchange {
+        match self.runtime.block_on(try_exchange(self.http.clone(), request)) {
+            Ok(answered) => Exchange::Answered(answered),
+            Err(error) if error.is_connect() => Exchange::Refused,
+            Err(error) => Exchange::Broken(format!("{error:?}")),
+        }
+    }
+}
+
+/// A configuration file with a source of each provider.
+pub fn configuration(bootstrap: &str, settings: Settings) -> String {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [ingress, admin] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let sources = SOURCES.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
+    format!(
+        r#"
+bridge_instance = "test"
+[ingress]
+listen = "{ingress}"
+ack_timeout_ms = {ack_timeout}
+[admin]
+listen = "{admin}"
+[shutdown]
+drain_delay_ms = {drain_delay}
+grace_ms = {grace}
+{sources}
+[kafka]
+bootstrap_servers = "{bootstrap}"
+topic_prefix = "{prefix}"
+partitions = 3
+replication_factor = 1
+"#,
+        ack_timeout = settings.ack_timeout.as_millis(),
+        drain_delay = settings.drain_delay.as_millis(),
+        grace = settings.grace.as_millis(),
+        prefix = unique_prefix(),
+    )
+}
+
+/// The program without the environment's own settings of it.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paybridge"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PAYBRIDGE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn spawn(folder: &TempDir, clock: Option<&ShiftedClock>) -> Child {
+    let log = File::options().create(true).append(true).open(log_file(folder)).unwrap();
+    let mut command = command(folder, log);
+    if let Some(clock) = clock {
+        clock.set(&mut command);
+    }
+    command.spawn().unwrap()
+}
+
+fn command(folder: &TempDir, log: File) -> Command {
+    let mut command = program();
+    command.args(["run", "--config"]).arg(folder.path().join("paybridge.toml"));
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command
+}
+
+fn log_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("log")
+}

@@ -1,0 +1,382 @@
+//! One node of Kafka as a process: fetched, configured, started, sent signals, and never outliving the tests.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+use std::{env, io, slice};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tempfile::TempDir;
+
+use super::security::Security;
+use super::{Login, User, announce};
+use crate::support::cache;
+use crate::support::eventually::try_eventually;
+
+/// How long a start may take: seconds on an idle machine, more while something is compiled beside it.
+pub const START_LIMIT: Duration = Duration::from_mins(2);
+/// How long one question for metadata may take.
+pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
+/// Starts with new ports: another process may take a free port before the node does.
+const PORT_ATTEMPTS_MAX: usize = 3;
+/// Lines of the node's log that a failed start shows.
+const LOG_TAIL_LINES: usize = 40;
+/// Any 16 bytes, in base64 for URLs.
+const CLUSTER_ID: &str = "cGF5YnJpZGdlLXRlc3Rzcw";
+
+/// A node's process, or the possibility of it: the supervisor lives as long as this value.
+pub struct Broker {
+    java: Java,
+    ports: Ports,
+    security: Security,
+    folder: PathBuf,
+    supervisor: Child,
+    /// Its end is what makes the supervisor end the node.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// It is its own controller, and for all we know the only node.
+    First,
+    /// It joins the first one's cluster, under this number.
+    Further(&'a Broker, usize),
+}
+
+/// What a node's Java machine is made for.
+#[derive(Clone, Copy)]
+pub enum Life {
+    /// A test's: to be there soon.
+    Short,
+    /// A measurement's: to become fast.
+    Long,
+}
+
+/// A Java machine, the jars of Kafka, and the classes that a broker may be given as policies.
+struct Java {
+    program: PathBuf,
+    jars: PathBuf,
+    policies: PathBuf,
+}
+
+/// Ports on the loopback interface that were free a moment ago.
+struct Ports {
+    plain: u16,
+    password: u16,
+    scram: u16,
+    certificate: u16,
+    controller: u16,
+}
+
+impl Broker {
+    /// Fetches Kafka if need be, and starts a new node.
+    pub fn launch(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
+        let mut attempt = 1;
+        loop {
+            let begin = Instant::now();
+            let mut broker = Self::prepare(place, life, properties)?;
+            match broker.start() {
+                Ok(()) => {
+                    broker.announce_once(begin.elapsed());
+                    return Ok(broker);
+                }
+                Err(error) if error.contains("Address already in use") && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the node's process, and returns when it answers questions for metadata.
+    pub fn start(&mut self) -> Result<(), String> {
+        let prober = prober(&self.bootstrap()).map_err(|error| format!("making a client: {error}"))?;
+        self.order("START");
+        try_eventually(START_LIMIT, || {
+            // the process first: one that is gone can have been answered for by nobody
+            if self.order("ALIVE") == "gone" {
+                return Ok(Err("Kafka ended".to_owned()));
+            }
+            ready(&prober).map(Ok)
+        })
+        .and_then(|outcome| outcome)
+        .map_err(|complaint| format!("{complaint}; the end of its log:\n{}", self.log_tail()))
+    }
+
+    /// Gives the supervisor an order, and its answer when it is carried out.
+    pub fn order(&mut self, order: &str) -> String {
+        let mut orders = self.orders.as_ref().unwrap();
+        orders.write_all(format!("{order}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+
+    /// Where clients find it without authentication.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.plain)
+    }
+
+    /// Where users with a password find it.
+    pub fn password_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.password)
+    }
+
+    /// Where encrypted clients find it that log in so.
+    pub fn secured_bootstrap(&self, login: Login) -> String {
+        let port = match login {
+            Login::Scram => self.ports.scram,
+            Login::Certificate => self.ports.certificate,
+        };
+        format!("127.0.0.1:{port}")
+    }
+
+    /// Who may trust whom.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// Gives the user of SCRAM another password, by Kafka's own tool. Connections that are open stay so.
+    pub fn change_scram_password(&self, password: &str) -> Result<(), String> {
+        let mut command = self.java.command("kafka.admin.ConfigCommand");
+        command.args(["--bootstrap-server", &self.bootstrap(), "--alter", "--entity-type", "users"]);
+        command.args(["--entity-name", Security::SCRAM_USER, "--add-config"]);
+        cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
+    }
+
+    /// Kafka's own tool for access control, connected to this node.
+    pub fn access_control(&self) -> Command {
+        let mut command = self.java.command("org.apache.kafka.tools.AclCommand");
+        command.args(["--bootstrap-server", &self.bootstrap()]);
+        command
+    }
+
+    fn prepare(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
+        let java = Java::with_kafka()?;
+        let ports = Ports::free().map_err(|error| format!("looking for free ports: {error}"))?;
+        let folder = TempDir::with_prefix("paybridge-kafka-").map_err(|error| format!("making a folder: {error}"))?;
+        let file = folder.path().join("server.properties");
+        let security = Security::new();
+        security
+            .write(folder.path())
+            .and_then(|()| fs::write(&file, server_properties(folder.path(), &ports, place, properties)))
+            .map_err(|error| format!("writing {}: {error}", folder.path().display()))?;
+        let mut format = java.command("kafka.tools.StorageTool");
+        format.args(["format", "-t", CLUSTER_ID]);
+        match place {
+            Place::First => format.args(["--standalone", "--add-scram", &Security::first_scram_user()]),
+            Place::Further(..) => format.arg("--no-initial-controllers"),
+        };
+        cache::run(format.arg("-c").arg(&file))?;
+        let (supervisor, orders, answers) = supervise(&java, life, folder.path(), &file)?;
+        // from here on the supervisor removes it: it does so however this process ends
+        let folder = folder.keep();
+        Ok(Self { java, ports, security, folder, supervisor, orders: Some(orders), answers })
+    }
+
+    fn announce_once(&self, took: Duration) {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            announce(&format!(
+                "real Kafka: {} on {}, started in {:.1} s from {}",
+                self.java.version(),
+                self.bootstrap(),
+                took.as_secs_f32(),
+                self.java.jars.display(),
+            ));
+        });
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.folder.join("kafka.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.supervisor.wait();
+    }
+}
+
+impl Java {
+    fn with_kafka() -> Result<Self, String> {
+        let program = |name: &str| match env::var_os("JAVA_HOME") {
+            Some(home) => PathBuf::from(home).join("bin").join(name),
+            None => PathBuf::from(name),
+        };
+        let pom = Path::new(cache::CHECKOUT).join("tests/kafka/pom.xml");
+        let text = fs::read_to_string(&pom).map_err(|error| format!("reading {}: {error}", pom.display()))?;
+        let version = text
+            .split_once("<kafka.version>")
+            .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
+            .map(|(version, _)| version)
+            .ok_or_else(|| format!("{} has no kafka.version", pom.display()))?;
+        let jars = cache::kept(&format!("kafka-{version}"), slice::from_ref(&pom), |folder| {
+            announce(&format!("fetching Kafka {version} into {}", folder.display()));
+            let mut maven = Command::new("mvn");
+            maven.args(["-B", "-q", "-f"]).arg(&pom);
+            maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+            cache::run(maven.arg(format!("-DoutputDirectory={}", folder.display()))).map(drop)
+        })?;
+        let policy = Path::new(cache::CHECKOUT).join("tests/kafka/RefuseSettings.java");
+        let policies = cache::kept(&format!("kafka-policies-{version}"), slice::from_ref(&policy), |folder| {
+            let mut compiler = Command::new(program("javac"));
+            compiler.arg("-cp").arg(jars.join("*")).arg("-d").arg(folder);
+            cache::run(compiler.arg(&policy)).map(drop)
+        })?;
+        Ok(Self { program: program("java"), jars, policies })
+    }
+
+    /// One of Kafka's programs, for a short life.
+    fn command(&self, class: &str) -> Command {
+        self.living(Life::Short, class)
+    }
+
+    /// One of Kafka's programs. In a short life the first compiler is enough; in each, one collector thread.
+    fn living(&self, life: Life, class: &str) -> Command {
+        let log_settings = Path::new(cache::CHECKOUT).join("tests/kafka/log4j2.properties");
+        let mut command = Command::new(&self.program);
+        let tuning: &[&str] = match life {
+            Life::Short => &["-Xmx512m", "-XX:TieredStopAtLevel=1"],
+            Life::Long => &["-Xmx1g"],
+        };
+        command
+            .args(tuning)
+            .arg("-XX:+UseSerialGC")
+            .arg(format!("-Dlog4j2.configurationFile={}", log_settings.display()))
+            .arg("-cp")
+            .arg(format!("{}/*:{}", self.jars.display(), self.policies.display()))
+            .arg(class);
+        command
+    }
+
+    fn version(&self) -> String {
+        self.jars.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+impl Ports {
+    fn free() -> io::Result<Self> {
+        let listen = || TcpListener::bind(("127.0.0.1", 0));
+        // all held at once, so that they differ
+        let listeners = [listen()?, listen()?, listen()?, listen()?, listen()?];
+        let mut ports = [0; 5];
+        for (port, listener) in ports.iter_mut().zip(&listeners) {
+            *port = listener.local_addr()?.port();
+        }
+        let [plain, password, scram, certificate, controller] = ports;
+        Ok(Self { plain, password, scram, certificate, controller })
+    }
+}
+
+/// One node, its own controller or another's member. What is not said is Kafka's default. The broker's session is short because a
+/// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
+/// the end of one; and a transaction that has timed out is soon found to have.
+fn server_properties(folder: &Path, ports: &Ports, place: Place<'_>, more: &[(&str, &str)]) -> String {
+    let Ports { plain, password, scram, certificate, controller } = ports;
+    let (roles, node, controls, controller) = match place {
+        Place::First => ("broker,controller", 1, format!(",CONTROLLER://127.0.0.1:{controller}"), controller),
+        Place::Further(first, number) => ("broker", number, String::new(), &first.ports.controller),
+    };
+    let security = Security::server_properties(folder);
+    let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
+    let clients = [("PLAIN", plain), ("PASSWORD", password), ("SCRAM", scram), ("CERTIFICATE", certificate)];
+    let clients = clients.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
+    let mut text = format!(
+        "\
+process.roles={roles}
+node.id={node}
+log.dirs={data}
+listeners={clients}{controls}
+advertised.listeners={clients}
+listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAIN
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+sasl.enabled.mechanisms=PLAIN
+listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:admin;User:{scram_user};User:CN={scram_user}
+{security}\
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=3
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=3
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
+",
+        data = folder.join("data").display(),
+        scram_user = Security::SCRAM_USER,
+    );
+    for (key, value) in more {
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text
+}
+
+/// Starts the supervisor of a node that it does not start yet.
+fn supervise(
+    java: &Java,
+    life: Life,
+    folder: &Path,
+    properties: &Path,
+) -> Result<(Child, ChildStdin, BufReader<ChildStdout>), String> {
+    let errors = File::create(folder.join("supervisor.log")).map_err(|error| format!("making its log: {error}"))?;
+    let node = java.living(life, "kafka.Kafka");
+    let mut supervisor = Command::new("sh")
+        .arg(Path::new(cache::CHECKOUT).join("tests/kafka/supervise.sh"))
+        .arg(folder)
+        .arg(node.get_program())
+        .args(node.get_args())
+        .arg(properties)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        // out of the terminal's reach: an interrupt ends the tests, and that ends the node
+        .process_group(0)
+        .spawn()
+        .map_err(|error| format!("cannot start the node's supervisor: {error}"))?;
+    let orders = supervisor.stdin.take().unwrap();
+    let answers = BufReader::new(supervisor.stdout.take().unwrap());
+    Ok((supervisor, orders, answers))
+}
+
+fn prober(bootstrap: &str) -> Result<BaseConsumer, rdkafka::error::KafkaError> {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("allow.auto.create.topics", "false")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "200")
+        .create()
+}
+
+/// Whether the node is there and leads all its partitions.
+fn ready(prober: &BaseConsumer) -> Result<(), String> {
+    let metadata =
+        prober.fetch_metadata(None, METADATA_LIMIT).map_err(|error| format!("Kafka does not answer: {error}"))?;
+    if metadata.brokers().is_empty() {
+        return Err("Kafka answers, but is not ready".to_owned());
+    }
+    let leaderless = |topic: &rdkafka::metadata::MetadataTopic| topic.partitions().iter().any(|p| p.leader() < 0);
+    match metadata.topics().iter().find(|topic| leaderless(topic)) {
+        Some(topic) => Err(format!("{} has a partition without a leader", topic.name())),
+        None => Ok(()),
+    }
+}
