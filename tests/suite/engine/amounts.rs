@@ -8,7 +8,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use serde_json::{Value, json};
 
 use crate::support::bridge::{Bridge, decoded, sender};
-use crate::support::engine_setup::{Stage, await_metric};
+use crate::support::engine_setup::{EngineSetup, await_metric};
 
 /// Without a lower bound, as somebody may have written it; and whatever is left is confirmed, too.
 const RULES: &str = r#"
@@ -42,9 +42,9 @@ fn post(bridge: &Bridge, webhook: &SignedWebhook) {
 
 #[test]
 fn a_payout_below_nothing_and_a_session_with_amounts_that_are_not_known_are_held() {
-    let stage = Stage::set(RULES);
-    let bridge = stage.engine();
-    let config = &stage.config;
+    let setup = EngineSetup::new(RULES);
+    let bridge = setup.engine();
+    let config = &setup.config;
     let large = operation("tr_1", 99_999_999);
     let held = [
         ("ps_negative", webhook(config, "ps_negative", -5_000_000, |_| {})),
@@ -64,20 +64,20 @@ fn a_payout_below_nothing_and_a_session_with_amounts_that_are_not_known_are_held
         post(&bridge, webhook);
     }
     post(&bridge, &webhook(config, "ps_good", 100, |session| session["commission"] = large["amount_details"].clone()));
-    assert_eq!(stage.await_outcome("ps_good").decided_by_kind(), DeciderKind::Rule);
+    assert_eq!(setup.await_outcome("ps_good").decided_by_kind(), DeciderKind::Rule);
     await_metric(&bridge, NOT_EVALUATED, 7);
-    assert_eq!(stage.await_outcomes(1).len(), 1);
+    assert_eq!(setup.await_outcomes(1).len(), 1);
     for (id, _) in &held {
-        assert!(stage.provider.session(id).is_none(), "{id} was called about");
+        assert!(setup.provider.session(id).is_none(), "{id} was called about");
     }
     // Subscribers are told as well.
-    let events = stage.records(crate::support::engine_setup::READY);
+    let events = setup.records(crate::support::engine_setup::READY);
     let transfers = events.iter().find(|record| record.key.as_deref() == Some(b"ps_transfers")).unwrap();
     assert_eq!(decoded(transfers)["session"]["unknown_amount_lists"], json!(["transfer_list"]));
     // Somebody who has looked at it may confirm it.
-    stage.decide("ps_transfers", Action::Confirm, "looked at");
-    let outcome = stage.await_outcome("ps_transfers");
+    setup.decide("ps_transfers", Action::Confirm, "looked at");
+    let outcome = setup.await_outcome("ps_transfers");
     assert_eq!((outcome.result(), outcome.decided_by_kind()), (Result::Accepted, DeciderKind::Decision));
-    assert_eq!(stage.provider.session("ps_transfers").unwrap().actions(), [Operation::Confirm]);
+    assert_eq!(setup.provider.session("ps_transfers").unwrap().actions(), [Operation::Confirm]);
     bridge.stop().unwrap();
 }

@@ -5,7 +5,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Fault;
 use prost::Message;
 
-use crate::support::engine_setup::{LIMIT, READY, Stage, await_metric, waiting_event};
+use crate::support::engine_setup::{EngineSetup, LIMIT, READY, await_metric, waiting_event};
 use crate::support::eventually::eventually;
 
 const SESSIONS: usize = 400;
@@ -15,19 +15,19 @@ const PLACES: usize = 5;
 
 const DECIDED: &str = "paybridge_confirmation_decisions_total{kind=\"default\",rule=\"\"}";
 
-fn write_sessions(stage: &Stage) {
+fn write_sessions(setup: &EngineSetup) {
     for number in 1..SESSIONS {
         let id = format!("ps_{number}");
-        stage.send(READY, &id, &waiting_event(&id, Timestamp::now(), 100).encode_to_vec());
+        setup.send(READY, &id, &waiting_event(&id, Timestamp::now(), 100).encode_to_vec());
     }
-    stage.ready("ps_0", Timestamp::now(), 100);
+    setup.ready("ps_0", Timestamp::now(), 100);
 }
 
 #[test]
 fn sessions_that_are_held_are_taken_by_the_hundred_however_few_places_there_are() {
-    let stage = Stage::set(ONE_PLACE);
-    write_sessions(&stage);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(ONE_PLACE);
+    write_sessions(&setup);
+    let engine = setup.engine();
     let held = "paybridge_confirmation_held_total{reason=\"no_rule\"}";
     await_metric(&engine, held, SESSIONS.try_into().unwrap());
     let transactions = engine.count("paybridge_confirmation_transactions_total{result=\"committed\"}");
@@ -38,18 +38,18 @@ fn sessions_that_are_held_are_taken_by_the_hundred_however_few_places_there_are(
 
 #[test]
 fn sessions_that_ask_for_a_call_wait_on_their_topic_while_there_is_no_place() {
-    let stage = Stage::set(&format!("{ONE_PLACE}default = \"confirm\""));
-    stage.provider.misbehave_at(Operation::Confirm, Fault::Hold, 1);
-    write_sessions(&stage);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(&format!("{ONE_PLACE}default = \"confirm\""));
+    setup.provider.misbehave_at(Operation::Confirm, Fault::Hold, 1);
+    write_sessions(&setup);
+    let engine = setup.engine();
     let decided = eventually(LIMIT, || match usize::try_from(engine.count(DECIDED)).unwrap() {
         decided if decided >= PLACES => Ok(decided),
         decided => Err(format!("{decided} are decided")),
     });
     // One more twice a second, with the polls that keep the member in its group.
     assert!(decided < PLACES + 60, "{decided} of {SESSIONS} are decided and none is called");
-    stage.provider.release(1);
-    let outcomes = stage.await_outcomes(SESSIONS);
+    setup.provider.release(1);
+    let outcomes = setup.await_outcomes(SESSIONS);
     assert!(outcomes.values().all(|outcome| outcome.attempts == 1), "a call got too old to be sent");
     engine.stop().unwrap();
 }

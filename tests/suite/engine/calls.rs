@@ -41,7 +41,7 @@ const PATIENT: Duration = Duration::from_secs(20);
 const PROJECT: &str = "shop";
 
 /// A caller and the provider that it calls, which knows the public half of its key.
-struct Scene {
+struct CallsSetup {
     simulator: Simulator,
     caller: Caller,
     answers: Receiver<Answer>,
@@ -93,7 +93,7 @@ fn session_api(base_url: &str, way: &Way) -> SessionApi {
     provider::find("smart-glocal").unwrap().session_api(section, &FileReader::new()).unwrap().unwrap()
 }
 
-impl Scene {
+impl CallsSetup {
     fn start() -> Self {
         Self::with(Way::default(), simulator::SimulatorSettings::new(PROJECT, known_keys()))
     }

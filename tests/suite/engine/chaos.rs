@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::engine_setup::Stage;
+use crate::support::engine_setup::EngineSetup;
 use crate::support::eventually::{eventually, try_eventually};
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::stream::{Random, printed_seed};
@@ -78,16 +78,16 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
     let form = Form::asked_for(&mut random);
     let (hook, applied) = provider::hook();
     let text = confirmation(&unique_prefix());
-    let stage = Stage::set_with(Kafka::shared(), &text, provider::settings(seed, form.mildness, hook));
-    let mut members = Members::start(&stage, &text, 2);
-    let traffic = Traffic::new(&stage, Random::of(seed ^ 1));
+    let setup = EngineSetup::with(Kafka::shared(), &text, provider::settings(seed, form.mildness, hook));
+    let mut members = Members::start(&setup, &text, 2);
+    let traffic = Traffic::new(&setup, Random::of(seed ^ 1));
     let (writing, running) = (AtomicBool::new(true), AtomicBool::new(true));
     let mut story = String::new();
     let (written, rest) = thread::scope(|scope| {
         // Whatever fails, the others end, or the scope would wait for them for ever.
         let _ends = Ends([&writing, &running]);
         let writer = scope.spawn(|| traffic.write(&form, &writing));
-        let finished = Finished::new(&stage, applied, Random::of(seed ^ 2));
+        let finished = Finished::new(&setup, applied, Random::of(seed ^ 2));
         scope.spawn(|| finished.tell(&running));
         for disaster in &form.disasters {
             pause(some_of(form.calm, &mut random));
@@ -101,8 +101,8 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         members.await_all_assigned();
         let mut told = Instant::now();
         let rest = try_eventually(REST_LIMIT, || {
-            let evidence = Evidence::gather(&stage, &written);
-            evidence.nudge(&stage);
+            let evidence = Evidence::gather(&setup, &written);
+            evidence.nudge(&setup);
             let rest = evidence.is_complete().and_then(|()| members.are_at_rest());
             if let (Err(complaint), true) = (&rest, told.elapsed() > TELL_EVERY) {
                 println!("{:>4} s: {complaint}", began.elapsed().as_secs());
@@ -112,7 +112,7 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         });
         (written, rest)
     });
-    let evidence = Evidence::gather(&stage, &written);
+    let evidence = Evidence::gather(&setup, &written);
     let complaints: Vec<String> = evidence.complaints().into_iter().chain(rest.err()).collect();
     if !complaints.is_empty() {
         println!("{}", members.logs());
@@ -130,7 +130,7 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         count(Disaster::Freeze),
         found(&[Loss::Refused, Loss::Ended]),
         found(&[Loss::Failed, Loss::Told]),
-        evidence.summary(&stage),
+        evidence.summary(&setup),
         began.elapsed().as_secs(),
     );
     members.stop();

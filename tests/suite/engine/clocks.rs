@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::support::bridge::{key_file, sender};
 use crate::support::daemon::{Daemon, Exchange};
-use crate::support::engine_setup::{LIMIT, PROJECT, READY, Stage, ready_body, waiting_event};
+use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, READY, ready_body, waiting_event};
 use crate::support::eventually::eventually;
 use crate::support::shifted_clock::ShiftedClock;
 
@@ -43,21 +43,21 @@ pub fn await_trust(daemon: &Daemon, trusted: &str) {
 /// Its `received_at` would put the window's end into the past.
 #[test]
 fn an_ingress_replica_four_hours_behind_cancels_nothing() {
-    let (stage, text) = Stage::for_process_with_topics(SMALL_ARE_CONFIRMED);
+    let (setup, text) = EngineSetup::for_process_with_topics(SMALL_ARE_CONFIRMED);
     let ingress = text.replace("[confirmation]\nenabled = true", "[confirmation]\nenabled = false");
     assert_ne!(ingress, text);
     let daemon = Daemon::run_with_clock(&ingress, ShiftedClock::by(SignedDuration::from_hours(-4)));
     daemon.await_ready();
-    let engine = stage.engine();
+    let engine = setup.engine();
     let sender = sender(&daemon.config, "sg-main");
     for id in ["ps_1", "ps_2", "ps_3"] {
         let body = ready_body(id, "ready", Timestamp::now(), 100).to_string();
         let answer = daemon.client().post("sg-main", &sender.sign("", body.into(), Timestamp::now(), 0));
         assert!(matches!(&answer, Exchange::Answered(answered) if answered.status == 200), "{answer:?}");
     }
-    for (id, outcome) in stage.await_outcomes(3) {
+    for (id, outcome) in setup.await_outcomes(3) {
         assert_eq!((outcome.result(), outcome.decided_by_kind()), (Result::Accepted, DeciderKind::Rule), "{id}");
-        assert_eq!(stage.provider.session(&id).unwrap().actions(), [Operation::Confirm], "{id}");
+        assert_eq!(setup.provider.session(&id).unwrap().actions(), [Operation::Confirm], "{id}");
         assert!(outcome.remaining_seconds > 14_000, "{id}: {}", outcome.remaining_seconds);
     }
     engine.stop().unwrap();
@@ -66,10 +66,10 @@ fn an_ingress_replica_four_hours_behind_cancels_nothing() {
 /// With an existing ledger, in which a session has ended: it is neither forgotten nor decided again.
 #[test]
 fn an_engine_whose_clock_is_wrong_at_the_start_decides_nothing_and_loses_nothing() {
-    let (stage, text) = Stage::for_process_with_topics(SMALL_ARE_CONFIRMED);
-    let engine = stage.engine();
-    stage.ready("ps_ended", Timestamp::now(), 100);
-    stage.await_outcome("ps_ended");
+    let (setup, text) = EngineSetup::for_process_with_topics(SMALL_ARE_CONFIRMED);
+    let engine = setup.engine();
+    setup.ready("ps_ended", Timestamp::now(), 100);
+    setup.await_outcome("ps_ended");
     engine.stop().unwrap();
 
     for (round, hours) in [25, 5, -30].into_iter().enumerate() {
@@ -77,67 +77,67 @@ fn an_engine_whose_clock_is_wrong_at_the_start_decides_nothing_and_loses_nothing
         daemon.await_ready();
         await_trust(&daemon, "0");
         let (ruled, held) = (format!("ps_ruled_{round}"), format!("ps_held_{round}"));
-        stage.ready(&ruled, Timestamp::now(), 100);
-        stage.ready(&held, Timestamp::now(), 600);
-        stage.ready("ps_ended", Timestamp::now(), 100);
-        stage.await_entries(&ruled, 1);
-        stage.await_entries(&held, 1);
-        assert_eq!(stage.outcomes().len(), 1 + 2 * round, "{hours} h");
+        setup.ready(&ruled, Timestamp::now(), 100);
+        setup.ready(&held, Timestamp::now(), 600);
+        setup.ready("ps_ended", Timestamp::now(), 100);
+        setup.await_entries(&ruled, 1);
+        setup.await_entries(&held, 1);
+        assert_eq!(setup.outcomes().len(), 1 + 2 * round, "{hours} h");
         eventually(LIMIT, || {
             let log = daemon.log();
             let is_named = log.contains("clock is not trusted") && log.contains(&ruled) && log.contains(&held);
             is_named.then_some(()).ok_or(format!("the log names no sessions: {log}"))
         });
-        assert!(stage.provider.session(&ruled).is_none_or(|session| session.actions().is_empty()), "{hours} h");
+        assert!(setup.provider.session(&ruled).is_none_or(|session| session.actions().is_empty()), "{hours} h");
         daemon.shift_clock(RIGHT);
         await_trust(&daemon, "1");
-        assert_eq!(stage.await_outcome(&ruled).decided_by_kind(), DeciderKind::Rule, "{hours} h");
-        stage.decide(&held, Action::Cancel, "by hand");
-        assert_eq!(stage.await_outcome(&held).decision_id, "by hand", "{hours} h");
-        stage.await_outcomes(3 + 2 * round);
+        assert_eq!(setup.await_outcome(&ruled).decided_by_kind(), DeciderKind::Rule, "{hours} h");
+        setup.decide(&held, Action::Cancel, "by hand");
+        assert_eq!(setup.await_outcome(&held).decision_id, "by hand", "{hours} h");
+        setup.await_outcomes(3 + 2 * round);
     }
-    assert_eq!(stage.provider.session("ps_ended").unwrap().actions(), [Operation::Confirm]);
+    assert_eq!(setup.provider.session("ps_ended").unwrap().actions(), [Operation::Confirm]);
 }
 
 /// Its window would be over by the clock, or its memory.
 #[test]
 fn an_engine_whose_clock_is_set_while_it_runs_decides_nothing_by_it() {
-    let (stage, text) = Stage::for_process_with_topics(SMALL_ARE_CONFIRMED);
+    let (setup, text) = EngineSetup::for_process_with_topics(SMALL_ARE_CONFIRMED);
     let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(RIGHT));
     daemon.await_ready();
-    stage.ready("ps_waits", Timestamp::now(), 600);
-    stage.await_entries("ps_waits", 1);
+    setup.ready("ps_waits", Timestamp::now(), 600);
+    setup.await_entries("ps_waits", 1);
     for (round, hours) in [5, -3, 25].into_iter().enumerate() {
         daemon.shift_clock(SignedDuration::from_hours(hours));
         await_trust(&daemon, "0");
         let fresh = format!("ps_fresh_{round}");
-        stage.ready(&fresh, Timestamp::now(), 100);
-        stage.await_entries(&fresh, 1);
-        assert_eq!(stage.outcomes().len(), round, "{hours} h");
+        setup.ready(&fresh, Timestamp::now(), 100);
+        setup.await_entries(&fresh, 1);
+        assert_eq!(setup.outcomes().len(), round, "{hours} h");
         daemon.shift_clock(RIGHT);
         await_trust(&daemon, "1");
-        assert_eq!(stage.await_outcome(&fresh).decided_by_kind(), DeciderKind::Rule, "{hours} h");
+        assert_eq!(setup.await_outcome(&fresh).decided_by_kind(), DeciderKind::Rule, "{hours} h");
     }
-    stage.decide("ps_waits", Action::Confirm, "in time");
-    assert_eq!(stage.await_outcome("ps_waits").decision_id, "in time");
-    stage.await_outcomes(4);
+    setup.decide("ps_waits", Action::Confirm, "in time");
+    assert_eq!(setup.await_outcome("ps_waits").decision_id, "in time");
+    setup.await_outcomes(4);
 }
 
 /// The provider cancelled the session within its window; by the clock it is over.
 #[test]
 fn a_session_is_not_told_as_expired_by_a_wrong_clock() {
-    let (stage, text) = Stage::for_process_with_topics("");
+    let (setup, text) = EngineSetup::for_process_with_topics("");
     let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(RIGHT));
     daemon.await_ready();
-    stage.ready("ps_1", Timestamp::now(), 100);
-    stage.await_entries("ps_1", 1);
+    setup.ready("ps_1", Timestamp::now(), 100);
+    setup.await_entries("ps_1", 1);
     await_trust(&daemon, "1");
-    stage.provider.open("ps_1", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    setup.provider.open("ps_1", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
     daemon.shift_clock(SignedDuration::from_hours(5));
     await_trust(&daemon, "0");
     // The provider's word may end it at once, or when a decision brings the question.
-    stage.decide("ps_1", Action::Cancel, "by hand");
-    let outcome = stage.await_outcome("ps_1");
+    setup.decide("ps_1", Action::Cancel, "by hand");
+    let outcome = setup.await_outcome("ps_1");
     let by_provider = [Result::Superseded, Result::AlreadyDone].contains(&outcome.result());
     assert!(by_provider && outcome.verified, "{outcome:?}");
 }
@@ -145,16 +145,16 @@ fn a_session_is_not_told_as_expired_by_a_wrong_clock() {
 /// An answer of the provider's came while the clock was wrong.
 #[test]
 fn trust_heals_by_itself_after_an_answer_that_came_while_the_clock_was_wrong() {
-    let (stage, text) = Stage::for_process_with_topics("");
+    let (setup, text) = EngineSetup::for_process_with_topics("");
     let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(RIGHT));
     daemon.await_ready();
-    stage.ready("ps_1", Timestamp::now(), 100);
-    stage.await_entries("ps_1", 1);
+    setup.ready("ps_1", Timestamp::now(), 100);
+    setup.await_entries("ps_1", 1);
     await_trust(&daemon, "1");
     daemon.shift_clock(SignedDuration::from_hours(1));
     await_trust(&daemon, "0");
-    stage.decide("ps_1", Action::Confirm, "by hand");
-    stage.await_outcome("ps_1");
+    setup.decide("ps_1", Action::Confirm, "by hand");
+    setup.await_outcome("ps_1");
     daemon.shift_clock(RIGHT);
     await_trust(&daemon, "1");
 }
@@ -163,9 +163,9 @@ fn trust_heals_by_itself_after_an_answer_that_came_while_the_clock_was_wrong() {
 #[test]
 fn a_wrong_date_of_one_provider_holds_no_session_of_another() {
     for other_clock in [ProviderClock::Offset(RIGHT), ProviderClock::Silent] {
-        let other = Stage::set("");
+        let other = EngineSetup::new("");
         other.provider.set_clock(other_clock);
-        let (stage, text) = Stage::for_process_with_topics("default = \"confirm\"");
+        let (setup, text) = EngineSetup::for_process_with_topics("default = \"confirm\"");
         let (public, private) = (key_file("smart-glocal-public.pem"), key_file("smart-glocal-private.pem"));
         let second = format!(
             "[sources.sg-second]\nprovider = \"smart-glocal\"\npublic_key_files = [\"{}\"]\n[sources.sg-second.api]\n\
@@ -177,13 +177,13 @@ fn a_wrong_date_of_one_provider_holds_no_session_of_another() {
         let daemon = Daemon::run(&format!("{text}\n{second}"));
         daemon.await_ready();
         await_trust(&daemon, "1");
-        stage.provider.set_clock(ProviderClock::Offset(SignedDuration::from_mins(10)));
-        stage.ready("ps_main", Timestamp::now(), 100);
-        stage.await_outcome("ps_main");
+        setup.provider.set_clock(ProviderClock::Offset(SignedDuration::from_mins(10)));
+        setup.ready("ps_main", Timestamp::now(), 100);
+        setup.await_outcome("ps_main");
         let mut event = waiting_event("ps_second", Timestamp::now(), 100);
         event.metadata.as_mut().unwrap().source = "sg-second".to_owned();
-        stage.write(READY, "ps_second", &event.encode_to_vec());
-        let outcome = stage.await_outcome("ps_second");
+        setup.write(READY, "ps_second", &event.encode_to_vec());
+        let outcome = setup.await_outcome("ps_second");
         assert_eq!((outcome.result(), outcome.source.as_str()), (Result::Accepted, "sg-second"));
     }
 }

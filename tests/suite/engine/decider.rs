@@ -5,24 +5,24 @@ use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 
 use crate::docs::subscribers::python;
 use crate::support::cache::run;
-use crate::support::engine_setup::Stage;
+use crate::support::engine_setup::EngineSetup;
 
 #[test]
 fn python_decides_and_on_the_right_partition() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
     let decisions = [
         ("ps_1", "confirm", Action::Confirm),
         ("ps_2", "cancel", Action::Cancel),
         ("ps_3", "confirm", Action::Confirm),
     ];
-    let topic = stage.topic("confirmation.decision.v1");
+    let topic = setup.topic("confirmation.decision.v1");
     for (session, word, _) in decisions {
-        stage.ready(session, Timestamp::now(), 100);
-        let arguments = [stage.kafka.bootstrap(), &topic, "sg-main", session, word, "known customer"];
+        setup.ready(session, Timestamp::now(), 100);
+        let arguments = [setup.kafka.bootstrap(), &topic, "sg-main", session, word, "known customer"];
         run(python("decider.py").args(arguments).args(["--decision-id", session])).unwrap();
     }
-    let outcomes = stage.await_outcomes(decisions.len());
+    let outcomes = setup.await_outcomes(decisions.len());
     for (session, _, action) in decisions {
         let outcome = &outcomes[session];
         assert_eq!((outcome.action(), outcome.result()), (action, Result::Accepted));

@@ -17,7 +17,7 @@ use super::start::{await_accepted, await_refused, check_takes_webhooks, for_proc
 use crate::support::bridge::{Bridge, create_needed_topics};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{
-    DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, await_metric, known_keys, ready_event,
+    DECISION, EngineSetup, FINISHED, LEDGER, LIMIT, PROJECT, READY, await_metric, known_keys, ready_event,
 };
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
@@ -26,10 +26,10 @@ use crate::support::kafka::Kafka;
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Waits until the engine's group has so many members.
-fn await_members(stage: &Stage, count: usize) {
-    let consumer: BaseConsumer = stage.kafka.client().create().unwrap();
+fn await_members(setup: &EngineSetup, count: usize) {
+    let consumer: BaseConsumer = setup.kafka.client().create().unwrap();
     eventually(LIMIT, || {
-        let groups = consumer.fetch_group_list(Some(&stage.group()), LIMIT).map_err(|error| error.to_string())?;
+        let groups = consumer.fetch_group_list(Some(&setup.group()), LIMIT).map_err(|error| error.to_string())?;
         match groups.groups().iter().map(|group| group.members().len()).sum::<usize>() {
             members if members == count => Ok(()),
             members => Err(format!("{members} members")),
@@ -38,26 +38,26 @@ fn await_members(stage: &Stage, count: usize) {
 }
 
 fn check_stops(grown: &[&str], told: &str) {
-    let (stage, text) = for_process("");
-    create_needed_topics(stage.kafka, &stage.config);
+    let (setup, text) = for_process("");
+    create_needed_topics(setup.kafka, &setup.config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
-    let ids: Vec<String> = (0..3).map(|partition| stage.sessions_of(partition).next().unwrap()).collect();
+    let ids: Vec<String> = (0..3).map(|partition| setup.sessions_of(partition).next().unwrap()).collect();
     for id in &ids {
-        stage.ready(id, Timestamp::now(), 100);
-        stage.await_entries(id, 1);
+        setup.ready(id, Timestamp::now(), 100);
+        setup.await_entries(id, 1);
     }
 
-    grow(&stage, grown);
+    grow(&setup, grown);
     let since = Instant::now();
     await_refused(&daemon);
     assert!(since.elapsed() < NOTICED_WITHIN, "noticed after {:?}", since.elapsed());
     let log = daemon.log();
     assert!(log.contains(told) && log.contains("the confirmation engine refuses to work"), "no `{told}` in {log}");
     // Whoever is no member reads nothing, and so decides nothing.
-    await_members(&stage, 0);
+    await_members(&setup, 0);
     for id in &ids {
-        stage.decide(id, Action::Confirm, "late");
+        setup.decide(id, Action::Confirm, "late");
     }
     check_takes_webhooks(&daemon);
     daemon.await_ready();
@@ -69,8 +69,8 @@ fn check_stops(grown: &[&str], told: &str) {
     await_refused(&daemon);
     check_takes_webhooks(&daemon);
     daemon.await_ready();
-    assert_eq!(stage.provider.calls(), 0);
-    assert!(stage.outcomes().is_empty(), "{:?}", stage.outcomes());
+    assert_eq!(setup.provider.calls(), 0);
+    assert!(setup.outcomes().is_empty(), "{:?}", setup.outcomes());
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
 }
@@ -87,29 +87,29 @@ fn partitions_added_to_every_topic_of_the_engine_stop_it_too() {
 
 #[test]
 fn an_engine_alone_ends_when_partitions_are_added() {
-    let (stage, text) = for_process("");
-    create_needed_topics(stage.kafka, &stage.config);
+    let (setup, text) = for_process("");
+    create_needed_topics(setup.kafka, &setup.config);
     let mut daemon = Daemon::run(&text.replace("[ingress]", "[ingress]\nenabled = false"));
     daemon.await_ready();
     // It has begun once it has written.
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_entries("ps_one", 1);
-    grow(&stage, &[READY]);
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_entries("ps_one", 1);
+    grow(&setup, &[READY]);
     assert_eq!(daemon.await_end(), Some(1), "{}", daemon.log());
     assert!(daemon.log().contains("ready-to-confirm.v1 has 4 instead of 3"), "{}", daemon.log());
 }
 
 #[test]
 fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works() {
-    let (stage, text) = for_process("default = \"confirm\"");
-    create_needed_topics(stage.kafka, &stage.config);
-    grow(&stage, &[DECISION]);
+    let (setup, text) = for_process("default = \"confirm\"");
+    create_needed_topics(setup.kafka, &setup.config);
+    grow(&setup, &[DECISION]);
     let mut daemon = Daemon::run(&text);
     await_refused(&daemon);
     // Nothing was decided yet, so the others may have as many.
-    grow(&stage, &[FINISHED, LEDGER, READY]);
-    stage.ready("ps_one", Timestamp::now(), 100);
-    eventually(LIMIT * 3, || match stage.outcomes().len() {
+    grow(&setup, &[FINISHED, LEDGER, READY]);
+    setup.ready("ps_one", Timestamp::now(), 100);
+    eventually(LIMIT * 3, || match setup.outcomes().len() {
         1 => Ok(()),
         outcomes => Err(format!("{outcomes} outcomes: {}", daemon.log())),
     });
@@ -124,24 +124,24 @@ fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works()
 fn replicas_that_start_on_grown_topics_decide_nothing_also_where_one_gets_the_new_partition_alone() {
     // Long enough for all three to join before the group hands out partitions.
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("group.initial.rebalance.delay.ms", "3000")])));
-    let stage = Stage::set_with(kafka, SMALL_ARE_CONFIRMED, SimulatorSettings::new(PROJECT, known_keys()));
-    let id = stage.sessions_of(0).find(|id| inputs::partition_of(id, 4) == 3).unwrap();
-    let engine = stage.engine();
-    stage.ready(&id, Timestamp::now(), 600);
-    stage.await_entries(&id, 1);
-    stage.decide(&id, Action::Cancel, "by hand");
-    stage.await_outcome(&id);
+    let setup = EngineSetup::with(kafka, SMALL_ARE_CONFIRMED, SimulatorSettings::new(PROJECT, known_keys()));
+    let id = setup.sessions_of(0).find(|id| inputs::partition_of(id, 4) == 3).unwrap();
+    let engine = setup.engine();
+    setup.ready(&id, Timestamp::now(), 600);
+    setup.await_entries(&id, 1);
+    setup.decide(&id, Action::Cancel, "by hand");
+    setup.await_outcome(&id);
     engine.stop().unwrap();
-    grow(&stage, &[DECISION, FINISHED, LEDGER, READY]);
+    grow(&setup, &[DECISION, FINISHED, LEDGER, READY]);
     let event = ready_event(&id, "a later event", Timestamp::now(), 100).encode_to_vec();
-    // The stage's own producer knows three partitions.
+    // The setup's own producer knows three partitions.
     let producer: BaseProducer = kafka.client().create().unwrap();
-    let topic = stage.topic(READY);
+    let topic = setup.topic(READY);
     producer.send(BaseRecord::to(&topic).partition(3).key(&id).payload(&event)).map_err(|(error, _)| error).unwrap();
     producer.flush(LIMIT).unwrap();
 
     let replica = |number| {
-        let mut config = stage.config.clone();
+        let mut config = setup.config.clone();
         config.bridge_instance = format!("replica-{number}");
         Bridge::launch(config)
     };
@@ -150,10 +150,10 @@ fn replicas_that_start_on_grown_topics_decide_nothing_also_where_one_gets_the_ne
         await_metric(replica, "paybridge_confirmation_engine_refused", 1);
     }
     // Nobody is left who could decide.
-    await_members(&stage, 0);
-    let written = stage.records(LEDGER).into_iter().filter(|record| record.partition == 3).count();
-    assert_eq!((stage.provider.session(&id).unwrap().actions(), written), (vec![Operation::Cancel], 0));
-    stage.await_outcomes(1);
+    await_members(&setup, 0);
+    let written = setup.records(LEDGER).into_iter().filter(|record| record.partition == 3).count();
+    assert_eq!((setup.provider.session(&id).unwrap().actions(), written), (vec![Operation::Cancel], 0));
+    setup.await_outcomes(1);
     for replica in replicas {
         replica.stop().unwrap();
     }

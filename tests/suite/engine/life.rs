@@ -5,7 +5,7 @@ use paybridge::message::confirmation::v1::{Action, DeciderKind, RejectionReason,
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::smart_glocal::api::Operation;
 
-use crate::support::engine_setup::{LIMIT, Stage, ago};
+use crate::support::engine_setup::{EngineSetup, LIMIT, ago};
 use crate::support::eventually::eventually;
 
 /// Small payouts are confirmed, large ones cancelled, all others wait.
@@ -22,14 +22,14 @@ then = "confirm"
 
 #[test]
 fn a_rule_confirms_a_decision_cancels_and_what_comes_late_is_rejected() {
-    let stage = Stage::set(RULES);
-    let engine = stage.engine();
-    stage.ready("ps_small", Timestamp::now(), 100);
-    stage.ready("ps_large", Timestamp::now(), 2_000_000);
-    stage.ready("ps_held", Timestamp::now(), 60_000);
-    stage.decide("ps_held", Action::Cancel, "one");
-    stage.decide("ps_held", Action::Confirm, "two");
-    let outcomes = stage.await_outcomes(3);
+    let setup = EngineSetup::new(RULES);
+    let engine = setup.engine();
+    setup.ready("ps_small", Timestamp::now(), 100);
+    setup.ready("ps_large", Timestamp::now(), 2_000_000);
+    setup.ready("ps_held", Timestamp::now(), 60_000);
+    setup.decide("ps_held", Action::Cancel, "one");
+    setup.decide("ps_held", Action::Confirm, "two");
+    let outcomes = setup.await_outcomes(3);
     for (session, action, kind, name, applied) in [
         ("ps_small", Action::Confirm, DeciderKind::Rule, "small", Operation::Confirm),
         ("ps_large", Action::Cancel, DeciderKind::Rule, "large", Operation::Cancel),
@@ -39,9 +39,9 @@ fn a_rule_confirms_a_decision_cancels_and_what_comes_late_is_rejected() {
         assert_eq!(outcome.action(), action, "{session}");
         assert_eq!((outcome.decided_by_kind(), outcome.decided_by_name.as_str()), (kind, name), "{session}");
         assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Accepted, true, 1), "{session}");
-        assert_eq!(stage.provider.session(session).unwrap().actions(), [applied], "{session}");
+        assert_eq!(setup.provider.session(session).unwrap().actions(), [applied], "{session}");
     }
-    let rejections = eventually(LIMIT, || match stage.rejections() {
+    let rejections = eventually(LIMIT, || match setup.rejections() {
         rejections if rejections.is_empty() => Err("no rejection".to_owned()),
         rejections => Ok(rejections),
     });
@@ -53,20 +53,20 @@ fn a_rule_confirms_a_decision_cancels_and_what_comes_late_is_rejected() {
 
 #[test]
 fn a_session_that_nobody_decides_is_cancelled_before_its_window_closes_also_after_a_downtime() {
-    let stage = Stage::set("");
+    let setup = EngineSetup::new("");
     // 120 s before the window of 240 minutes closes: the margin of 20 minutes has begun long ago.
-    stage.ready("ps_late", ago(14_400 - 120), 100);
-    stage.ready("ps_decided", ago(14_400 - 120), 100);
-    stage.decide("ps_decided", Action::Confirm, "in time");
-    stage.ready("ps_young", Timestamp::now(), 100);
-    let engine = stage.engine();
-    let outcomes = stage.await_outcomes(2);
+    setup.ready("ps_late", ago(14_400 - 120), 100);
+    setup.ready("ps_decided", ago(14_400 - 120), 100);
+    setup.decide("ps_decided", Action::Confirm, "in time");
+    setup.ready("ps_young", Timestamp::now(), 100);
+    let engine = setup.engine();
+    let outcomes = setup.await_outcomes(2);
     assert_eq!(outcomes["ps_late"].decided_by_kind(), DeciderKind::Deadline);
     assert_eq!(outcomes["ps_late"].action(), Action::Cancel);
     assert!(outcomes["ps_late"].remaining_seconds > 0);
     assert_eq!(outcomes["ps_decided"].decided_by_kind(), DeciderKind::Decision);
-    assert_eq!(stage.provider.session("ps_decided").unwrap().actions(), [Operation::Confirm]);
-    stage.finished("ps_young", SessionStatus::Accepted);
-    assert_eq!(stage.await_outcome("ps_young").result(), Result::Superseded);
+    assert_eq!(setup.provider.session("ps_decided").unwrap().actions(), [Operation::Confirm]);
+    setup.finished("ps_young", SessionStatus::Accepted);
+    assert_eq!(setup.await_outcome("ps_young").result(), Result::Superseded);
     engine.stop().unwrap();
 }

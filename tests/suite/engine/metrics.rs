@@ -8,7 +8,7 @@ use paybridge::simulator::Fault;
 use prost::Message;
 use serde_json::Value;
 
-use crate::support::engine_setup::{READY, Stage, ago, await_metric, event_of, ready_body};
+use crate::support::engine_setup::{EngineSetup, READY, ago, await_metric, event_of, ready_body};
 
 /// A rule of each kind; what is left is confirmed.
 const RULES: &str = r#"
@@ -29,19 +29,19 @@ then = "cancel"
 
 #[test]
 fn every_series_moves_when_it_should() {
-    let stage = Stage::set(RULES);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(RULES);
+    let engine = setup.engine();
     let shows = |series: &str, value: u64| await_metric(&engine, &format!("paybridge_confirmation_{series}"), value);
     shows("assigned_partitions", 3);
     shows("restoring_since_timestamp_seconds", 0);
     for (id, cents) in [("ps_held", 1), ("ps_fails", 2)] {
-        stage.ready(id, Timestamp::now(), cents);
+        setup.ready(id, Timestamp::now(), cents);
     }
     let mut without_operations = ready_body("ps_bare", "ready", ago(14_400 - 1000), 100);
     without_operations["session"]["payout_list"] = Value::Array(Vec::new());
     let without_operations: ReadyToConfirm = event_of(&without_operations);
-    stage.provider.misbehave_at(Operation::Cancel, Fault::Hold, 1);
-    stage.write(READY, "ps_bare", &without_operations.encode_to_vec());
+    setup.provider.misbehave_at(Operation::Cancel, Fault::Hold, 1);
+    setup.write(READY, "ps_bare", &without_operations.encode_to_vec());
     shows("open_sessions", 3);
     shows("calls_in_flight", 1);
     for (reason, count) in [("rule", 1), ("rule_failed", 1), ("not_evaluated", 1), ("no_rule", 0)] {
@@ -50,13 +50,13 @@ fn every_series_moves_when_it_should() {
     shows("rule_failures_total{rule=\"fails\"}", 1);
     let remaining = engine.metric("paybridge_confirmation_oldest_remaining_seconds");
     assert!((900.0..=1000.0).contains(&remaining), "{remaining}");
-    stage.provider.release(1);
-    stage.ready("ps_large", Timestamp::now(), 2_000_000);
-    stage.ready("ps_other", Timestamp::now(), 100);
+    setup.provider.release(1);
+    setup.ready("ps_large", Timestamp::now(), 2_000_000);
+    setup.ready("ps_other", Timestamp::now(), 100);
     for id in ["ps_held", "ps_fails"] {
-        stage.decide(id, Action::Confirm, "by hand");
+        setup.decide(id, Action::Confirm, "by hand");
     }
-    stage.await_outcomes(5);
+    setup.await_outcomes(5);
     for (kind, rule, count) in
         [("rule", "large", 1), ("rule", "held", 0), ("decision", "", 2), ("deadline", "", 1), ("default", "", 1)]
     {

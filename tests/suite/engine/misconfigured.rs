@@ -11,7 +11,7 @@ use paybridge::simulator::Fault;
 use prost::Message;
 
 use crate::support::bridge::{Bridge, key_file};
-use crate::support::engine_setup::{PROJECT, READY, Stage, ago, await_metric, known_keys, waiting_event};
+use crate::support::engine_setup::{EngineSetup, PROJECT, READY, ago, await_metric, known_keys, waiting_event};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
@@ -24,21 +24,21 @@ const BREAKER: &str = "paybridge_confirmation_breaker_open{source=\"sg-main\"}";
 /// More sessions than failures open the breaker.
 const SESSIONS: usize = 8;
 
-fn open_sessions(stage: &Stage, name: &str) -> Vec<String> {
+fn open_sessions(setup: &EngineSetup, name: &str) -> Vec<String> {
     let ids: Vec<String> = (0..SESSIONS).map(|number| format!("ps_{name}_{number}")).collect();
     // At once, so that all are called about before the first is tried again.
     for id in &ids {
-        stage.send(READY, id, &waiting_event(id, Timestamp::now(), 100).encode_to_vec());
+        setup.send(READY, id, &waiting_event(id, Timestamp::now(), 100).encode_to_vec());
     }
     ids
 }
 
 #[track_caller]
-fn check_all_confirmed(stage: &Stage, engine: &Bridge, ids: &[String]) {
+fn check_all_confirmed(setup: &EngineSetup, engine: &Bridge, ids: &[String]) {
     for id in ids {
-        let outcome = stage.await_outcome(id);
+        let outcome = setup.await_outcome(id);
         assert_eq!((outcome.result(), outcome.verified), (Result::Accepted, true), "{outcome:?}");
-        let session = stage.provider.session(id).unwrap();
+        let session = setup.provider.session(id).unwrap();
         assert_eq!(session.actions(), [Operation::Confirm], "{id}");
         assert!(session.applied.iter().all(|applied| applied.key == Some(format!("confirm:{id}:1"))), "{session:?}");
     }
@@ -47,24 +47,24 @@ fn check_all_confirmed(stage: &Stage, engine: &Bridge, ids: &[String]) {
 
 #[test]
 fn a_provider_that_knows_us_no_more_for_a_while_refuses_no_session() {
-    let stage = Stage::set("default = \"confirm\"");
-    let engine = stage.engine();
+    let setup = EngineSetup::new("default = \"confirm\"");
+    let engine = setup.engine();
     for (name, fault) in [
         ("unauthorized", Fault::Unauthorized),
         ("not_found", Fault::NotFound),
         ("authorization", Fault::Refuse("authorization_error")),
         ("identification", Fault::Refuse("identification_error")),
     ] {
-        let calls = stage.provider.calls();
+        let calls = setup.provider.calls();
         // All fail once, five of them open the breaker, and two more calls keep it open for three seconds.
         let in_vain = SESSIONS + 2;
-        stage.provider.misbehave(fault, u32::try_from(in_vain).unwrap());
-        let ids = open_sessions(&stage, name);
+        setup.provider.misbehave(fault, u32::try_from(in_vain).unwrap());
+        let ids = open_sessions(&setup, name);
         await_metric(&engine, BREAKER, 1);
-        assert!(stage.outcomes().iter().all(|outcome| !ids.contains(&outcome.session_id)), "told during the trouble");
-        check_all_confirmed(&stage, &engine, &ids);
+        assert!(setup.outcomes().iter().all(|outcome| !ids.contains(&outcome.session_id)), "told during the trouble");
+        check_all_confirmed(&setup, &engine, &ids);
         // Those in vain, and for each session its question and its action; and one more, for what is unlucky.
-        let calls = usize::try_from(stage.provider.calls() - calls).unwrap();
+        let calls = usize::try_from(setup.provider.calls() - calls).unwrap();
         assert!(calls <= in_vain + 3 * SESSIONS, "{calls} calls: the provider was not left alone");
     }
     assert!(engine.count("paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"our_trouble\"}") >= 5);
@@ -74,30 +74,30 @@ fn a_provider_that_knows_us_no_more_for_a_while_refuses_no_session() {
 /// Their signature is right and their project is not ours: somebody sent them to us, or sent them again.
 #[test]
 fn sessions_of_another_project_keep_no_good_one_from_being_confirmed() {
-    let stage = Stage::set("default = \"confirm\"");
-    let engine = stage.engine();
+    let setup = EngineSetup::new("default = \"confirm\"");
+    let engine = setup.engine();
     let foreign: Vec<String> = (0..40).map(|number| format!("ps_foreign_{number}")).collect();
     for id in &foreign {
-        stage.provider.disown(id);
+        setup.provider.disown(id);
         // Their windows end first.
-        stage.ready(id, ago(3600), 100);
+        setup.ready(id, ago(3600), 100);
     }
     await_metric(&engine, BREAKER, 1);
     let good: Vec<String> = (0..20).map(|number| format!("ps_good_{number}")).collect();
     let began = Instant::now();
     for id in &good {
-        stage.ready(id, Timestamp::now(), 100);
+        setup.ready(id, Timestamp::now(), 100);
     }
-    let outcomes = stage.await_outcomes(good.len());
+    let outcomes = setup.await_outcomes(good.len());
     let took = began.elapsed();
     assert!(took < IN_TIME, "{took:?}");
     for id in &good {
         let outcome = &outcomes[id];
         assert_eq!((outcome.result(), outcome.verified), (Result::Accepted, true), "{outcome:?}");
-        assert_eq!(stage.provider.session(id).unwrap().actions(), [Operation::Confirm], "{id}");
+        assert_eq!(setup.provider.session(id).unwrap().actions(), [Operation::Confirm], "{id}");
     }
     for id in &foreign {
-        assert_eq!(stage.provider.session(id).unwrap().actions(), [], "{id}");
+        assert_eq!(setup.provider.session(id).unwrap().actions(), [], "{id}");
     }
     await_metric(&engine, "paybridge_confirmation_open_sessions", 40);
     engine.stop().unwrap();
@@ -109,14 +109,14 @@ fn a_private_key_that_is_put_right_on_disk_is_in_force_without_a_restart() {
     let private_key = folder.path().join("own.pem");
     fs::write(&private_key, generate_pem_pair().unwrap().0.as_bytes()).unwrap();
     let settings = paybridge::simulator::SimulatorSettings::new(PROJECT, known_keys());
-    let stage = Stage::set_signing(Kafka::shared(), "default = \"confirm\"", settings, &private_key);
-    let engine = stage.engine();
-    let ids = open_sessions(&stage, "wrong_key");
+    let setup = EngineSetup::signing(Kafka::shared(), "default = \"confirm\"", settings, &private_key);
+    let engine = setup.engine();
+    let ids = open_sessions(&setup, "wrong_key");
     await_metric(&engine, BREAKER, 1);
-    assert_eq!(stage.outcomes(), []);
+    assert_eq!(setup.outcomes(), []);
     fs::copy(key_file("smart-glocal-private.pem"), &private_key).unwrap();
     let used = "paybridge_key_reloads_total{source=\"sg-main\",result=\"used\"}";
     eventually(IN_FORCE, || if engine.count(used) == 1 { Ok(()) } else { Err("not in use".to_owned()) });
-    check_all_confirmed(&stage, &engine, &ids);
+    check_all_confirmed(&setup, &engine, &ids);
     engine.stop().unwrap();
 }

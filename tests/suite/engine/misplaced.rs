@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::bridge::Bridge;
 use crate::support::engine_setup::{
-    DECISION, FINISHED, LIMIT, READY, Stage, await_metric, decision, finished_event, waiting_event,
+    DECISION, EngineSetup, FINISHED, LIMIT, READY, await_metric, decision, finished_event, waiting_event,
 };
 use crate::support::stream::Random;
 
@@ -32,15 +32,15 @@ fn unknown_text(bytes: usize) -> String {
 
 #[test]
 fn a_decision_on_a_wrong_partition_is_passed_on_once_and_counts() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
-    stage.ready("ps_one", Timestamp::now(), 100);
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
+    setup.ready("ps_one", Timestamp::now(), 100);
     let value = decision("ps_one", Action::Confirm, "strayed").encode_to_vec();
-    let strayed = stage.other_partition("ps_one");
-    stage.write_to(DECISION, strayed, "the team's own key", Some(&value));
-    assert_eq!(stage.await_outcome("ps_one").decision_id, "strayed");
-    let records = stage.records(DECISION);
-    let passed_on = records.iter().find(|record| record.partition == stage.partition_of("ps_one")).unwrap();
+    let strayed = setup.other_partition("ps_one");
+    setup.write_to(DECISION, strayed, "the team's own key", Some(&value));
+    assert_eq!(setup.await_outcome("ps_one").decision_id, "strayed");
+    let records = setup.records(DECISION);
+    let passed_on = records.iter().find(|record| record.partition == setup.partition_of("ps_one")).unwrap();
     assert_eq!(passed_on.header("paybridge-passed-on"), Some(format!("{strayed}/0").as_str()));
     assert_eq!(passed_on.key.as_deref(), Some(&b"the team's own key"[..]));
     assert_eq!(passed_on.value.as_ref(), Some(&value));
@@ -53,47 +53,47 @@ fn a_decision_on_a_wrong_partition_is_passed_on_once_and_counts() {
 
 #[test]
 fn a_decision_that_was_passed_on_to_a_wrong_partition_goes_to_quarantine() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
     let value = decision("ps_one", Action::Confirm, "strayed").encode_to_vec();
     let header = ("paybridge-passed-on", "0/7");
-    stage.write_to_with(DECISION, stage.other_partition("ps_one"), "ps_one", Some(&value), header);
-    let quarantined = stage.await_quarantined(1);
+    setup.write_to_with(DECISION, setup.other_partition("ps_one"), "ps_one", Some(&value), header);
+    let quarantined = setup.await_quarantined(1);
     assert_eq!(quarantined[0].reason(), QuarantineReason::MisroutedDecision);
     let evidence = quarantined[0].metadata.clone().unwrap().evidence.unwrap();
     assert_eq!(evidence.raw_body.as_deref(), Some(value.as_slice()));
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"misrouted_decision\"}", 1);
-    assert_eq!(stage.records(DECISION).len(), 1);
+    assert_eq!(setup.records(DECISION).len(), 1);
     engine.stop().unwrap();
 }
 
 /// As large as its topic takes, by its value or its key: with a header more it would not be taken again.
 #[test]
 fn a_decision_too_large_to_be_passed_on_does_not_stop_its_partition() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
-    let strayed = stage.other_partition("ps_one");
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
+    let strayed = setup.other_partition("ps_one");
     let mut huge = decision("ps_one", Action::Confirm, "huge").encode_to_vec();
     huge.extend(unknown_field(1_048_420));
-    stage.write_to(DECISION, strayed, "k", Some(&huge));
+    setup.write_to(DECISION, strayed, "k", Some(&huge));
     let keyed = decision("ps_one", Action::Confirm, "under a huge key").encode_to_vec();
-    stage.write_to(DECISION, strayed, &unknown_text(1_048_420), Some(&keyed));
-    let behind = stage.sessions_of(strayed).next().unwrap();
-    stage.ready(&behind, Timestamp::now(), 100);
-    stage.decide(&behind, Action::Cancel, "behind");
-    assert_eq!(stage.await_outcome(&behind).decision_id, "behind");
-    let rejections = stage.rejections();
+    setup.write_to(DECISION, strayed, &unknown_text(1_048_420), Some(&keyed));
+    let behind = setup.sessions_of(strayed).next().unwrap();
+    setup.ready(&behind, Timestamp::now(), 100);
+    setup.decide(&behind, Action::Cancel, "behind");
+    assert_eq!(setup.await_outcome(&behind).decision_id, "behind");
+    let rejections = setup.rejections();
     assert_eq!((rejections.len(), rejections[0].reason()), (1, RejectionReason::Malformed));
     assert_eq!(rejections[0].raw, huge[..16 * 1024]);
-    stage.ready("ps_one", Timestamp::now(), 100);
-    assert_eq!(stage.await_outcome("ps_one").decision_id, "under a huge key");
+    setup.ready("ps_one", Timestamp::now(), 100);
+    assert_eq!(setup.await_outcome("ps_one").decision_id, "under a huge key");
     engine.stop().unwrap();
 }
 
 #[test]
 fn a_decision_that_is_none_is_rejected_with_its_bytes() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
     let spoilt = |spoil: fn(&mut paybridge::message::confirmation::v1::Decision)| {
         let mut decision = decision("ps_one", Action::Confirm, "spoilt");
         spoil(&mut decision);
@@ -112,13 +112,13 @@ fn a_decision_that_is_none_is_rejected_with_its_bytes() {
         spoilt(|decision| decision.decided_by = "x".repeat(1_000_000)),
     ];
     for value in &cases {
-        stage.write(DECISION, "ps_one", value);
+        setup.write(DECISION, "ps_one", value);
     }
-    stage.write_to(DECISION, stage.partition_of("ps_one"), "ps_one", None);
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.decide("ps_one", Action::Cancel, "behind them all");
-    assert_eq!(stage.await_outcome("ps_one").decision_id, "behind them all");
-    let rejections = stage.rejections();
+    setup.write_to(DECISION, setup.partition_of("ps_one"), "ps_one", None);
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.decide("ps_one", Action::Cancel, "behind them all");
+    assert_eq!(setup.await_outcome("ps_one").decision_id, "behind them all");
+    let rejections = setup.rejections();
     assert_eq!(rejections.len(), cases.len() + 1);
     let told = |value: &[u8]| value[..value.len().min(16 * 1024)].to_vec();
     let mut raw: Vec<Vec<u8>> = rejections.iter().map(|rejection| rejection.raw.to_vec()).collect();
@@ -134,35 +134,35 @@ fn a_decision_that_is_none_is_rejected_with_its_bytes() {
 /// Whoever wrote it must be found by what is told: of a tombstone there are no bytes at all.
 #[test]
 fn a_rejection_names_topic_partition_offset_and_key_of_its_record() {
-    let stage = Stage::set("");
-    let engine = stage.engine();
-    let partition = stage.partition_of("ps_one");
-    stage.write_to(DECISION, partition, "a tombstone", None);
-    stage.write_to(DECISION, partition, "junk", Some(b"\xff\xff"));
-    stage.write_to(DECISION, partition, &"long".repeat(300), Some(b""));
-    stage.write_to(DECISION, partition, "ps_one", Some(&decision("ps_one", Action::Confirm, "counts").encode_to_vec()));
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_outcome("ps_one");
-    stage.decide("ps_one", Action::Cancel, "late");
-    stage.await_rejections(4);
-    let mut told: Vec<_> = stage.rejections().into_iter().map(|rejected| rejected.record.unwrap()).collect();
+    let setup = EngineSetup::new("");
+    let engine = setup.engine();
+    let partition = setup.partition_of("ps_one");
+    setup.write_to(DECISION, partition, "a tombstone", None);
+    setup.write_to(DECISION, partition, "junk", Some(b"\xff\xff"));
+    setup.write_to(DECISION, partition, &"long".repeat(300), Some(b""));
+    setup.write_to(DECISION, partition, "ps_one", Some(&decision("ps_one", Action::Confirm, "counts").encode_to_vec()));
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_outcome("ps_one");
+    setup.decide("ps_one", Action::Cancel, "late");
+    setup.await_rejections(4);
+    let mut told: Vec<_> = setup.rejections().into_iter().map(|rejected| rejected.record.unwrap()).collect();
     told.sort_by_key(|place| place.offset);
     let keys: Vec<_> = told.iter().map(|place| place.key.as_deref()).collect();
     let long = "long".repeat(256);
     assert_eq!(keys, [Some(&b"a tombstone"[..]), Some(b"junk"), Some(long.as_bytes()), None]);
     assert_eq!(told.iter().map(|place| place.offset).collect::<Vec<_>>(), [0, 1, 2, 4]);
     for place in &told {
-        assert_eq!((place.topic.as_str(), place.partition), (stage.topic(DECISION).as_str(), partition));
+        assert_eq!((place.topic.as_str(), place.partition), (setup.topic(DECISION).as_str(), partition));
     }
     engine.stop().unwrap();
 }
 
 #[test]
 fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken() {
-    let stage = Stage::set("default = \"confirm\"");
-    let engine = stage.engine();
-    let place = stage.partition_of("ps_one");
-    let other = stage.other_partition("ps_one");
+    let setup = EngineSetup::new("default = \"confirm\"");
+    let engine = setup.engine();
+    let place = setup.partition_of("ps_one");
+    let other = setup.other_partition("ps_one");
     let ready = waiting_event("ps_one", Timestamp::now(), 100);
     let mut two_sessions = ready.clone();
     two_sessions.metadata.as_mut().unwrap().subject = "ps_two".to_owned();
@@ -182,11 +182,11 @@ fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken()
         (FINISHED, place, None),
         (FINISHED, other, Some(finished)),
     ] {
-        stage.write_to(topic, partition, "ps_one", value.as_deref());
+        setup.write_to(topic, partition, "ps_one", value.as_deref());
     }
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_outcome("ps_one");
-    let quarantined = stage.await_quarantined(9);
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_outcome("ps_one");
+    let quarantined = setup.await_quarantined(9);
     assert!(quarantined.iter().all(|record| record.reason() == QuarantineReason::UndecodableRecord));
     for detail in ["partition", "no protobuf", "missing", "differ"] {
         assert!(quarantined.iter().any(|record| record.detail.contains(detail)), "{detail}");
@@ -197,26 +197,26 @@ fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken()
 }
 
 /// A strayed decision with these headers, on its topic: the first of a list that the topic takes.
-fn stray(stage: &Stage, headers: impl Iterator<Item = OwnedHeaders>) {
-    let producer: BaseProducer = stage.kafka.client().create().unwrap();
+fn stray(setup: &EngineSetup, headers: impl Iterator<Item = OwnedHeaders>) {
+    let producer: BaseProducer = setup.kafka.client().create().unwrap();
     let value = decision("ps_one", Action::Confirm, "strayed").encode_to_vec();
-    let (topic, partition) = (stage.topic(DECISION), stage.other_partition("ps_one"));
+    let (topic, partition) = (setup.topic(DECISION), setup.other_partition("ps_one"));
     let taken = headers.into_iter().any(|headers| {
         let record = BaseRecord::<str, [u8]>::to(&topic).partition(partition).payload(&value).headers(headers);
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(LIMIT).unwrap();
-        !stage.records(DECISION).is_empty()
+        !setup.records(DECISION).is_empty()
     });
     assert!(taken, "the topic takes none of them");
 }
 
 /// The others are decided, whatever becomes of the strayed one.
-fn check_stalls_nobody(stage: &Stage, engine: Bridge) {
-    let ids: Vec<String> = stage.sessions_of(stage.other_partition("ps_one")).take(6).collect();
+fn check_stalls_nobody(setup: &EngineSetup, engine: Bridge) {
+    let ids: Vec<String> = setup.sessions_of(setup.other_partition("ps_one")).take(6).collect();
     for id in &ids {
-        stage.ready(id, Timestamp::now(), 100);
+        setup.ready(id, Timestamp::now(), 100);
     }
-    stage.await_outcomes(6);
+    setup.await_outcomes(6);
     await_metric(&engine, "paybridge_confirmation_lag_records", 0);
     engine.stop().unwrap();
 }
@@ -225,26 +225,26 @@ fn check_stalls_nobody(stage: &Stage, engine: Bridge) {
 /// than this engine's records may be (64 KiB), and its key and value are small.
 #[test]
 fn a_strayed_decision_with_very_many_empty_headers_stalls_nobody() {
-    let stage = Stage::set("default = \"confirm\"");
-    let engine = stage.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
+    let setup = EngineSetup::new("default = \"confirm\"");
+    let engine = setup.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
     let empty = || Header { key: "", value: None::<&str> };
     let many = (0..50_000).fold(OwnedHeaders::new_with_capacity(50_000), |headers, _| headers.insert(empty()));
-    stray(&stage, iter::once(many));
-    check_stalls_nobody(&stage, engine);
+    stray(&setup, iter::once(many));
+    check_stalls_nobody(&setup, engine);
 }
 
 /// With the mark of what was passed on it is too large.
 #[test]
 fn a_strayed_decision_that_just_fits_its_topic_stalls_nobody() {
-    let stage = Stage::set("default = \"confirm\"");
+    let setup = EngineSetup::new("default = \"confirm\"");
     let settings = [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "16500")];
-    stage.kafka.alter_topic(&stage.topic(DECISION), &settings);
-    let engine = stage.engine();
+    setup.kafka.alter_topic(&setup.topic(DECISION), &settings);
+    let engine = setup.engine();
     let noise = Random::of(7).bytes(16_400);
     let largest_first = (16_000..16_384).rev().step_by(5);
     stray(
-        &stage,
+        &setup,
         largest_first.map(|bytes| OwnedHeaders::new().insert(Header { key: "x", value: Some(&noise[..bytes]) })),
     );
-    check_stalls_nobody(&stage, engine);
+    check_stalls_nobody(&setup, engine);
 }

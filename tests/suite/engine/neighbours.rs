@@ -11,7 +11,7 @@ use super::start::for_process;
 use crate::kafka::credentials::{command, succeeds};
 use crate::support::bridge::create_needed_topics;
 use crate::support::daemon::Daemon;
-use crate::support::engine_setup::{LEDGER, LIMIT, Stage};
+use crate::support::engine_setup::{EngineSetup, LEDGER, LIMIT};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
@@ -23,31 +23,31 @@ fn members(group: &str) -> Vec<String> {
     members.map(|member| member.client_id().to_owned()).collect()
 }
 
-/// A stage with topics.
-fn with_topics() -> (Stage, String) {
-    let (stage, text) = for_process("default = \"confirm\"");
-    create_needed_topics(stage.kafka, &stage.config);
-    (stage, text)
+/// A setup with topics.
+fn with_topics() -> (EngineSetup, String) {
+    let (setup, text) = for_process("default = \"confirm\"");
+    create_needed_topics(setup.kafka, &setup.config);
+    (setup, text)
 }
 
 /// A daemon that has decided a session.
-fn deciding(stage: &Stage, text: &str) -> Daemon {
+fn deciding(setup: &EngineSetup, text: &str) -> Daemon {
     let daemon = Daemon::run(text);
     daemon.await_ready();
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_outcome("ps_one");
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_outcome("ps_one");
     daemon
 }
 
 /// With the default configuration, but for the topics' prefix: the same `bridge_instance` too.
 #[test]
 fn installations_with_other_prefixes_on_one_kafka_do_not_meet() {
-    let stages = [with_topics(), with_topics()];
-    let daemons = stages.each_ref().map(|(stage, text)| deciding(stage, text));
-    for (stage, _) in &stages {
-        assert_eq!(members(&stage.group()), ["test"], "each group has its own member alone");
-        stage.ready("ps_two", Timestamp::now(), 100);
-        stage.await_outcome("ps_two");
+    let setups = [with_topics(), with_topics()];
+    let daemons = setups.each_ref().map(|(setup, text)| deciding(setup, text));
+    for (setup, _) in &setups {
+        assert_eq!(members(&setup.group()), ["test"], "each group has its own member alone");
+        setup.ready("ps_two", Timestamp::now(), 100);
+        setup.await_outcome("ps_two");
     }
     for mut daemon in daemons {
         assert!(!daemon.log().contains("\"level\":\"ERROR\""), "{}", daemon.log());
@@ -60,42 +60,42 @@ fn installations_with_other_prefixes_on_one_kafka_do_not_meet() {
 /// one; and when Kafka has forgotten them, its ledger is still ours.
 #[test]
 fn a_ledger_of_the_former_default_group_is_taken() {
-    let (stage, text) = with_topics();
+    let (setup, text) = with_topics();
     let former = text.replace("[confirmation]", &format!("[confirmation]\ngroup_id = \"{FORMER_GROUP_ID}\""));
-    let mut daemon = deciding(&stage, &former);
+    let mut daemon = deciding(&setup, &former);
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
 
     let mut daemon = Daemon::run(&text);
-    stage.ready("ps_two", Timestamp::now(), 100);
-    stage.await_outcome("ps_two");
+    setup.ready("ps_two", Timestamp::now(), 100);
+    setup.await_outcome("ps_two");
     assert_eq!(members(FORMER_GROUP_ID), ["test"]);
-    assert_eq!(members(&stage.group()), [""; 0]);
+    assert_eq!(members(&setup.group()), [""; 0]);
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
 
-    let admin: AdminClient<DefaultClientContext> = stage.kafka.client().create().unwrap();
-    for deleted in stage.wait(admin.delete_groups(&[FORMER_GROUP_ID], &AdminOptions::new())).unwrap() {
+    let admin: AdminClient<DefaultClientContext> = setup.kafka.client().create().unwrap();
+    for deleted in setup.wait(admin.delete_groups(&[FORMER_GROUP_ID], &AdminOptions::new())).unwrap() {
         deleted.unwrap();
     }
     let mut daemon = Daemon::run(&text);
-    stage.ready("ps_three", Timestamp::now(), 100);
-    stage.await_outcomes(3);
-    assert_eq!(members(&stage.group()), ["test"]);
+    setup.ready("ps_three", Timestamp::now(), 100);
+    setup.await_outcomes(3);
+    assert_eq!(members(&setup.group()), ["test"]);
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
 }
 
 #[test]
 fn two_processes_of_one_bridge_instance_are_told_of() {
-    let (stage, text) = with_topics();
-    let first = deciding(&stage, &text);
+    let (setup, text) = with_topics();
+    let first = deciding(&setup, &text);
     let found = succeeds(&text, &["check"]);
-    let told = format!("instance-in-use  group {}", stage.group());
+    let told = format!("instance-in-use  group {}", setup.group());
     let known = "has a member already whose bridge_instance is test, as this configuration's: on 127.0.0.1";
     assert!(found.contains(&told) && found.contains(known), "{found}");
 
-    let admin = stage.config.admin.listen.to_string();
+    let admin = setup.config.admin.listen.to_string();
     let other = text.replace("[ingress]", "[ingress]\nenabled = false").replace(&admin, "127.0.0.1:0");
     let second = Daemon::run(&other);
     let words = "another member of the consumer group has the bridge_instance of this process";
@@ -103,17 +103,17 @@ fn two_processes_of_one_bridge_instance_are_told_of() {
         log if log.contains(words) => Ok(()),
         log => Err(format!("no `{words}` in {log}")),
     });
-    let told = format!("\"group\":\"{}\",\"instance\":\"test\",\"hosts\":\"127.0.0.1\"", stage.group());
+    let told = format!("\"group\":\"{}\",\"instance\":\"test\",\"hosts\":\"127.0.0.1\"", setup.group());
     assert!(second.log().contains(&told), "no {told} in {}", second.log());
     let found = succeeds(&text, &["check"]);
     assert!(found.contains("has 2 members whose bridge_instance is test: on 127.0.0.1"), "{found}");
     // Each session is decided once all the same, and whose transaction the other one ended says why.
     for partition in 0..3 {
-        for id in stage.sessions_of(partition).take(4) {
-            stage.ready(&id, Timestamp::now(), 100);
+        for id in setup.sessions_of(partition).take(4) {
+            setup.ready(&id, Timestamp::now(), 100);
         }
     }
-    stage.await_outcomes(1 + 12);
+    setup.await_outcomes(1 + 12);
     let words = "another process uses the same bridge_instance";
     let logs = first.log() + &second.log();
     assert!(logs.contains(words), "no `{words}` in {logs}");
@@ -121,10 +121,10 @@ fn two_processes_of_one_bridge_instance_are_told_of() {
 
 #[test]
 fn check_finds_a_ledger_that_the_engine_would_refuse() {
-    let (stage, text) = with_topics();
+    let (setup, text) = with_topics();
     let empty = succeeds(&text, &["check"]);
     assert!(!empty.contains("ledger-of-another"), "{empty}");
-    let mut daemon = deciding(&stage, &text);
+    let mut daemon = deciding(&setup, &text);
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
     let ours = succeeds(&text, &["check"]);
@@ -137,7 +137,7 @@ fn check_finds_a_ledger_that_the_engine_would_refuse() {
         let checked = command(&other, &["check"]);
         let output = String::from_utf8(checked.stdout).unwrap();
         assert_eq!(checked.status.code(), Some(1), "{output}");
-        let found = format!("error    ledger-of-another  {}", stage.topic(LEDGER));
+        let found = format!("error    ledger-of-another  {}", setup.topic(LEDGER));
         assert!(output.contains(&found) && output.contains(told), "{output}");
     }
 }

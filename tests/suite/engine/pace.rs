@@ -7,7 +7,7 @@ pub mod figures;
 mod latency;
 mod outcomes;
 mod restore;
-mod scene;
+mod setup;
 mod takeover;
 
 use crate::support::kafka::Kafka;

@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::support::bridge::{create_needed_topics, sender};
 use crate::support::daemon::{Client, Daemon, Exchange};
-use crate::support::engine_setup::{DECISION, PROJECT, READY, Stage, decision, known_keys, waiting_event};
+use crate::support::engine_setup::{DECISION, EngineSetup, PROJECT, READY, decision, known_keys, waiting_event};
 use crate::support::kafka::Kafka;
 
 /// What is recognized wherever it appears.
@@ -54,54 +54,54 @@ fn post(client: &Client, config: &Config, kind: &str, session_id: &str, status: 
 }
 
 /// Every way on which a decision, or an event, can go wrong, with something planted in it.
-fn go_wrong(stage: &Stage) {
+fn go_wrong(setup: &EngineSetup) {
     let decide = |session_id: &str, decision_id: &str| {
         let mut planted = decision(session_id, Action::Confirm, decision_id);
         (planted.reason, planted.decided_by) = (REASON.to_owned(), E_MAIL.to_owned());
         planted
     };
     let late = decide("ps_refused", "late").encode_to_vec();
-    stage.write(DECISION, "ps_refused", &late);
-    stage.write_to(DECISION, stage.other_partition("ps_refused"), "ps_refused", Some(&late));
+    setup.write(DECISION, "ps_refused", &late);
+    setup.write_to(DECISION, setup.other_partition("ps_refused"), "ps_refused", Some(&late));
     let header = ("paybridge-passed-on", "0/7");
-    stage.write_to_with(DECISION, stage.other_partition("ps_refused"), "ps_refused", Some(&late), header);
-    stage.write(DECISION, "ps_unknown", &decide("ps_unknown", "unknown").encode_to_vec());
+    setup.write_to_with(DECISION, setup.other_partition("ps_refused"), "ps_refused", Some(&late), header);
+    setup.write(DECISION, "ps_unknown", &decide("ps_unknown", "unknown").encode_to_vec());
     let mut malformed = decide("ps_refused", "malformed");
     malformed.action = 9;
-    stage.write(DECISION, "ps_refused", &malformed.encode_to_vec());
-    stage.write(DECISION, "ps_refused", E_MAIL.as_bytes());
+    setup.write(DECISION, "ps_refused", &malformed.encode_to_vec());
+    setup.write(DECISION, "ps_refused", E_MAIL.as_bytes());
     let mut event = waiting_event("ps_two", Timestamp::now(), 100);
     event.metadata.as_mut().unwrap().subject = E_MAIL.to_owned();
-    stage.write(READY, "ps_two", &event.encode_to_vec());
+    setup.write(READY, "ps_two", &event.encode_to_vec());
 }
 
 #[test]
 fn tells_no_person_no_reason_and_no_refusals_words() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
-    create_needed_topics(kafka, &stage.config);
+    let (setup, text) = EngineSetup::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
+    create_needed_topics(kafka, &setup.config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     let client = daemon.client();
-    stage.provider.misbehave_at(Operation::Confirm, Fault::Refuse("bank_card_expired"), 1);
-    stage.provider.misbehave_at(Operation::Cancel, Fault::LoseAnswer, 1);
+    setup.provider.misbehave_at(Operation::Confirm, Fault::Refuse("bank_card_expired"), 1);
+    setup.provider.misbehave_at(Operation::Cancel, Fault::LoseAnswer, 1);
     for id in ["ps_refused", "ps_lost", "ps_gone"] {
         post(&client, &daemon.config, "ready_to_confirm", id, "in_progress");
-        stage.await_entries(id, 1);
+        setup.await_entries(id, 1);
     }
     for (id, action) in [("ps_refused", Action::Confirm), ("ps_lost", Action::Cancel)] {
         let mut planted = decision(id, action, "planted");
         planted.reason = REASON.to_owned();
-        stage.write(DECISION, id, &planted.encode_to_vec());
-        stage.await_outcome(id);
+        setup.write(DECISION, id, &planted.encode_to_vec());
+        setup.await_outcome(id);
     }
     post(&client, &daemon.config, "payment_finished", "ps_gone", "accepted");
-    go_wrong(&stage);
-    let outcomes = stage.await_outcomes(3);
+    go_wrong(&setup);
+    let outcomes = setup.await_outcomes(3);
     assert_eq!(outcomes["ps_refused"].refusal_description, REFUSAL_DESCRIPTION);
     assert_eq!(outcomes["ps_refused"].reason, REASON);
-    stage.await_rejections(5);
-    stage.await_quarantined(2);
+    setup.await_rejections(5);
+    setup.await_quarantined(2);
     let metrics = format!("{:?}", client.admin("/metrics"));
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0));

@@ -11,7 +11,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::{Fault, Faults, Session, SimulatorSettings};
 
 use crate::support::bridge::Bridge;
-use crate::support::engine_setup::{LIMIT, PROJECT, Stage, await_metric, known_keys};
+use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, await_metric, known_keys};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
@@ -56,15 +56,15 @@ fn faults() -> Vec<(&'static str, Fault, u32, &'static [u32])> {
 
 #[test]
 fn whatever_becomes_of_a_call_its_action_is_carried_out_once() {
-    let stage = Stage::set(CONFIRM_AND_CANCEL);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(CONFIRM_AND_CANCEL);
+    let engine = setup.engine();
     for (operation, cents) in OPERATIONS {
         for (name, fault, attempts, numbers) in faults() {
             let id = format!("ps_{name}_{}", operation.as_str());
-            stage.provider.misbehave_at(operation, fault.clone(), 1);
-            stage.ready(&id, Timestamp::now(), cents);
-            let outcome = stage.await_outcome(&id);
-            let session = stage.provider.session(&id).unwrap();
+            setup.provider.misbehave_at(operation, fault.clone(), 1);
+            setup.ready(&id, Timestamp::now(), cents);
+            let outcome = setup.await_outcome(&id);
+            let session = setup.provider.session(&id).unwrap();
             assert_eq!(session.actions(), [operation], "{id}");
             let expected: Vec<String> =
                 numbers.iter().map(|number| format!("{}:{id}:{number}", operation.as_str())).collect();
@@ -83,15 +83,15 @@ fn whatever_becomes_of_a_call_its_action_is_carried_out_once() {
 /// The first call has its effect when the engine has long given it up, asked, and called again.
 #[test]
 fn a_call_that_arrives_late_and_its_repetition_have_one_effect() {
-    let stage = Stage::set(CONFIRM_AND_CANCEL);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(CONFIRM_AND_CANCEL);
+    let engine = setup.engine();
     for (operation, cents) in OPERATIONS {
         let id = format!("ps_late_{}", operation.as_str());
-        stage.provider.misbehave_at(operation, Fault::Delay(Duration::from_millis(2500)), 1);
-        stage.ready(&id, Timestamp::now(), cents);
-        stage.await_outcome(&id);
+        setup.provider.misbehave_at(operation, Fault::Delay(Duration::from_millis(2500)), 1);
+        setup.ready(&id, Timestamp::now(), cents);
+        setup.await_outcome(&id);
         // Until the late one has come, too.
-        let session = eventually(LIMIT, || match stage.provider.session(&id).unwrap() {
+        let session = eventually(LIMIT, || match setup.provider.session(&id).unwrap() {
             session if keys(&session).len() >= 2 => Ok(session),
             session => Err(format!("{session:?}")),
         });
@@ -103,21 +103,21 @@ fn a_call_that_arrives_late_and_its_repetition_have_one_effect() {
 
 #[test]
 fn only_a_listed_refusal_ends_a_session_and_it_is_told_in_the_providers_words() {
-    let stage = Stage::set(CONFIRM_AND_CANCEL);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(CONFIRM_AND_CANCEL);
+    let engine = setup.engine();
     let codes = ["amount_less_allowed_provider", "bank_card_expired", "account_not_found", "3DS_error"];
     for code in codes {
-        stage.provider.misbehave_at(Operation::Confirm, Fault::Refuse(code), 1);
+        setup.provider.misbehave_at(Operation::Confirm, Fault::Refuse(code), 1);
         let id = format!("ps_{code}");
-        stage.ready(&id, Timestamp::now(), 100);
-        let outcome: Outcome = stage.await_outcome(&id);
+        setup.ready(&id, Timestamp::now(), 100);
+        let outcome: Outcome = setup.await_outcome(&id);
         assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Refused, true, 1), "{code}");
         assert_eq!((outcome.action(), outcome.refusal_code.as_str()), (Action::Confirm, code));
         assert_eq!(outcome.refusal_description, "said by the simulated provider");
-        assert_eq!(stage.provider.session(&id).unwrap().actions(), []);
+        assert_eq!(setup.provider.session(&id).unwrap().actions(), []);
     }
-    stage.decide("ps_3DS_error", Action::Cancel, "late");
-    assert_eq!(stage.await_rejections(1), [("late".to_owned(), RejectionReason::AlreadyDecided)]);
+    setup.decide("ps_3DS_error", Action::Cancel, "late");
+    assert_eq!(setup.await_rejections(1), [("late".to_owned(), RejectionReason::AlreadyDecided)]);
     await_metric(&engine, "paybridge_confirmation_outcomes_total{action=\"confirm\",result=\"refused\"}", 4);
     await_metric(&engine, "paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"refused\"}", 4);
     engine.stop().unwrap();
@@ -126,13 +126,13 @@ fn only_a_listed_refusal_ends_a_session_and_it_is_told_in_the_providers_words() 
 /// As the provider's own examples have it: an HTTP status of 400 and a code, and nothing else.
 #[test]
 fn a_refusal_without_a_status_beside_it_ends_a_session_too() {
-    let stage = Stage::set(CONFIRM_AND_CANCEL);
-    let engine = stage.engine();
+    let setup = EngineSetup::new(CONFIRM_AND_CANCEL);
+    let engine = setup.engine();
     for (operation, cents) in OPERATIONS {
         let id = format!("ps_barely_{}", operation.as_str());
-        stage.provider.misbehave_at(operation, Fault::RefuseBarely("bank_card_expired"), 1);
-        stage.ready(&id, Timestamp::now(), cents);
-        let outcome = stage.await_outcome(&id);
+        setup.provider.misbehave_at(operation, Fault::RefuseBarely("bank_card_expired"), 1);
+        setup.ready(&id, Timestamp::now(), cents);
+        let outcome = setup.await_outcome(&id);
         assert_eq!((outcome.result(), outcome.verified, outcome.attempts), (Result::Refused, true, 1));
         assert_eq!(outcome.refusal_code, "bank_card_expired");
     }
@@ -146,14 +146,14 @@ fn a_gateway_that_compresses_every_answer_keeps_no_session_from_its_end() {
         faults: Faults { seed: 1, per_mille: vec![(500, Fault::Gzip), (500, Fault::Mark)] },
         ..SimulatorSettings::new(PROJECT, known_keys())
     };
-    let stage = Stage::set_with(Kafka::shared(), CONFIRM_AND_CANCEL, settings);
-    stage.provider.refuse("ps_5", "account_not_found");
-    let engine = stage.engine();
+    let setup = EngineSetup::with(Kafka::shared(), CONFIRM_AND_CANCEL, settings);
+    setup.provider.refuse("ps_5", "account_not_found");
+    let engine = setup.engine();
     for number in 0..10 {
         let id = format!("ps_{number}");
-        stage.ready(&id, Timestamp::now(), 100);
+        setup.ready(&id, Timestamp::now(), 100);
         let expect = if number == 5 { Result::Refused } else { Result::Accepted };
-        assert_eq!(stage.await_outcome(&id).result(), expect, "{id}");
+        assert_eq!(setup.await_outcome(&id).result(), expect, "{id}");
     }
     engine.stop().unwrap();
 }
@@ -161,15 +161,15 @@ fn a_gateway_that_compresses_every_answer_keeps_no_session_from_its_end() {
 /// Somebody used the engine's first key, and nobody knows what for.
 #[test]
 fn a_key_that_was_used_before_is_replaced_only_after_a_while() {
-    let stage = Stage::set(&format!("key_reuse_wait_s = 3\n{CONFIRM_AND_CANCEL}"));
-    let engine = stage.engine();
-    stage.provider.misbehave(Fault::BurnKey, 1);
-    let status = call(&stage, &engine, Operation::Confirm, "ps_burnt", "confirm:ps_burnt:1");
+    let setup = EngineSetup::new(&format!("key_reuse_wait_s = 3\n{CONFIRM_AND_CANCEL}"));
+    let engine = setup.engine();
+    setup.provider.misbehave(Fault::BurnKey, 1);
+    let status = call(&setup, &engine, Operation::Confirm, "ps_burnt", "confirm:ps_burnt:1");
     assert_eq!(status, 400);
-    stage.ready("ps_burnt", Timestamp::now(), 100);
-    let outcome = stage.await_outcome("ps_burnt");
+    setup.ready("ps_burnt", Timestamp::now(), 100);
+    let outcome = setup.await_outcome("ps_burnt");
     assert_eq!((outcome.result(), outcome.attempts), (Result::Accepted, 2));
-    let session = stage.provider.session("ps_burnt").unwrap();
+    let session = setup.provider.session("ps_burnt").unwrap();
     assert_eq!(keys(&session), ["confirm:ps_burnt:1", "confirm:ps_burnt:1", "confirm:ps_burnt:2"]);
     let times: Vec<Timestamp> = session.received.iter().filter(|one| one.key.is_some()).map(|one| one.at).collect();
     let waited = times[2].duration_since(times[1]);
@@ -179,8 +179,8 @@ fn a_key_that_was_used_before_is_replaced_only_after_a_while() {
 }
 
 /// Makes a call as the source would.
-fn call(stage: &Stage, client: &Bridge, operation: Operation, session_id: &str, key: &str) -> u16 {
-    let section = &stage.config.sources.get("sg-main").unwrap().section;
+fn call(setup: &EngineSetup, client: &Bridge, operation: Operation, session_id: &str, key: &str) -> u16 {
+    let section = &setup.config.sources.get("sg-main").unwrap().section;
     let provider = provider::find("smart-glocal").unwrap();
     let api = provider.session_api(section, &FileReader::new()).unwrap().unwrap();
     client.request(api.request(operation, session_id, Some(key)).map(Full::new)).status.as_u16()
@@ -188,18 +188,18 @@ fn call(stage: &Stage, client: &Bridge, operation: Operation, session_id: &str, 
 
 #[test]
 fn a_provider_that_asks_for_peace_gets_it() {
-    let stage = Stage::set(CONFIRM_AND_CANCEL);
-    let engine = stage.engine();
-    stage.provider.misbehave_at(Operation::Confirm, Fault::TooMany("4"), 1);
-    stage.ready("ps_hurried", Timestamp::now(), 100);
-    eventually(LIMIT, || if stage.provider.calls() > 0 { Ok(()) } else { Err("no call".to_owned()) });
+    let setup = EngineSetup::new(CONFIRM_AND_CANCEL);
+    let engine = setup.engine();
+    setup.provider.misbehave_at(Operation::Confirm, Fault::TooMany("4"), 1);
+    setup.ready("ps_hurried", Timestamp::now(), 100);
+    eventually(LIMIT, || if setup.provider.calls() > 0 { Ok(()) } else { Err("no call".to_owned()) });
     let refused_at = Timestamp::now();
-    stage.await_outcome("ps_hurried");
-    let session = stage.provider.session("ps_hurried").unwrap();
+    setup.await_outcome("ps_hurried");
+    let session = setup.provider.session("ps_hurried").unwrap();
     let operations: Vec<Operation> = session.received.iter().map(|received| received.operation).collect();
     assert_eq!(operations, [Operation::Status, Operation::Confirm]);
     let waited = session.received[0].at.duration_since(refused_at);
     assert!(waited >= SignedDuration::from_millis(3800), "{waited}");
-    assert_eq!(stage.provider.calls(), 3);
+    assert_eq!(setup.provider.calls(), 3);
     engine.stop().unwrap();
 }

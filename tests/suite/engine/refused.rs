@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::support::bridge::{Bridge, create_needed_topics};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{
-    DECISION, LEDGER, LIMIT, OUTCOME, PROJECT, QUARANTINE, READY, Stage, await_metric, decision, event_of, known_keys,
-    ready_body, waiting_event,
+    DECISION, EngineSetup, LEDGER, LIMIT, OUTCOME, PROJECT, QUARANTINE, READY, await_metric, decision, event_of,
+    known_keys, ready_body, waiting_event,
 };
 use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, User};
@@ -56,76 +56,76 @@ fn await_aborted(engine: &Bridge, more_than: u64) {
 /// The engine's `body_bytes_max` is lower than the ingress's was: what it may write is 64 KiB.
 #[test]
 fn a_session_that_is_too_large_for_the_ledger_is_set_aside_and_all_others_are_decided() {
-    let stage = Stage::set(RULES);
-    let engine = stage.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
-    let place = stage.partition_of("ps_large");
-    let behind: Vec<String> = stage.sessions_of(place).take(4).collect();
-    stage.write(READY, "ps_large", &large_event("ps_large", 2000));
+    let setup = EngineSetup::new(RULES);
+    let engine = setup.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
+    let place = setup.partition_of("ps_large");
+    let behind: Vec<String> = setup.sessions_of(place).take(4).collect();
+    setup.write(READY, "ps_large", &large_event("ps_large", 2000));
     for id in &behind {
-        stage.ready(id, Timestamp::now(), 100);
+        setup.ready(id, Timestamp::now(), 100);
     }
     for number in 0..8 {
-        stage.ready(&format!("ps_other_{number}"), Timestamp::now(), 100);
+        setup.ready(&format!("ps_other_{number}"), Timestamp::now(), 100);
     }
-    let outcomes = stage.await_outcomes(12);
+    let outcomes = setup.await_outcomes(12);
     assert!(outcomes.values().all(|outcome| outcome.result() == Result::Accepted));
-    let quarantined = stage.await_quarantined(1);
+    let quarantined = setup.await_quarantined(1);
     assert_eq!(quarantined[0].reason(), QuarantineReason::RecordRefused);
     assert!(quarantined[0].detail.contains("offset 0"), "{}", quarantined[0].detail);
     assert!(quarantined[0].metadata.clone().unwrap().evidence.unwrap().raw_body.is_none(), "its large part");
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"record_refused\"}", 1);
     await_metric(&engine, "paybridge_confirmation_lag_records", 0);
-    assert!(stage.provider.session("ps_large").is_none());
+    assert!(setup.provider.session("ps_large").is_none());
     engine.stop().unwrap();
     // It is dealt with: a restart finds nothing to do.
-    let engine = stage.engine();
-    stage.ready("ps_more", Timestamp::now(), 100);
-    stage.await_outcomes(13);
-    assert_eq!(stage.await_quarantined(1).len(), 1);
+    let engine = setup.engine();
+    setup.ready("ps_more", Timestamp::now(), 100);
+    setup.await_outcomes(13);
+    assert_eq!(setup.await_quarantined(1).len(), 1);
     engine.stop().unwrap();
 }
 
 /// The broker refuses it, not the client: its topic takes less than the configuration says.
 #[test]
 fn a_session_that_the_ledgers_topic_does_not_take_is_set_aside_too() {
-    let stage = Stage::set(RULES);
+    let setup = EngineSetup::new(RULES);
     let ledger =
         [("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "60000")];
-    stage.kafka.alter_topic(&stage.topic(LEDGER), &ledger);
-    let engine = stage.engine();
-    stage.write(READY, "ps_large", &incompressible_event("ps_large", 1800));
+    setup.kafka.alter_topic(&setup.topic(LEDGER), &ledger);
+    let engine = setup.engine();
+    setup.write(READY, "ps_large", &incompressible_event("ps_large", 1800));
     for number in 0..8 {
-        stage.ready(&format!("ps_other_{number}"), Timestamp::now(), 100);
+        setup.ready(&format!("ps_other_{number}"), Timestamp::now(), 100);
     }
-    stage.await_outcomes(8);
-    assert_eq!(stage.await_quarantined(1)[0].reason(), QuarantineReason::RecordRefused);
+    setup.await_outcomes(8);
+    assert_eq!(setup.await_quarantined(1)[0].reason(), QuarantineReason::RecordRefused);
     engine.stop().unwrap();
 }
 
 #[test]
 fn a_topic_that_takes_no_record_sets_nothing_aside_and_all_goes_on_once_it_does() {
     for part in [OUTCOME, LEDGER] {
-        let stage = Stage::set(RULES);
+        let setup = EngineSetup::new(RULES);
         let policy = if part == LEDGER { "compact" } else { "delete" };
         let with = |bytes: &'static str| {
             [("cleanup.policy", policy), ("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", bytes)]
         };
-        let engine = stage.engine();
-        stage.ready("ps_before", Timestamp::now(), 100);
-        stage.await_outcome("ps_before");
-        stage.kafka.alter_topic(&stage.topic(part), &with("100"));
+        let engine = setup.engine();
+        setup.ready("ps_before", Timestamp::now(), 100);
+        setup.await_outcome("ps_before");
+        setup.kafka.alter_topic(&setup.topic(part), &with("100"));
         let before = engine.count(ABORTED);
         for number in 0..5 {
-            stage.ready(&format!("ps_{number}"), Timestamp::now(), 100);
+            setup.ready(&format!("ps_{number}"), Timestamp::now(), 100);
         }
         await_aborted(&engine, before + 3);
-        assert_eq!((stage.outcomes().len(), stage.quarantined().len()), (1, 0), "{part}");
-        stage.kafka.alter_topic(&stage.topic(part), &with("1048588"));
-        for (id, outcome) in stage.await_outcomes(6) {
+        assert_eq!((setup.outcomes().len(), setup.quarantined().len()), (1, 0), "{part}");
+        setup.kafka.alter_topic(&setup.topic(part), &with("1048588"));
+        for (id, outcome) in setup.await_outcomes(6) {
             assert_eq!(outcome.result(), Result::Accepted, "{id}");
-            assert_eq!(stage.provider.session(&id).unwrap().actions().len(), 1, "{id}");
+            assert_eq!(setup.provider.session(&id).unwrap().actions().len(), 1, "{id}");
         }
-        assert_eq!(stage.quarantined(), []);
+        assert_eq!(setup.quarantined(), []);
         engine.stop().unwrap();
     }
 }
@@ -134,47 +134,47 @@ fn a_topic_that_takes_no_record_sets_nothing_aside_and_all_goes_on_once_it_does(
 #[test]
 fn a_ledger_that_refuses_the_engines_times_sets_nothing_aside_and_all_goes_on_once_it_takes_them() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
-    create_needed_topics(kafka, &stage.config);
+    let (setup, text) = EngineSetup::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
+    create_needed_topics(kafka, &setup.config);
     kafka.alter_topic(
-        &stage.topic(LEDGER),
+        &setup.topic(LEDGER),
         &[
             ("cleanup.policy", "compact"),
             ("message.timestamp.type", "CreateTime"),
             ("message.timestamp.after.max.ms", "3600000"),
         ],
     );
-    stage.ready("ps_1", Timestamp::now(), 100);
+    setup.ready("ps_1", Timestamp::now(), 100);
     let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(SignedDuration::from_hours(3)));
     daemon.await_ready();
     await_failures(&daemon);
-    assert_eq!((stage.records(LEDGER).len(), stage.quarantined().len(), stage.outcomes().len()), (0, 0, 0));
+    assert_eq!((setup.records(LEDGER).len(), setup.quarantined().len(), setup.outcomes().len()), (0, 0, 0));
     kafka.alter_topic(
-        &stage.topic(LEDGER),
+        &setup.topic(LEDGER),
         &[("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")],
     );
     // Its clock is wrong all the same: the session is held until that is right.
-    stage.await_entries("ps_1", 1);
+    setup.await_entries("ps_1", 1);
     daemon.shift_clock(SignedDuration::ZERO);
-    assert_eq!(stage.await_outcome("ps_1").result(), Result::Accepted);
+    assert_eq!(setup.await_outcome("ps_1").result(), Result::Accepted);
 }
 
-/// A Kafka of the test's own, a stage on it, and a daemon on the stage that has only the rights given here. One session was
+/// A Kafka of the test's own, a setup on it, and a daemon on the setup that has only the rights given here. One session was
 /// decided already.
-fn limited() -> (&'static Kafka, Stage, Daemon) {
+fn limited() -> (&'static Kafka, EngineSetup, Daemon) {
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[])));
-    let (stage, text) = Stage::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
-    create_needed_topics(kafka, &stage.config);
-    let prefix = stage.config.kafka.topic_prefix.as_ref();
+    let (setup, text) = EngineSetup::for_process(kafka, RULES, SimulatorSettings::new(PROJECT, known_keys()));
+    create_needed_topics(kafka, &setup.config);
+    let prefix = setup.config.kafka.topic_prefix.as_ref();
     let all = ["--operation", "All", "--resource-pattern-type", "prefixed"];
     let named = ["--topic", "--group", "--transactional-id"].map(|resource| [&all[..], &[resource, prefix]].concat());
     kafka.allow(User::Limited, &named.each_ref().map(Vec::as_slice));
     kafka.allow(User::Limited, &[&["--operation", "IdempotentWrite", "--cluster"]]);
     let daemon = Daemon::run(&kafka.logged_in(&text, User::Limited));
     daemon.await_ready();
-    stage.ready("ps_before", Timestamp::now(), 100);
-    stage.await_outcome("ps_before");
-    (kafka, stage, daemon)
+    setup.ready("ps_before", Timestamp::now(), 100);
+    setup.await_outcome("ps_before");
+    (kafka, setup, daemon)
 }
 
 /// Waits until three more transactions have failed.
@@ -187,26 +187,26 @@ fn await_failures(daemon: &Daemon) {
 
 #[test]
 fn a_right_that_is_withdrawn_sets_nothing_aside_and_all_goes_on_once_it_is_given_back() {
-    let (kafka, stage, daemon) = limited();
+    let (kafka, setup, daemon) = limited();
     let mut decided = 1;
     // A forged event is among them in each round: it alone goes to quarantine, once that is possible.
     for (round, part) in [OUTCOME, QUARANTINE, LEDGER].into_iter().enumerate() {
-        let write = ["--operation", "Write", "--topic", &stage.topic(part)];
+        let write = ["--operation", "Write", "--topic", &setup.topic(part)];
         kafka.forbid(User::Limited, &write);
         let mut forged = waiting_event("ps_forged", Timestamp::now(), 100);
         forged.metadata.as_mut().unwrap().evidence.as_mut().unwrap().headers.clear();
-        stage.write(READY, "ps_forged", &forged.encode_to_vec());
+        setup.write(READY, "ps_forged", &forged.encode_to_vec());
         for number in 0..5 {
-            stage.ready(&format!("ps_{round}_{number}"), Timestamp::now(), 100);
+            setup.ready(&format!("ps_{round}_{number}"), Timestamp::now(), 100);
         }
         await_failures(&daemon);
         kafka.forbid_no_more(User::Limited, &write);
         decided += 5;
-        for (id, outcome) in stage.await_outcomes(decided) {
+        for (id, outcome) in setup.await_outcomes(decided) {
             assert_eq!(outcome.result(), Result::Accepted, "{part} {id}");
-            assert_eq!(stage.provider.session(&id).unwrap().actions().len(), 1, "{part} {id}");
+            assert_eq!(setup.provider.session(&id).unwrap().actions().len(), 1, "{part} {id}");
         }
-        let quarantined = stage.await_quarantined(round + 1);
+        let quarantined = setup.await_quarantined(round + 1);
         let all_forged = quarantined.iter().all(|record| record.reason() == QuarantineReason::EvidenceDoesNotVerify);
         assert!(all_forged, "{part}: {quarantined:?}");
     }
@@ -215,58 +215,58 @@ fn a_right_that_is_withdrawn_sets_nothing_aside_and_all_goes_on_once_it_is_given
 /// Its entry fits, and does not any more with the decision's own texts.
 #[test]
 fn a_decision_on_a_session_that_just_fits_counts() {
-    let stage = Stage::set("");
-    let engine = stage.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
+    let setup = EngineSetup::new("");
+    let engine = setup.engine_with(|config| config.ingress.body_bytes_max = 16 * 1024);
     // Less than 64 KiB, by less than the decision's texts.
-    stage.write(READY, "ps_1", &large_event("ps_1", 800));
-    let entries = stage.await_entries("ps_1", 1);
+    setup.write(READY, "ps_1", &large_event("ps_1", 800));
+    let entries = setup.await_entries("ps_1", 1);
     let bytes = entries[0].value.as_ref().unwrap().len();
     assert!((62 * 1024..64 * 1024).contains(&bytes), "{bytes}");
     let mut told = decision("ps_1", Action::Confirm, "by hand");
     told.reason = "x".repeat(1024);
     told.decided_by = "y".repeat(1024);
     told.decision_id = "z".repeat(1024);
-    stage.write(DECISION, "ps_1", &told.encode_to_vec());
-    let outcome = stage.await_outcome("ps_1");
+    setup.write(DECISION, "ps_1", &told.encode_to_vec());
+    let outcome = setup.await_outcome("ps_1");
     assert_eq!((outcome.action(), outcome.result()), (Action::Confirm, Result::Accepted));
-    assert_eq!(stage.provider.session("ps_1").unwrap().actions(), [Operation::Confirm]);
+    assert_eq!(setup.provider.session("ps_1").unwrap().actions(), [Operation::Confirm]);
     engine.stop().unwrap();
 }
 
 /// The provider has taken the action by then. Two at once: neither makes the other wait for ever.
 #[test]
 fn outcomes_that_are_refused_after_the_action_are_told_once_and_without_their_operations() {
-    let stage = Stage::set(RULES);
-    stage.kafka.alter_topic(&stage.topic(OUTCOME), &takes("20000"));
-    let engine = stage.engine();
+    let setup = EngineSetup::new(RULES);
+    setup.kafka.alter_topic(&setup.topic(OUTCOME), &takes("20000"));
+    let engine = setup.engine();
     for id in ["ps_large", "ps_larger"] {
-        stage.send(READY, id, &incompressible_event(id, 900));
+        setup.send(READY, id, &incompressible_event(id, 900));
     }
     for number in 0..6 {
-        stage.ready(&format!("ps_{number}"), Timestamp::now(), 100);
+        setup.ready(&format!("ps_{number}"), Timestamp::now(), 100);
     }
-    for (id, outcome) in stage.await_outcomes(8) {
+    for (id, outcome) in setup.await_outcomes(8) {
         assert_eq!(outcome.result(), Result::Accepted, "{id}");
         assert_eq!(outcome.operations.is_empty(), id.starts_with("ps_large"), "{id}");
-        assert_eq!(stage.provider.session(&id).unwrap().actions(), [Operation::Confirm], "{id}");
+        assert_eq!(setup.provider.session(&id).unwrap().actions(), [Operation::Confirm], "{id}");
     }
     engine.stop().unwrap();
 }
 
 #[test]
 fn a_forged_record_that_the_quarantine_does_not_take_stalls_nobody() {
-    let stage = Stage::set(RULES);
-    stage.kafka.alter_topic(&stage.topic(QUARANTINE), &takes("60000"));
-    let engine = stage.engine();
+    let setup = EngineSetup::new(RULES);
+    setup.kafka.alter_topic(&setup.topic(QUARANTINE), &takes("60000"));
+    let engine = setup.engine();
     let mut forged = waiting_event("ps_forged", Timestamp::now(), 100);
     forged.metadata.as_mut().unwrap().evidence.as_mut().unwrap().raw_body = Some(Random::of(11).bytes(300_000).into());
-    stage.write(READY, "ps_forged", &forged.encode_to_vec());
-    let ids: Vec<String> = stage.sessions_of(stage.partition_of("ps_forged")).take(6).collect();
+    setup.write(READY, "ps_forged", &forged.encode_to_vec());
+    let ids: Vec<String> = setup.sessions_of(setup.partition_of("ps_forged")).take(6).collect();
     for id in &ids {
-        stage.ready(id, Timestamp::now(), 100);
+        setup.ready(id, Timestamp::now(), 100);
     }
-    stage.await_outcomes(6);
-    assert_eq!(stage.await_quarantined(1)[0].reason(), QuarantineReason::RecordRefused);
+    setup.await_outcomes(6);
+    assert_eq!(setup.await_quarantined(1)[0].reason(), QuarantineReason::RecordRefused);
     engine.stop().unwrap();
 }
 

@@ -10,7 +10,7 @@ use prost::Message;
 use super::clocks::{await_shown, await_trust};
 use crate::support::bridge::{key_file, sender};
 use crate::support::daemon::Daemon;
-use crate::support::engine_setup::{DECISION, READY, Stage, await_metric, decision, ready_body, waiting_event};
+use crate::support::engine_setup::{DECISION, EngineSetup, READY, await_metric, decision, ready_body, waiting_event};
 use crate::support::shifted_clock::ShiftedClock;
 
 /// Two sources that would do the opposite.
@@ -38,9 +38,9 @@ fn only_second(config: &mut Config) {
 
 #[test]
 fn one_webhook_at_two_sources_gets_one_action_and_one_outcome() {
-    let stage = Stage::set(RULES);
-    let engine = stage.engine_with(with_second);
-    let sender = sender(&stage.config, "sg-main");
+    let setup = EngineSetup::new(RULES);
+    let engine = setup.engine_with(with_second);
+    let sender = sender(&setup.config, "sg-main");
     let post = |source: &str, id: &str| {
         let body = ready_body(id, "ready", Timestamp::now(), 100).to_string();
         let signed = sender.sign("", body.into(), Timestamp::now(), 0);
@@ -48,75 +48,75 @@ fn one_webhook_at_two_sources_gets_one_action_and_one_outcome() {
     };
     for (id, first, second) in [("ps_1", "sg-main", "sg-second"), ("ps_2", "sg-second", "sg-main")] {
         post(first, id);
-        let outcome = stage.await_outcome(id);
+        let outcome = setup.await_outcome(id);
         assert_eq!((outcome.source.as_str(), outcome.result()), (first, Result::Accepted));
         post(second, id);
     }
     // At once, before the first has ended.
-    stage.provider.misbehave(paybridge::simulator::Fault::Hold, 1);
+    setup.provider.misbehave(paybridge::simulator::Fault::Hold, 1);
     post("sg-main", "ps_3");
     post("sg-second", "ps_3");
-    let quarantined = stage.await_quarantined(3);
+    let quarantined = setup.await_quarantined(3);
     for record in &quarantined {
         assert_eq!(record.reason(), QuarantineReason::SessionOfAnotherSource, "{}", record.detail);
     }
-    stage.provider.release(1);
-    stage.await_outcomes(3);
+    setup.provider.release(1);
+    setup.await_outcomes(3);
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"session_of_another_source\"}", 3);
     for (id, action) in [("ps_1", Operation::Confirm), ("ps_2", Operation::Cancel), ("ps_3", Operation::Confirm)] {
-        assert_eq!(stage.provider.session(id).unwrap().actions(), [action], "{id}");
+        assert_eq!(setup.provider.session(id).unwrap().actions(), [action], "{id}");
     }
     engine.stop().unwrap();
     // Nor after a restart by whoever has that source alone.
-    let engine = stage.engine_with(only_second);
+    let engine = setup.engine_with(only_second);
     let body = ready_body("ps_1", "once more", Timestamp::now(), 100).to_string();
     let signed = sender.sign("", body.into(), Timestamp::now(), 0);
     assert_eq!(engine.post("sg-second", &signed).status, 200);
-    stage.await_quarantined(4);
-    assert_eq!(stage.provider.session("ps_1").unwrap().actions(), [Operation::Confirm]);
+    setup.await_quarantined(4);
+    assert_eq!(setup.provider.session("ps_1").unwrap().actions(), [Operation::Confirm]);
     engine.stop().unwrap();
 }
 
-fn decide_for_second(stage: &Stage, session_id: &str, decision_id: &str) {
+fn decide_for_second(setup: &EngineSetup, session_id: &str, decision_id: &str) {
     let mut decision = decision(session_id, Action::Confirm, decision_id);
     decision.source = "sg-second".to_owned();
-    stage.write(DECISION, session_id, &decision.encode_to_vec());
+    setup.write(DECISION, session_id, &decision.encode_to_vec());
 }
 
 #[test]
 fn decisions_for_the_other_source_count_neither_before_nor_after_nor_where_it_is_the_only_one() {
-    let stage = Stage::set("");
-    let engine = stage.engine_with(with_second);
-    decide_for_second(&stage, "ps_1", "early");
-    stage.ready("ps_1", Timestamp::now(), 100);
-    stage.await_entries("ps_1", 1);
-    decide_for_second(&stage, "ps_1", "late");
+    let setup = EngineSetup::new("");
+    let engine = setup.engine_with(with_second);
+    decide_for_second(&setup, "ps_1", "early");
+    setup.ready("ps_1", Timestamp::now(), 100);
+    setup.await_entries("ps_1", 1);
+    decide_for_second(&setup, "ps_1", "late");
     engine.stop().unwrap();
 
-    let engine = stage.engine_with(only_second);
+    let engine = setup.engine_with(only_second);
     let mut event = waiting_event("ps_1", Timestamp::now(), 100);
     event.metadata.as_mut().unwrap().source = "sg-second".to_owned();
     let event = event.encode_to_vec();
-    stage.write(READY, "ps_1", &event);
-    stage.await_quarantined(1);
-    decide_for_second(&stage, "ps_1", "after the restart");
-    stage.await_rejections(2);
+    setup.write(READY, "ps_1", &event);
+    setup.await_quarantined(1);
+    decide_for_second(&setup, "ps_1", "after the restart");
+    setup.await_rejections(2);
     engine.stop().unwrap();
-    assert!(stage.provider.session("ps_1").is_none_or(|session| session.actions().is_empty()));
+    assert!(setup.provider.session("ps_1").is_none_or(|session| session.actions().is_empty()));
 
-    let engine = stage.engine_with(with_second);
-    stage.decide("ps_1", Action::Cancel, "the right one");
-    assert_eq!(stage.await_outcome("ps_1").decision_id, "the right one");
-    stage.write(READY, "ps_1", &event);
-    stage.await_quarantined(2);
-    assert_eq!(stage.provider.session("ps_1").unwrap().actions(), [Operation::Cancel]);
+    let engine = setup.engine_with(with_second);
+    setup.decide("ps_1", Action::Cancel, "the right one");
+    assert_eq!(setup.await_outcome("ps_1").decision_id, "the right one");
+    setup.write(READY, "ps_1", &event);
+    setup.await_quarantined(2);
+    assert_eq!(setup.provider.session("ps_1").unwrap().actions(), [Operation::Cancel]);
     engine.stop().unwrap();
 }
 
 /// Nobody is called in a dry run, so nobody can be asked whose session it is: both wait until the clock is right.
 #[test]
 fn a_dry_run_whose_clock_is_wrong_opens_a_session_for_one_source_alone() {
-    let (stage, text) = Stage::for_process_with_topics("default = \"confirm\"\ndry_run = true");
+    let (setup, text) = EngineSetup::for_process_with_topics("default = \"confirm\"\ndry_run = true");
     let public_key = key_file("smart-glocal-public.pem");
     let second = format!(
         "[sources.sg-second]\nprovider = \"smart-glocal\"\npublic_key_files = [\"{}\"]\n",
@@ -125,14 +125,14 @@ fn a_dry_run_whose_clock_is_wrong_opens_a_session_for_one_source_alone() {
     let daemon = Daemon::run_with_clock(&format!("{text}\n{second}"), ShiftedClock::by(SignedDuration::from_hours(2)));
     daemon.await_ready();
     await_trust(&daemon, "0");
-    stage.ready("ps_1", Timestamp::now(), 100);
+    setup.ready("ps_1", Timestamp::now(), 100);
     let mut event = waiting_event("ps_1", Timestamp::now(), 100);
     event.metadata.as_mut().unwrap().source = "sg-second".to_owned();
-    stage.write(READY, "ps_1", &event.encode_to_vec());
-    stage.await_entries("ps_1", 1);
+    setup.write(READY, "ps_1", &event.encode_to_vec());
+    setup.await_entries("ps_1", 1);
     daemon.shift_clock(SignedDuration::ZERO);
     await_trust(&daemon, "1");
-    stage.await_outcome("ps_1");
+    setup.await_outcome("ps_1");
     await_shown(&daemon, "paybridge_confirmation_open_sessions 0");
-    stage.await_outcomes(1);
+    setup.await_outcomes(1);
 }

@@ -7,13 +7,13 @@ use paybridge::simulator::SimulatorSettings;
 
 use crate::support::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
-use crate::support::engine_setup::{DECISION, FINISHED, LEDGER, LIMIT, PROJECT, READY, Stage, known_keys};
+use crate::support::engine_setup::{DECISION, EngineSetup, FINISHED, LEDGER, LIMIT, PROJECT, READY, known_keys};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::wire::SMART_GLOCAL;
 
-pub fn for_process(confirmation: &str) -> (Stage, String) {
-    Stage::for_process(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
+pub fn for_process(confirmation: &str) -> (EngineSetup, String) {
+    EngineSetup::for_process(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
 }
 
 /// The engine refuses to work, and the log says each of these. A daemon that does nothing else ends with an error; one that
@@ -81,9 +81,9 @@ fn is_not_ready_before_it_can_write_and_says_so() {
 
 #[test]
 fn waits_for_its_topics_says_which_are_missing_and_goes_on_when_they_are_made() {
-    let (stage, text) = for_process("default = \"confirm\"");
+    let (setup, text) = for_process("default = \"confirm\"");
     let daemon = Daemon::run(&text);
-    let missing: Vec<String> = [DECISION, LEDGER, READY, FINISHED].map(|part| stage.topic(part)).to_vec();
+    let missing: Vec<String> = [DECISION, LEDGER, READY, FINISHED].map(|part| setup.topic(part)).to_vec();
     eventually(LIMIT, || {
         let log = daemon.log();
         let told = log.lines().filter(|line| line.contains("the confirmation engine has trouble"));
@@ -92,20 +92,20 @@ fn waits_for_its_topics_says_which_are_missing_and_goes_on_when_they_are_made() 
     });
     // Not ready, it would get no webhook, and lose those whose topics are there.
     daemon.await_ready();
-    create_needed_topics(stage.kafka, &stage.config);
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_outcome("ps_one");
+    create_needed_topics(setup.kafka, &setup.config);
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_outcome("ps_one");
 }
 
 #[test]
 fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
-    let (stage, text) = for_process("default = \"confirm\"");
-    create_needed_topics(stage.kafka, &stage.config);
-    let engine = stage.engine();
-    stage.ready("ps_one", Timestamp::now(), 100);
-    stage.await_outcome("ps_one");
+    let (setup, text) = for_process("default = \"confirm\"");
+    create_needed_topics(setup.kafka, &setup.config);
+    let engine = setup.engine();
+    setup.ready("ps_one", Timestamp::now(), 100);
+    setup.await_outcome("ps_one");
     engine.stop().unwrap();
-    let group = stage.group();
+    let group = setup.group();
     let whose = format!("of the ledger belongs to group {group} with 3 partitions, and this engine is");
     let dry_run = format!("group {group} with 3 partitions, a dry run: go on with the same group");
     for (changed, told) in [
@@ -117,36 +117,36 @@ fn refuses_a_ledger_of_another_group_or_mode_or_partition_count() {
             &[&whose, told, "kafka.topic_prefix of its own"],
         );
     }
-    grow(&stage, &[DECISION, LEDGER, READY, FINISHED]);
+    grow(&setup, &[DECISION, LEDGER, READY, FINISHED]);
     check_refuses(&text, &[&whose, "with 4 partitions: go on with the same group"]);
-    stage.await_outcomes(1);
+    setup.await_outcomes(1);
 }
 
 #[test]
 fn refuses_topics_of_unequal_partition_counts() {
-    let (stage, text) = for_process("");
-    create_needed_topics(stage.kafka, &stage.config);
-    grow(&stage, &[DECISION]);
+    let (setup, text) = for_process("");
+    create_needed_topics(setup.kafka, &setup.config);
+    grow(&setup, &[DECISION]);
     let names = [(DECISION, 4), (LEDGER, 3), (READY, 3), (FINISHED, 3)];
-    let told: Vec<String> = names.iter().map(|(part, count)| format!("{} has {count}", stage.topic(part))).collect();
+    let told: Vec<String> = names.iter().map(|(part, count)| format!("{} has {count}", setup.topic(part))).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).chain(["must have the same number of partitions"]).collect();
     check_refuses(&text, &told);
 }
 
-/// Gives topics of the stage 4 partitions instead of 3.
-pub fn grow(stage: &Stage, parts: &[&str]) {
-    let names: Vec<String> = parts.iter().map(|part| stage.topic(part)).collect();
-    stage.kafka.grow_topics(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4);
+/// Gives topics of the setup 4 partitions instead of 3.
+pub fn grow(setup: &EngineSetup, parts: &[&str]) {
+    let names: Vec<String> = parts.iter().map(|part| setup.topic(part)).collect();
+    setup.kafka.grow_topics(&names.iter().map(String::as_str).collect::<Vec<_>>(), 4);
 }
 
 #[test]
 fn the_engine_alone_needs_no_topic_of_the_ingress() {
-    let (stage, text) = for_process("");
+    let (setup, text) = for_process("");
     let text = text.replace("[ingress]", "[ingress]\nenabled = false");
     let config = Config::from_toml(&text, []).unwrap();
     let names: Vec<String> = topics::needed(&config).into_iter().map(|topic| topic.name).collect();
     assert_eq!(names.len(), 7, "{names:?}");
-    create_needed_topics(stage.kafka, &config);
+    create_needed_topics(setup.kafka, &config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     eventually(LIMIT, || match daemon.log() {

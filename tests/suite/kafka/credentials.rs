@@ -13,7 +13,7 @@ use paybridge::simulator::SimulatorSettings;
 
 use crate::support::bridge::ready_to_confirm;
 use crate::support::daemon::{self, Daemon, Exchange, configuration, program};
-use crate::support::engine_setup::{OUTCOME, PROJECT, READY, Stage, known_keys};
+use crate::support::engine_setup::{EngineSetup, OUTCOME, PROJECT, READY, known_keys};
 use crate::support::kafka::{Kafka, Login, Security};
 use crate::support::volume::Volume;
 
@@ -69,15 +69,16 @@ pub fn succeeds(text: &str, arguments: &[&str]) -> String {
 fn works_over(login: Login) {
     let kafka = Kafka::shared();
     let volume = volume(kafka, login);
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    let (setup, text) =
+        EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     let text = text.replace(kafka.bootstrap(), &kafka.secured_bootstrap(login)) + &tables(login, &volume);
 
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
-    works(&stage, &text);
+    works(&setup, &text);
 }
 
 /// From existing topics to an outcome, with the clients that this configuration makes.
-pub fn works(stage: &Stage, text: &str) {
+pub fn works(setup: &EngineSetup, text: &str) {
     let checked = succeeds(text, &["check"]);
     assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
     // The ledger and the group, among all else.
@@ -89,12 +90,12 @@ pub fn works(stage: &Stage, text: &str) {
         panic!("no answer:\n{}", daemon.log());
     };
     assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
-    let [record] = stage.records(READY).try_into().unwrap();
+    let [record] = setup.records(READY).try_into().unwrap();
     let session = String::from_utf8(record.key.unwrap()).unwrap();
     succeeds(text, &["decide", "sg-main", &session, "cancel", "--reason", "a test"]);
-    let outcome = stage.await_outcome(&session);
+    let outcome = setup.await_outcome(&session);
     assert_eq!((outcome.result(), outcome.action()), (Result::Accepted, Action::Cancel));
-    let told = succeeds(text, &["tail", &stage.topic(OUTCOME), "--from-beginning", "--count", "1"]);
+    let told = succeeds(text, &["tail", &setup.topic(OUTCOME), "--from-beginning", "--count", "1"]);
     assert!(told.contains(&session), "{told}");
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());

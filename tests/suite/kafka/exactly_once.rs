@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Topics of a test's own: two inputs, a ledger, outcomes; and a group.
-struct Stage<'a> {
+struct GroupSetup<'a> {
     kafka: &'a Kafka,
     group_id: String,
     inputs: Vec<String>,
@@ -38,10 +38,10 @@ struct Stage<'a> {
 /// A producer that the test itself leaves in the middle of a transaction.
 type RawProducer = ThreadedProducer<DefaultProducerContext>;
 
-impl<'a> Stage<'a> {
+impl<'a> GroupSetup<'a> {
     fn new(kafka: &'a Kafka, partitions: i32) -> Self {
         let prefix = unique_prefix();
-        let stage = Self {
+        let setup = Self {
             kafka,
             group_id: format!("{prefix}.group"),
             inputs: ["one", "two"].map(|name| format!("{prefix}.{name}")).to_vec(),
@@ -49,11 +49,11 @@ impl<'a> Stage<'a> {
             outcomes: format!("{prefix}.outcomes"),
             partitions,
         };
-        let names = stage.inputs.iter().chain([&stage.ledger, &stage.outcomes]);
+        let names = setup.inputs.iter().chain([&setup.ledger, &setup.outcomes]);
         let brokers_time = [("message.timestamp.type", "LogAppendTime")];
         let topics: Vec<Topic<'_>> = names.map(|name| (name.as_str(), partitions, brokers_time.as_slice())).collect();
         kafka.create_topics(&topics);
-        stage
+        setup
     }
 
     /// Transactions of the process of this name.

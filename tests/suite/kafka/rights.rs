@@ -13,7 +13,7 @@ use crate::kafka::credentials::{command, succeeds, works};
 use crate::support::bridge::ready_to_confirm;
 use crate::support::cache::CHECKOUT;
 use crate::support::daemon::{Daemon, Exchange};
-use crate::support::engine_setup::{PROJECT, Stage, known_keys};
+use crate::support::engine_setup::{EngineSetup, PROJECT, known_keys};
 use crate::support::kafka::{Kafka, User};
 
 /// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
@@ -67,14 +67,15 @@ fn arguments(rule: &str, prefix: &str) -> Rule {
 #[test]
 fn the_rights_of_the_charts_user_are_enough() {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    let (setup, text) =
+        EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     // Without them nothing goes, so they are what makes it go.
     let refused = command(&as_user(kafka, &text, &[]), &["check"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 
-    let rules = rules(RENDERED, "paybridge", stage.config.kafka.topic_prefix.as_ref());
-    works(&stage, &as_user(kafka, &text, &rules));
+    let rules = rules(RENDERED, "paybridge", setup.config.kafka.topic_prefix.as_ref());
+    works(&setup, &as_user(kafka, &text, &rules));
 }
 
 /// The topics that only the other of the two workloads writes.
@@ -112,9 +113,10 @@ fn who_decides_may_make_no_event_and_has_all_that_it_needs() {
 /// The configuration of one of two workloads, whose user has what the chart gives it; `check` finds nothing to want.
 fn one_workload(user: &str, only: impl Fn(&str) -> String) -> (String, String) {
     let kafka = Kafka::shared();
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    let (setup, text) =
+        EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
-    let prefix = stage.config.kafka.topic_prefix.as_ref().to_owned();
+    let prefix = setup.config.kafka.topic_prefix.as_ref().to_owned();
     let text = as_user(kafka, &only(&text), &rules(RENDERED_SPLIT, user, &prefix));
     let checked = succeeds(&text, &["check"]);
     assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");

@@ -1,4 +1,4 @@
-//! What the engine's tests play on: a simulated provider, topics on a real Kafka, and the daemon in this process.
+//! What the engine's tests need: a simulated provider, topics on a real Kafka, and the daemon in this process.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -43,7 +43,7 @@ pub const REJECTED: &str = "confirmation.decision-rejected.v1";
 pub const QUARANTINE: &str = "quarantine.v1";
 
 /// A provider, and topics of its own.
-pub struct Stage {
+pub struct EngineSetup {
     pub kafka: &'static Kafka,
     pub provider: Simulator,
     pub config: Config,
@@ -51,24 +51,19 @@ pub struct Stage {
     runtime: Runtime,
 }
 
-impl Stage {
-    /// A stage with rules and keys of `[confirmation]`.
-    pub fn set(confirmation: &str) -> Self {
-        Self::set_with(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
+impl EngineSetup {
+    /// A setup with rules and keys of `[confirmation]`.
+    pub fn new(confirmation: &str) -> Self {
+        Self::with(Kafka::shared(), confirmation, SimulatorSettings::new(PROJECT, known_keys()))
     }
 
-    /// A stage on this Kafka, with a provider like this.
-    pub fn set_with(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings) -> Self {
-        Self::set_signing(kafka, confirmation, settings, &key_file("smart-glocal-private.pem"))
+    /// A setup on this Kafka, with a provider like this.
+    pub fn with(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings) -> Self {
+        Self::signing(kafka, confirmation, settings, &key_file("smart-glocal-private.pem"))
     }
 
     /// The same with calls signed by the key of this file.
-    pub fn set_signing(
-        kafka: &'static Kafka,
-        confirmation: &str,
-        settings: SimulatorSettings,
-        private_key: &Path,
-    ) -> Self {
+    pub fn signing(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings, private_key: &Path) -> Self {
         let (provider, runtime) = provider(settings);
         let sources = signed_sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
@@ -77,7 +72,7 @@ impl Stage {
         Self::around(kafka, provider, config, runtime)
     }
 
-    /// A stage for the program itself, and the text of its configuration file. Topics are not made.
+    /// A setup for the program itself, and the text of its configuration file. Topics are not made.
     pub fn for_process(kafka: &'static Kafka, confirmation: &str, settings: SimulatorSettings) -> (Self, String) {
         let (provider, runtime) = provider(settings);
         let common = configuration(kafka.bootstrap(), daemon::Settings::default());
@@ -93,9 +88,9 @@ impl Stage {
     /// The same on the shared Kafka, with its topics made.
     pub fn for_process_with_topics(confirmation: &str) -> (Self, String) {
         let kafka = Kafka::shared();
-        let (stage, text) = Self::for_process(kafka, confirmation, SimulatorSettings::new(PROJECT, known_keys()));
-        create_needed_topics(kafka, &stage.config);
-        (stage, text)
+        let (setup, text) = Self::for_process(kafka, confirmation, SimulatorSettings::new(PROJECT, known_keys()));
+        create_needed_topics(kafka, &setup.config);
+        (setup, text)
     }
 
     fn around(kafka: &'static Kafka, provider: Simulator, config: Config, runtime: Runtime) -> Self {
@@ -115,7 +110,7 @@ impl Stage {
         self.engine_with(|_| {})
     }
 
-    /// A daemon that is ready and differs from the stage's configuration: in what the check of a file may refuse, too.
+    /// A daemon that is ready and differs from the setup's configuration: in what the check of a file may refuse, too.
     #[track_caller]
     pub fn engine_with(&self, change: impl FnOnce(&mut Config)) -> Bridge {
         let mut config = self.config.clone();

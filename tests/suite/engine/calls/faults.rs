@@ -9,12 +9,12 @@ use super::*;
 #[track_caller]
 fn check(fault: &Fault, expect: &Reply, applied: &[Operation]) {
     let way = Way { timeout: Duration::from_secs(2), ..Way::default() };
-    let scene = Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
-    scene.simulator.misbehave(fault.clone(), 1);
-    assert_eq!(&scene.reply(Operation::Confirm, 1), expect, "{fault:?}");
-    assert_eq!(scene.applied(), applied, "{fault:?}");
-    assert_eq!(scene.simulator.calls(), 1, "{fault:?}: sent once, whatever comes of it");
-    scene.expect_no_more_answers();
+    let setup = CallsSetup::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
+    setup.simulator.misbehave(fault.clone(), 1);
+    assert_eq!(&setup.reply(Operation::Confirm, 1), expect, "{fault:?}");
+    assert_eq!(setup.applied(), applied, "{fault:?}");
+    assert_eq!(setup.simulator.calls(), 1, "{fault:?}: sent once, whatever comes of it");
+    setup.expect_no_more_answers();
 }
 
 #[test]
@@ -65,24 +65,24 @@ fn an_answer_that_came_compressed_or_behind_a_mark_is_read() {
 
 #[test]
 fn without_a_connection_or_an_address_it_is_our_trouble() {
-    let scene = Scene::calling_nobody();
-    assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
-    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "our_trouble"]), "1");
+    let setup = CallsSetup::calling_nobody();
+    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+    assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "our_trouble"]), "1");
     let mut stranger = call(2);
     stranger.key.source = "other".into();
-    scene.call(stranger);
-    assert_eq!(scene.answer().reply, Reply::NotSent);
-    assert_eq!(scene.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
-    scene.expect_no_more_answers();
+    setup.call(stranger);
+    assert_eq!(setup.answer().reply, Reply::NotSent);
+    assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
+    setup.expect_no_more_answers();
 }
 
 #[test]
 fn the_end_of_the_runtime_leaves_a_call_unclear() {
-    let scene = Scene::start();
-    scene.simulator.misbehave(Fault::Hold, 1);
-    scene.call(call(1));
-    scene.await_calls(1);
-    let Scene { runtime, caller, answers, .. } = scene;
+    let setup = CallsSetup::start();
+    setup.simulator.misbehave(Fault::Hold, 1);
+    setup.call(call(1));
+    setup.await_calls(1);
+    let CallsSetup { runtime, caller, answers, .. } = setup;
     runtime.shutdown_timeout(LIMIT);
     let answer = answers.recv_timeout(LIMIT).unwrap();
     assert_eq!((answer.call, answer.reply), (call(1), Reply::Unclear));
@@ -92,28 +92,28 @@ fn the_end_of_the_runtime_leaves_a_call_unclear() {
 
 #[test]
 fn hears_how_long_to_wait() {
-    let scene = Scene::start();
+    let setup = CallsSetup::start();
     for (asked, expect) in [("7", Some(7)), ("100000", Some(900)), ("soon", None)] {
-        scene.simulator.misbehave(Fault::TooMany(asked), 1);
-        let waits = scene.ask(Operation::Status, 0).retry_after;
+        setup.simulator.misbehave(Fault::TooMany(asked), 1);
+        let waits = setup.ask(Operation::Status, 0).retry_after;
         assert_eq!(waits, expect.map(Duration::from_secs), "{asked}");
     }
-    assert_eq!(scene.ask(Operation::Status, 0).retry_after, None);
+    assert_eq!(setup.ask(Operation::Status, 0).retry_after, None);
 }
 
 #[test]
 fn hears_how_far_the_clocks_are_apart() {
     use simulator::ProviderClock::{Offset, Silent};
-    let scene = Scene::start();
+    let setup = CallsSetup::start();
     let hour = SignedDuration::from_hours(1);
     for (offset, expect) in [(-hour, hour), (SignedDuration::ZERO, SignedDuration::ZERO), (hour, -hour)] {
-        scene.simulator.set_clock(Offset(offset));
-        let skew = scene.ask(Operation::Status, 0).clock_skew.unwrap();
+        setup.simulator.set_clock(Offset(offset));
+        let skew = setup.ask(Operation::Status, 0).clock_skew.unwrap();
         let wrong = (skew - expect).unsigned_abs();
         assert!(wrong < PATIENT, "{offset}: {skew}");
     }
-    scene.simulator.misbehave(Fault::LoseAnswer, 1);
-    assert_eq!(scene.ask(Operation::Status, 0).clock_skew, None);
-    scene.simulator.set_clock(Silent);
-    assert_eq!(scene.ask(Operation::Status, 0).clock_skew, None);
+    setup.simulator.misbehave(Fault::LoseAnswer, 1);
+    assert_eq!(setup.ask(Operation::Status, 0).clock_skew, None);
+    setup.simulator.set_clock(Silent);
+    assert_eq!(setup.ask(Operation::Status, 0).clock_skew, None);
 }

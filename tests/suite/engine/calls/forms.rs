@@ -24,11 +24,11 @@ fn refused() -> Reply {
 
 /// What a confirmation comes to that is answered with these bytes, and the request's head.
 fn answered(bytes: Vec<u8>) -> (Reply, String) {
-    let Scene { simulator, runtime, .. } = Scene::start();
+    let CallsSetup { simulator, runtime, .. } = CallsSetup::start();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
-    let scene = Scene::calling(&base_url, Way::default(), simulator, runtime);
-    let serving = scene.runtime.spawn(async move {
+    let setup = CallsSetup::calling(&base_url, Way::default(), simulator, runtime);
+    let serving = setup.runtime.spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         while !request.ends_with(br#"{"session_id":"ps_1"}"#) {
@@ -38,8 +38,8 @@ fn answered(bytes: Vec<u8>) -> (Reply, String) {
         stream.shutdown().await.unwrap();
         String::from_utf8(request).unwrap().to_ascii_lowercase()
     });
-    let reply = scene.reply(Operation::Confirm, 1);
-    (reply, scene.runtime.block_on(serving).unwrap())
+    let reply = setup.reply(Operation::Confirm, 1);
+    (reply, setup.runtime.block_on(serving).unwrap())
 }
 
 fn whole(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

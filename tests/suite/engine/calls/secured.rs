@@ -19,12 +19,12 @@ fn a_foreign_key_or_project_is_our_trouble_and_the_right_one_is_in_force_at_the_
     let foreign = folder.path().join("foreign.pem");
     fs::write(&foreign, generate_pem_pair().unwrap().0.as_bytes()).unwrap();
     for way in [Way { private_key: foreign, ..Way::default() }, Way { project: "another", ..Way::default() }] {
-        let scene = Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
-        assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
-        assert!(scene.simulator.session("ps_1").is_none());
-        scene.api.store(Arc::new(session_api(&format!("http://{}", scene.simulator.address), &Way::default())));
-        assert!(matches!(scene.reply(Operation::Confirm, 1), Reply::Ok(_)));
-        assert_eq!(scene.applied(), [Operation::Confirm]);
+        let setup = CallsSetup::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
+        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+        assert!(setup.simulator.session("ps_1").is_none());
+        setup.api.store(Arc::new(session_api(&format!("http://{}", setup.simulator.address), &Way::default())));
+        assert!(matches!(setup.reply(Operation::Confirm, 1), Reply::Ok(_)));
+        assert_eq!(setup.applied(), [Operation::Confirm]);
     }
 }
 
@@ -41,9 +41,9 @@ fn authority() -> (RootCertStore, Acceptor) {
     (roots, acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), None).unwrap())
 }
 
-fn over_tls(roots: RootCertStore, tls: Acceptor) -> Scene {
+fn over_tls(roots: RootCertStore, tls: Acceptor) -> CallsSetup {
     let way = Way { roots, tls: Some(tls), ..Way::default() };
-    Scene::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()))
+    CallsSetup::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()))
 }
 
 #[test]
@@ -51,33 +51,33 @@ fn a_certificate_that_nobody_known_signed_is_our_trouble() {
     let (_, tls) = authority();
     let (others, _) = authority();
     for roots in [RootCertStore::empty(), others] {
-        let scene = over_tls(roots, tls.clone());
-        assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
-        assert_eq!(scene.simulator.calls(), 0);
+        let setup = over_tls(roots, tls.clone());
+        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+        assert_eq!(setup.simulator.calls(), 0);
     }
 }
 
 #[test]
 fn a_provider_without_tls_where_there_should_be_is_our_trouble() {
     let (roots, _) = authority();
-    let Scene { simulator, runtime, .. } = Scene::start();
+    let CallsSetup { simulator, runtime, .. } = CallsSetup::start();
     let base_url = format!("https://{}", simulator.address);
-    let scene = Scene::calling(&base_url, Way { roots, ..Way::default() }, simulator, runtime);
-    assert_eq!(scene.reply(Operation::Confirm, 1), Reply::OurTrouble);
-    assert_eq!(scene.simulator.calls(), 0);
+    let setup = CallsSetup::calling(&base_url, Way { roots, ..Way::default() }, simulator, runtime);
+    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+    assert_eq!(setup.simulator.calls(), 0);
 }
 
 #[test]
 fn calls_go_over_tls_and_meet_the_same_faults() {
     let (roots, tls) = authority();
-    let scene = over_tls(roots, tls);
-    assert!(matches!(scene.reply(Operation::Confirm, 1), Reply::Ok(Some(_))));
+    let setup = over_tls(roots, tls);
+    assert!(matches!(setup.reply(Operation::Confirm, 1), Reply::Ok(Some(_))));
     for fault in [Fault::LoseRequest, Fault::LoseAnswer, Fault::Huge] {
-        scene.simulator.misbehave(fault.clone(), 1);
-        assert_eq!(scene.reply(Operation::Status, 0), Reply::Unclear, "{fault:?}");
+        setup.simulator.misbehave(fault.clone(), 1);
+        assert_eq!(setup.reply(Operation::Status, 0), Reply::Unclear, "{fault:?}");
     }
-    assert!(matches!(scene.reply(Operation::Status, 0), Reply::Ok(Some(_))));
-    assert_eq!(scene.simulator.calls(), 5);
+    assert!(matches!(setup.reply(Operation::Status, 0), Reply::Ok(Some(_))));
+    assert_eq!(setup.simulator.calls(), 5);
 }
 
 /// Passes connections on to an address. The first one falls silent at `silence`, and stays open.
@@ -98,15 +98,15 @@ async fn pass_on(listener: TcpListener, to: std::net::SocketAddr, silence: Cance
 #[test]
 fn a_connection_that_died_silently_fails_one_call_only() {
     let (roots, tls) = authority();
-    let Scene { simulator, runtime, .. } = over_tls(roots.clone(), tls);
+    let CallsSetup { simulator, runtime, .. } = over_tls(roots.clone(), tls);
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let base_url = format!("https://{}", listener.local_addr().unwrap());
     let silence = CancellationToken::new();
     runtime.spawn(pass_on(listener, simulator.address, silence.clone()));
     let way = Way { roots, timeout: Duration::from_secs(4), ..Way::default() };
-    let scene = Scene::calling(&base_url, way, simulator, runtime);
-    assert!(matches!(scene.reply(Operation::Status, 0), Reply::Ok(_)));
+    let setup = CallsSetup::calling(&base_url, way, simulator, runtime);
+    assert!(matches!(setup.reply(Operation::Status, 0), Reply::Ok(_)));
     silence.cancel();
-    assert_eq!(scene.reply(Operation::Status, 0), Reply::Unclear);
-    assert!(matches!(scene.reply(Operation::Status, 0), Reply::Ok(_)));
+    assert_eq!(setup.reply(Operation::Status, 0), Reply::Unclear);
+    assert!(matches!(setup.reply(Operation::Status, 0), Reply::Ok(_)));
 }

@@ -5,9 +5,9 @@ use paybridge::config::Config;
 use super::{MOVE_LIMIT, eventually};
 use crate::support::bridge::{free_port, key_file};
 use crate::support::daemon::{Client, Daemon, Exchange};
-use crate::support::engine_setup::{Stage, sources};
+use crate::support::engine_setup::{EngineSetup, sources};
 
-/// Partitions of each input, as the stage makes them.
+/// Partitions of each input, as the setup makes them.
 pub const PARTITIONS: u64 = 3;
 const ASSIGNED: &str = "paybridge_confirmation_assigned_partitions";
 
@@ -40,9 +40,9 @@ pub struct Members {
 }
 
 impl Members {
-    /// Engines that share the work on a stage.
-    pub fn start(stage: &Stage, confirmation: &str, count: usize) -> Self {
-        let mut members = Self { stay: Vec::new(), configuration: configuration(stage, confirmation), guests: 0 };
+    /// Engines that share the work on a setup.
+    pub fn start(setup: &EngineSetup, confirmation: &str, count: usize) -> Self {
+        let mut members = Self { stay: Vec::new(), configuration: configuration(setup, confirmation), guests: 0 };
         members.stay = (0..count).map(|number| members.member(&format!("bridge-{number}"))).collect();
         members.stay.iter().for_each(|member| member.daemon.await_ready());
         members.await_all_assigned();
@@ -135,9 +135,9 @@ impl Member {
     }
 }
 
-fn configuration(stage: &Stage, confirmation: &str) -> String {
-    let Config { kafka, .. } = &stage.config;
-    let sources = sources(&format!("http://{}", stage.provider.address));
+fn configuration(setup: &EngineSetup, confirmation: &str) -> String {
+    let Config { kafka, .. } = &setup.config;
+    let sources = sources(&format!("http://{}", setup.provider.address));
     let sources = sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
     format!(
         r#"
@@ -155,7 +155,7 @@ replication_factor = 1
 [confirmation]
 enabled = true
 {confirmation}"#,
-        bootstrap = stage.kafka.bootstrap(),
+        bootstrap = setup.kafka.bootstrap(),
         prefix = kafka.topic_prefix.as_ref(),
     )
 }

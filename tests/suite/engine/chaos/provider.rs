@@ -10,7 +10,7 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::{Applied, Fault, Faults, Hook, SimulatorSettings};
 use prost::Message as _;
 
-use crate::support::engine_setup::{FINISHED, PROJECT, Stage, finished_event, known_keys};
+use crate::support::engine_setup::{EngineSetup, FINISHED, PROJECT, finished_event, known_keys};
 use crate::support::stream::Random;
 
 /// How often it is looked whether the test is over.
@@ -56,15 +56,15 @@ pub fn settings(seed: u64, mildness: u32, hook: Hook) -> SimulatorSettings {
 
 /// Tells that sessions finished.
 pub struct Finished<'a> {
-    stage: &'a Stage,
+    setup: &'a EngineSetup,
     applied: Receiver<Applied>,
     random: Random,
 }
 
 impl<'a> Finished<'a> {
     /// Tells what comes here.
-    pub fn new(stage: &'a Stage, applied: Receiver<Applied>, random: Random) -> Self {
-        Self { stage, applied, random }
+    pub fn new(setup: &'a EngineSetup, applied: Receiver<Applied>, random: Random) -> Self {
+        Self { setup, applied, random }
     }
 
     /// Tells until the test is over.
@@ -88,7 +88,7 @@ impl<'a> Finished<'a> {
         };
         for status in statuses {
             let event = finished_event(&applied.session_id, *status);
-            self.stage.send(FINISHED, &applied.session_id, &event.encode_to_vec());
+            self.setup.send(FINISHED, &applied.session_id, &event.encode_to_vec());
         }
     }
 }

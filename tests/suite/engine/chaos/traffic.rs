@@ -11,7 +11,7 @@ use paybridge::provider::smart_glocal::api::Sight;
 use prost::Message as _;
 
 use super::{Form, pause, some_of};
-use crate::support::engine_setup::{DECISION, READY, Stage, ago, decision, ready_event};
+use crate::support::engine_setup::{DECISION, EngineSetup, READY, ago, decision, ready_event};
 use crate::support::stream::Random;
 
 /// Of a window of four hours and a margin of twenty minutes, ten minutes are left.
@@ -62,7 +62,7 @@ pub struct Written {
 
 /// Writes it all.
 pub struct Traffic<'a> {
-    stage: &'a Stage,
+    setup: &'a EngineSetup,
     random: Random,
     written: Written,
     /// Decisions that come late: after so many more sessions.
@@ -72,9 +72,9 @@ pub struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// To this stage's topics.
-    pub fn new(stage: &'a Stage, random: Random) -> Self {
-        Self { stage, random, written: Written::default(), later: VecDeque::new(), decisions: 0 }
+    /// To this setup's topics.
+    pub fn new(setup: &'a EngineSetup, random: Random) -> Self {
+        Self { setup, random, written: Written::default(), later: VecDeque::new(), decisions: 0 }
     }
 
     /// Writes at least as many sessions as the form wants, and goes on while `writing`; gives them all.
@@ -109,11 +109,11 @@ impl<'a> Traffic<'a> {
             Kind::LongOver => self.ready(&id, ago(LONG_OVER_S), 100),
             Kind::Withdrawn => {
                 let gone = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
-                self.stage.provider.open(&id, gone);
+                self.setup.provider.open(&id, gone);
                 self.ready(&id, Timestamp::now(), 60_000);
             }
             Kind::Refused => {
-                self.stage.provider.refuse(&id, REFUSAL);
+                self.setup.provider.refuse(&id, REFUSAL);
                 self.ready(&id, Timestamp::now(), 100);
             }
         }
@@ -148,7 +148,7 @@ impl<'a> Traffic<'a> {
                 ready(self);
                 let decision = self.decision(id);
                 let wrong = (partition_of(id, PARTITIONS) + 1) % PARTITIONS;
-                self.stage.send_to(DECISION, wrong, id, &decision.encode_to_vec());
+                self.setup.send_to(DECISION, wrong, id, &decision.encode_to_vec());
             }
             5 => {
                 let other = Decision { source: "sg-other".to_owned(), ..self.decision(id) };
@@ -189,9 +189,9 @@ impl<'a> Traffic<'a> {
             1 => self.ready_as(&id, "ready once more", Timestamp::now(), cents),
             2 if matches!(kind, Kind::Small | Kind::Large) => self.decide(&id),
             3 | 4 if matches!(kind, Kind::Small | Kind::Large | Kind::Held) => self.forget(&id),
-            5 => self.stage.send(DECISION, &id, b"no decision"),
+            5 => self.setup.send(DECISION, &id, b"no decision"),
             6 if self.random.below(12) == 0 => {
-                self.stage.provider.forget_keys();
+                self.setup.provider.forget_keys();
                 self.written.keys_forgotten.push(Timestamp::now());
             }
             7 => {
@@ -204,7 +204,7 @@ impl<'a> Traffic<'a> {
 
     /// From now on the provider does not know the session: its calls are in vain, and only its event tells the end.
     fn forget(&mut self, id: &str) {
-        self.stage.provider.forget_session(id);
+        self.setup.provider.forget_session(id);
         self.written.scripts.get_mut(id).unwrap().is_forgotten = true;
     }
 
@@ -214,7 +214,7 @@ impl<'a> Traffic<'a> {
 
     fn ready_as(&self, id: &str, marker: &str, updated_at: Timestamp, cents: i64) {
         let event = ready_event(id, marker, updated_at, cents);
-        self.stage.send(READY, id, &event.encode_to_vec());
+        self.setup.send(READY, id, &event.encode_to_vec());
     }
 
     fn decide(&mut self, id: &str) {
@@ -229,6 +229,6 @@ impl<'a> Traffic<'a> {
     }
 
     fn put(&self, decision: &Decision) {
-        self.stage.send(DECISION, &decision.session_id, &decision.encode_to_vec());
+        self.setup.send(DECISION, &decision.session_id, &decision.encode_to_vec());
     }
 }

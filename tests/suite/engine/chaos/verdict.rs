@@ -15,7 +15,7 @@ use prost::Message as _;
 use super::members::PARTITIONS;
 use super::provider::end_of;
 use super::traffic::{Kind, REFUSAL, Script, Written};
-use crate::support::engine_setup::{DECISION, FINISHED, Stage, finished_event};
+use crate::support::engine_setup::{DECISION, EngineSetup, FINISHED, finished_event};
 
 /// Complaints that are shown.
 const SHOWN_MAX: usize = 30;
@@ -40,31 +40,31 @@ struct Decisions {
 
 impl<'a> Evidence<'a> {
     /// As things stand.
-    pub fn gather(stage: &Stage, written: &'a Written) -> Self {
+    pub fn gather(setup: &EngineSetup, written: &'a Written) -> Self {
         let mut outcomes: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
-        for outcome in stage.outcomes() {
+        for outcome in setup.outcomes() {
             outcomes.entry(outcome.session_id.clone()).or_default().push(outcome);
         }
-        let ledger = stage.kafka.read_all(&stage.topic("confirmation.ledger.v1"));
+        let ledger = setup.kafka.read_all(&setup.topic("confirmation.ledger.v1"));
         let text = |key: Option<Vec<u8>>| String::from_utf8(key.unwrap_or_default()).unwrap();
         Self {
             written,
             outcomes,
-            sessions: stage.provider.sessions(),
-            decisions: Decisions::read(stage),
-            rejections: stage.rejections(),
+            sessions: setup.provider.sessions(),
+            decisions: Decisions::read(setup),
+            rejections: setup.rejections(),
             // The last entry of a key wins.
             ledger: ledger.into_iter().map(|record| (text(record.key), record.value)).collect(),
         }
     }
 
     /// Tells the end of sessions once more whose calls can tell nothing: a provider's event comes again until it is taken.
-    pub fn nudge(&self, stage: &Stage) {
+    pub fn nudge(&self, setup: &EngineSetup) {
         for (id, script) in self.written.scripts.iter().filter(|(id, _)| !self.outcomes.contains_key(*id)) {
             if script.is_forgotten || script.kind == Kind::Withdrawn {
                 let applied = self.sessions.get(id).and_then(|session| session.actions().first().copied());
                 let event = finished_event(id, end_of(applied.unwrap_or(Operation::Cancel)));
-                stage.send(FINISHED, id, &event.encode_to_vec());
+                setup.send(FINISHED, id, &event.encode_to_vec());
             }
         }
     }
@@ -103,15 +103,15 @@ impl<'a> Evidence<'a> {
     }
 
     /// What happened, in numbers.
-    pub fn summary(&self, stage: &Stage) -> String {
+    pub fn summary(&self, setup: &EngineSetup) -> String {
         let mut results: BTreeMap<&str, usize> = BTreeMap::new();
         for outcome in self.outcomes.values().flatten() {
             *results.entry(outcome.result().as_str_name().trim_start_matches("RESULT_")).or_default() += 1;
         }
-        let faults = stage.provider.faults_met();
+        let faults = setup.provider.faults_met();
         format!(
             "{} calls, {} repeated by forgotten keys, {} faults of {} kinds, {} decisions, {} rejected, outcomes {results:?}",
-            stage.provider.calls(),
+            setup.provider.calls(),
             self.sessions.values().filter(|session| session.applied.len() > 1).count(),
             faults.values().sum::<u64>(),
             faults.len(),
@@ -237,9 +237,9 @@ fn event_id(rejected: &DecisionRejected) -> &str {
 }
 
 impl Decisions {
-    fn read(stage: &Stage) -> Self {
+    fn read(setup: &EngineSetup) -> Self {
         let mut read = Self::default();
-        for record in stage.kafka.read_all(&stage.topic(DECISION)) {
+        for record in setup.kafka.read_all(&setup.topic(DECISION)) {
             match Decision::decode(record.value.as_deref().unwrap_or_default()) {
                 Ok(decision) => {
                     let right = partition_of(&decision.session_id, i32::try_from(PARTITIONS).unwrap());

@@ -8,7 +8,7 @@ use paybridge::simulator::Simulator;
 
 use super::Sizes;
 use super::figures::{Bar, Figure};
-use super::scene::{Ingress, RULES, Scene};
+use super::setup::{Ingress, PaceSetup, RULES};
 use crate::support::daemon::Daemon;
 use crate::support::kafka::Kafka;
 use crate::support::system::processor_seconds;
@@ -21,23 +21,23 @@ pub fn warm_up(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
 
 /// A rule decides as each session opens.
 pub fn by_rules(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
-    let scene = Scene::set(kafka, Ingress::Off, RULES);
-    scene.write_sessions(sizes.backlog);
-    work_off(&scene, sizes.backlog)
+    let setup = PaceSetup::new(kafka, Ingress::Off, RULES);
+    setup.write_sessions(sizes.backlog);
+    work_off(&setup, sizes.backlog)
 }
 
 /// Sessions that no rule decides, each with the decision of another team.
 pub fn by_decisions(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
-    let scene = Scene::set(kafka, Ingress::Off, "");
-    scene.write_sessions(sizes.backlog);
-    scene.write_decisions(sizes.backlog);
-    work_off(&scene, sizes.backlog)
+    let setup = PaceSetup::new(kafka, Ingress::Off, "");
+    setup.write_sessions(sizes.backlog);
+    setup.write_decisions(sizes.backlog);
+    work_off(&setup, sizes.backlog)
 }
 
-fn work_off(scene: &Scene<'_>, sessions: u32) -> Vec<Figure> {
-    let (provider, mut outcomes) = (scene.provider(), scene.outcomes());
+fn work_off(setup: &PaceSetup<'_>, sessions: u32) -> Vec<Figure> {
+    let (provider, mut outcomes) = (setup.provider(), setup.outcomes());
     let ours = processor_seconds(process::id());
-    let engine = scene.engine(&provider);
+    let engine = setup.engine(&provider);
     let ended = outcomes.await_sessions(sessions);
     let speed = Figure::new(
         "from the first call to the last outcome",

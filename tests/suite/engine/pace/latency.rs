@@ -6,16 +6,16 @@ use paybridge::simulator::Simulator;
 
 use super::Sizes;
 use super::figures::{Bar, Figure};
-use super::scene::{Ingress, RULES, Scene, WORKS, await_logged};
+use super::setup::{Ingress, PaceSetup, RULES, WORKS, await_logged};
 use crate::support::bridge::ready_to_confirm;
 use crate::support::daemon::Exchange;
 use crate::support::kafka::Kafka;
 
 /// Sends signed webhooks one at a time; the next when the last one's outcome is there.
 pub fn measure(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
-    let scene = Scene::set(kafka, Ingress::On, RULES);
-    let (provider, mut outcomes) = (scene.provider(), scene.outcomes());
-    let engine = scene.engine(&provider);
+    let setup = PaceSetup::new(kafka, Ingress::On, RULES);
+    let (provider, mut outcomes) = (setup.provider(), setup.outcomes());
+    let engine = setup.engine(&provider);
     engine.await_ready();
     await_logged(&engine, WORKS);
     let client = engine.client();

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// One look.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The outcomes of one scene.
+/// The outcomes of one setup.
 pub struct Outcomes {
     consumer: BaseConsumer,
     sessions: BTreeSet<Vec<u8>>,

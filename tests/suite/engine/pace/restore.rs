@@ -5,7 +5,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use super::Sizes;
 use super::figures::{Bar, Figure};
-use super::scene::{ASSIGNED, Ingress, LIMIT, Scene, WORKS, await_logged, await_metric};
+use super::setup::{ASSIGNED, Ingress, LIMIT, PaceSetup, WORKS, await_logged, await_metric};
 use crate::support::daemon::Daemon;
 use crate::support::kafka::Kafka;
 use crate::support::system::memory_mib;
@@ -15,23 +15,23 @@ const OPEN: &str = "paybridge_confirmation_open_sessions";
 
 /// An engine opens the sessions; two others, one after the other, restore them.
 pub fn measure(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
-    let scene = Scene::set(kafka, Ingress::Off, "");
-    let provider = scene.provider();
-    let engine = scene.engine(&provider);
+    let setup = PaceSetup::new(kafka, Ingress::Off, "");
+    let provider = setup.provider();
+    let engine = setup.engine(&provider);
     await_logged(&engine, WORKS);
     let empty = memory_mib(engine.pid(), "VmRSS");
-    scene.write_sessions(sizes.open);
+    setup.write_sessions(sizes.open);
     await_metric(&engine, OPEN, sizes.open);
     let opened = memory_mib(engine.pid(), "VmHWM");
     end(engine);
 
-    let engine = scene.engine(&provider);
+    let engine = setup.engine(&provider);
     let restored = seconds_of_restore(&engine, sizes.open);
     let (after, most) = (memory_mib(engine.pid(), "VmRSS"), memory_mib(engine.pid(), "VmHWM"));
     end(engine);
 
-    let dead = leave_a_transaction_open(&scene, sizes.dangling_ms);
-    let engine = scene.engine(&provider);
+    let dead = leave_a_transaction_open(&setup, sizes.dangling_ms);
+    let engine = setup.engine(&provider);
     let behind = seconds_of_restore(&engine, sizes.open);
     end(engine);
     drop(dead);
@@ -59,9 +59,9 @@ fn end(engine: Daemon) {
 }
 
 /// As a member leaves it that dies within its transaction, and does not come back.
-fn leave_a_transaction_open(scene: &Scene<'_>, timeout_ms: u32) -> ThreadedProducer<DefaultProducerContext> {
-    let topic = scene.topic("confirmation.ledger.v1");
-    let mut client = scene.kafka.client();
+fn leave_a_transaction_open(setup: &PaceSetup<'_>, timeout_ms: u32) -> ThreadedProducer<DefaultProducerContext> {
+    let topic = setup.topic("confirmation.ledger.v1");
+    let mut client = setup.kafka.client();
     client.set("transactional.id", &topic).set("transaction.timeout.ms", timeout_ms.to_string());
     // No longer than the transaction's, or librdkafka makes no client.
     client.set("message.timeout.ms", timeout_ms.to_string()).set("socket.timeout.ms", timeout_ms.to_string());

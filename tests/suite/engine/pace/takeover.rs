@@ -8,26 +8,26 @@ use paybridge::simulator::Fault;
 use super::Sizes;
 use super::backlog::{costs, pace};
 use super::figures::{Bar, Figure};
-use super::scene::{Ingress, RULES, Scene, await_metric};
+use super::setup::{Ingress, PaceSetup, RULES, await_metric};
 use crate::support::kafka::Kafka;
 use crate::support::system::processor_seconds;
 
 /// The first engine meets a provider that hangs up on every call.
 pub fn measure(kafka: &Kafka, sizes: Sizes) -> Vec<Figure> {
     let sessions = sizes.backlog;
-    let scene = Scene::set(kafka, Ingress::Off, RULES);
-    scene.write_sessions(sessions);
-    let deaf = scene.provider();
+    let setup = PaceSetup::new(kafka, Ingress::Off, RULES);
+    setup.write_sessions(sessions);
+    let deaf = setup.provider();
     deaf.misbehave(Fault::LoseRequest, u32::MAX);
-    let mut engine = scene.engine(&deaf);
+    let mut engine = setup.engine(&deaf);
     await_metric(&engine, "paybridge_confirmation_decisions_total{kind=\"rule\",rule=\"small\"}", sessions);
     engine.signal("KILL");
     engine.await_end();
     drop(deaf);
 
-    let (provider, mut outcomes) = (scene.provider(), scene.outcomes());
+    let (provider, mut outcomes) = (setup.provider(), setup.outcomes());
     let ours = processor_seconds(process::id());
-    let engine = scene.engine(&provider);
+    let engine = setup.engine(&provider);
     let ended = outcomes.await_sessions(sessions);
     assert_eq!(provider.calls(), u64::from(sessions) * 2, "a status and an action for each session");
     let speed = pace(&provider, ended, sessions);

@@ -7,14 +7,15 @@ use super::LIMIT;
 use crate::kafka::credentials::succeeds;
 use crate::support::bridge::ready_to_confirm;
 use crate::support::daemon::{Daemon, Exchange};
-use crate::support::engine_setup::{PROJECT, READY, Stage, known_keys};
+use crate::support::engine_setup::{EngineSetup, PROJECT, READY, known_keys};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
 #[test]
 fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "1000")])));
-    let (stage, text) = Stage::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    let (setup, text) =
+        EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
     assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
@@ -31,9 +32,9 @@ fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
         assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
         assert_eq!(metric(&daemon, "paybridge_ready"), 1);
     }
-    let session = String::from_utf8(stage.records(READY).remove(0).key.unwrap()).unwrap();
+    let session = String::from_utf8(setup.records(READY).remove(0).key.unwrap()).unwrap();
     succeeds(&text, &["decide", "sg-main", &session, "cancel", "--reason", "a test"]);
-    let outcome = stage.await_outcome(&session);
+    let outcome = setup.await_outcome(&session);
     assert_eq!((outcome.result(), outcome.action()), (Result::Accepted, Action::Cancel));
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());

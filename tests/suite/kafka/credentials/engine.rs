@@ -8,23 +8,23 @@ use paybridge::simulator::{Fault, SimulatorSettings};
 use super::rotation::IN_USE;
 use super::{tables, volume};
 use crate::support::bridge::Bridge;
-use crate::support::engine_setup::{LIMIT, PROJECT, Stage, await_metric, known_keys};
+use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, await_metric, known_keys};
 use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, Login};
 
 /// Sessions before, during and after each change.
 const SOME: usize = 20;
 
-/// Sessions of a stage, each to be confirmed.
+/// Sessions of a setup, each to be confirmed.
 struct Sessions<'a> {
-    stage: &'a Stage,
+    setup: &'a EngineSetup,
     count: usize,
 }
 
 impl Sessions<'_> {
     fn open(&mut self, count: usize) {
         for _ in 0..count {
-            self.stage.ready(&format!("ps_{}", self.count), Timestamp::now(), 100);
+            self.setup.ready(&format!("ps_{}", self.count), Timestamp::now(), 100);
             self.count += 1;
         }
     }
@@ -41,10 +41,10 @@ impl Sessions<'_> {
     /// Each has its one outcome, and the provider has done once what it says.
     #[track_caller]
     fn check(&self) {
-        let outcomes = self.stage.await_outcomes(self.count);
+        let outcomes = self.setup.await_outcomes(self.count);
         for (id, outcome) in &outcomes {
             assert!(matches!(outcome.result(), Result::Accepted | Result::AlreadyDone), "{outcome:?}");
-            assert_eq!(self.stage.provider.session(id).unwrap().actions(), [Operation::Confirm], "{id}");
+            assert_eq!(self.setup.provider.session(id).unwrap().actions(), [Operation::Confirm], "{id}");
         }
     }
 }
@@ -66,19 +66,19 @@ fn a_password_changes_in_every_order_and_each_session_has_one_decision_and_one_o
     let volume = volume(kafka, Login::Scram);
     let write = |password: &str| volume.replace(&[("ca.crt", &kafka.authority_pem()), ("password", password)]);
     let confirmation = format!("default = \"confirm\"\n{}", tables(Login::Scram, &volume));
-    let stage = Stage::set_with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
-    let engine = stage.engine_with(|config| config.kafka.bootstrap_servers = kafka.secured_bootstrap(Login::Scram));
-    let mut sessions = Sessions { stage: &stage, count: 0 };
+    let setup = EngineSetup::with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
+    let engine = setup.engine_with(|config| config.kafka.bootstrap_servers = kafka.secured_bootstrap(Login::Scram));
+    let mut sessions = Sessions { setup: &setup, count: 0 };
     sessions.open(SOME);
     sessions.check();
 
     // Kafka first, and calls are on their way whose answers come to clients of the old password.
-    stage.provider.misbehave_at(Operation::Confirm, Fault::Hold, 5);
+    setup.provider.misbehave_at(Operation::Confirm, Fault::Hold, 5);
     sessions.open(SOME);
     kafka.change_scram_password("the-second-password");
     write("the-second-password");
     sessions.open_until(|| reached(&engine, "used", 1));
-    stage.provider.release(5);
+    setup.provider.release(5);
     sessions.check();
     kafka.stop();
     kafka.restart();
@@ -118,11 +118,11 @@ fn an_engine_that_began_with_a_wrong_password_begins_to_decide_by_the_right_one(
     let write = |password: &str| volume.replace(&[("ca.crt", &kafka.authority_pem()), ("password", password)]);
     write("wrong");
     let confirmation = format!("default = \"confirm\"\n{}", tables(Login::Scram, &volume));
-    let stage = Stage::set_with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
-    let mut config = stage.config.clone();
+    let setup = EngineSetup::with(kafka, &confirmation, SimulatorSettings::new(PROJECT, known_keys()));
+    let mut config = setup.config.clone();
     config.kafka.bootstrap_servers = kafka.secured_bootstrap(Login::Scram);
     let engine = Bridge::launch(config);
-    let mut sessions = Sessions { stage: &stage, count: 0 };
+    let mut sessions = Sessions { setup: &setup, count: 0 };
     sessions.open(1);
     assert_eq!(engine.admin("/livez").status, 200);
     write(&right);

@@ -26,13 +26,13 @@ const RECORDS_MAX: u64 = 500_000;
 const EXCHANGES: usize = 5;
 
 /// A publisher, and a topic that takes its records.
-struct Scene {
+struct Setup {
     publisher: Arc<Publisher>,
     topic: Arc<str>,
     runtime: Runtime,
 }
 
-impl Scene {
+impl Setup {
     fn set(kafka: &Kafka, client: ClientConfig, message_timeout: Duration) -> Self {
         let topic: Arc<str> = unique_prefix().into();
         kafka.create_topics(&[(&topic, 1, &[])]);
@@ -93,7 +93,7 @@ fn with_password(kafka: &Kafka, password: &str) -> ClientConfig {
 #[test]
 fn records_keep_their_order_and_are_reported_once_while_producers_are_exchanged() {
     let kafka = Kafka::shared();
-    let scene = Scene::set(kafka, kafka.client(), Duration::from_secs(7));
+    let setup = Setup::set(kafka, kafka.client(), Duration::from_secs(7));
     let (is_over, reported) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
     let failures: Arc<Mutex<Vec<(u64, Delivery)>>> = Arc::default();
     let sent = thread::scope(|scope| {
@@ -111,14 +111,14 @@ fn records_keep_their_order_and_are_reported_once_while_producers_are_exchanged(
                         failures.lock().unwrap().push((this, delivery));
                     }
                 };
-                scene.publisher.publish(&record(&scene.topic, number), Box::new(report));
+                setup.publisher.publish(&record(&setup.topic, number), Box::new(report));
                 number += 1;
             }
             number
         });
         for _ in 0..EXCHANGES {
             let before = reported.load(Ordering::SeqCst);
-            scene.runtime.block_on(scene.publisher.renew(kafka.client())).unwrap();
+            setup.runtime.block_on(setup.publisher.renew(kafka.client())).unwrap();
             eventually(LIMIT, || match reported.load(Ordering::SeqCst) {
                 after if after > before => Ok(()),
                 _ => Err("nothing is reported any more".to_owned()),
@@ -133,7 +133,7 @@ fn records_keep_their_order_and_are_reported_once_while_producers_are_exchanged(
     });
     assert_eq!(*failures.lock().unwrap(), []);
     assert!(sent < RECORDS_MAX, "the exchanges took longer than the records lasted");
-    let numbers = scene.numbers(kafka);
+    let numbers = setup.numbers(kafka);
     assert!(numbers.iter().copied().eq(0..sent), "{sent} were sent, {} are there, in another order", numbers.len());
     println!("{sent} records over {EXCHANGES} exchanges");
     assert_eq!(reported.load(Ordering::SeqCst), sent, "a report came twice");
@@ -144,53 +144,53 @@ fn records_keep_their_order_and_are_reported_once_while_producers_are_exchanged(
 fn records_are_not_held_for_longer_than_they_may_wait_and_go_to_the_old_producer_then() {
     const MESSAGE_TIMEOUT: Duration = Duration::from_secs(6);
     let kafka = Kafka::shared();
-    let scene = Scene::set(kafka, kafka.client(), MESSAGE_TIMEOUT);
-    let stuck = scene.publish_to(&unique_prefix().into(), 0);
-    let publisher = Arc::clone(&scene.publisher);
-    let renewing = scene.runtime.spawn(async move { publisher.renew(Kafka::shared().client()).await });
+    let setup = Setup::set(kafka, kafka.client(), MESSAGE_TIMEOUT);
+    let stuck = setup.publish_to(&unique_prefix().into(), 0);
+    let publisher = Arc::clone(&setup.publisher);
+    let renewing = setup.runtime.spawn(async move { publisher.renew(Kafka::shared().client()).await });
     let mut slowest = Duration::ZERO;
     let mut number = 0;
     while !renewing.is_finished() {
         let sent = Instant::now();
-        let fate = scene.publish_to(&scene.topic, number);
+        let fate = setup.publish_to(&setup.topic, number);
         assert_eq!(fate.recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
         slowest = slowest.max(sent.elapsed());
         number += 1;
     }
-    let renewed = scene.runtime.block_on(renewing).unwrap();
+    let renewed = setup.runtime.block_on(renewing).unwrap();
     assert!(matches!(renewed, Err(NotRenewed::Busy)), "{renewed:?}");
     assert!(slowest >= Duration::from_millis(500), "nothing was held: {slowest:?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
     assert_eq!(stuck.recv_timeout(LIMIT), Ok(Delivery::Failed(DeliveryFailure::TimedOut)));
     // Now that nothing is in the way:
-    scene.runtime.block_on(scene.publisher.renew(kafka.client())).unwrap();
-    assert_eq!(scene.publish_to(&scene.topic, number).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
-    assert!(scene.numbers(kafka).into_iter().eq(0..=number));
+    setup.runtime.block_on(setup.publisher.renew(kafka.client())).unwrap();
+    assert_eq!(setup.publish_to(&setup.topic, number).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
+    assert!(setup.numbers(kafka).into_iter().eq(0..=number));
 }
 
 #[test]
 fn a_producer_that_is_refused_is_given_up_with_what_it_has_and_one_that_would_be_is_not_taken() {
     let kafka = Kafka::start(&[]);
     let first = || with_password(&kafka, Security::SCRAM_PASSWORD);
-    let scene = Scene::set(&kafka, first(), Duration::from_mins(1));
-    assert_eq!(scene.publish_to(&scene.topic, 0).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
+    let setup = Setup::set(&kafka, first(), Duration::from_mins(1));
+    assert_eq!(setup.publish_to(&setup.topic, 0).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
 
-    let refused = scene.runtime.block_on(scene.publisher.renew(with_password(&kafka, "not-yet-the-password")));
+    let refused = setup.runtime.block_on(setup.publisher.renew(with_password(&kafka, "not-yet-the-password")));
     assert!(matches!(refused, Err(NotRenewed::NotReady(trouble)) if trouble.is_refusal()));
-    let unusable = scene.runtime.block_on(scene.publisher.renew(first().set("ssl.ca.pem", "no PEM").clone()));
+    let unusable = setup.runtime.block_on(setup.publisher.renew(first().set("ssl.ca.pem", "no PEM").clone()));
     assert!(matches!(unusable, Err(NotRenewed::Create(_))), "{unusable:?}");
-    assert_eq!(scene.publish_to(&scene.topic, 1).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
+    assert_eq!(setup.publish_to(&setup.topic, 1).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
 
     kafka.change_scram_password("the-second-password");
     kafka.stop();
     kafka.restart();
-    let lost = scene.publish_to(&scene.topic, 2);
+    let lost = setup.publish_to(&setup.topic, 2);
     // Refused it is only once it has tried to come back.
     eventually(LIMIT, || {
         let second = with_password(&kafka, "the-second-password");
-        scene.runtime.block_on(scene.publisher.renew(second)).map_err(|error| error.to_string())
+        setup.runtime.block_on(setup.publisher.renew(second)).map_err(|error| error.to_string())
     });
     assert_eq!(lost.recv_timeout(LIMIT), Ok(Delivery::Failed(DeliveryFailure::Purged)));
-    assert_eq!(scene.publish_to(&scene.topic, 3).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
-    assert_eq!(scene.numbers(&kafka), [0, 1, 3]);
+    assert_eq!(setup.publish_to(&setup.topic, 3).recv_timeout(LIMIT), Ok(Delivery::Acknowledged));
+    assert_eq!(setup.numbers(&kafka), [0, 1, 3]);
 }

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 4;
 const WEBHOOKS_MAX: usize = 50_000;
 
 /// A daemon that takes webhooks and has logged in with the files of a volume.
-struct Scene {
+struct Setup {
     kafka: Kafka,
     volume: Volume,
     bridge: Bridge,
@@ -29,7 +29,7 @@ struct Scene {
     random: Random,
 }
 
-impl Scene {
+impl Setup {
     fn set(kafka: Kafka, login: Login, volume: Volume) -> Self {
         let sources = format!("{SOURCES}{}", tables(login, &volume));
         let config = config(&kafka.secured_bootstrap(login), &sources, &[]);
@@ -128,47 +128,47 @@ impl Scene {
 fn a_password_changes_in_every_order_and_webhooks_go_on() {
     let kafka = Kafka::start(&[]);
     let volume = volume(&kafka, Login::Scram);
-    let mut scene = Scene::set(kafka, Login::Scram, volume);
-    kafka_first(&mut scene, "the-second-password");
-    file_first(&mut scene, "the-third-password");
-    connections_closed_first(&mut scene, "the-fourth-password");
+    let mut setup = Setup::set(kafka, Login::Scram, volume);
+    kafka_first(&mut setup, "the-second-password");
+    file_first(&mut setup, "the-third-password");
+    connections_closed_first(&mut setup, "the-fourth-password");
 }
 
 /// The connections of the old password stay, and the new one is there at once.
-fn kafka_first(scene: &mut Scene, password: &str) {
-    scene.takes_webhooks(|scene| {
-        scene.kafka.change_scram_password(password);
-        scene.write_password(password);
-        scene.await_reloads("used", 1);
+fn kafka_first(setup: &mut Setup, password: &str) {
+    setup.takes_webhooks(|setup| {
+        setup.kafka.change_scram_password(password);
+        setup.write_password(password);
+        setup.await_reloads("used", 1);
     });
-    assert_eq!((scene.reloads("used"), scene.reloads("unusable")), (1, 0));
-    scene.goes_on_after_a_restart_of_kafka();
+    assert_eq!((setup.reloads("used"), setup.reloads("unusable")), (1, 0));
+    setup.goes_on_after_a_restart_of_kafka();
 }
 
 /// The old connection is of use for as long as the new password is not.
-fn file_first(scene: &mut Scene, password: &str) {
-    scene.takes_webhooks(|scene| {
-        scene.write_password(password);
+fn file_first(setup: &mut Setup, password: &str) {
+    setup.takes_webhooks(|setup| {
+        setup.write_password(password);
         // Again and again, until it works.
-        scene.await_reloads("unusable", 2);
-        assert_eq!(scene.reloads("used"), 1);
-        scene.kafka.change_scram_password(password);
-        scene.await_reloads("used", 2);
+        setup.await_reloads("unusable", 2);
+        assert_eq!(setup.reloads("used"), 1);
+        setup.kafka.change_scram_password(password);
+        setup.await_reloads("used", 2);
     });
-    assert_eq!(scene.reloads("used"), 2);
-    scene.goes_on_after_a_restart_of_kafka();
+    assert_eq!(setup.reloads("used"), 2);
+    setup.goes_on_after_a_restart_of_kafka();
 }
 
 /// Nothing can be taken until the file changes, and then everything can.
-fn connections_closed_first(scene: &mut Scene, password: &str) {
-    scene.kafka.change_scram_password(password);
-    scene.kafka.stop();
-    scene.kafka.restart();
-    let [event] = scene.events.some(1, &mut scene.random).try_into().ok().unwrap();
-    assert_eq!(scene.bridge.post(&event.source, &event.webhook).status, 503);
-    scene.write_password(password);
-    scene.await_reloads("used", 3);
-    scene.takes_webhooks(|_| {});
+fn connections_closed_first(setup: &mut Setup, password: &str) {
+    setup.kafka.change_scram_password(password);
+    setup.kafka.stop();
+    setup.kafka.restart();
+    let [event] = setup.events.some(1, &mut setup.random).try_into().ok().unwrap();
+    assert_eq!(setup.bridge.post(&event.source, &event.webhook).status, 503);
+    setup.write_password(password);
+    setup.await_reloads("used", 3);
+    setup.takes_webhooks(|_| {});
 }
 
 #[test]
@@ -199,20 +199,20 @@ fn a_renewed_client_certificate_is_in_use_and_an_unusable_one_is_not() {
     let stranger = kafka.certificate_of("stranger");
     let authority = kafka.authority_pem();
     let volume = Volume::mount(&[("ca.crt", &authority), ("tls.crt", &first.certificate), ("tls.key", &first.key)]);
-    let mut scene = Scene::set(kafka, Login::Certificate, volume);
-    scene.takes_webhooks(|scene| {
+    let mut setup = Setup::set(kafka, Login::Certificate, volume);
+    setup.takes_webhooks(|setup| {
         let write = |certificate: &str, key: &str| {
-            scene.volume.replace(&[("ca.crt", &authority), ("tls.crt", certificate), ("tls.key", key)]);
+            setup.volume.replace(&[("ca.crt", &authority), ("tls.crt", certificate), ("tls.key", key)]);
         };
         write(&second.certificate, &first.key);
-        scene.await_reloads("unusable", 1);
-        let before = scene.reloads("unusable");
+        setup.await_reloads("unusable", 1);
+        let before = setup.reloads("unusable");
         write(&stranger.certificate, &stranger.key);
-        scene.await_reloads("unusable", before + 1);
-        assert_eq!(scene.reloads("used"), 0);
+        setup.await_reloads("unusable", before + 1);
+        assert_eq!(setup.reloads("used"), 0);
         write(&second.certificate, &second.key);
-        scene.await_reloads("used", 1);
+        setup.await_reloads("used", 1);
     });
     eventually(LIMIT, || if SystemTime::now() > expires { Ok(()) } else { Err("not expired".to_owned()) });
-    scene.goes_on_after_a_restart_of_kafka();
+    setup.goes_on_after_a_restart_of_kafka();
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use paybridge::kafka::group::{Generation, GroupMember, GroupSettings, InputPosition, InputRecord, Polled};
 use paybridge::kafka::restore::Restored;
 
-use super::{LIMIT, Stage};
+use super::{GroupSetup, LIMIT};
 
 /// How long one poll waits.
 const SLICE: Duration = Duration::from_millis(20);
@@ -19,20 +19,20 @@ pub struct Assigned {
     pub partitions: Vec<i32>,
 }
 
-/// Joins the stage's group.
-pub fn join(stage: &Stage<'_>) -> GroupMember {
-    join_with(stage, |_| {})
+/// Joins the setup's group.
+pub fn join(setup: &GroupSetup<'_>) -> GroupMember {
+    join_with(setup, |_| {})
 }
 
 /// The same with other settings.
-pub fn join_with(stage: &Stage<'_>, set: impl Fn(&mut GroupSettings)) -> GroupMember {
-    let mut settings = GroupSettings::new(stage.group_id.clone(), stage.inputs.clone());
+pub fn join_with(setup: &GroupSetup<'_>, set: impl Fn(&mut GroupSettings)) -> GroupMember {
+    let mut settings = GroupSettings::new(setup.group_id.clone(), setup.inputs.clone());
     set(&mut settings);
-    GroupMember::join(&stage.kafka.client(), &settings).unwrap()
+    GroupMember::join(&setup.kafka.client(), &settings).unwrap()
 }
 
 /// Polls all members until each has an assignment after which nothing was revoked, and together they have all partitions.
-pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut GroupMember; COUNT]) -> [Assigned; COUNT] {
+pub fn settle<const COUNT: usize>(setup: &GroupSetup<'_>, members: [&mut GroupMember; COUNT]) -> [Assigned; COUNT] {
     let mut members = members.map(|group| (group, None::<Assigned>));
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -46,7 +46,7 @@ pub fn settle<const COUNT: usize>(stage: &Stage<'_>, members: [&mut GroupMember;
         }
         let count: usize = members.iter().flat_map(|(_, held)| held).map(|held| held.partitions.len()).sum();
         let is_settled = members.iter().all(|(_, held)| held.as_ref().is_some_and(|held| !held.partitions.is_empty()));
-        if is_settled && count == usize::try_from(stage.partitions).unwrap() {
+        if is_settled && count == usize::try_from(setup.partitions).unwrap() {
             return members.map(|(_, held)| held.unwrap());
         }
         assert!(Instant::now() < deadline, "the group does not settle: {count} partitions");

@@ -10,7 +10,7 @@ use rdkafka::producer::Producer as _;
 
 use super::member::{join, next_record, poll_until, positions, settle};
 use super::worker::Worker;
-use super::{LIMIT, Stage, never, put};
+use super::{GroupSetup, LIMIT, never, put};
 use crate::support::kafka::Kafka;
 
 /// Records in each of four partitions of each input.
@@ -18,11 +18,11 @@ const EACH: usize = 60;
 
 #[test]
 fn each_record_is_committed_once_while_partitions_move() {
-    let stage = Stage::new(Kafka::shared(), 4);
+    let setup = GroupSetup::new(Kafka::shared(), 4);
     for input in 0..2 {
         for partition in 0..4 {
             let keys = (0..EACH).map(|number| format!("{input}-{partition}-{number}"));
-            stage.put(&stage.inputs[input], partition, keys);
+            setup.put(&setup.inputs[input], partition, keys);
         }
     }
     let all = 2 * 4 * EACH;
@@ -34,7 +34,7 @@ fn each_record_is_committed_once_while_partitions_move() {
     };
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut worker = Worker::new(&stage, "first");
+            let mut worker = Worker::new(&setup, "first");
             let mut before = 0;
             worker.work(|worker| count(&mut before, worker) >= all, || {});
             worker.leave();
@@ -42,7 +42,7 @@ fn each_record_is_committed_once_while_partitions_move() {
         // Members come, work a while, and leave.
         scope.spawn(|| {
             for number in 0..3 {
-                let mut worker = Worker::new(&stage, &format!("passing-{number}"));
+                let mut worker = Worker::new(&setup, &format!("passing-{number}"));
                 let mut before = 0;
                 let is_done = |worker: &Worker<'_>| {
                     let all_done = count(&mut before, worker) >= all;
@@ -54,28 +54,28 @@ fn each_record_is_committed_once_while_partitions_move() {
             }
         });
     });
-    check_each_once(&stage, all);
+    check_each_once(&setup, all);
 }
 
 /// As many outcomes as records, no two of one record, and the ledger knows each.
-fn check_each_once(stage: &Stage<'_>, all: usize) {
-    let outcomes = stage.outcomes();
+fn check_each_once(setup: &GroupSetup<'_>, all: usize) {
+    let outcomes = setup.outcomes();
     let mut distinct = outcomes.clone();
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!((outcomes.len(), distinct.len()), (all, all));
-    let partitions: Vec<i32> = (0..stage.partitions).collect();
-    assert_eq!(stage.restore(&partitions, &never).unwrap().0.len(), all);
+    let partitions: Vec<i32> = (0..setup.partitions).collect();
+    assert_eq!(setup.restore(&partitions, &never).unwrap().0.len(), all);
 }
 
 #[test]
 fn nothing_is_read_before_it_is_taken_and_nothing_after_it_is_revoked() {
-    let stage = Stage::new(Kafka::shared(), 2);
+    let setup = GroupSetup::new(Kafka::shared(), 2);
     for partition in 0..2 {
-        stage.put(&stage.inputs[0], partition, (0..1000).map(|number| number.to_string()));
+        setup.put(&setup.inputs[0], partition, (0..1000).map(|number| number.to_string()));
     }
-    let mut first = join(&stage);
-    let [assigned] = settle(&stage, [&mut first]);
+    let mut first = join(&setup);
+    let [assigned] = settle(&setup, [&mut first]);
     for _ in 0..10 {
         assert!(!matches!(first.poll(Duration::from_millis(20)), Polled::Record(_)), "nothing was taken");
     }
@@ -87,7 +87,7 @@ fn nothing_is_read_before_it_is_taken_and_nothing_after_it_is_revoked() {
     assert_eq!(record.offset, start(record.partition), "read at its own explicit offset");
     assert_eq!(record.key, Some(record.offset.to_string().into_bytes()));
     // The rest is prefetched while the second joins; a revocation throws it away.
-    let mut second = join(&stage);
+    let mut second = join(&setup);
     let mut is_over = false;
     let again = poll_until(&mut first, |polled| {
         let _joining = second.poll(Duration::from_millis(20));
@@ -120,12 +120,12 @@ fn nothing_is_read_before_it_is_taken_and_nothing_after_it_is_revoked() {
 /// librdkafka ends the process where a partition is given up twice before it has stopped once.
 #[test]
 fn partitions_are_taken_anew_as_often_as_one_likes() {
-    let stage = Stage::new(Kafka::shared(), 4);
+    let setup = GroupSetup::new(Kafka::shared(), 4);
     for partition in 0..4 {
-        stage.put(&stage.inputs[0], partition, (0..100).map(|number| number.to_string()));
+        setup.put(&setup.inputs[0], partition, (0..100).map(|number| number.to_string()));
     }
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
     let from = |next| (0..4).map(|partition| InputPosition { input: 0, partition, next }).collect::<Vec<_>>();
     for next in 0..100 {
         group.take(&assigned.generation, &from(next)).unwrap();
@@ -143,42 +143,42 @@ fn partitions_are_taken_anew_as_often_as_one_likes() {
 
 #[test]
 fn a_partition_that_not_every_input_has_is_not_taken() {
-    let mut stage = Stage::new(Kafka::shared(), 2);
-    let wide = format!("{}.wide", stage.group_id);
-    stage.kafka.create_topics(&[(&wide, 4, &[])]);
-    stage.inputs.push(wide);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
+    let mut setup = GroupSetup::new(Kafka::shared(), 2);
+    let wide = format!("{}.wide", setup.group_id);
+    setup.kafka.create_topics(&[(&wide, 4, &[])]);
+    setup.inputs.push(wide);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
     assert_eq!(assigned.partitions, [0, 1]);
     // Which the counts tell before anybody joins.
-    let topics = stage.inputs.iter().cloned().chain(["nowhere".to_owned()]).collect::<Vec<_>>();
-    let counts = partition_counts(&stage.kafka.client(), &topics, Instant::now() + LIMIT).unwrap();
+    let topics = setup.inputs.iter().cloned().chain(["nowhere".to_owned()]).collect::<Vec<_>>();
+    let counts = partition_counts(&setup.kafka.client(), &topics, Instant::now() + LIMIT).unwrap();
     let counts: Vec<_> = topics.iter().map(|topic| counts[topic].clone()).collect();
     assert_eq!(counts, [Ok(2), Ok(2), Ok(4), Err(TopicState::Missing)]);
 }
 
 #[test]
 fn positions_reach_the_end_behind_markers_and_the_lag_tells_what_is_left() {
-    let stage = Stage::new(Kafka::shared(), 1);
+    let setup = GroupSetup::new(Kafka::shared(), 1);
     // Record, marker; and in the other input nothing but an aborted record and its marker.
     for (input, is_kept) in [(0, [true]), (1, [false])] {
-        let producer = stage.open_transaction("team", LIMIT);
-        put(&producer, &stage.inputs[input], 0, ["key".to_owned()]);
+        let producer = setup.open_transaction("team", LIMIT);
+        put(&producer, &setup.inputs[input], 0, ["key".to_owned()]);
         match is_kept {
             [true] => producer.commit_transaction(LIMIT).unwrap(),
             [false] => producer.abort_transaction(LIMIT).unwrap(),
         }
     }
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let (_, restored) = stage.restore(&assigned.partitions, &never).unwrap();
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let (_, restored) = setup.restore(&assigned.partitions, &never).unwrap();
     assert_eq!(restored[0].ends, [2, 2]);
     group.take(&assigned.generation, &positions(&restored)).unwrap();
     let mut records = 0;
     poll_until(&mut group, |_| Some(())); // nothing yet, or the record: counted below by its offset
     poll_until_reached(&mut group, &restored[0].ends, &mut records);
     // The lag comes from the statistics, some seconds later.
-    stage.put(&stage.inputs[0], 0, (0..7).map(|number| number.to_string()));
+    setup.put(&setup.inputs[0], 0, (0..7).map(|number| number.to_string()));
     while records < 4 {
         if let Polled::Record(_) = group.poll(Duration::from_millis(20)) {
             records += 1;
@@ -211,13 +211,13 @@ fn poll_until_reached(group: &mut paybridge::kafka::group::GroupMember, ends: &[
 
 #[test]
 fn who_leaves_in_order_is_not_waited_for() {
-    let stage = Stage::new(Kafka::shared(), 2);
-    let (mut first, mut second) = (join(&stage), join(&stage));
-    settle(&stage, [&mut first, &mut second]);
+    let setup = GroupSetup::new(Kafka::shared(), 2);
+    let (mut first, mut second) = (join(&setup), join(&setup));
+    settle(&setup, [&mut first, &mut second]);
     let begin = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| second.leave(Duration::from_secs(10)));
-        let [all] = settle(&stage, [&mut first]);
+        let [all] = settle(&setup, [&mut first]);
         assert_eq!(all.partitions, [0, 1]);
     });
     println!("taken over in {:?}", begin.elapsed());

@@ -7,7 +7,7 @@ use paybridge::kafka::transaction::CommitError;
 
 use super::member::{join, settle};
 use super::worker::Worker;
-use super::{Stage, never};
+use super::{GroupSetup, never};
 use crate::support::kafka::Kafka;
 use crate::support::stream::Random;
 
@@ -20,9 +20,9 @@ const KILLS: usize = 2;
 fn a_broker_that_is_killed_in_a_transaction_neither_loses_nor_repeats_a_record() {
     let kafka = Kafka::start(&[]);
     let mut random = Random::printed();
-    let stage = Stage::new(&kafka, 1);
-    stage.put(&stage.inputs[0], 0, (0..ALL).map(|number| number.to_string()));
-    let mut worker = Worker::new(&stage, "process");
+    let setup = GroupSetup::new(&kafka, 1);
+    setup.put(&setup.inputs[0], 0, (0..ALL).map(|number| number.to_string()));
+    let mut worker = Worker::new(&setup, "process");
     let mut strikes: Vec<usize> = (0..KILLS).map(|kill| kill * ALL / KILLS + random.below(ALL / KILLS)).collect();
     strikes.reverse();
     let mut number = 0;
@@ -40,9 +40,9 @@ fn a_broker_that_is_killed_in_a_transaction_neither_loses_nor_repeats_a_record()
         worker.work(|worker| worker.committed == ALL, kill);
     });
     assert!(worker.broken >= 1, "no transaction broke");
-    let outcomes: Vec<usize> = stage.outcomes().iter().map(|key| key.parse().unwrap()).collect();
+    let outcomes: Vec<usize> = setup.outcomes().iter().map(|key| key.parse().unwrap()).collect();
     assert_eq!(outcomes, (0..ALL).collect::<Vec<_>>());
-    let (ledger, restored) = stage.restore(&[0], &never).unwrap();
+    let (ledger, restored) = setup.restore(&[0], &never).unwrap();
     assert_eq!((ledger.len(), restored[0].next[0]), (ALL, i64::try_from(ALL).unwrap()));
     println!("{KILLS} kills broke {} transactions", worker.broken);
     worker.leave();
@@ -51,10 +51,10 @@ fn a_broker_that_is_killed_in_a_transaction_neither_loses_nor_repeats_a_record()
 #[test]
 fn a_frozen_broker_keeps_nobody_from_stopping() {
     let kafka = Kafka::start(&[]);
-    let stage = Stage::new(&kafka, 1);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions("process");
+    let setup = GroupSetup::new(&kafka, 1);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions("process");
     // After the records are delivered.
     let looks = Cell::new(0);
     let freeze = |_| {
@@ -64,7 +64,7 @@ fn a_frozen_broker_keeps_nobody_from_stopping() {
         true
     };
     let begin = Instant::now();
-    let done = transactions.commit(&stage.batch(0, "frozen", 1), &assigned.generation, freeze);
+    let done = transactions.commit(&setup.batch(0, "frozen", 1), &assigned.generation, freeze);
     assert!(matches!(done, Err(CommitError::Unknown(_))), "{done:?}");
     println!("unknown after {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());

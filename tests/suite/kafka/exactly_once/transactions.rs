@@ -12,7 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::member::{join, settle};
-use super::{LIMIT, RECORD_BYTES_MAX, Stage, keys, never, put};
+use super::{GroupSetup, LIMIT, RECORD_BYTES_MAX, keys, never, put};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
@@ -21,58 +21,58 @@ const MEASURED: usize = 200;
 
 #[test]
 fn records_and_offsets_become_visible_together() {
-    let stage = Stage::new(Kafka::shared(), 2);
-    stage.put(&stage.inputs[0], 1, ["a".to_owned(), "b".to_owned()]);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions("process");
+    let setup = GroupSetup::new(Kafka::shared(), 2);
+    setup.put(&setup.inputs[0], 1, ["a".to_owned(), "b".to_owned()]);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions("process");
     let is_current = |epoch| epoch == group.epoch();
     // Looked at between the deliveries and the commit.
     let before = Cell::new(None);
     let look = |epoch| {
-        before.set(Some(stage.outcomes()));
+        before.set(Some(setup.outcomes()));
         is_current(epoch)
     };
-    transactions.commit(&stage.batch(1, "a", 1), &assigned.generation, look).unwrap();
+    transactions.commit(&setup.batch(1, "a", 1), &assigned.generation, look).unwrap();
     assert_eq!(before.take(), Some(vec![]));
-    assert_eq!(stage.outcomes(), ["a"]);
-    let (ledger, restored) = stage.restore(&[1], &never).unwrap();
+    assert_eq!(setup.outcomes(), ["a"]);
+    let (ledger, restored) = setup.restore(&[1], &never).unwrap();
     assert_eq!(
         (ledger, restored[0].next.as_slice(), restored[0].ends.as_slice()),
         (keys(1, &["a"]), &[1, 0][..], &[2, 0][..])
     );
     // A tombstone, with headers and in its place; and offsets alone.
     let tombstone = Outgoing {
-        topic: stage.ledger.as_str().into(),
+        topic: setup.ledger.as_str().into(),
         destination: Destination::Owned(1),
         key: b"a".to_vec(),
         value: None,
         headers: vec![("kept".into(), Some(b"yes".to_vec())), ("empty".into(), None)],
     };
-    let offsets = [stage.next(0, 1, 2), stage.next(1, 1, 0)];
+    let offsets = [setup.next(0, 1, 2), setup.next(1, 1, 0)];
     transactions.commit(&Batch::new(vec![tombstone], &offsets).unwrap(), &assigned.generation, is_current).unwrap();
     transactions.commit(&Batch::new(Vec::new(), &offsets).unwrap(), &assigned.generation, is_current).unwrap();
-    let (ledger, restored) = stage.restore(&[1], &never).unwrap();
+    let (ledger, restored) = setup.restore(&[1], &never).unwrap();
     assert_eq!((ledger, restored[0].next.as_slice()), (keys(1, &[]), &[2, 0][..]));
-    let last = stage.kafka.read_all(&stage.ledger).pop().unwrap();
+    let last = setup.kafka.read_all(&setup.ledger).pop().unwrap();
     assert_eq!((last.partition, last.value, last.headers.len()), (1, None, 2));
 }
 
 #[test]
 fn keys_go_where_every_java_client_puts_them() {
-    let stage = Stage::new(Kafka::shared(), 12);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions("process");
+    let setup = GroupSetup::new(Kafka::shared(), 12);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions("process");
     let expected = java_partitions(&["ps_1", "ps_2", "ps_3230", "x"]);
     for key in expected.keys() {
-        transactions.commit(&stage.batch(0, key, 0), &assigned.generation, |_| true).unwrap();
+        transactions.commit(&setup.batch(0, key, 0), &assigned.generation, |_| true).unwrap();
     }
-    let records = stage.kafka.read_all(&stage.outcomes);
+    let records = setup.kafka.read_all(&setup.outcomes);
     let found: BTreeMap<String, i32> =
         records.into_iter().map(|record| (String::from_utf8(record.key.unwrap()).unwrap(), record.partition)).collect();
     assert_eq!(found, expected);
-    assert!(stage.kafka.read_all(&stage.ledger).iter().all(|record| record.partition == 0));
+    assert!(setup.kafka.read_all(&setup.ledger).iter().all(|record| record.partition == 0));
 }
 
 /// murmur2 as Java has it, for 12 partitions.
@@ -106,13 +106,13 @@ fn murmur2(data: &[u8]) -> u32 {
 
 #[test]
 fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
-    let stage = Stage::new(Kafka::shared(), 1);
-    let small = format!("{}.small", stage.outcomes);
-    stage.kafka.create_topics(&[(&small, 1, &[("max.message.bytes", "2000")])]);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions("process");
-    let record = |size: usize| noise(&stage.outcomes, 1, size);
+    let setup = GroupSetup::new(Kafka::shared(), 1);
+    let small = format!("{}.small", setup.outcomes);
+    setup.kafka.create_topics(&[(&small, 1, &[("max.message.bytes", "2000")])]);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions("process");
+    let record = |size: usize| noise(&setup.outcomes, 1, size);
     let small = |seed: u32, size: usize| noise(&small, seed, size);
     for (records, expected) in [
         // Larger than the producer takes.
@@ -122,7 +122,7 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
         // With so much before it that some of that is not sent yet when it is refused.
         ((0..200).map(|_| record(30_000)).chain([small(1, 5000)]).collect(), vec![200]),
     ] {
-        let batch = Batch::new(records, &[stage.next(0, 0, 0)]).unwrap();
+        let batch = Batch::new(records, &[setup.next(0, 0, 0)]).unwrap();
         match transactions.commit(&batch, &assigned.generation, |_| true) {
             Err(CommitError::Refused { records }) => {
                 let expected: Vec<_> = expected.into_iter().map(|number| (number, RecordRefusal::TooLarge)).collect();
@@ -132,20 +132,20 @@ fn a_record_that_is_too_large_is_named_and_the_rest_can_be_committed() {
         }
         let rest: Vec<Outgoing> =
             batch.records().iter().filter(|record| record.value.as_ref().unwrap().len() < 2000).cloned().collect();
-        let rest = Batch::new(rest, &[stage.next(0, 0, 0)]).unwrap();
+        let rest = Batch::new(rest, &[setup.next(0, 0, 0)]).unwrap();
         transactions.commit(&rest, &assigned.generation, |_| true).unwrap();
     }
-    assert_eq!(stage.outcomes().len(), 3);
+    assert_eq!(setup.outcomes().len(), 3);
     // Too large together, as a batch of the producer's; each by itself goes.
     let company: Vec<Outgoing> = (1..=6).map(|seed| small(seed, 1500)).collect();
-    let batch = Batch::new(company.clone(), &[stage.next(0, 0, 0)]).unwrap();
+    let batch = Batch::new(company.clone(), &[setup.next(0, 0, 0)]).unwrap();
     match transactions.commit(&batch, &assigned.generation, |_| true) {
         Err(CommitError::Refused { records }) => println!("refused together: {records:?}"),
         // The producer may send them one by one.
         other => println!("together: {other:?}"),
     }
     for record in company {
-        let batch = Batch::new(vec![record], &[stage.next(0, 0, 0)]).unwrap();
+        let batch = Batch::new(vec![record], &[setup.next(0, 0, 0)]).unwrap();
         transactions.commit(&batch, &assigned.generation, |_| true).unwrap();
     }
 }
@@ -169,13 +169,13 @@ fn noise(topic: &str, seed: u32, size: usize) -> Outgoing {
 
 #[test]
 fn a_restart_with_the_same_id_ends_at_once_what_was_left_open() {
-    let stage = Stage::new(Kafka::shared(), 1);
-    let dangling = stage.open_transaction("process", Duration::from_mins(1));
-    put(&dangling, &stage.ledger, 0, ["lost".to_owned()]);
+    let setup = GroupSetup::new(Kafka::shared(), 1);
+    let dangling = setup.open_transaction("process", Duration::from_mins(1));
+    put(&dangling, &setup.ledger, 0, ["lost".to_owned()]);
     drop(dangling);
     let begin = Instant::now();
-    let _transactions = stage.transactions("process");
-    let (ledger, _) = stage.restore(&[0], &never).unwrap();
+    let _transactions = setup.transactions("process");
+    let (ledger, _) = setup.restore(&[0], &never).unwrap();
     println!("ended in {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(10), "its timeout was waited for");
     assert_eq!(ledger, keys(0, &[]));
@@ -183,19 +183,19 @@ fn a_restart_with_the_same_id_ends_at_once_what_was_left_open() {
 
 #[test]
 fn a_transaction_that_timed_out_is_of_unknown_fate_and_another_producer_goes_on() {
-    let stage = Stage::new(Kafka::shared(), 1);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions_with("process", |settings| settings.timeout = Duration::from_secs(2));
+    let setup = GroupSetup::new(Kafka::shared(), 1);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions_with("process", |settings| settings.timeout = Duration::from_secs(2));
     // Between the deliveries and the offsets, until Kafka has aborted it.
     let looks = Cell::new(0);
     let dawdle = |_| {
         if looks.replace(looks.get() + 1) == 1 {
-            eventually(LIMIT, || is_stable(stage.kafka, &stage.ledger));
+            eventually(LIMIT, || is_stable(setup.kafka, &setup.ledger));
         }
         true
     };
-    let done = transactions.commit(&stage.batch(0, "late", 1), &assigned.generation, dawdle);
+    let done = transactions.commit(&setup.batch(0, "late", 1), &assigned.generation, dawdle);
     assert!(
         matches!(done, Err(CommitError::Unknown(CommitFailure::Offsets(_) | CommitFailure::Abort { .. }))),
         "{done:?}"
@@ -203,10 +203,10 @@ fn a_transaction_that_timed_out_is_of_unknown_fate_and_another_producer_goes_on(
     let begin = Instant::now();
     drop(transactions);
     println!("dropped in {:?}", begin.elapsed());
-    let mut transactions = stage.transactions("process");
-    assert_eq!(stage.restore(&[0], &never).unwrap().0, keys(0, &[]));
-    transactions.commit(&stage.batch(0, "timely", 1), &assigned.generation, |_| true).unwrap();
-    assert_eq!(stage.outcomes(), ["timely"]);
+    let mut transactions = setup.transactions("process");
+    assert_eq!(setup.restore(&[0], &never).unwrap().0, keys(0, &[]));
+    transactions.commit(&setup.batch(0, "timely", 1), &assigned.generation, |_| true).unwrap();
+    assert_eq!(setup.outcomes(), ["timely"]);
 }
 
 /// Whether a partition with something in it has no open transaction.
@@ -236,13 +236,13 @@ fn without_kafka_a_start_fails_in_its_time_and_says_why() {
 
 #[test]
 fn tells_how_long_a_transaction_takes() {
-    let stage = Stage::new(Kafka::shared(), 1);
-    let mut group = join(&stage);
-    let [assigned] = settle(&stage, [&mut group]);
-    let mut transactions = stage.transactions("process");
+    let setup = GroupSetup::new(Kafka::shared(), 1);
+    let mut group = join(&setup);
+    let [assigned] = settle(&setup, [&mut group]);
+    let mut transactions = setup.transactions("process");
     let mut took: Vec<Duration> = (0..MEASURED)
         .map(|number| {
-            let batch = stage.batch(0, &number.to_string(), i64::try_from(number).unwrap());
+            let batch = setup.batch(0, &number.to_string(), i64::try_from(number).unwrap());
             let begin = Instant::now();
             transactions.commit(&batch, &assigned.generation, |epoch| epoch == group.epoch()).unwrap();
             begin.elapsed()
@@ -251,7 +251,7 @@ fn tells_how_long_a_transaction_takes() {
     took.sort_unstable();
     println!("p50 {:?}, p99 {:?}", took[MEASURED / 2], took[MEASURED * 99 / 100]);
     let begin = Instant::now();
-    let records = (0..500).flat_map(|number| stage.batch(0, &number.to_string(), 0).records().to_vec()).collect();
-    transactions.commit(&Batch::new(records, &[stage.next(0, 0, 0)]).unwrap(), &assigned.generation, |_| true).unwrap();
+    let records = (0..500).flat_map(|number| setup.batch(0, &number.to_string(), 0).records().to_vec()).collect();
+    transactions.commit(&Batch::new(records, &[setup.next(0, 0, 0)]).unwrap(), &assigned.generation, |_| true).unwrap();
     println!("1000 records in {:?}", begin.elapsed());
 }

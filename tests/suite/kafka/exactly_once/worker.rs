@@ -9,11 +9,11 @@ use paybridge::kafka::group::{Generation, GroupMember, InputRecord, Polled};
 use paybridge::kafka::transaction::{Batch, CommitError, Destination, Outgoing, Transactions};
 
 use super::member::{Assigned, positions};
-use super::{Keys, Stage, never};
+use super::{GroupSetup, Keys, never};
 
 /// A process with a member of the group and transactions.
 pub struct Worker<'a> {
-    stage: &'a Stage<'a>,
+    setup: &'a GroupSetup<'a>,
     name: String,
     group: GroupMember,
     transactions: Transactions,
@@ -31,9 +31,9 @@ struct Held {
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(stage: &'a Stage<'a>, name: &str) -> Self {
-        let (group, transactions) = (super::member::join(stage), stage.transactions(name));
-        Self { stage, name: name.to_owned(), group, transactions, held: None, committed: 0, broken: 0 }
+    pub fn new(setup: &'a GroupSetup<'a>, name: &str) -> Self {
+        let (group, transactions) = (super::member::join(setup), setup.transactions(name));
+        Self { setup, name: name.to_owned(), group, transactions, held: None, committed: 0, broken: 0 }
     }
 
     /// Works until there is nothing more to do, as `is_done` says. `inside` is called in the middle of each transaction.
@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
     }
 
     fn restore(&mut self, assigned: Assigned) {
-        let (ledger, restored) = self.stage.restore(&assigned.partitions, &never).unwrap();
+        let (ledger, restored) = self.setup.restore(&assigned.partitions, &never).unwrap();
         let positions = positions(&restored);
         self.group.take(&assigned.generation, &positions).unwrap();
         let next = positions.iter().map(|at| ((at.input, at.partition), at.next)).collect();
@@ -70,8 +70,8 @@ impl<'a> Worker<'a> {
         assert_eq!(record.offset, *next, "{}: {partition:?}: a record is missing or old", self.name);
         assert!(!held.ledger.contains(&(record.partition, key.clone())), "{}: {key} is done already", self.name);
         *next += 1;
-        let offsets = [self.stage.next(record.input, record.partition, *next)];
-        let batch = Batch::new(outgoing(self.stage, record.partition, &key), &offsets).unwrap();
+        let offsets = [self.setup.next(record.input, record.partition, *next)];
+        let batch = Batch::new(outgoing(self.setup, record.partition, &key), &offsets).unwrap();
         let generation: Generation = held.assigned.generation.clone();
         let mut looks = 0;
         let looks = std::cell::RefCell::new((&mut looks, inside));
@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
             // The next assignment is on its way.
             CommitError::Fenced(_) => {}
             CommitError::Unknown(_) => {
-                self.transactions = self.stage.transactions(&self.name);
+                self.transactions = self.setup.transactions(&self.name);
                 self.restore(held.assigned);
             }
             CommitError::Refused { records } => panic!("refused: {records:?}"),
@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn outgoing(stage: &Stage<'_>, partition: i32, key: &str) -> Vec<Outgoing> {
+fn outgoing(setup: &GroupSetup<'_>, partition: i32, key: &str) -> Vec<Outgoing> {
     let record = |topic: &str, destination| Outgoing {
         topic: topic.into(),
         destination,
@@ -118,5 +118,5 @@ fn outgoing(stage: &Stage<'_>, partition: i32, key: &str) -> Vec<Outgoing> {
         value: Some(thread::current().name().unwrap_or_default().as_bytes().to_vec()),
         headers: Vec::new(),
     };
-    vec![record(&stage.ledger, Destination::Owned(partition)), record(&stage.outcomes, Destination::ByKey)]
+    vec![record(&setup.ledger, Destination::Owned(partition)), record(&setup.outcomes, Destination::ByKey)]
 }

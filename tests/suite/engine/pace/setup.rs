@@ -1,4 +1,4 @@
-//! What every scenario plays on: topics of its own, the engine as a process, a provider, and a writer of inputs.
+//! What every scenario needs: topics of its own, the engine as a process, a provider, and a writer of inputs.
 //! Must not measure.
 
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub enum Ingress {
 }
 
 /// One scenario's surroundings.
-pub struct Scene<'k> {
+pub struct PaceSetup<'k> {
     /// Where the topics are.
     pub kafka: &'k Kafka,
     /// The configuration but for the provider's address.
@@ -56,9 +56,9 @@ pub struct Scene<'k> {
     runtime: Runtime,
 }
 
-impl<'k> Scene<'k> {
+impl<'k> PaceSetup<'k> {
     /// Topics of its own, for an engine with such rules.
-    pub fn set(kafka: &'k Kafka, ingress: Ingress, rules: &str) -> Self {
+    pub fn new(kafka: &'k Kafka, ingress: Ingress, rules: &str) -> Self {
         let prefix = unique_prefix();
         let text = configuration(kafka, &prefix, ingress, rules);
         let config = Config::from_toml(&with_provider(&text, "http://127.0.0.1:1"), []).unwrap();
