@@ -4,7 +4,7 @@
 
 mod activity;
 mod connection;
-mod places;
+mod connections;
 mod protocol;
 mod requests;
 mod socket;
@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use activity::Step;
-use places::{Found, Places};
+use activity::Activity;
+use connections::Connections;
 
 /// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +83,7 @@ pub enum ConnectionEvent {
     HeadTimedOut,
     /// No request came within `keep_alive_timeout`: how most connections end.
     IdleTimedOut,
-    /// A request was not HTTP/1: hyper answered 400, 414 or 431.
+    /// A request was not HTTP/1: hyper answered 400 or 431.
     Malformed,
     /// A service panicked on a request.
     HandlerPanicked,
@@ -164,15 +164,13 @@ struct Server<S, B> {
     service: S,
     answers: Answers<B>,
     events: Events,
-    places: Arc<Places>,
-    /// Connections and requests: whom the end waits for.
+    /// Each HTTP/1.1 connection ends with its next answer.
+    ending: CancellationToken,
+    /// Requests at work.
     work: TaskTracker,
     /// Ends all requests.
     hurry: CancellationToken,
 }
-
-/// Drops every connection and request when it is dropped itself.
-struct DropsAll(Arc<Places>, CancellationToken);
 
 /// Serves `listener` until the stop, then closes it, tells every connection to finish, waits for connections and requests
 /// at most the grace period, answers what is left from the table, drops what does not take that at once, and returns. Dropping
@@ -190,98 +188,99 @@ pub async fn serve<S: WebService<B>, B: AnswerBody>(
     end: End,
 ) {
     let http = protocol::builder(&limits);
-    let places = Places::new(limits.connections_max, limits.header_read_timeout, limits.keep_alive_timeout);
-    let (places, work, hurry) = (Arc::new(places), TaskTracker::new(), CancellationToken::new());
-    let _drops = DropsAll(Arc::clone(&places), hurry.clone());
-    let server = Arc::new(Server { tls, http, service, answers, events, places, work, hurry });
+    let (ending, work, hurry) = (end.drain.child_token(), TaskTracker::new(), CancellationToken::new());
+    let mut connections = Connections::new(limits, Arc::clone(&events), ending.clone());
+    let _hurries_when_dropped = hurry.clone().drop_guard();
+    let server = Arc::new(Server { tls, http, service, answers, events, ending, work, hurry });
 
     // Biased by order: a cancelled `stop` wins over a full backlog.
     tokio::select! {
         biased;
         () = end.stop.cancelled() => {}
-        () = drains(&end.drain, &server.places) => {}
-        () = accept_all(&listener, &server) => {}
+        () = accept_all(&listener, &server, &mut connections) => {}
     }
-    server.places.tell(Step::Stop);
-    take_backlog(listener, &server);
+    server.ending.cancel();
+    connections.stop();
+    take_backlog(listener, &server, &mut connections);
     server.work.close();
-    match timeout(end.grace, server.work.wait()).await {
+    match timeout(end.grace, finish(&server, &mut connections)).await {
         Ok(()) => info!("all connections finished"),
         Err(_elapsed) => {
             warn!(
-                unfinished = server.work.len(),
+                connections = connections.len(),
+                requests = server.work.len(),
                 "connections or requests are dropped: their part of the grace period is over"
             );
             server.hurry.cancel();
             // In time or not: whoever does not take its answer now is dropped with it.
-            let _all_answered = timeout(LAST_ANSWERS, server.work.wait()).await;
+            let _all_answered = timeout(LAST_ANSWERS, finish(&server, &mut connections)).await;
         }
     }
 }
 
-/// Passes the word on, and then only waits.
-async fn drains(drain: &CancellationToken, places: &Places) {
-    drain.cancelled().await;
-    places.tell(Step::Drain);
-    std::future::pending::<()>().await;
-}
-
-/// Takes connections for ever.
-async fn accept_all<S: WebService<B>, B: AnswerBody>(listener: &TcpListener, server: &Arc<Server<S, B>>) {
+/// Takes connections for ever, and looks after those that it took.
+async fn accept_all<S, B>(listener: &TcpListener, server: &Arc<Server<S, B>>, connections: &mut Connections)
+where
+    S: WebService<B>,
+    B: AnswerBody,
+{
     let mut failing = false;
     loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                (server.events)(ConnectionEvent::AcceptFailed);
-                if !failing {
-                    warn!(%error, "no connections can be accepted for now; the open files limit, perhaps");
-                }
-                failing = true;
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        let accepted = tokio::select! {
+            biased;
+            () = connections.turn() => continue,
+            accepted = listener.accept() => accepted,
         };
-        failing = false;
-        take(server, stream, address);
+        if let Err(error) = &accepted {
+            (server.events)(ConnectionEvent::AcceptFailed);
+            if !failing {
+                warn!(%error, "no connections can be accepted for now; the open files limit, perhaps");
+            }
+            sleep(ACCEPT_PAUSE).await;
+        }
+        failing = accepted.is_err();
+        if let Ok((stream, address)) = accepted {
+            take(server, connections, stream, address);
+        }
     }
 }
 
 /// Takes what the kernel has connected already, and closes the listener, which would reset it, request and all. The kernel
 /// itself is asked: the runtime may not have heard of the last ones yet. What connects between its last answer and the
 /// close, within microseconds, is reset all the same.
-fn take_backlog<S: WebService<B>, B: AnswerBody>(listener: TcpListener, server: &Arc<Server<S, B>>) {
+fn take_backlog<S, B>(listener: TcpListener, server: &Arc<Server<S, B>>, connections: &mut Connections)
+where
+    S: WebService<B>,
+    B: AnswerBody,
+{
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG_MAX {
         let Ok((stream, address)) = listener.accept() else { return };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            take(server, stream, address);
+            take(server, connections, stream, address);
         }
     }
 }
 
-fn take<S: WebService<B>, B: AnswerBody>(server: &Arc<Server<S, B>>, stream: TcpStream, address: SocketAddr) {
-    let place = match server.places.find() {
-        Found::Free(place) => place,
-        Found::MadeRoom(place) => {
-            (server.events)(ConnectionEvent::MadeRoom);
-            place
-        }
-        Found::Full => return (server.events)(ConnectionEvent::Refused),
-    };
-    no_delay(&stream);
-    server.work.spawn(connection::run(Arc::clone(server), stream, address, place));
-}
-
-/// Answers are small and complete: waiting for more to send with them would only delay them.
-fn no_delay(stream: &TcpStream) {
-    // A socket that refuses the option is one that its client has closed already: the first read will tell.
+fn take<S, B>(server: &Arc<Server<S, B>>, connections: &mut Connections, stream: TcpStream, address: SocketAddr)
+where
+    S: WebService<B>,
+    B: AnswerBody,
+{
+    if !connections.make_room() {
+        return (server.events)(ConnectionEvent::Refused);
+    }
+    // Answers are small and complete: waiting for more to send with them would only delay them. A socket that refuses the
+    // option is one that its client has closed already: the first read will tell.
     let _ = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::new());
+    connections.add(Arc::clone(&activity), connection::run(Arc::clone(server), stream, address, activity));
 }
 
-impl Drop for DropsAll {
-    fn drop(&mut self) {
-        self.0.tell(Step::Drop);
-        self.1.cancel();
+/// Waits for all connections and requests.
+async fn finish<S, B>(server: &Server<S, B>, connections: &mut Connections) {
+    while connections.len() > 0 {
+        connections.turn().await;
     }
+    server.work.wait().await;
 }

@@ -110,7 +110,7 @@ impl Webhooks {
         let table = Arc::clone(&ingress);
         let answers = Arc::new(move |unanswered: Unanswered| {
             let Unanswered { why, uri, after } = unanswered;
-            table.answered_without_it(uri.path(), self::unanswered(why), after).response()
+            table.answered_without_it(uri.path(), answer_instead(why), after).response()
         });
         let service = service_fn(move |request| {
             let (ingress, trusted) = (Arc::clone(&ingress), Arc::clone(&trusted_proxies));
@@ -130,7 +130,7 @@ async fn answer(ingress: &Ingress, trusted: &[IpNet], mut request: Request<Incom
 }
 
 /// The row of the table for a request that was not answered.
-fn unanswered(why: Why) -> Answer {
+fn answer_instead(why: Why) -> Answer {
     match why {
         Why::Panicked => Answer::InternalError,
         Why::GraceOver => Answer::ShuttingDown,

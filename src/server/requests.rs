@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::activity::{Activity, Step};
+use super::activity::Activity;
 use super::{AnswerBody, ConnectionEvent, Peer, Server, Unanswered, WebService, Why};
 
 /// What hyper calls with each request of one connection.
@@ -29,8 +29,7 @@ impl<S: WebService<B>, B: AnswerBody> Requests<S, B> {
         mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<B>, Infallible>> + Send + use<S, B> {
         let is_http2 = request.version() == Version::HTTP_2;
-        let handling = self.activity.request_begins(is_http2);
-        let activity = Arc::clone(&self.activity);
+        let handling = self.activity.request_begins(request.version());
         request.extensions_mut().insert(self.peer.clone());
         let (server, uri, begun) = (Arc::clone(&self.server), request.uri().clone(), Instant::now());
         let unanswered = move |why| Unanswered { why, uri: uri.clone(), after: begun.elapsed() };
@@ -46,7 +45,7 @@ impl<S: WebService<B>, B: AnswerBody> Requests<S, B> {
                 }
             };
             // hyper reads no request after an answer with this field; HTTP/2 has GOAWAY.
-            if !is_http2 && activity.step() >= Step::Drain {
+            if !is_http2 && server.ending.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             drop(handling);

@@ -67,12 +67,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     /// A socket closed with unread bytes is reset by the kernel, and a reset overtakes the answer: the 413 to a body that is
     /// still being sent would be lost. So what still comes is read and dropped until the client ends, too, or time is up.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, activity, linger } = &mut *self;
+        let Self { stream, linger, .. } = &mut *self;
         let linger = match linger {
             Some(linger) => linger,
             none => {
                 ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-                activity.closes();
                 none.insert(Box::pin(sleep(LINGER)))
             }
         };

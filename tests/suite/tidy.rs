@@ -221,7 +221,7 @@ const SPAWNING: [(&str, &str); 9] = [
     ("src/confirmation/engine/watch.rs", "one an engine, and ended with it"),
     ("src/confirmation/restoring.rs", "one an assignment, for as long as its ledger is read"),
     ("src/simulator.rs", "the demonstration's and the tests' own provider, ended with its handle"),
-    ("src/server.rs", "one a connection, tracked, and ended with the server"),
+    ("src/server/connections.rs", "one a connection, tracked, and ended with the server"),
     ("src/server/requests.rs", "one a request, tracked, and ended with the server"),
 ];
 

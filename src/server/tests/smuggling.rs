@@ -1,8 +1,6 @@
 //! The framing of requests, as hyper reads it, held to RFC 9112: no request gets two answers, no client another's, and no byte
 //! of a body is taken for a request.
 
-use tokio::task::JoinSet;
-
 use super::*;
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -25,6 +23,8 @@ async fn check(request: &str, statuses: &[&str]) -> usize {
         assert!(!edge.saw("/smuggled"), "{request:?}");
         let hellos = usize::from(used_before);
         asked += edge.seen.lock().unwrap().len() - hellos;
+        // Or it would linger.
+        drop(client);
         edge.until_event(ConnectionEvent::Closed).await;
         let malformed = usize::from(edge.seen.lock().unwrap().len() == hellos);
         assert_eq!(edge.count(ConnectionEvent::Malformed), malformed, "{request:?}");
@@ -32,12 +32,11 @@ async fn check(request: &str, statuses: &[&str]) -> usize {
     asked
 }
 
-/// hyper refuses each with an answer of its own, which is counted. Side by side: each lingers, for its client does not close.
+/// hyper refuses each with an answer of its own, which is counted.
 async fn check_refused(requests: impl IntoIterator<Item = String>) {
-    let checks = requests.into_iter().map(|request| async move {
+    for request in requests {
         assert_eq!(check(&request, &["400"]).await, 0, "{request:?}");
-    });
-    checks.collect::<JoinSet<()>>().join_all().await;
+    }
 }
 
 /// It is read as RFC 9112 has it, and the next request on the connection is the next one.
@@ -120,11 +119,10 @@ async fn ends_with_a_chunked_body_that_breaks_the_framing() {
         " 3\r\nabc\r\n0\r\n\r\n",
         "\r\n\r\n",
     ];
-    let checks = bodies.map(|body| async move {
+    for body in bodies {
         let request = format!("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
         assert_eq!(check(&request, &["400"]).await, 2, "{body:?}");
-    });
-    checks.into_iter().collect::<JoinSet<()>>().join_all().await;
+    }
 }
 
 #[tokio::test]
@@ -162,7 +160,7 @@ async fn a_large_body_is_cut_with_an_answer_that_arrives() {
 #[tokio::test]
 async fn refuses_heads_beyond_their_bounds() {
     let long = "x".repeat(70_000);
-    check(&format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), &["414", "431"]).await;
+    check(&format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), &["431"]).await;
     check(&format!("GET /a HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), &["431"]).await;
     check(&format!("GET /a HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(100)), &["431"]).await;
 }

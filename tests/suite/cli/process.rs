@@ -170,6 +170,12 @@ fn stops_in_time_while_webhooks_wait_for_a_kafka_that_is_away() {
         eventually(LIMIT, in_flight);
         let begun = Instant::now();
         daemon.signal("TERM");
+        // Between the answer and the end the producer has its time, and metrics are shown.
+        let counted = "\npaybridge_ingress_requests_total{source=\"sg-main\",outcome=\"shutting_down\"} 1\n";
+        eventually(LIMIT, || match client.admin("/metrics") {
+            Exchange::Answered(metrics) if metrics.text.contains(counted) => Ok(()),
+            other => Err(format!("not counted: {other:?}")),
+        });
         assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
         assert!(begun.elapsed() <= settings.drain_delay + settings.grace, "{:?}", begun.elapsed());
         match waiting.join().unwrap() {

@@ -235,6 +235,33 @@ fn a_body_that_does_not_come_in_time_is_408_and_no_event() {
     assert_eq!(told(&bridge.post("sg-main", &webhook)), (200, "accepted".to_owned()));
 }
 
+/// The library answers by itself. What it answers is no request of any source.
+#[test]
+fn what_is_not_http_is_answered_and_counted_as_malformed_and_is_no_request() {
+    let bridge = Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &[]);
+    let (many, long) = ("X: x\r\n".repeat(1000), "x".repeat(70_000));
+    let heads = [
+        ("400", "POST /webhooks/sg-main\r\nHost: a\r\n\r\n".to_owned()),
+        ("431", format!("POST /webhooks/sg-main HTTP/1.1\r\nHost: a\r\n{many}\r\n")),
+        ("431", format!("POST /{long} HTTP/1.1\r\nHost: a\r\n\r\n")),
+    ];
+    for (number, (status, head)) in (1..).zip(heads) {
+        let mut client = BareClient::connect(&bridge);
+        client.write(head.as_bytes());
+        let answer = client.answer();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        drop(client);
+        let malformed = r#"paybridge_ingress_connection_events_total{event="malformed"}"#;
+        eventually(LIMIT, || match bridge.count(malformed) {
+            count if count == number => Ok(()),
+            count => Err(format!("{count} of {number} are counted")),
+        });
+    }
+    let metrics = bridge.admin("/metrics").text;
+    let counts = metrics.lines().filter(|line| line.starts_with("paybridge_ingress_requests_total"));
+    assert!(counts.clone().count() > 0 && counts.clone().all(|line| line.ends_with("} 0")), "{metrics}");
+}
+
 #[test]
 fn http_2_by_prior_knowledge_is_served_like_http_1() {
     let bridge = Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &[]);

@@ -1,6 +1,7 @@
-//! A client that hangs up after the last byte of its body: its event is on its topic all the same.
+//! A client that hangs up after the last byte of its body: its event is on its topic all the same. One that only says that it
+//! will send no more is answered, too.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::support::kafka::Kafka;
 enum Leaves {
     /// It will send no more, and waits for nothing.
     Closing,
-    /// It says that it will send no more, and keeps the connection.
+    /// It says that it will send no more, and waits for its answer.
     HalfClosing,
     /// HTTP/2: it takes its request back.
     Resetting,
@@ -42,7 +43,10 @@ fn an_event_is_published_though_its_client_hangs_up() {
                 Leaves::Closing => drop(stream),
                 Leaves::HalfClosing => {
                     stream.shutdown(Shutdown::Write).unwrap();
-                    kept_open.push(stream);
+                    stream.set_read_timeout(Some(LIMIT)).unwrap();
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"accepted\""), "{answer}");
                 }
                 Leaves::Resetting => kept_open.push(stream),
             }
