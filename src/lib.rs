@@ -23,7 +23,7 @@
 //! ```
 //!
 //! [`confirmation::engine::Engine`] turns this wheel on a thread of its own; what a step does to a session stands in
-//! [`confirmation::machine`] and nowhere else. A decision is in the ledger before anybody is called, and the ledger's change,
+//! [`confirmation::session::machine`] and nowhere else. A decision is in the ledger before anybody is called, and the ledger's change,
 //! the outcome and the input's offsets are one transaction: so whoever owns a partition next finds all that may have happened.
 //!
 //! # What each part does not do
@@ -31,7 +31,8 @@
 //! - [`provider`] does no input or output and reads no clock, so it cannot fail but by its input: any bytes are classified.
 //!   Only authentication makes an [`provider::AuthenticWebhook`], and only that can be normalized.
 //! - [`ingress`] knows no provider. It and [`confirmation`] do not know each other: they meet on topics alone.
-//! - [`confirmation::machine`] does no input or output and reads no clock; [`confirmation::engine`] decides nothing.
+//! - [`confirmation::session`], [`confirmation::codec`] and [`confirmation::rules`] do no input or output and read no clock;
+//!   [`confirmation::engine`] decides nothing.
 //! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers.
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
 //! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::causes;
 use crate::config::files::FileReader;
 use crate::config::{Config, IngressTls, SourceConfig, SourceName};
-use crate::confirmation::evidence::Verifiers;
+use crate::confirmation::codec::evidence::Verifiers;
 use crate::ingress::source::{Configured, RunningSource, Sources};
 use crate::metrics::{KeyReloads, Metrics};
 use crate::provider::{self, ApiAddress, ConfigureError, KeyFiles, Provider, SessionApi, Source};

@@ -12,7 +12,8 @@ use rdkafka::ClientConfig;
 
 use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
 use crate::config::{ClientSide, Config};
-use crate::confirmation::inputs::{SESSION_ID_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::confirmation::codec::decision::TEXT_BYTES_MAX;
+use crate::confirmation::codec::inputs::SESSION_ID_BYTES_MAX;
 use crate::kafka::client;
 use crate::kafka::decoded::{self, ReadRecord};
 use crate::kafka::publish_once::{Stored, publish_once};

@@ -3,9 +3,9 @@
 
 pub mod breaker;
 pub mod coding;
+mod endpoint;
 pub mod headers;
-pub mod held;
-mod line;
+pub mod held_questions;
 pub mod queue;
 mod transport;
 
@@ -19,14 +19,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::model::SessionKey;
+use crate::confirmation::session::model::SessionKey;
 use crate::https::{HttpsError, Roots};
 use crate::metrics::{CallMetrics, Metrics};
 use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
 use breaker::Leave;
-use held::Held;
-use line::{Attended, Line, judge};
+use endpoint::{Attended, Line, judge};
+use held_questions::Held;
 use queue::Queue;
 use transport::{Exchange, Times, Transport};
 

@@ -4,15 +4,21 @@
 //! Rebalances are heard inside a poll, and no transaction is open then, for this thread polls and commits by turns. So what
 //! it holds is always of the assignment that it believes to have; whether that is still true, Kafka checks at each commit.
 
+mod assignment;
 mod clocks;
-mod owners;
-mod refusal;
-mod renewal;
-mod restored;
-mod same_instance;
+mod commit;
+mod credentials;
+mod duplicate_instance;
+mod ledger_owners;
+mod partition;
+mod partition_counts;
+mod refusals;
+mod restore;
+mod resume;
+mod set_aside;
+mod settings;
 mod start;
-mod watch;
-mod writing;
+mod telemetry;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,19 +29,20 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-pub use renewal::{Renewal, Renewals};
+pub use credentials::{Renewal, Renewals};
+pub use settings::{Desk, Untold};
 pub use start::{EngineError, Plan};
 
-use super::calls::{Answer, Caller};
-use super::clock::{ClockGuard, Reading, Trust};
-use super::holding::refused::SetAside;
-use super::holding::{Desk, Holding};
-use super::partition::Partition;
-use super::restoring::Restoring;
-use super::tally::Tally;
+use crate::confirmation::calls::{Answer, Caller};
+use crate::confirmation::session::clock::{ClockGuard, Reading, Trust};
 use crate::kafka::group::{Generation, GroupMember, GroupSettings, InputPosition, Polled};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
-use watch::Watch;
+use assignment::Holding;
+use partition::Partition;
+use partition_counts::Watch;
+use restore::Restoring;
+use set_aside::SetAside;
+use telemetry::Tally;
 
 /// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
 /// milliseconds.

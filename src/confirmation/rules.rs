@@ -17,8 +17,8 @@ use std::sync::Arc;
 use cel::common::ast::IdedExpr;
 use cel::{Context, Env, ExecutionError, Value};
 
-use super::model::{Action, Decider};
 use crate::config::{Rule, RuleAction, SessionDefault};
+use crate::confirmation::session::model::{Action, Decider};
 use crate::message::confirmation::v1::DeciderKind;
 use crate::message::smart_glocal::v1::Session;
 use expression::Expression;

@@ -157,11 +157,12 @@ fn what_is_pure_stays_pure() {
     let more = ["src/kafka/record.rs", "src/ingress/forwarded.rs"];
     let calls = [
         "src/kafka/broker_clock.rs",
-        "src/confirmation/clock.rs",
+        "src/confirmation/engine/set_aside.rs",
+        "src/confirmation/engine/settings.rs",
         "src/confirmation/calls/breaker.rs",
         "src/confirmation/calls/coding.rs",
         "src/confirmation/calls/headers.rs",
-        "src/confirmation/calls/held.rs",
+        "src/confirmation/calls/held_questions.rs",
         "src/confirmation/calls/queue.rs",
         "src/simulator/faults.rs",
         "src/simulator/world.rs",
@@ -175,15 +176,12 @@ fn what_is_pure_stays_pure() {
     });
     let folders = [
         "src/provider",
-        "src/confirmation/machine",
-        "src/confirmation/holding",
-        "src/confirmation/partition",
-        "src/confirmation/model",
-        "src/confirmation/ledger",
-        "src/confirmation/inputs",
+        "src/confirmation/session",
+        "src/confirmation/codec",
+        "src/confirmation/engine/assignment",
+        "src/confirmation/engine/partition",
+        "src/kafka/partition",
     ];
-    let folders =
-        [&folders[..], &["src/confirmation/records", "src/confirmation/done", "src/kafka/partition"]].concat();
     let below = sources.iter().filter(|file| folders.iter().any(|folder| file.is_of(folder)));
     // The parser of rules has a thread, for its stack alone.
     let is_rules =
@@ -217,9 +215,9 @@ const SPAWNING: [(&str, &str); 9] = [
     ("src/cli/demo.rs", "the daemon itself, as a task of the demonstration"),
     ("src/cli.rs", "the one that waits for SIGTERM, before there is an app"),
     ("src/confirmation/calls.rs", "one a call on its way, bounded, and ended with the runtime"),
-    ("src/confirmation/engine/same_instance.rs", "one an engine, for its first seconds"),
-    ("src/confirmation/engine/watch.rs", "one an engine, and ended with it"),
-    ("src/confirmation/restoring.rs", "one an assignment, for as long as its ledger is read"),
+    ("src/confirmation/engine/duplicate_instance.rs", "one an engine, for its first seconds"),
+    ("src/confirmation/engine/partition_counts.rs", "one an engine, and ended with it"),
+    ("src/confirmation/engine/restore.rs", "one an assignment, for as long as its ledger is read"),
     ("src/simulator.rs", "the demonstration's and the tests' own provider, ended with its handle"),
     ("src/server/connections.rs", "one a connection, tracked, and ended with the server"),
     ("src/server/requests.rs", "one a request, tracked, and ended with the server"),

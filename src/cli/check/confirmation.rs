@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use crate::config::{Config, Confirmation};
-use crate::confirmation::model::Action;
 use crate::confirmation::rules::{Held, RuleProblem, Rules, Verdict, sample};
+use crate::confirmation::session::model::Action;
 use crate::finding::{Code, Finding};
 use crate::message::confirmation::v1::DeciderKind;
 

@@ -9,8 +9,8 @@ use rdkafka::ClientConfig;
 
 use crate::causes;
 use crate::config::{Config, Confirmation, FORMER_GROUP_ID};
-use crate::confirmation::ledger::{self, Kept, LedgerError, OWNER_KEY, Owner};
-use crate::confirmation::owner::OtherOwner;
+use crate::confirmation::codec::ledger::OtherOwner;
+use crate::confirmation::codec::ledger::{self, Kept, LedgerError, OWNER_KEY, Owner};
 use crate::finding::{Code, Finding};
 use crate::kafka::group::members::{self, MemberSeen};
 use crate::kafka::reader::ReadError;

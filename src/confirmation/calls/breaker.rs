@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use crate::confirmation::model::SessionKey;
+use crate::confirmation::session::model::SessionKey;
 
 /// One or two failures are a network's; those of so many sessions are an outage, or a wrong key.
 const FAILURES_TO_OPEN: usize = 5;

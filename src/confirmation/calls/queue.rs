@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Instant;
 
 use super::Call;
-use crate::confirmation::machine::AFTER_THE_END;
-use crate::confirmation::model::SessionKey;
+use crate::confirmation::session::machine::AFTER_THE_END;
+use crate::confirmation::session::model::SessionKey;
 use crate::provider::smart_glocal::api::Operation;
 
 /// Actions before questions, so that none gets too old to be sent while others are asked about; then in the order of their

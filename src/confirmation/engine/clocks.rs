@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::settings::Present;
 use super::{Engine, Held, Standing};
-use crate::confirmation::clock::Reading;
-use crate::confirmation::holding::Present;
+use crate::confirmation::session::clock::Reading;
 
 /// A wall clock that went on by so much more or less than the monotonic one was set, or the machine stood still.
 const SET_BY: SignedDuration = SignedDuration::from_secs(5);

@@ -10,18 +10,18 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::owners;
-use super::same_instance::SameInstance;
-use super::watch::Watch;
+use super::duplicate_instance::SameInstance;
+use super::ledger_owners;
+use super::partition::INPUTS;
+use super::partition_counts::Watch;
+use super::settings::{Desk, Untold};
+use super::telemetry::Tally;
 use super::{AT_ONCE, Engine, Renewals, Standing};
 use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
-use crate::confirmation::clock::{self, ClockGuard};
-use crate::confirmation::done::EndedError;
-use crate::confirmation::holding::{Desk, Untold};
-use crate::confirmation::owner::OtherOwner;
-use crate::confirmation::partition::INPUTS;
-use crate::confirmation::tally::Tally;
+use crate::confirmation::codec::ledger::OtherOwner;
+use crate::confirmation::session::clock::{self, ClockGuard};
+use crate::confirmation::session::ended::EndedError;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
 use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
@@ -156,7 +156,7 @@ impl Plan {
     fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
         let transaction_settings = self.transaction_settings();
         let desk = self.desk.told(partitions);
-        owners::look(&desk, &self.client)?;
+        ledger_owners::look(&desk, &self.client)?;
         let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
         let client_id = Some(self.instance.clone());
         let group_settings = GroupSettings { client_id, ..GroupSettings::new(desk.group_id.clone(), inputs) };
@@ -171,7 +171,7 @@ impl Plan {
             instance: self.instance,
             stop: self.stop.clone(),
         };
-        same_instance.look_for(Tally::new(self.metrics))?;
+        same_instance.look_for()?;
         Ok(Engine {
             watch,
             desk: Arc::new(desk),

@@ -1,6 +1,6 @@
 //! What rules say of sessions that came through the provider's own normalizer.
 
-mod laws;
+mod properties;
 mod refusals;
 mod unevaluated;
 

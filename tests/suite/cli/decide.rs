@@ -5,9 +5,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paybridge::confirmation::inputs;
-use paybridge::confirmation::model::{Action, Decider, Decision, Opening, Outcome, SessionKey};
-use paybridge::confirmation::records::Records;
+use paybridge::confirmation::codec::records::Records;
+use paybridge::confirmation::codec::{decision, inputs};
+use paybridge::confirmation::session::model::{Action, Decider, Decision, Opening, Outcome, SessionKey};
 use paybridge::kafka::publish_once::publish_once;
 use paybridge::kafka::record::Record as Written;
 use paybridge::message::confirmation::v1::{self, RejectionReason};
@@ -65,7 +65,7 @@ impl Setup {
             let mut records = self.kafka.read_all(&topic).into_iter();
             records.find(|record| record.key.as_deref() == Some(session.as_bytes())).ok_or("no decision".to_owned())
         });
-        let (key, decision) = inputs::decision(&found.value.unwrap(), found.offset, Timestamp::now()).unwrap();
+        let (key, decision) = decision::read(&found.value.unwrap(), found.offset, Timestamp::now()).unwrap();
         assert_eq!(key, key_of(session));
         assert_eq!((decision.action, decision.reason.as_str()), (Action::Cancel, "no"));
         assert_eq!(decision.decision_id.len(), 32);
@@ -207,7 +207,9 @@ fn tail_and_check_know_the_engines_topics() {
     setup.write(&setup.records.outcome(&key_of("ps_1"), &outcome(v1::DeciderKind::Rule, "r", "")));
     setup.write(&setup.records.entry(
         &key_of("ps_1"),
-        &paybridge::confirmation::model::Entry::Awaiting(Box::new(outcome(v1::DeciderKind::Rule, "r", "").opening)),
+        &paybridge::confirmation::session::model::Entry::Awaiting(Box::new(
+            outcome(v1::DeciderKind::Rule, "r", "").opening,
+        )),
     ));
     for (topic, field, expected) in [
         ("decision", "decision_id", decision.decision_id.as_str()),

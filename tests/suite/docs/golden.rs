@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use paybridge::config::EvidenceKeep;
 use paybridge::config::files::FileReader;
-use paybridge::confirmation::inputs;
-use paybridge::confirmation::model::{Action, Decider, Opening, Outcome, Refusal};
-use paybridge::confirmation::records::{Place, Records};
+use paybridge::confirmation::codec::decision;
+use paybridge::confirmation::codec::records::{Place, Records};
+use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, Refusal};
 use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::ingress::window::Arriving;
 use paybridge::kafka::record::Record;
@@ -158,7 +158,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
         decision_id: text("d-1"),
     };
     let written = decision.encode_to_vec();
-    let (key, complete) = inputs::decision(&written, 41, now()).unwrap();
+    let (key, complete) = decision::read(&written, 41, now()).unwrap();
     let amount = Money { currency: Some(text("USD")), minor_units: 10_000, exponent: Some(2) };
     let payout = v1::Operation { id: text("po_1313"), kind: v1::OperationKind::Payout.into(), amount: Some(amount) };
     let decider = Decider {
@@ -187,7 +187,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
     let records = Records::new("payments", "paybridge-0", 1_048_576);
     let reason = RejectionReason::AlreadyDecided;
     let malformed = v1::Decision { action: 3, ..decision }.encode_to_vec(); // an action of later days
-    let why = inputs::decision(&malformed, 41, now()).unwrap_err();
+    let why = decision::read(&malformed, 41, now()).unwrap_err();
     let found = Place { topic: "payments.confirmation.decision.v1", partition: 3, offset: 41 };
     vec![
         (text(DECISION_MESSAGE), written),

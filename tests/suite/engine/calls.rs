@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::calls::{Answer, Call, Caller, Settings};
-use paybridge::confirmation::model::SessionKey;
+use paybridge::confirmation::session::model::SessionKey;
 use paybridge::https::Roots;
 use paybridge::metrics::Metrics;
 use paybridge::provider;

@@ -1,8 +1,8 @@
 //! Events that somebody else than the ingress wrote, or that cannot be verified: no topic is believed.
 
 use jiff::Timestamp;
-use paybridge::confirmation::ledger;
-use paybridge::confirmation::model::{Checking, Dating, Entry, Judged, Opening, SessionKey};
+use paybridge::confirmation::codec::ledger;
+use paybridge::confirmation::session::model::{Checking, Dating, Entry, Judged, Opening, SessionKey};
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::{NextAction, ReadyToConfirm, SessionStatus};

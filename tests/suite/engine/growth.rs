@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use paybridge::confirmation::inputs;
+use paybridge::confirmation::codec::inputs;
 use paybridge::message::confirmation::v1::Action;
 use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::SimulatorSettings;

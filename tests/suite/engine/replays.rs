@@ -1,8 +1,8 @@
 //! Events that come again after the ledger forgot their session: they open nothing that has ended.
 
 use jiff::{SignedDuration, Timestamp};
-use paybridge::confirmation::ledger::{self, Kept, Owner};
-use paybridge::confirmation::model::{Done, SessionKey};
+use paybridge::confirmation::codec::ledger::{self, Kept, Owner};
+use paybridge::confirmation::session::model::{Done, SessionKey};
 use paybridge::message::confirmation::v1::Result;
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
 use paybridge::provider::smart_glocal::api::Sight;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
-use paybridge::confirmation::inputs::partition_of;
+use paybridge::confirmation::codec::inputs::partition_of;
 use paybridge::message::confirmation::v1::{Action, Decision};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
 use paybridge::provider::smart_glocal::api::Sight;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use paybridge::confirmation::inputs::partition_of;
-use paybridge::confirmation::ledger::{self, Kept};
+use paybridge::confirmation::codec::inputs::partition_of;
+use paybridge::confirmation::codec::ledger::{self, Kept};
 use paybridge::message::confirmation::v1::{
     Action, DeciderKind, Decision, DecisionRejected, Outcome, RejectionReason, Result as Ending,
 };

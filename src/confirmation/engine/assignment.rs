@@ -1,0 +1,267 @@
+//! What the engine holds under one assignment: its partitions, and what their next transaction will write.
+//! Pure: it feeds the machine and collects what that says. Must not know how a transaction is committed or a call made.
+
+mod input_records;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::partition::Partition;
+use super::set_aside::{Cause, InputPlace, SetAside};
+use super::settings::{Desk, Pending, Present};
+use super::telemetry::Count;
+use crate::confirmation::calls::{Answer, Call};
+use crate::confirmation::codec::inputs::{self, Problem};
+use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::ended::EndedError;
+use crate::confirmation::session::machine::{self, Effect, Input, Moment, Next, Reading, State, Step, timing};
+use crate::confirmation::session::model::SessionKey;
+use crate::kafka::group::InputRecord;
+use crate::kafka::transaction::NextOffset;
+use input_records::place_of;
+
+/// The place of sessions that wait, in the group's list of inputs.
+const READY: usize = 0;
+/// The place of other teams' decisions.
+const DECISION: usize = 1;
+/// The place of sessions that finished at the provider.
+const FINISHED: usize = 2;
+
+/// How many ended sessions are forgotten in one transaction, so that others are not kept waiting.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
+/// One assignment.
+pub struct Holding {
+    desk: Arc<Desk>,
+    epoch: u64,
+    partitions: BTreeMap<i32, Partition>,
+    /// What the next transaction will write.
+    pub pending: Pending,
+    /// What Kafka refuses for good.
+    set_aside: Arc<SetAside>,
+    turn: usize,
+}
+
+impl Holding {
+    /// What was restored for an assignment, of which Kafka refuses some for good.
+    pub fn new(
+        desk: Arc<Desk>,
+        epoch: u64,
+        partitions: Vec<Partition>,
+        set_aside: Arc<SetAside>,
+        now: Timestamp,
+    ) -> Self {
+        let behind = |mut partition: Partition| {
+            partition.reading = Reading::Behind { since: now };
+            (partition.number, partition)
+        };
+        let partitions = partitions.into_iter().map(behind).collect();
+        Self { desk, epoch, partitions, pending: Pending::default(), set_aside, turn: 0 }
+    }
+
+    /// The partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.values()
+    }
+
+    /// Notes how far the inputs were read, where that was not known yet.
+    pub fn note_progress(&mut self, is_caught_up: impl Fn(&Partition) -> bool) {
+        for partition in self.partitions.values_mut() {
+            if partition.reading != Reading::CaughtUp && is_caught_up(partition) {
+                partition.reading = Reading::CaughtUp;
+            }
+        }
+    }
+
+    /// Writes each ledger's owner again: that proves that the ledger can be written, and tells the broker's time, before
+    /// anything is decided.
+    pub fn write_owners(&mut self) {
+        for partition in self.partitions.values_mut() {
+            self.pending.own(partition, &self.desk);
+        }
+    }
+
+    /// Writes one ledger's owner again, for the broker's time alone.
+    pub fn ask_for_the_time(&mut self) {
+        if let Some(partition) = self.partitions.values_mut().next() {
+            self.pending.own(partition, &self.desk);
+        }
+    }
+
+    /// Takes one record of an input.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn record(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let Some(partition) = self.partitions.get_mut(&record.partition) else { return Ok(()) };
+        if let Some(next) = partition.next.get_mut(record.input) {
+            *next = record.offset.saturating_add(1);
+        }
+        self.pending.touch(partition, &self.desk);
+        if self.set_aside.has_input(&place_of(record)) {
+            self.quarantine(record, &Problem::Refused.into(), present.now);
+            return Ok(());
+        }
+        match record.input {
+            READY => self.ready(record, present),
+            DECISION => self.decision(record, present),
+            FINISHED => self.finished(record, present),
+            _ => Ok(()), // the group reads no other
+        }
+    }
+
+    /// Takes the answer of a call; one of another epoch does not count.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn answer(&mut self, answer: Answer, present: &Present) -> Result<(), EndedError> {
+        let Answer { call, reply, retry_after, session, .. } = answer;
+        if call.epoch != self.epoch {
+            return Ok(());
+        }
+        let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
+        let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+        let shown = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
+        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, shown };
+        self.feed(partition, &call.key, input, None, present)
+    }
+
+    /// Fires the timers that are due, at most `max` of them.
+    ///
+    /// # Errors
+    /// A partition has no room left.
+    pub fn fire(&mut self, max: usize, present: &Present) -> Result<(), EndedError> {
+        // Another one begins each time, so that a busy partition does not keep others waiting.
+        let mut numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % numbers.len().max(1);
+        numbers.rotate_left(first);
+        let mut fired = 0;
+        for number in numbers {
+            while fired < max {
+                let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
+                let Some(key) = due else { break };
+                self.feed(number, &key, Input::Timer, None, present)?;
+                fired += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
+    /// twice when it comes again.
+    pub fn forget(&mut self, present: &Present) {
+        if present.trust == Trust::Untrusted {
+            return;
+        }
+        let before = timing::later(present.now, -self.desk.policy.remembered());
+        for (number, partition) in &mut self.partitions {
+            for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
+                partition.forget(&key, &self.desk.policy);
+                self.pending.touched.insert(*number);
+                self.pending.push(self.desk.tombstone(*number, &key), &Cause::Session(key, None));
+            }
+        }
+    }
+
+    /// The sources of open sessions that are not configured here: nobody can call their provider.
+    pub fn unknown_sources(&self) -> BTreeSet<Arc<str>> {
+        let open = self.partitions.values().flat_map(Partition::open_sources);
+        open.filter(|source| !self.desk.sources.contains(source)).collect()
+    }
+
+    /// When the first timer is due.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.partitions.values().filter_map(Partition::next_timer).min()
+    }
+
+    /// The next offsets of every partition that the pending transaction touches: whoever lost one of them is refused.
+    pub fn offsets(&self) -> Vec<NextOffset> {
+        let touched = self.pending.touched.iter().filter_map(|number| self.partitions.get(number));
+        let of_inputs = |partition: &Partition| {
+            let number = partition.number;
+            let pairs: Vec<NextOffset> = zip(&self.desk.inputs, partition.next)
+                .map(|(topic, next)| NextOffset { topic: Arc::clone(topic), partition: number, next })
+                .collect();
+            pairs
+        };
+        touched.flat_map(of_inputs).collect()
+    }
+
+    /// The calls to make now that they are written; those whose session has gone on meanwhile are not made.
+    pub fn calls_to_make(&self, calls: Vec<Call>) -> impl Iterator<Item = Call> {
+        calls.into_iter().filter(|call| {
+            let number = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+            self.partitions
+                .get(&number)
+                .is_some_and(|partition| partition.state(&call.key).awaits(call.number, call.operation))
+        })
+    }
+
+    /// One step of one session: what it writes, then the session itself, then what else it asks for. `place` is that of the
+    /// record which feeds it, where one does.
+    fn feed(
+        &mut self,
+        number: i32,
+        key: &SessionKey,
+        input: Input,
+        place: Option<InputPlace>,
+        present: &Present,
+    ) -> Result<(), EndedError> {
+        let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
+        let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
+        let moment = Moment {
+            now: present.now,
+            trust: present.trust_of(&key.source),
+            reading: partition.reading,
+            owner: partition.owner_for(key, &input),
+            early_room: partition.early_room(desk.early_decisions_max),
+            jitter: present.jitter,
+        };
+        let state = partition.state(key);
+        let was_calling = state.is_calling();
+        let cause = &match (state, place) {
+            (State::Absent, Some(place)) => Cause::Input(place),
+            (State::Absent | State::Open(_) | State::Ended(_), place) => Cause::Session(key.clone(), place),
+        };
+        let step = machine::step(state, input, &desk.policy, &moment);
+        let is_trimmed = set_aside.has_session(key);
+        let Step { state: next, effects } = if is_trimmed { step.without_operations() } else { step };
+        if was_calling && matches!(next, Next::Done(_)) {
+            pending.withdrawn.insert(key.clone());
+        }
+        if let Some(record) = desk.written(number, key, &next) {
+            pending.touch(partition, desk);
+            pending.push(record, cause);
+        }
+        partition.apply(key, next, &desk.policy)?;
+        let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
+        for effect in effects {
+            match effect {
+                Effect::Outcome(outcome) => {
+                    pending.touch(partition, desk);
+                    if is_trimmed {
+                        pending.counts.push(Count::Trimmed(key.clone()));
+                    }
+                    pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
+                    pending.push(desk.records.outcome(key, &outcome), cause);
+                }
+                Effect::Reject(decision, reason) => {
+                    pending.touch(partition, desk);
+                    pending.counts.push(Count::Rejected(reason));
+                    let rejection = desk.records.rejected(key, &decision, number, reason, present.now);
+                    pending.push(rejection, cause);
+                }
+                Effect::Call { operation, number, key_number } => {
+                    let call = Call { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
+                    pending.calls.push(call);
+                }
+                Effect::Note(note) => pending.counts.push(Count::Noted(key.clone(), note)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! What each input's records do: a session that waits, one that finished, a decision; and what is no such record.
+//! Pure: must not know what a step makes of a session.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Holding;
+use crate::confirmation::codec::decision;
+use crate::confirmation::codec::inputs::{self, Finished, Mode, Problem, Proof, Ready, Undecodable};
+use crate::confirmation::codec::records::was_passed_on;
+use crate::confirmation::engine::set_aside::{Cause, InputPlace};
+use crate::confirmation::engine::settings::Present;
+use crate::confirmation::engine::telemetry::Count;
+use crate::confirmation::rules::Verdict;
+use crate::confirmation::session::ended::EndedError;
+use crate::confirmation::session::machine::{Input, Owner, Shown, State};
+use crate::confirmation::session::model::{Action, Decider, Entry, Judged, SessionKey};
+use crate::kafka::group::InputRecord;
+use crate::message::confirmation::v1::RejectionReason;
+use crate::message::event::v1::QuarantineReason;
+use crate::message::smart_glocal::v1::Session;
+use crate::provider::smart_glocal::api::ShownSession;
+
+impl Holding {
+    pub(super) fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let read = inputs::ready(value, recorded_at(record, present), &self.desk.verifiers)
+            .and_then(|ready| self.in_place(ready, record))
+            .and_then(|ready| self.of_its_source(ready, record.partition));
+        match read {
+            Ok(ready) => {
+                let judged = self.judge_event(record.partition, &ready);
+                let (opening, dating) = ready.opening(self.desk.mode);
+                let input = Input::Ready { opening, judged, dating };
+                self.feed(record.partition, &ready.key, input, Some(place_of(record)), present)
+            }
+            Err(why) => {
+                self.quarantine(record, &why, present.now);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
+    fn judge_event(&mut self, partition: i32, ready: &Ready) -> Judged {
+        let may_open =
+            self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
+        let is_known = self.desk.sources.contains(&ready.key.source);
+        match (ready.proof, self.desk.mode) {
+            _ if !may_open => Judged::ByWebhook(None),
+            (_, Mode::DryRun) if !is_known => {
+                self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                Judged::ByWebhook(None)
+            }
+            // Nobody can ask until the source is configured: it waits, and its decisions with it.
+            (Proof::Unverifiable, Mode::Live) => {
+                if !is_known {
+                    self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                }
+                Judged::ByStatus
+            }
+            // In a dry run there is nobody to ask, and nobody is called.
+            (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
+                Judged::ByWebhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
+            }
+        }
+    }
+
+    fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Option<(Action, Decider)> {
+        match self.desk.rules.judge(&key.source, session, unread_fields) {
+            Verdict::Act(action, decider) => Some((action, decider)),
+            Verdict::Hold(held) => {
+                self.pending.counts.push(Count::Held(key.clone(), held));
+                None
+            }
+        }
+    }
+
+    /// What an answer shows of a session whose event could not be verified.
+    pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, shown: &ShownSession) -> Option<Shown> {
+        match self.partitions.get(&partition)?.state(key) {
+            State::Open(open) => match &open.entry {
+                Entry::Checking(checking) if checking.judged == Judged::ByStatus => {}
+                Entry::Checking(_) | Entry::Early(_) | Entry::Awaiting(_) | Entry::Decided(_) => return None,
+            },
+            State::Absent | State::Ended(_) => return None,
+        }
+        let ShownSession { session, unread_fields } = shown;
+        let verdict = self.judge(key, session, unread_fields);
+        Some(Shown { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
+    }
+
+    pub(super) fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
+        match read.and_then(|finished| self.in_place(finished, record)) {
+            Ok(Finished { key, recorded_at, sight, proof }) => {
+                let input = match (proof, self.desk.mode) {
+                    (Proof::Unverifiable, Mode::Live) => Input::Unverified,
+                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
+                        Input::Finished { sight, recorded_at }
+                    }
+                };
+                self.feed(record.partition, &key, input, Some(place_of(record)), present)
+            }
+            Err(why) => {
+                self.quarantine(record, &why, present.now);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn decision(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let (key, decision) = match decision::read(value, record.offset, recorded_at(record, present)) {
+            Ok(read) => read,
+            Err(malformed) => {
+                let found = (self.desk.place(record), record.key.as_deref());
+                let rejection = self.desk.records.malformed(value, &malformed, found, present.now);
+                self.pending.push(rejection, &Cause::Input(place_of(record)));
+                self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
+                return Ok(());
+            }
+        };
+        let right = inputs::partition_of(&key.session_id, self.desk.partitions);
+        if right == record.partition {
+            let place = Some(place_of(record));
+            return self.feed(record.partition, &key, Input::Decision(decision), place, present);
+        }
+        let found = self.desk.place(record);
+        if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
+            let misrouted = self.desk.records.misrouted(found, value, &key, present.now);
+            self.pending.push(misrouted, &Cause::Input(place_of(record)));
+            self.pending.counts.push(Count::Quarantined(QuarantineReason::MisroutedDecision));
+        } else {
+            let passed_on =
+                self.desk.records.passed_on(found, record.key.clone(), value.to_vec(), record.headers.clone(), right);
+            self.pending.push(passed_on, &Cause::Input(place_of(record)));
+            self.pending.counts.push(Count::PassedOn);
+        }
+        Ok(())
+    }
+
+    /// A session on another partition than its id's would have two ledgers.
+    fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, Undecodable> {
+        let key = read.key();
+        if inputs::partition_of(&key.session_id, self.desk.partitions) == record.partition {
+            return Ok(read);
+        }
+        Err(Undecodable { problem: Problem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
+    }
+
+    /// A session belongs to the source that opened it first: a signature names no source, so the same webhook may come to two.
+    fn of_its_source(&self, ready: Ready, partition: i32) -> Result<Ready, Undecodable> {
+        match self.partitions.get(&partition).map(|partition| partition.owner_of_unopened(&ready.key)) {
+            Some(Owner::OtherSource) => {
+                Err(Undecodable { problem: Problem::OtherSource, source_name: Some(ready.key.source) })
+            }
+            Some(Owner::NoOther) | None => Ok(ready),
+        }
+    }
+
+    pub(super) fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
+        let value = record.value.as_deref().unwrap_or_default();
+        let quarantined = self.desk.records.undecodable(self.desk.place(record), value, why, now);
+        self.pending.push(quarantined, &Cause::Input(place_of(record)));
+        self.pending.counts.push(Count::Quarantined(why.problem.reason()));
+    }
+}
+
+/// When Kafka appended a record, by the broker's clock; ours where the topic does not keep that (`message.timestamp.type`).
+fn recorded_at(record: &InputRecord, present: &Present) -> Timestamp {
+    record.appended_at.unwrap_or(present.now)
+}
+
+pub(super) fn place_of(record: &InputRecord) -> InputPlace {
+    InputPlace { input: record.input, partition: record.partition, offset: record.offset }
+}
+
+/// What is read of a topic whose records are of one session each.
+trait OfSession {
+    fn key(&self) -> &SessionKey;
+}
+
+impl OfSession for Ready {
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+}
+
+impl OfSession for Finished {
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+}

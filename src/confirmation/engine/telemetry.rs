@@ -1,0 +1,300 @@
+//! What the engine tells: for each event its metric and its log line, in one place.
+//! Must not hold personal data: a session's id is none, who or what it pays is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::assignment::Holding;
+use super::partition::Partition;
+use super::restore::Unreadable;
+use crate::causes;
+use crate::confirmation::rules;
+use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::machine::{Note, Policy};
+use crate::confirmation::session::model::{Outcome, SessionKey};
+use crate::message::confirmation::v1::{self, RejectionReason};
+use crate::message::event::v1::QuarantineReason;
+use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldReason, Stop, TransactionEnd};
+
+/// Something to be counted once it is committed.
+#[derive(Clone, Debug)]
+pub enum Count {
+    /// What the machine noted of a session.
+    Noted(SessionKey, Note),
+    /// A session opened and waits.
+    Held(SessionKey, rules::Held),
+    /// A session ended.
+    Ended(SessionKey, Box<Outcome>),
+    /// A decision does not count.
+    Rejected(RejectionReason),
+    /// A record of an input could not be taken.
+    Quarantined(QuarantineReason),
+    /// A session is written without its operations, because Kafka refused them.
+    Trimmed(SessionKey),
+    /// A decision went on to its own partition.
+    PassedOn,
+    /// An event of a source that is not configured.
+    UnknownSource(SessionKey),
+}
+
+/// Tells.
+pub struct Tally {
+    metrics: Arc<ConfirmationMetrics>,
+    /// What was told last of Kafka's trouble: it is told once.
+    trouble: Option<String>,
+    /// What was told last of the clock.
+    clock: Trust,
+    /// Sessions that were told to be held back since the clock was trusted last.
+    held_back: BTreeSet<SessionKey>,
+}
+
+/// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
+const HELD_BACK_TOLD_MAX: usize = 200;
+
+impl Tally {
+    /// Tells by these metrics and the log.
+    pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
+        Self { metrics, trouble: None, clock: Trust::Trusted, held_back: BTreeSet::new() }
+    }
+
+    /// What was committed.
+    pub fn counted(&mut self, counts: Vec<Count>) {
+        for count in counts {
+            self.count(count);
+        }
+    }
+
+    fn count(&mut self, count: Count) {
+        match count {
+            Count::Noted(key, note) => self.noted(&key, note),
+            Count::Held(key, held) => self.held(&key, &held),
+            Count::Ended(key, outcome) => {
+                let decided = outcome.decided.as_ref();
+                let action = decided.map_or(v1::Action::Unspecified, |(action, ..)| (*action).into());
+                self.metrics.ended(action, outcome.result);
+                tracing::debug!(session = %key, ?action, result = ?outcome.result, "a session ended");
+            }
+            Count::Rejected(reason) => {
+                self.metrics.rejected(reason);
+                tracing::debug!(?reason, "a decision does not count");
+            }
+            Count::Quarantined(reason) => {
+                self.metrics.quarantined(reason);
+                tracing::debug!(?reason, "a record of an input is in quarantine");
+            }
+            Count::Trimmed(key) => {
+                self.metrics.alert(Alert::RecordRefused);
+                tracing::error!(session = %key, "session is written without its operations, because Kafka refused them");
+            }
+            Count::PassedOn => self.metrics.passed_on.increment(1),
+            Count::UnknownSource(key) => {
+                self.metrics.alert(Alert::UnknownSource);
+                tracing::debug!(
+                    session = %key,
+                    "a session of a source that is not configured here waits for a decision: nobody can call its provider"
+                );
+            }
+        }
+    }
+
+    fn noted(&mut self, key: &SessionKey, note: Note) {
+        match note {
+            Note::Decided(kind, rule) => {
+                self.metrics.decided(kind, &rule);
+                tracing::debug!(session = %key, ?kind, rule, "a session is decided");
+            }
+            Note::Redelivered => self.metrics.redelivered.increment(1),
+            Note::TooOld => {
+                self.metrics.alert(Alert::TooOld);
+                tracing::debug!(
+                    session = %key,
+                    "ready_to_confirm opens no session: its session may have ended and been forgotten, and the provider does not \
+                     wait for a word on it"
+                );
+            }
+            Note::OtherSource => {
+                self.metrics.alert(Alert::SessionOfAnotherSource);
+                tracing::error!(session = %key, "ready_to_confirm opens no session: another source opened it before");
+            }
+            Note::ClockUntrusted => {
+                self.metrics.alert(Alert::ClockUntrusted);
+                self.held_back(key);
+            }
+            Note::OpenAfterDone => {
+                self.metrics.alert(Alert::OpenAfterDone);
+                tracing::error!(session = %key, "the provider may still wait for a session that has ended here");
+            }
+        }
+    }
+
+    fn held(&self, key: &SessionKey, held: &rules::Held) {
+        let reason = match held {
+            rules::Held::Rule(_) => HoldReason::Rule,
+            rules::Held::NoRule => HoldReason::NoRule,
+            rules::Held::NotEvaluated => HoldReason::NotEvaluated,
+            rules::Held::UnreadField(_) => HoldReason::UnreadField,
+            rules::Held::Failed(rule) => {
+                self.metrics.rule_failed(rule);
+                tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");
+                HoldReason::RuleFailed
+            }
+        };
+        self.metrics.held(reason);
+    }
+
+    /// How a transaction ended.
+    pub fn transaction(&self, end: TransactionEnd) {
+        self.metrics.transaction(end);
+    }
+
+    /// The producer is made anew.
+    pub fn rebuilt(&self) {
+        self.metrics.rebuilds.increment(1);
+    }
+
+    /// How many partitions are worked on, and which are stopped, why.
+    pub fn assigned(&self, working: usize, stopped: &[(i32, Unreadable)]) {
+        self.metrics.assigned_partitions.set(float(working));
+        for stop in [Stop::Unreadable, Stop::Lost] {
+            let count = stopped.iter().filter(|(_, unreadable)| unreadable.stop() == stop).count();
+            self.metrics.stopped(stop, float(count));
+        }
+        for (partition, unreadable) in stopped {
+            let error = causes::told(unreadable);
+            tracing::error!(partition, error, "partition stopped; none of its sessions is decided");
+        }
+    }
+
+    /// The engine works, or would if the group gave it partitions.
+    pub fn accepted(&self) {
+        self.metrics.engine_refused.set(0.0);
+    }
+
+    /// Open sessions have sources that are not configured here.
+    pub fn unknown_sources(&self, sources: &BTreeSet<Arc<str>>) {
+        for source in sources {
+            self.metrics.alert(Alert::UnknownSource);
+            tracing::error!(
+                source = &**source,
+                "sessions of a source that is not configured here are open: nobody can call its provider"
+            );
+        }
+    }
+
+    /// Since when the ledger is being read.
+    pub fn restoring(&self, since: Option<Timestamp>) {
+        let seconds = since.map_or(0, Timestamp::as_second);
+        self.metrics.restoring_since.set(float(usize::try_from(seconds).unwrap_or_default()));
+    }
+
+    /// Whether the clock can be believed, and how far it is ahead of the broker's and the provider's; told when it cannot any more, and when it can again.
+    pub fn clock(&mut self, trust: Trust, ahead: [Option<SignedDuration>; 2]) {
+        match (std::mem::replace(&mut self.clock, trust), trust) {
+            (Trust::Trusted, Trust::Untrusted) => {
+                let [broker, provider] = ahead.map(|ahead| ahead.map(|ahead| ahead.as_secs()));
+                tracing::error!(
+                    seconds_ahead_of_broker = broker,
+                    seconds_ahead_of_provider = provider,
+                    "clock is not trusted: it is more than 60 s from the broker's or the provider's, or was set. Sessions are held: \
+                     none is opened, expired or decided by its deadline until the clock is right. Put the clock right (NTP); \
+                     it is tried again every 30 s"
+                );
+                self.metrics.clock.show(ClockTrust::Untrusted);
+            }
+            (Trust::Untrusted, Trust::Trusted) => {
+                self.metrics.clock.show(ClockTrust::Trusted);
+                tracing::info!("clock is trusted again");
+                self.held_back.clear();
+            }
+            (Trust::Untrusted, Trust::Untrusted) | (Trust::Trusted, Trust::Trusted) => {}
+        }
+    }
+
+    /// A session is due and held back, because the clock is not trusted; told once.
+    fn held_back(&mut self, key: &SessionKey) {
+        if self.held_back.len() < HELD_BACK_TOLD_MAX && self.held_back.insert(key.clone()) {
+            tracing::error!(session = %key, "session is held back, because the clock is not trusted");
+        }
+    }
+
+    /// How things stand.
+    pub fn show(&self, holding: &Holding, policy: &Policy, lag: Option<u64>, now: Timestamp) {
+        self.metrics.open_sessions.set(float(holding.partitions().map(Partition::open_sessions).sum()));
+        let first = holding.partitions().filter_map(|partition| partition.first_window_end(policy)).min();
+        self.metrics.oldest_remaining(first.map(|end| end.duration_since(now).as_secs_f64()));
+        if let Some(lag) = lag {
+            self.metrics.lag_records.set(float(usize::try_from(lag).unwrap_or(usize::MAX)));
+        }
+    }
+
+    /// Others hold what was held here, and show it.
+    pub fn nothing_held(&mut self) {
+        // Nothing is held that a wrong clock could spoil, and nobody tells the time.
+        self.clock = Trust::Trusted;
+        self.metrics.clock.show(ClockTrust::Trusted);
+        self.metrics.open_sessions.set(0.0);
+        self.metrics.oldest_remaining(None);
+        self.metrics.lag_records.set(0.0);
+    }
+
+    /// Kafka cannot be used at the moment; told once for each reason.
+    pub fn trouble(&mut self, reason: &str) {
+        if self.trouble.as_deref() != Some(reason) {
+            tracing::error!(reason, "the confirmation engine has trouble with Kafka, and tries again");
+            self.trouble = Some(reason.to_owned());
+        }
+    }
+
+    /// It can again.
+    pub fn trouble_is_over(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the confirmation engine's trouble with Kafka is over");
+        }
+    }
+}
+
+/// Another producer of this transactional id began.
+pub fn producer_replaced(transactional_id: &str) {
+    tracing::error!(
+        transactional_id,
+        "Kafka fenced the confirmation engine's producer: another process uses the same bridge_instance, or this process \
+         stood still during a transaction. Two processes with one bridge_instance end each other's transactions again and \
+         again: give each one of its own"
+    );
+}
+
+/// Other members of the group have the name of this process.
+pub fn same_instance(group_id: &str, instance: &str, hosts: &str) {
+    tracing::warn!(
+        group = group_id,
+        instance,
+        hosts,
+        "another member of the consumer group has the bridge_instance of this process: they end each other's transactions \
+         again and again. Give each process a bridge_instance of its own, such as its pod's name"
+    );
+}
+
+/// A count as a gauge has it.
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn shows_nothing_of_partitions_that_others_hold() {
+        let metrics = Metrics::new().unwrap();
+        let confirmation = Arc::new(metrics.confirmation(&[]));
+        confirmation.open_sessions.set(7.0);
+        confirmation.lag_records.set(7.0);
+        confirmation.oldest_remaining(Some(7.0));
+        assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 3);
+        Tally::new(confirmation).nothing_held();
+        assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 0);
+    }
+}

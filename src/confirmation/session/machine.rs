@@ -1,0 +1,341 @@
+//! The heart of the engine: what one input does to one session. Everything else feeds this function and carries out what
+//! it says.
+//! Pure: it does no input or output and reads no clock, so it cannot fail; must not know Kafka, HTTP or rules.
+//!
+//! ```text
+//!  (checked: the provider is asked first about what is late, unverified, or judged by a clock that may be wrong)
+//!      │
+//!      ▼       rule: hold / none matches
+//!   (opened) ───────────────► AWAITING ──── decision ──────────┐
+//!       │                        └───────── deadline margin ───┤
+//!       │ rule: confirm/cancel                                 ▼
+//!       └────────────────────────────────────────────────► DECIDED ── call, ask, retry ──► DONE (outcome)
+//! ```
+//!
+//! What is written is committed before any call that the same step asks for is made; so after a restart the entry tells
+//! everything that can have happened, and an activity that begins anew with `session/status` finds out what did.
+
+mod calling;
+mod checking;
+mod deciding;
+pub mod ending;
+mod step;
+pub mod timing;
+
+#[cfg(test)]
+pub mod tests;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::clock::Trust;
+use super::ended::Facts;
+use super::model::{Action, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening};
+use crate::message::confirmation::v1;
+use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
+pub use step::{Effect, Next, Note, Step};
+pub use timing::Policy;
+
+/// The number of a call about a session that has ended; those of open sessions begin with 1.
+pub const AFTER_THE_END: u32 = 0;
+
+/// One session as the engine holds it.
+#[derive(Clone, Copy, Debug)]
+pub enum State<'a> {
+    /// Nothing is known of it.
+    Absent,
+    /// It has not ended.
+    Open(&'a Open),
+    /// It has ended.
+    Ended(Facts<'a>),
+}
+
+/// A session that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// What the ledger remembers.
+    pub entry: Entry,
+    /// What this process alone knows.
+    pub activity: Activity,
+}
+
+/// What this process does about a session at the moment; a restart, or another owner, begins with the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Calling, resting, or neither.
+    pub phase: Phase,
+    /// Calls made: the number of the last, whose answer alone counts.
+    pub calls: u32,
+    /// Rests since an answer brought the session on; the backoff grows with it.
+    pub fruitless: u32,
+    /// What became of the last idempotency key, as far as this process saw.
+    pub key: KeyUse,
+    /// When a call with that key was last left without a clear answer, or may have been by an earlier owner: it may still be
+    /// on its way, whatever later calls with the same key are answered.
+    pub unanswered: Option<Timestamp>,
+}
+
+/// What happens at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: the session waits for its due time.
+    #[default]
+    Idle,
+    /// A call is queued or on its way.
+    Calling(Operation),
+    /// Nothing until this time.
+    Resting(Timestamp),
+}
+
+/// What is known of the idempotency key used last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyUse {
+    /// It may be used again: whoever used it before us had no answer that we know of.
+    #[default]
+    Usable,
+    /// Its call got no clear answer at this time: it may be used again, and replaced after a while.
+    Unclear(Timestamp),
+    /// The provider had it before, so said at this time: only another helps, after a while.
+    Burnt(Timestamp),
+    /// Its call got an error that wants another try: another key is due.
+    Spent,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The provider asks for the merchant's word.
+    Ready {
+        /// What it says.
+        opening: Opening,
+        /// What the rules go by, and what they say.
+        judged: Judged,
+        /// Whether it tells how old it is.
+        dating: Dating,
+    },
+    /// Another team decides.
+    Decision(Decision),
+    /// The provider told that the session finished.
+    Finished {
+        /// As the event shows the session.
+        sight: Sight,
+        /// When Kafka appended the event, by the broker's clock.
+        recorded_at: Timestamp,
+    },
+    /// An event that cannot be verified here says that the session has changed: the provider is asked.
+    Unverified,
+    /// A call was answered.
+    Answer {
+        /// Which call.
+        number: u32,
+        /// What it was.
+        operation: Operation,
+        /// What became of it.
+        reply: Reply,
+        /// The least time to wait that the provider asks for.
+        retry_after: Option<SignedDuration>,
+        /// What it shows of the session beside where that stands, for one that is asked about before it opens.
+        shown: Option<Box<Shown>>,
+    },
+    /// The session's due time has come.
+    Timer,
+}
+
+/// A session as `session/status` shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// Its `updated_at`, else its `created_at`.
+    pub began_at: Option<Timestamp>,
+    /// Its operations.
+    pub operations: Vec<v1::Operation>,
+    /// What the rules say of it; nothing where they hold.
+    pub verdict: Option<(Action, Decider)>,
+}
+
+/// The circumstances of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether it can be believed.
+    pub trust: Trust,
+    /// Whether the partition's inputs were read up to the end that they had when it was assigned.
+    pub reading: Reading,
+    /// Whether the same session id is known from another source.
+    pub owner: Owner,
+    /// Whether one more decision may wait for a session that is not opened.
+    pub early_room: EarlyRoom,
+    /// A random number that spreads retries.
+    pub jitter: u8,
+}
+
+/// How far the inputs were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A decision written before the assignment may still come.
+    Behind {
+        /// When the partition was assigned.
+        since: Timestamp,
+    },
+    /// All of them came.
+    CaughtUp,
+}
+
+/// Who owns the session's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No other source.
+    NoOther,
+    /// Another source opened a session of this id.
+    OtherSource,
+}
+
+/// Whether one more decision of the partition may wait for a session that is not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyRoom {
+    /// It may.
+    Free,
+    /// Too many have.
+    Full,
+}
+
+/// What `input` does to a session.
+pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) -> Step {
+    match (state, input) {
+        (State::Ended(facts), input) => after_the_end(&facts, input, policy),
+        (State::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, moment),
+        (State::Open(Open { entry, activity }), input) => match entry {
+            Entry::Early(early) => deciding::unopened(early, activity, input, policy, moment),
+            Entry::Checking(checking) => checking::checking(checking, activity, input, policy, moment),
+            Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, moment),
+            Entry::Decided(decided) => calling::decided(decided, activity, input, policy, moment),
+        },
+    }
+}
+
+impl State<'_> {
+    /// Whether it may open still.
+    pub fn is_unopened(self) -> bool {
+        match self {
+            State::Absent => true,
+            State::Open(open) => matches!(open.entry, Entry::Early(_)),
+            State::Ended(_) => false,
+        }
+    }
+
+    /// Whether an event of it has the rules asked: where it may open by that.
+    pub fn takes_rules(self) -> bool {
+        match self {
+            State::Open(Open { entry: Entry::Checking(checking), .. }) => checking.judged == Judged::ByStatus,
+            State::Absent | State::Open(_) | State::Ended(_) => self.is_unopened(),
+        }
+    }
+
+    /// Whether it was opened, so that it belongs to its source.
+    pub fn was_opened(self) -> bool {
+        match self {
+            State::Absent => false,
+            State::Open(open) => matches!(open.entry, Entry::Awaiting(_) | Entry::Decided(_)),
+            State::Ended(_) => true,
+        }
+    }
+
+    /// Whether a call about it waits or is on its way.
+    pub fn is_calling(self) -> bool {
+        matches!(self, State::Open(open) if open.activity.is_calling())
+    }
+
+    /// Whether the answer to this call is waited for.
+    pub fn awaits(self, number: u32, operation: Operation) -> bool {
+        match self {
+            State::Absent => false,
+            State::Open(open) => open.activity.awaits(number, operation),
+            State::Ended(_) => number == AFTER_THE_END,
+        }
+    }
+}
+
+/// When an open session wants its timer; never while a call is on its way, whose answer always comes.
+pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
+    match (open.activity.phase, &open.entry) {
+        (Phase::Calling(_), _) => None,
+        (Phase::Resting(until), _) => Some(until),
+        (Phase::Idle, Entry::Early(early)) => Some(policy.unknown_at(early)),
+        (Phase::Idle, Entry::Awaiting(opening)) => Some(policy.first_look(opening)),
+        (Phase::Idle, Entry::Checking(_) | Entry::Decided(_)) => Some(Timestamp::MIN),
+    }
+}
+
+/// Another event asks for a word on a session that has ended. Nothing is decided, and the provider is asked what that means. The
+/// session is remembered as if it had ended with this event: else that could open it once it is forgotten.
+fn asked_again(facts: &Facts<'_>, opening: &Opening, policy: &Policy) -> Step {
+    let done = Done {
+        done_at: ending::done_at(opening, facts.done_at, policy).max(facts.done_at),
+        result: facts.result,
+        ready_event_id: opening.ready_event_id.clone(),
+        decision_id: String::new(),
+    };
+    let call = Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 };
+    // In a dry run nobody was called, so of course it still waits.
+    let effects = if opening.dry_run { Vec::new() } else { vec![call] };
+    Step { state: Next::Done(done), effects }
+}
+
+/// An ended session stays as it is, whatever comes.
+fn after_the_end(facts: &Facts<'_>, input: Input, policy: &Policy) -> Step {
+    let effect = match input {
+        Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
+        Input::Ready { opening, .. } => return asked_again(facts, &opening, policy),
+        Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
+        Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
+        Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {
+            Effect::Note(Note::OpenAfterDone)
+        }
+        Input::Answer { .. } | Input::Finished { .. } | Input::Unverified | Input::Timer => return Step::nothing(),
+    };
+    Step { state: Next::Same, effects: vec![effect] }
+}
+
+impl Open {
+    /// A session whose entry was read from the ledger: whatever was going on about it, it is not ours.
+    pub fn taken_over(entry: Entry) -> Self {
+        Self { entry, activity: Activity::default() }
+    }
+}
+
+impl Activity {
+    /// The same with one more call on its way.
+    fn calling(&self, operation: Operation) -> Self {
+        Self { phase: Phase::Calling(operation), calls: self.calls.saturating_add(1), ..self.clone() }
+    }
+
+    /// Whether a call is queued or on its way.
+    fn is_calling(&self) -> bool {
+        matches!(self.phase, Phase::Calling(_))
+    }
+
+    /// Whether this is the answer that is waited for.
+    fn awaits(&self, number: u32, operation: Operation) -> bool {
+        self.phase == Phase::Calling(operation) && self.calls == number
+    }
+
+    /// The same with `session/status` being asked.
+    fn asking(&self) -> Step {
+        let activity = self.calling(Operation::Status);
+        let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
+        Step { state: Next::Activity(activity), effects: vec![call] }
+    }
+
+    /// The same at rest.
+    fn resting(&self, until: Timestamp) -> Self {
+        Self { phase: Phase::Resting(until), fruitless: self.fruitless.saturating_add(1), ..self.clone() }
+    }
+}
+
+impl Decided {
+    fn operation(&self) -> Operation {
+        match self.action {
+            Action::Confirm => Operation::Confirm,
+            Action::Cancel => Operation::Cancel,
+        }
+    }
+}

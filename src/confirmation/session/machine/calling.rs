@@ -1,0 +1,252 @@
+//! How a decision is carried out: call, ask, call again, until the provider took it, refused it, or the time is over.
+//! Pure: must not know how calls travel.
+//!
+//! No second call is made before `session/status` said that the provider still waits, and every call is written before it
+//! is made. A new idempotency key is taken only when the last one cannot have an effect any more that we do not know of.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::deciding::clock_untrusted;
+use super::ending::{self, Deed, End, Window};
+use super::timing::{Policy, later};
+use super::{Activity, Effect, Input, KeyUse, Moment, Next, Note, Open, Step};
+use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::model::{Action, Decided, Decider, Decision, Entry, Opening, Refusal};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
+use crate::provider::smart_glocal::api::{Operation, Reply};
+
+/// A code that no contract lists is believed to be a refusal after this many tries over at least this time.
+const UNKNOWN_CODES_MIN: u32 = 5;
+const UNKNOWN_CODES_OVER: SignedDuration = SignedDuration::from_mins(10);
+
+/// A decision of which nothing was carried out.
+pub(super) fn undone(opening: Opening, action: Action, decider: Decider, now: Timestamp) -> Decided {
+    Decided {
+        opening,
+        action,
+        decider,
+        decided_at: now,
+        key_number: 0,
+        attempts: 0,
+        unknown_codes: None,
+        tried_after_window: false,
+    }
+}
+
+/// The first step after a decision: the call, unless the window is over by our clock: then the provider is asked first.
+/// The deadline asked just now.
+pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+    // An answer to a status that was asked before the decision does not count.
+    let fresh = Activity { calls: activity.calls, ..Activity::default() };
+    match (decided.decider.kind, policy.window(&decided.opening, moment.now)) {
+        (DeciderKind::Deadline, _) | (_, Window::Open) => act(decided, &fresh, KeyUse::Spent, policy, moment),
+        (_, Window::Over) => {
+            let activity = fresh.calling(Operation::Status);
+            let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
+            let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
+            Step { state: Next::Entry(open), effects: vec![call] }
+        }
+    }
+}
+
+/// A session that is decided and has not ended.
+pub(super) fn decided(decided: &Decided, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
+    match input {
+        Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
+            let turn = Turn { decided, activity, retry_after, policy, moment };
+            match operation {
+                Operation::Status => turn.status(&reply),
+                Operation::Confirm | Operation::Cancel => turn.answer(reply),
+            }
+        }
+        Input::Finished { sight, recorded_at } => {
+            let window = policy.window(&decided.opening, recorded_at);
+            ending::result(decided.deed(), sight, window).map_or_else(Step::nothing, |result| {
+                End::told(result, recorded_at).of_decided(decided, policy, moment.now)
+            })
+        }
+        Input::Decision(decision) => second_decision(decided, decision),
+        Input::Timer | Input::Unverified if !activity.is_calling() => {
+            // Who takes a session over has made no call about it; whose calls there were does not know their answers.
+            let is_taken_over = activity.calls == 0 && decided.attempts > 0;
+            let unanswered = if is_taken_over { Some(moment.now) } else { activity.unanswered };
+            Activity { unanswered, ..activity.clone() }.asking()
+        }
+        // One is enough; and an answer to a call that does not count any more.
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
+    }
+}
+
+fn second_decision(decided: &Decided, decision: Decision) -> Step {
+    if !decision.decision_id.is_empty() && decision.decision_id == decided.decider.decision_id {
+        return Step::note(Note::Redelivered);
+    }
+    Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] }
+}
+
+/// Writes the next call, then makes it. `key` is what is known of the last idempotency key.
+fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, moment: &Moment) -> Step {
+    let key_number = match key {
+        KeyUse::Spent => decided.key_number.saturating_add(1),
+        KeyUse::Usable | KeyUse::Unclear(_) | KeyUse::Burnt(_) => decided.key_number.max(1),
+    };
+    let tried_after_window =
+        decided.tried_after_window || policy.believed_window(&decided.opening, moment) == Window::Over;
+    let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
+    let operation = decided.operation();
+    let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
+    let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
+    let call = Effect::Call { operation, number: activity.calls, key_number };
+    let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
+    Step { state: Next::Entry(open), effects: vec![call] }
+}
+
+/// An answer that counts, and all that it meets.
+struct Turn<'a> {
+    decided: &'a Decided,
+    activity: &'a Activity,
+    retry_after: Option<SignedDuration>,
+    policy: &'a Policy,
+    moment: &'a Moment,
+}
+
+impl Turn<'_> {
+    /// The provider was asked where the session stands.
+    fn status(&self, reply: &Reply) -> Step {
+        let now = self.moment.now;
+        let Reply::Ok(Some(sight)) = *reply else {
+            return if self.is_over() {
+                self.expire(End::untold(Result::Expired))
+            } else {
+                self.rest(self.activity.key)
+            };
+        };
+        if let Some(result) = ending::result(self.decided.deed(), sight, self.window()) {
+            return End::told(result, now).of_decided(self.decided, self.policy, now);
+        }
+        match () {
+            () if self.is_over() => self.expire(End::told(ending::at_last_end(self.decided.deed(), sight), now)),
+            () if ending::waits_for_word(sight) => self.try_again(),
+            () => self.rest(self.activity.key),
+        }
+    }
+
+    /// The provider still waits. After the window's end it is tried once, and a deadline's action only by a clock that is
+    /// right.
+    fn try_again(&self) -> Step {
+        if self.window() == Window::Over && self.decided.tried_after_window {
+            return self.rest(self.activity.key);
+        }
+        if self.decided.decider.kind == DeciderKind::Deadline && self.moment.trust == Trust::Untrusted {
+            return clock_untrusted(self.activity, self.moment);
+        }
+        let replaced_at = |since| later(since, self.policy.key_reuse_wait);
+        // By a clock that was set forward it would be replaced while its call may still take effect.
+        let is_over = |since| self.moment.trust == Trust::Trusted && replaced_at(since) <= self.moment.now;
+        let key = match self.activity.key {
+            KeyUse::Unclear(since) | KeyUse::Burnt(since) if is_over(since) => KeyUse::Spent,
+            KeyUse::Burnt(_) if self.moment.trust == Trust::Untrusted => {
+                return clock_untrusted(self.activity, self.moment);
+            }
+            KeyUse::Burnt(since) => {
+                let until = self.rest_until().min(replaced_at(since));
+                return Step::rest(self.activity, until);
+            }
+            KeyUse::Unclear(_) | KeyUse::Usable => KeyUse::Usable,
+            KeyUse::Spent => KeyUse::Spent,
+        };
+        let used = Activity { key, ..self.activity.clone() };
+        act(self.decided.clone(), &used, key, self.policy, self.moment)
+    }
+
+    /// The action was answered.
+    fn answer(&self, reply: Reply) -> Step {
+        let now = self.moment.now;
+        match reply {
+            Reply::Ok(sight) => {
+                let told =
+                    sight.and_then(|sight| ending::result(Deed::Taken(self.decided.action), sight, self.window()));
+                End::told(told.unwrap_or(Result::Accepted), now).of_decided(self.decided, self.policy, now)
+            }
+            Reply::Refused { code, description } => self.refused(code, description),
+            Reply::UnknownCode { code, description } => self.unknown_code(code, description),
+            Reply::TryAgain => self.rest(self.spent()),
+            Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
+            Reply::Unclear => {
+                let activity = Activity { key: KeyUse::Unclear(now), unanswered: Some(now), ..self.activity.clone() };
+                Step::rest(&activity, self.rest_until())
+            }
+            Reply::OurTrouble => self.rest(KeyUse::Usable),
+            Reply::NotSent => self.not_sent(),
+        }
+    }
+
+    /// It never left: it counts neither as an attempt nor as the one try after the window.
+    fn not_sent(&self) -> Step {
+        let attempts = self.decided.attempts.saturating_sub(1);
+        let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
+        let activity = self.activity.resting(self.rest_until());
+        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+    }
+
+    fn refused(&self, code: String, description: String) -> Step {
+        let refusal = Some(Refusal { code, description });
+        let end = End { result: Result::Refused, answered_at: Some(self.moment.now), refusal };
+        end.of_decided(self.decided, self.policy, self.moment.now)
+    }
+
+    /// It may be a refusal of a later version of the contract, or trouble that passes: only time tells.
+    fn unknown_code(&self, code: String, description: String) -> Step {
+        if self.moment.trust == Trust::Untrusted {
+            return self.rest(self.spent());
+        }
+        let now = self.moment.now;
+        let (before, since) = self.decided.unknown_codes.unwrap_or((0, now));
+        let tries = before.saturating_add(1);
+        if tries >= UNKNOWN_CODES_MIN && later(since, UNKNOWN_CODES_OVER) <= now {
+            return self.refused(code, description);
+        }
+        let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
+        let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
+        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+    }
+
+    /// What an error that wants another try makes of the key. While an earlier call with it may still be on its way, only the
+    /// same key keeps the two from both having their effect.
+    fn spent(&self) -> KeyUse {
+        self.activity.unanswered.map_or(KeyUse::Spent, KeyUse::Unclear)
+    }
+
+    fn rest(&self, key: KeyUse) -> Step {
+        let activity = Activity { key, ..self.activity.clone() };
+        Step::rest(&activity, self.rest_until())
+    }
+
+    fn rest_until(&self) -> Timestamp {
+        self.policy.rest(self.decided.opening.window_began_at, self.activity, self.retry_after, self.moment)
+    }
+
+    fn expire(&self, end: End) -> Step {
+        match self.moment.trust {
+            Trust::Untrusted => clock_untrusted(self.activity, self.moment),
+            Trust::Trusted => end.of_decided(self.decided, self.policy, self.moment.now),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.moment.now >= self.policy.last_end(&self.decided.opening)
+    }
+
+    fn window(&self) -> Window {
+        self.policy.believed_window(&self.decided.opening, self.moment)
+    }
+}
+
+impl Decided {
+    fn deed(&self) -> Deed {
+        match self.attempts {
+            0 => Deed::Unsent(self.action),
+            _ => Deed::Sent(self.action),
+        }
+    }
+}

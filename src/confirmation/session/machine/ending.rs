@@ -1,0 +1,204 @@
+//! What ends a session: the table of what the provider shows against what was decided, and the outcome that is told.
+//! Pure: must not know when somebody looks.
+
+use jiff::Timestamp;
+
+use super::timing::later;
+use super::{Effect, Next, Policy, Step};
+use crate::confirmation::session::model::{Action, Decided, Decider, Done, Opening, Outcome, Refusal};
+use crate::message::confirmation::v1::{RejectionReason, Result};
+use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
+use crate::provider::smart_glocal::api::{Reply, Sight};
+
+/// What was decided and done about a session, as far as its end needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing was decided.
+    None,
+    /// Decided, and nobody was called.
+    Unsent(Action),
+    /// A call was sent, or may have been; how it was answered is not known.
+    Sent(Action),
+    /// A call was answered ok.
+    Taken(Action),
+}
+
+/// Whether the session's window is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The provider waits still, by our clock.
+    Open,
+    /// It does not.
+    Over,
+}
+
+/// How a session ended that the provider shows like this; nothing while it has not. What the provider waits for does not
+/// matter here: only `accepted` and `cancelled` are ends.
+pub fn result(deed: Deed, sight: Sight, window: Window) -> Option<Result> {
+    use Action::{Cancel, Confirm};
+    let result = match (sight.status, deed) {
+        (SessionStatus::Accepted, Deed::Sent(Confirm) | Deed::Taken(Confirm))
+        | (SessionStatus::Cancelled, Deed::Taken(Cancel)) => Result::Accepted,
+        (SessionStatus::Accepted, Deed::None | Deed::Unsent(_) | Deed::Sent(Cancel) | Deed::Taken(Cancel)) => {
+            Result::Superseded
+        }
+        (SessionStatus::Cancelled, Deed::Unsent(Cancel) | Deed::Sent(Cancel)) => Result::AlreadyDone,
+        (SessionStatus::Cancelled, Deed::None | Deed::Unsent(Confirm) | Deed::Sent(Confirm) | Deed::Taken(Confirm)) => {
+            match window {
+                Window::Open => Result::Superseded,
+                Window::Over => Result::Expired,
+            }
+        }
+        (
+            SessionStatus::Created | SessionStatus::InProgress | SessionStatus::Error | SessionStatus::Unspecified,
+            Deed::None | Deed::Unsent(_) | Deed::Sent(_) | Deed::Taken(_),
+        ) => return None,
+    };
+    Some(result)
+}
+
+/// How a session ends here that has not ended at the provider when the time is over. Where the provider works on it and
+/// waits for nobody's word, an action was taken: ours, where one was sent. It is not told as expired, which means that none
+/// was: who paid otherwise then would pay twice.
+pub fn at_last_end(deed: Deed, sight: Sight) -> Result {
+    match (sight.status, deed) {
+        _ if waits_for_word(sight) => Result::Expired,
+        (SessionStatus::InProgress, Deed::Sent(_) | Deed::Taken(_)) => Result::Accepted,
+        (SessionStatus::InProgress, Deed::None | Deed::Unsent(_)) => Result::Superseded,
+        _ => Result::Expired,
+    }
+}
+
+/// Whether the provider waits for the merchant's word: the only time to act.
+pub fn waits_for_word(sight: Sight) -> bool {
+    sight.next_action == NextAction::Confirm
+        && !matches!(sight.status, SessionStatus::Accepted | SessionStatus::Cancelled)
+}
+
+/// Whether a status of an ended session shows that nothing is left to do for it.
+pub fn is_settled(reply: &Reply) -> bool {
+    matches!(reply, Reply::Ok(Some(sight)) if !waits_for_word(*sight))
+}
+
+/// Why a decision on a session that ended like this does not count.
+pub fn reason_after(result: Result) -> RejectionReason {
+    match result {
+        Result::Expired => RejectionReason::Expired,
+        Result::Unspecified
+        | Result::Accepted
+        | Result::AlreadyDone
+        | Result::Refused
+        | Result::Superseded
+        | Result::DryRun => RejectionReason::AlreadyDecided,
+    }
+}
+
+/// When a session counts as ended, for how long it is remembered: by a clock that runs behind it would be forgotten while an event
+/// of it can still open a session, and by one that is far ahead it would keep those that end after it from being forgotten.
+pub fn done_at(opening: &Opening, now: Timestamp, policy: &Policy) -> Timestamp {
+    now.max(opening.recorded_at).min(later(policy.last_end_of(opening.recorded_at), policy.remembered()))
+}
+
+/// The last word on a session.
+pub struct End {
+    /// What came of it.
+    pub result: Result,
+    /// When the provider's word came in, if it did: then the outcome is verified.
+    pub answered_at: Option<Timestamp>,
+    /// A refusal's words.
+    pub refusal: Option<Refusal>,
+}
+
+impl End {
+    /// By the provider's word.
+    pub fn told(result: Result, answered_at: Timestamp) -> Self {
+        Self { result, answered_at: Some(answered_at), refusal: None }
+    }
+
+    /// Without it.
+    pub fn untold(result: Result) -> Self {
+        Self { result, answered_at: None, refusal: None }
+    }
+
+    /// Ends an undecided session.
+    pub fn of_awaiting(self, opening: &Opening, policy: &Policy, now: Timestamp) -> Step {
+        self.step(opening, None, 0, policy, now)
+    }
+
+    /// Ends a decided session.
+    pub fn of_decided(self, decided: &Decided, policy: &Policy, now: Timestamp) -> Step {
+        let decision = (decided.action, decided.decider.clone(), decided.decided_at);
+        self.step(&decided.opening, Some(decision), decided.attempts, policy, now)
+    }
+
+    fn step(
+        self,
+        opening: &Opening,
+        decided: Option<(Action, Decider, Timestamp)>,
+        attempts: u32,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Step {
+        let Self { result, answered_at, refusal } = self;
+        let done = Done {
+            done_at: done_at(opening, now, policy),
+            result,
+            ready_event_id: opening.ready_event_id.clone(),
+            decision_id: decided.as_ref().map(|(_, decider, _)| decider.decision_id.clone()).unwrap_or_default(),
+        };
+        let outcome = Outcome {
+            opening: opening.clone(),
+            decided,
+            result,
+            refusal,
+            attempts,
+            answered_at,
+            known_at: now,
+            remaining_seconds: policy.window_end(opening).duration_since(now).as_secs(),
+            verified: answered_at.is_some(),
+        };
+        Step { state: Next::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_table_tells_how_a_session_ended() {
+        use Action::{Cancel, Confirm};
+        let cases = [
+            (SessionStatus::Accepted, Deed::None, Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, Deed::Unsent(Confirm), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, Deed::Sent(Confirm), Result::Accepted, Result::Accepted),
+            (SessionStatus::Accepted, Deed::Taken(Confirm), Result::Accepted, Result::Accepted),
+            (SessionStatus::Accepted, Deed::Unsent(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, Deed::Sent(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, Deed::Taken(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Cancelled, Deed::None, Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, Deed::Unsent(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, Deed::Sent(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, Deed::Taken(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, Deed::Unsent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
+            (SessionStatus::Cancelled, Deed::Sent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
+            (SessionStatus::Cancelled, Deed::Taken(Cancel), Result::Accepted, Result::Accepted),
+        ];
+        for next_action in [NextAction::Unspecified, NextAction::Confirm, NextAction::Capture] {
+            for (status, deed, within, after) in cases {
+                let sight = Sight { status, next_action };
+                assert_eq!(result(deed, sight, Window::Open), Some(within), "{deed:?} {sight:?}");
+                assert_eq!(result(deed, sight, Window::Over), Some(after), "{deed:?} {sight:?} after the window");
+            }
+            for status in
+                [SessionStatus::Created, SessionStatus::InProgress, SessionStatus::Error, SessionStatus::Unspecified]
+            {
+                let sight = Sight { status, next_action };
+                for (_, deed, ..) in cases {
+                    assert_eq!(result(deed, sight, Window::Over), None, "{deed:?} {sight:?}");
+                }
+                assert_eq!(waits_for_word(sight), next_action == NextAction::Confirm, "{sight:?}");
+            }
+        }
+    }
+}

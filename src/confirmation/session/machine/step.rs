@@ -1,0 +1,114 @@
+//! What one step makes of a session: its next state, and what is to be done beside writing that.
+//! Pure: must not know which step leads to what.
+
+use jiff::Timestamp;
+
+use super::{Activity, Open, Phase};
+use crate::confirmation::session::model::{Decision, Done, Outcome};
+use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
+use crate::provider::smart_glocal::api::Operation;
+
+/// What a step makes of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The session afterwards.
+    pub state: Next,
+    /// What to do, in this order; records go into one transaction with the state, calls are made after its commit.
+    pub effects: Vec<Effect>,
+}
+
+/// The session afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// As it was.
+    Same,
+    /// Only this process's activity is another: nothing to write.
+    Activity(Activity),
+    /// Another entry, to be written.
+    Entry(Open),
+    /// It has ended: to be written.
+    Done(Done),
+    /// Nothing needs to be known of it any more: a tombstone is to be written.
+    Forgotten,
+}
+
+/// What is to be done beside writing the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell how the session ended.
+    Outcome(Box<Outcome>),
+    /// Tell that a decision does not count.
+    Reject(Decision, RejectionReason),
+    /// Call the provider.
+    Call {
+        /// What for.
+        operation: Operation,
+        /// The call's number in this session.
+        number: u32,
+        /// The idempotency key's number; 0 for a status.
+        key_number: u32,
+    },
+    /// Count, and tell whoever is on call.
+    Note(Note),
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A session was decided.
+    Decided(DeciderKind, String),
+    /// The decision that counts was read again, or one that waits.
+    Redelivered,
+    /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider
+    /// does not wait for a word on it.
+    TooOld,
+    /// A `ready_to_confirm` opens nothing: its session was opened by another source while the provider was asked.
+    OtherSource,
+    /// Something is due, and the clock cannot be believed.
+    ClockUntrusted,
+    /// The provider asks again for a session that has ended here, and says that it still waits, or nothing.
+    OpenAfterDone,
+}
+
+impl Step {
+    pub(super) fn nothing() -> Self {
+        Self { state: Next::Same, effects: Vec::new() }
+    }
+
+    pub(super) fn note(note: Note) -> Self {
+        Self { state: Next::Same, effects: vec![Effect::Note(note)] }
+    }
+
+    pub(super) fn rest(activity: &Activity, until: Timestamp) -> Self {
+        Self { state: Next::Activity(activity.resting(until)), effects: Vec::new() }
+    }
+
+    /// A rest that no failure caused: the next one is not longer for it.
+    pub(super) fn wait(activity: &Activity, until: Timestamp) -> Self {
+        Self {
+            state: Next::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The same without the session's operations, its one large part: Kafka refused them.
+    #[must_use]
+    pub fn without_operations(mut self) -> Self {
+        if let Next::Entry(open) = &mut self.state
+            && let Some(opening) = open.entry.opening_mut()
+        {
+            opening.operations.clear();
+        }
+        for effect in &mut self.effects {
+            if let Effect::Outcome(outcome) = effect {
+                outcome.opening.operations.clear();
+            }
+        }
+        self
+    }
+
+    pub(super) fn with(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}

@@ -1,0 +1,189 @@
+//! The times of a session: window, margin, last end, and how long to rest.
+//! Pure: must not know what is done at those times.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ending::Window;
+use super::{Activity, Moment, Reading};
+use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::model::{Action, Decision, Opening};
+
+/// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
+const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
+/// The first rest, and the longest, before jitter takes up to half of it away.
+const REST_MIN: SignedDuration = SignedDuration::from_millis(500);
+const REST_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// How long to wait for what cannot be hurried: the inputs to be read, the clock to be mended.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+const CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// How long a deadline that is due waits for the inputs after an assignment, and how close to the window's end at most.
+const CATCH_UP_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+const CATCH_UP_BEFORE_END: SignedDuration = SignedDuration::from_secs(60);
+/// A last try is made this long before the window's end, whatever the provider asks to wait.
+const LAST_TRY_BEFORE_END: SignedDuration = SignedDuration::from_secs(30);
+
+/// What the configuration says about times and deadlines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long the provider waits.
+    pub window: SignedDuration,
+    /// What is done when nobody decided; nothing: it is left to the provider.
+    pub at_deadline: Option<Action>,
+    /// How long before the window's end that is.
+    pub deadline_margin: SignedDuration,
+    /// After how long a key without a clear answer is replaced.
+    pub key_reuse_wait: SignedDuration,
+    /// How long a decision waits for its session.
+    pub unknown_session_ttl: SignedDuration,
+    /// How long ended sessions are remembered beyond `window`.
+    pub ledger_retention: SignedDuration,
+}
+
+impl Policy {
+    /// The end of the window.
+    pub fn window_end(&self, opening: &Opening) -> Timestamp {
+        later(opening.window_began_at, self.window)
+    }
+
+    /// Whether the window is over at `at`.
+    pub fn window(&self, opening: &Opening, at: Timestamp) -> Window {
+        if at < self.window_end(opening) { Window::Open } else { Window::Over }
+    }
+
+    /// Whether the window is over by our clock; by one that is not trusted nothing is.
+    pub fn believed_window(&self, opening: &Opening, moment: &Moment) -> Window {
+        match moment.trust {
+            Trust::Trusted => self.window(opening, moment.now),
+            Trust::Untrusted => Window::Open,
+        }
+    }
+
+    /// When an undecided session is decided by the deadline.
+    pub fn deadline(&self, opening: &Opening) -> Timestamp {
+        later(self.window_end(opening), -self.deadline_margin)
+    }
+
+    /// When the session ends here at the latest.
+    pub fn last_end(&self, opening: &Opening) -> Timestamp {
+        self.last_end_of(opening.window_began_at)
+    }
+
+    /// The same of a session whose window began then.
+    pub fn last_end_of(&self, window_began_at: Timestamp) -> Timestamp {
+        later(window_began_at, self.window.saturating_add(AFTER_WINDOW))
+    }
+
+    /// When the first of these decisions' sessions counts as unknown.
+    pub fn unknown_at(&self, early: &[Decision]) -> Timestamp {
+        early.iter().map(|early| later(early.recorded_at, self.unknown_session_ttl)).min().unwrap_or(Timestamp::MIN)
+    }
+
+    /// When an undecided session is looked at for the first time.
+    pub fn first_look(&self, opening: &Opening) -> Timestamp {
+        match (self.at_deadline, opening.dry_run) {
+            (Some(_), _) => self.deadline(opening),
+            (None, false) => self.window_end(opening),
+            (None, true) => self.last_end(opening),
+        }
+    }
+
+    /// Whether the deadline has to wait for the inputs to be read: until half the margin is left; and where less was left when
+    /// the partition was assigned, for some seconds all the same, if they are there: a decision written while no engine ran
+    /// comes before the deadline.
+    pub fn waits_for_inputs(&self, opening: &Opening, moment: &Moment) -> bool {
+        let Reading::Behind { since } = moment.reading else { return false };
+        let window_end = self.window_end(opening);
+        let half = later(window_end, -(self.deadline_margin / 2));
+        let catch_up = later(since, CATCH_UP_WITHIN).min(later(window_end, -CATCH_UP_BEFORE_END));
+        moment.now < half.max(catch_up)
+    }
+
+    /// Whether so little of the margin is left that the deadline's action does not wait for the provider to say where the
+    /// session stands.
+    pub fn is_last_chance(&self, opening: &Opening, now: Timestamp) -> bool {
+        let window_end = self.window_end(opening);
+        (later(window_end, -(self.deadline_margin / 2))..window_end).contains(&now)
+    }
+
+    /// Whether an event whose window began then is so old that its session may have ended and been forgotten.
+    pub fn is_too_old(&self, window_began_at: Timestamp, now: Timestamp) -> bool {
+        later(window_began_at, self.ledger_retention) <= now
+    }
+
+    /// How long a session that has ended is remembered: so that each of its events is too old once it is forgotten, also one
+    /// whose window began later than the session ended here, by another event or by a provider's clock that is ahead.
+    pub fn remembered(&self) -> SignedDuration {
+        self.window.saturating_add(self.ledger_retention)
+    }
+
+    /// Until when to rest before the next try about a session whose window began then: growing, spread, at least what the
+    /// provider asks for, and not across a time at which something has to happen.
+    pub fn rest(
+        &self,
+        window_began_at: Timestamp,
+        activity: &Activity,
+        retry_after: Option<SignedDuration>,
+        moment: &Moment,
+    ) -> Timestamp {
+        let wait = backoff(activity.fruitless, moment.jitter).max(retry_after.unwrap_or_default());
+        let until = later(moment.now, wait);
+        let window_end = later(window_began_at, self.window);
+        let times = [later(window_end, -LAST_TRY_BEFORE_END), window_end, self.last_end_of(window_began_at)];
+        times.into_iter().find(|time| *time > moment.now).map_or(moment.now, |time| until.min(time))
+    }
+}
+
+/// How long to rest after `fruitless` rests: doubled each time up to a minute, and by `jitter` at most halved.
+pub fn backoff(fruitless: u32, jitter: u8) -> SignedDuration {
+    let doubled = REST_MIN.saturating_mul(1_i32.checked_shl(fruitless.min(16)).unwrap_or(i32::MAX)).min(REST_MAX);
+    doubled - doubled / 512 * i32::from(jitter)
+}
+
+/// When to look again whether the inputs were read.
+pub fn look_again(now: Timestamp) -> Timestamp {
+    later(now, LOOK_AGAIN)
+}
+
+/// When to look again whether the clock can be believed.
+pub fn clock_again(now: Timestamp) -> Timestamp {
+    later(now, CLOCK_AGAIN)
+}
+
+/// `span` after `instant`, as far as times go.
+pub fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
+    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confirmation::session::machine::tests::fixtures::{moment, opening, policy};
+
+    #[test]
+    fn rests_grow_to_a_minute_and_are_at_most_halved() {
+        for (fruitless, longest_ms) in
+            [(0, 500), (1, 1_000), (5, 16_000), (7, 60_000), (40, 60_000), (u32::MAX, 60_000)]
+        {
+            assert_eq!(backoff(fruitless, 0), SignedDuration::from_millis(longest_ms));
+            let shortest = backoff(fruitless, u8::MAX);
+            assert!(
+                shortest * 2 >= SignedDuration::from_millis(longest_ms) && shortest * 2 < backoff(fruitless, 0) * 2
+            );
+        }
+    }
+
+    #[test]
+    fn a_rest_ends_where_something_has_to_happen() {
+        let (policy, opening, activity) = (policy(), opening(), Activity::default());
+        let window_end = policy.window_end(&opening);
+        let long = Some(SignedDuration::from_secs(800));
+        for (now, expected) in [
+            (window_end - SignedDuration::from_secs(700), window_end - LAST_TRY_BEFORE_END),
+            (window_end - SignedDuration::from_secs(20), window_end),
+            (window_end, policy.last_end(&opening).min(window_end + SignedDuration::from_secs(800))),
+            (policy.last_end(&opening) - LOOK_AGAIN, policy.last_end(&opening)),
+        ] {
+            assert_eq!(policy.rest(opening.window_began_at, &activity, long, &moment(now)), expected, "{now}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What several modules' tests have in common.
+
+pub mod arbitrary;
