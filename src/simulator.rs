@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::provider::keys::PublicKey;
-pub use crate::provider::smart_glocal::api::{Operation, Sight};
+pub use crate::provider::smart_glocal::api::{Operation, SessionView};
 use crate::server::tls::Acceptor;
 use calls::{ApiServer, HangUp};
 use faults::FaultPlan;
@@ -121,8 +121,8 @@ impl Simulator {
     }
 
     /// Makes a session, or makes it look like this from now on; its record stays.
-    pub fn open(&self, session_id: &str, sight: Sight) {
-        self.provider.state().world.open(session_id, sight);
+    pub fn open(&self, session_id: &str, view: SessionView) {
+        self.provider.state().world.open(session_id, view);
     }
 
     /// Refuses every action on a session with this code from now on, whichever call comes first.

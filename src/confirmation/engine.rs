@@ -34,7 +34,7 @@ pub use settings::{Desk, Untold};
 pub use start::{EngineError, Plan};
 
 use crate::confirmation::calls::{Answer, Caller};
-use crate::confirmation::session::clock::{ClockGuard, Reading, Trust};
+use crate::confirmation::session::clock::{ClockGuard, ClockReading, ClockState};
 use crate::kafka::group::{Generation, GroupMember, GroupSettings, InputPosition, Polled};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
 use assignment::Holding;
@@ -98,7 +98,7 @@ pub struct Engine {
     kept_up: Instant,
     shown: Instant,
     /// Both clocks when they were last looked at.
-    seen: Reading,
+    seen: ClockReading,
     /// Failed transactions and restores since a transaction was last committed.
     failures: u32,
     stop: CancellationToken,
@@ -291,7 +291,7 @@ impl Engine {
         }
         if let Standing::Holding(held) = &mut self.standing {
             held.holding.fire(self.at_once, &present)?;
-            if present.trust == Trust::Untrusted && self.asked_for_the_time.elapsed() >= ASK_FOR_THE_TIME_EVERY {
+            if present.clock == ClockState::Untrusted && self.asked_for_the_time.elapsed() >= ASK_FOR_THE_TIME_EVERY {
                 self.asked_for_the_time = Instant::now();
                 held.holding.ask_for_the_time();
             }
@@ -303,8 +303,8 @@ impl Engine {
                     held.holding.forget(&present);
                 }
                 if held.holding.partitions().next().is_some() {
-                    let is_trusted = present.trust == Trust::Trusted && present.disagreeing.is_empty();
-                    let trust = if is_trusted { Trust::Trusted } else { Trust::Untrusted };
+                    let is_trusted = present.clock == ClockState::Trusted && present.disagreeing.is_empty();
+                    let trust = if is_trusted { ClockState::Trusted } else { ClockState::Untrusted };
                     self.tally.clock(trust, self.clock.ahead(now));
                 }
             }

@@ -18,7 +18,7 @@ use tokio::time::{Interval, interval};
 
 use super::faults::HUGE_BYTES;
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
-use crate::provider::smart_glocal::api::Sight;
+use crate::provider::smart_glocal::api::SessionView;
 
 /// What a flood is sent in.
 const FLOOD_CHUNK: u32 = 64 * 1024;
@@ -52,11 +52,11 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> SimulatedAnsw
 }
 
 /// Success, with the session and these fields of it.
-pub(super) fn ok(session_id: &str, sight: Sight, fields: Map<String, Value>) -> SimulatedAnswer {
+pub(super) fn ok(session_id: &str, view: SessionView, fields: Map<String, Value>) -> SimulatedAnswer {
     let mut session = fields;
     session.insert("id".to_owned(), session_id.into());
-    session.insert("status".to_owned(), status_text(sight.status).into());
-    if let Some(next) = next_action_text(sight.next_action) {
+    session.insert("status".to_owned(), status_text(view.status).into());
+    if let Some(next) = next_action_text(view.next_action) {
         session.insert("next_action".to_owned(), next.into());
     }
     json(StatusCode::OK, &json!({"status": "ok", "session": session}))

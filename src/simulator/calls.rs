@@ -163,7 +163,7 @@ impl ApiServer {
             }
             let said = carry_out(world, &call, fault);
             match said {
-                CallResult::Ok(sight, applied) => (answer::ok(session_id, sight, world.fields(session_id)), applied),
+                CallResult::Ok(view, applied) => (answer::ok(session_id, view, world.fields(session_id)), applied),
                 CallResult::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
             }
         };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
-use crate::provider::smart_glocal::api::{Operation, Sight};
+use crate::provider::smart_glocal::api::{Operation, SessionView};
 
 /// The oldest session is forgotten beyond it, record and all.
 const SESSIONS_MAX: usize = 100_000;
@@ -39,7 +39,7 @@ pub enum SecondActions {
 #[derive(Clone, Debug)]
 pub struct Session {
     /// What `session/status` tells at the moment that was asked about.
-    pub sight: Sight,
+    pub view: SessionView,
     /// Every action that was applied, in order; the first 1000.
     pub applied: Vec<Applied>,
     /// Every authentic call, in order; the first 1000.
@@ -92,7 +92,7 @@ pub(super) struct ApiCall<'c> {
 /// What the provider says to it.
 pub(super) enum CallResult {
     /// Done, or told; the session as it is, and what had its effect just now.
-    Ok(Sight, Option<Applied>),
+    Ok(SessionView, Option<Applied>),
     /// An error with this code.
     Error(&'static str),
 }
@@ -117,7 +117,7 @@ struct Keys {
     ages: VecDeque<String>,
 }
 
-const WAITING: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+const WAITING: SessionView = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
 
 impl SimulatedSessions {
     pub(super) fn new(
@@ -130,9 +130,9 @@ impl SimulatedSessions {
     }
 
     /// Makes a session, or makes it look like this from now on; its record stays.
-    pub(super) fn open(&mut self, session_id: &str, sight: Sight) {
+    pub(super) fn open(&mut self, session_id: &str, view: SessionView) {
         let session = self.session_mut(session_id);
-        (session.sight, session.ends, session.forgotten) = (sight, None, false);
+        (session.view, session.ends, session.forgotten) = (view, None, false);
     }
 
     /// Refuses every action on a session from now on.
@@ -201,18 +201,18 @@ impl SimulatedSessions {
     pub(super) fn carry_out(&mut self, call: &ApiCall<'_>) -> CallResult {
         let (second_actions, finish_after) = (self.second_actions, self.finish_after);
         let session = self.session_mut(call.session_id);
-        let sight = session.at(call.at).sight;
+        let view = session.at(call.at).view;
         let end = match call.operation {
-            Operation::Status => return CallResult::Ok(sight, None),
+            Operation::Status => return CallResult::Ok(view, None),
             Operation::Confirm => SessionStatus::Accepted,
             Operation::Cancel => SessionStatus::Cancelled,
         };
         if let Some(code) = session.refusal {
             return CallResult::Error(code);
         }
-        match (sight.next_action, second_actions) {
+        match (view.next_action, second_actions) {
             (NextAction::Confirm, _) => {
-                session.sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+                session.view = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
                 session.ends = call.at.checked_add(finish_after).ok().map(|at| (at, end));
             }
             (_, SecondActions::Apply) => {}
@@ -224,7 +224,7 @@ impl SimulatedSessions {
             session.applied.push(applied.clone());
         }
         // Accepted for processing: the end is not told with it.
-        CallResult::Ok(session.sight, Some(applied))
+        CallResult::Ok(session.view, Some(applied))
     }
 
     fn session_mut(&mut self, session_id: &str) -> &mut Session {
@@ -244,7 +244,7 @@ impl Session {
     fn waiting() -> Self {
         let (applied, received) = (Vec::new(), Vec::new());
         Self {
-            sight: WAITING,
+            view: WAITING,
             applied,
             received,
             ends: None,
@@ -260,7 +260,7 @@ impl Session {
         if let Some((at, status)) = self.ends
             && now >= at
         {
-            session.sight = Sight { status, next_action: NextAction::Unspecified };
+            session.view = SessionView { status, next_action: NextAction::Unspecified };
         }
         session
     }

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::evidence::{self, Contradiction, Examined, Verifiers};
 use crate::config::SourceName;
-use crate::confirmation::session::model::{Dating, Opening, SessionKey};
+use crate::confirmation::session::model::{EventAge, Opening, SessionKey};
 use crate::kafka::partition;
 use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::message::confirmation::v1;
@@ -17,7 +17,7 @@ use crate::message::instant;
 use crate::message::smart_glocal::v1::{
     NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
 };
-use crate::provider::smart_glocal::api::Sight;
+use crate::provider::smart_glocal::api::SessionView;
 
 /// The longest id of a session, in bytes: no provider's is near it, and every session of the ledger has one in memory.
 pub const SESSION_ID_BYTES_MAX: usize = 255;
@@ -69,7 +69,7 @@ pub struct Finished {
     /// When Kafka appended the event, by the broker's clock.
     pub recorded_at: Timestamp,
     /// What the session looked like to the provider.
-    pub sight: Sight,
+    pub view: SessionView,
     /// Whether that is known.
     pub proof: Proof,
 }
@@ -177,7 +177,7 @@ pub fn partition_of(session_id: &str, partitions: i32) -> i32 {
 
 impl Ready {
     /// What of it the ledger keeps, and whether it tells how old it is.
-    pub fn opening(&self, mode: Mode) -> (Opening, Dating) {
+    pub fn opening(&self, mode: Mode) -> (Opening, EventAge) {
         let began_at = began_at(&self.session);
         let opening = Opening {
             ready_event_id: self.event_id.clone(),
@@ -189,7 +189,7 @@ impl Ready {
                 Mode::DryRun => true,
             },
         };
-        (opening, if began_at.is_some() { Dating::ByProvider } else { Dating::ByArrival })
+        (opening, if began_at.is_some() { EventAge::Known } else { EventAge::Unknown })
     }
 }
 
@@ -239,10 +239,10 @@ fn read_finished(
 ) -> Result<Finished, Problem> {
     let (key, session) = common(metadata, session)?;
     match evidence::examine(verifiers, metadata, FINISHED_MESSAGE)? {
-        Examined::Unverifiable => Ok(Finished { key, recorded_at, sight: sight(&session), proof: Proof::Unverifiable }),
+        Examined::Unverifiable => Ok(Finished { key, recorded_at, view: view(&session), proof: Proof::Unverifiable }),
         Examined::Proven { message: PaymentFinished { session, .. }, .. } => {
-            let sight = sight(&proven(&key, session)?);
-            Ok(Finished { key, recorded_at, sight, proof: Proof::Verified })
+            let view = view(&proven(&key, session)?);
+            Ok(Finished { key, recorded_at, view, proof: Proof::Verified })
         }
     }
 }
@@ -254,8 +254,8 @@ fn proven(key: &SessionKey, session: Option<Session>) -> Result<Session, Problem
 }
 
 /// Where a session stands. A value of later days is nothing that is known to be an end.
-fn sight(session: &Session) -> Sight {
-    Sight {
+fn view(session: &Session) -> SessionView {
+    SessionView {
         status: SessionStatus::try_from(session.status).unwrap_or_default(),
         next_action: NextAction::try_from(session.next_action).unwrap_or_default(),
     }

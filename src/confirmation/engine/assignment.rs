@@ -15,9 +15,11 @@ use super::settings::{Desk, Pending, Present};
 use super::telemetry::Count;
 use crate::confirmation::calls::{Answer, Call};
 use crate::confirmation::codec::inputs::{self, Problem};
-use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::ended::EndedError;
-use crate::confirmation::session::machine::{self, Effect, Input, Moment, Next, Reading, State, Step, timing};
+use crate::confirmation::session::machine::{
+    self, Effect, Input, InputProgress, NextState, SessionState, StepContext, Transition, timing,
+};
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
@@ -55,7 +57,7 @@ impl Holding {
         now: Timestamp,
     ) -> Self {
         let behind = |mut partition: Partition| {
-            partition.reading = Reading::Behind { since: now };
+            partition.progress = InputProgress::Behind { since: now };
             (partition.number, partition)
         };
         let partitions = partitions.into_iter().map(behind).collect();
@@ -70,8 +72,8 @@ impl Holding {
     /// Notes how far the inputs were read, where that was not known yet.
     pub fn note_progress(&mut self, is_caught_up: impl Fn(&Partition) -> bool) {
         for partition in self.partitions.values_mut() {
-            if partition.reading != Reading::CaughtUp && is_caught_up(partition) {
-                partition.reading = Reading::CaughtUp;
+            if partition.progress != InputProgress::CaughtUp && is_caught_up(partition) {
+                partition.progress = InputProgress::CaughtUp;
             }
         }
     }
@@ -124,8 +126,8 @@ impl Holding {
         }
         let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
         let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
-        let shown = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
-        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, shown };
+        let details = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
+        let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, details };
         self.feed(partition, &call.key, input, None, present)
     }
 
@@ -154,7 +156,7 @@ impl Holding {
     /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
     /// twice when it comes again.
     pub fn forget(&mut self, present: &Present) {
-        if present.trust == Trust::Untrusted {
+        if present.clock == ClockState::Untrusted {
             return;
         }
         let before = timing::later(present.now, -self.desk.policy.remembered());
@@ -213,10 +215,10 @@ impl Holding {
     ) -> Result<(), EndedError> {
         let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
         let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
-        let moment = Moment {
+        let context = StepContext {
             now: present.now,
-            trust: present.trust_of(&key.source),
-            reading: partition.reading,
+            clock: present.clock_for(&key.source),
+            progress: partition.progress,
             owner: partition.owner_for(key, &input),
             early_room: partition.early_room(desk.early_decisions_max),
             jitter: present.jitter,
@@ -224,13 +226,15 @@ impl Holding {
         let state = partition.state(key);
         let was_calling = state.is_calling();
         let cause = &match (state, place) {
-            (State::Absent, Some(place)) => Cause::Input(place),
-            (State::Absent | State::Open(_) | State::Ended(_), place) => Cause::Session(key.clone(), place),
+            (SessionState::Absent, Some(place)) => Cause::Input(place),
+            (SessionState::Absent | SessionState::Open(_) | SessionState::Ended(_), place) => {
+                Cause::Session(key.clone(), place)
+            }
         };
-        let step = machine::step(state, input, &desk.policy, &moment);
+        let step = machine::step(state, input, &desk.policy, &context);
         let is_trimmed = set_aside.has_session(key);
-        let Step { state: next, effects } = if is_trimmed { step.without_operations() } else { step };
-        if was_calling && matches!(next, Next::Done(_)) {
+        let Transition { state: next, effects } = if is_trimmed { step.without_operations() } else { step };
+        if was_calling && matches!(next, NextState::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
         if let Some(record) = desk.written(number, key, &next) {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::settings::Present;
 use super::{Engine, Held, Standing};
-use crate::confirmation::session::clock::Reading;
+use crate::confirmation::session::clock::ClockReading;
 
 /// A wall clock that went on by so much more or less than the monotonic one was set, or the machine stood still.
 const SET_BY: SignedDuration = SignedDuration::from_secs(5);
@@ -35,11 +35,11 @@ impl Engine {
         let now = reading.wall;
         // The nanoseconds of two sessions' times have nothing to do with each other.
         let jitter = u8::try_from(now.subsec_nanosecond() / 1000 % 256).unwrap_or_default();
-        Present { now, trust: self.clock.trust(reading), disagreeing: self.clock.disagreeing(reading), jitter }
+        Present { now, clock: self.clock.state(reading), disagreeing: self.clock.disagreeing(reading), jitter }
     }
 
     /// Both clocks.
-    pub(super) fn reading(&self) -> Reading {
-        Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() }
+    pub(super) fn reading(&self) -> ClockReading {
+        ClockReading { wall: Timestamp::now(), monotonic: self.began.elapsed() }
     }
 }

@@ -43,7 +43,7 @@ impl Engine {
         let owned_at = Instant::now();
         match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
             Ok(appended_at) => {
-                let now = clock::Reading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
+                let now = clock::ClockReading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
                 self.clock.stamped(appended_at, now);
                 held.committed = Instant::now();
                 self.tally.transaction(TransactionEnd::Committed);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::confirmation::session::ended::{Ended, EndedError};
+use crate::confirmation::session::ended::{EndedError, EndedSessions};
 use crate::confirmation::session::machine::{
-    self, EarlyRoom, Input, Next, Open, Owner, Policy, Reading, State, timing,
+    self, EarlyRoom, Input, InputProgress, NextState, OpenSession, Policy, SessionOwner, SessionState, timing,
 };
 use crate::confirmation::session::model::{Done, Entry, SessionKey};
 
@@ -24,11 +24,11 @@ pub struct Partition {
     /// Where each input ended when the partition was assigned.
     pub ends: [i64; INPUTS],
     /// Whether the inputs were read up to there.
-    pub reading: Reading,
+    pub progress: InputProgress,
     /// Whether the ledger's first entry is there.
     pub has_owner: bool,
-    open: HashMap<SessionKey, Open>,
-    ended: Ended,
+    open: HashMap<SessionKey, OpenSession>,
+    ended: EndedSessions,
     timers: BTreeSet<(Timestamp, SessionKey)>,
     /// How many decisions wait for sessions that are not opened.
     early: usize,
@@ -43,10 +43,10 @@ impl Partition {
             number,
             next: [0; INPUTS],
             ends: [0; INPUTS],
-            reading: Reading::Behind { since: Timestamp::MIN },
+            progress: InputProgress::Behind { since: Timestamp::MIN },
             has_owner: false,
             open: HashMap::new(),
-            ended: Ended::default(),
+            ended: EndedSessions::default(),
             timers: BTreeSet::new(),
             early: 0,
             sources: BTreeMap::new(),
@@ -57,7 +57,7 @@ impl Partition {
     pub fn take_over(&mut self, key: SessionKey, entry: Entry, policy: &Policy) {
         self.remove(&key, policy);
         self.ended.remove(&key);
-        self.keep(key, Open::taken_over(entry), policy);
+        self.keep(key, OpenSession::taken_over(entry), policy);
     }
 
     /// A session has ended.
@@ -92,34 +92,34 @@ impl Partition {
     }
 
     /// A session as it stands.
-    pub fn state(&self, key: &SessionKey) -> State<'_> {
+    pub fn state(&self, key: &SessionKey) -> SessionState<'_> {
         match self.open.get(key) {
-            Some(open) => State::Open(open),
-            None => self.ended.find(key).map_or(State::Absent, State::Ended),
+            Some(open) => SessionState::Open(open),
+            None => self.ended.find(key).map_or(SessionState::Absent, SessionState::Ended),
         }
     }
 
     /// Whether a session that has not opened belongs to another source: where a step looks at that.
-    pub fn owner_for(&self, key: &SessionKey, input: &Input) -> Owner {
+    pub fn owner_for(&self, key: &SessionKey, input: &Input) -> SessionOwner {
         match input {
             Input::Decision(_) | Input::Timer | Input::Answer { .. } | Input::Finished { .. } => {
                 self.owner_of_unopened(key)
             }
-            _ => Owner::NoOther,
+            _ => SessionOwner::NoOther,
         }
     }
 
     /// Whether a session that has not opened belongs to another source.
-    pub fn owner_of_unopened(&self, key: &SessionKey) -> Owner {
+    pub fn owner_of_unopened(&self, key: &SessionKey) -> SessionOwner {
         if self.state(key).was_opened() {
-            return Owner::NoOther;
+            return SessionOwner::NoOther;
         }
         let has = |source: &Arc<str>| {
             let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
             self.state(&other).was_opened()
         };
         let mut others = self.sources.keys().chain(self.ended.sources()).filter(|source| **source != key.source);
-        if others.any(has) { Owner::OtherSource } else { Owner::NoOther }
+        if others.any(has) { SessionOwner::OtherSource } else { SessionOwner::NoOther }
     }
 
     /// Whether one more decision may wait for a session that is not opened, where `max` may.
@@ -141,20 +141,20 @@ impl Partition {
     ///
     /// # Errors
     /// There is no room to remember that it ended.
-    pub fn apply(&mut self, key: &SessionKey, next: Next, policy: &Policy) -> Result<(), EndedError> {
+    pub fn apply(&mut self, key: &SessionKey, next: NextState, policy: &Policy) -> Result<(), EndedError> {
         match next {
-            Next::Same => {}
-            Next::Activity(activity) => {
+            NextState::Same => {}
+            NextState::Activity(activity) => {
                 if let Some(open) = self.remove(key, policy) {
-                    self.keep(key.clone(), Open { activity, ..open }, policy);
+                    self.keep(key.clone(), OpenSession { activity, ..open }, policy);
                 }
             }
-            Next::Entry(open) => {
+            NextState::Entry(open) => {
                 self.remove(key, policy);
                 self.keep(key.clone(), open, policy);
             }
-            Next::Done(done) => self.end(key, &done, policy)?,
-            Next::Forgotten => self.forget(key, policy),
+            NextState::Done(done) => self.end(key, &done, policy)?,
+            NextState::Forgotten => self.forget(key, policy),
         }
         Ok(())
     }
@@ -174,8 +174,8 @@ impl Partition {
         self.ended.expired(before, max)
     }
 
-    fn keep(&mut self, key: SessionKey, open: Open, policy: &Policy) {
-        let key = if State::Open(&open).was_opened() {
+    fn keep(&mut self, key: SessionKey, open: OpenSession, policy: &Policy) {
+        let key = if SessionState::Open(&open).was_opened() {
             SessionKey { source: self.counted_source(key.source), ..key }
         } else {
             key
@@ -194,10 +194,10 @@ impl Partition {
         kept
     }
 
-    fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<Open> {
+    fn remove(&mut self, key: &SessionKey, policy: &Policy) -> Option<OpenSession> {
         let open = self.open.remove(key)?;
         self.early -= open.entry.waiting_decisions();
-        if State::Open(&open).was_opened()
+        if SessionState::Open(&open).was_opened()
             && let Some(sessions) = self.sources.get_mut(&key.source)
         {
             *sessions -= 1;
@@ -212,7 +212,7 @@ impl Partition {
     }
 }
 
-fn window_end(open: &Open, policy: &Policy) -> Option<Timestamp> {
+fn window_end(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     match &open.entry {
         Entry::Early(_) => None,
         // When the event came is certain; when the window began is what the provider is asked about.

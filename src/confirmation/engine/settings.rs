@@ -16,8 +16,8 @@ use crate::confirmation::codec::ledger::OtherOwner;
 use crate::confirmation::codec::ledger::{self, Owner};
 use crate::confirmation::codec::records::{Place, Records};
 use crate::confirmation::rules::Rules;
-use crate::confirmation::session::clock::Trust;
-use crate::confirmation::session::machine::{Next, Policy};
+use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::machine::{NextState, Policy};
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::group::InputRecord;
@@ -60,7 +60,7 @@ pub struct Present {
     /// The wall clock.
     pub now: Timestamp,
     /// Whether it can be believed.
-    pub trust: Trust,
+    pub clock: ClockState,
     /// The sources for whose sessions it cannot, because their provider's clock disagrees.
     pub disagreeing: Vec<Arc<str>>,
     /// Spreads retries.
@@ -69,9 +69,9 @@ pub struct Present {
 
 impl Present {
     /// Whether the clock can be believed for the sessions of a source.
-    pub(super) fn trust_of(&self, source: &str) -> Trust {
+    pub(super) fn clock_for(&self, source: &str) -> ClockState {
         let disagrees = self.disagreeing.iter().any(|disagreeing| **disagreeing == *source);
-        if disagrees { Trust::Untrusted } else { self.trust }
+        if disagrees { ClockState::Untrusted } else { self.clock }
     }
 }
 
@@ -170,12 +170,12 @@ impl Desk {
     }
 
     /// The ledger's record of what a step made of a session; none where nothing is to be written.
-    pub(super) fn written(&self, partition: i32, key: &SessionKey, next: &Next) -> Option<Outgoing> {
+    pub(super) fn written(&self, partition: i32, key: &SessionKey, next: &NextState) -> Option<Outgoing> {
         match next {
-            Next::Same | Next::Activity(_) => None,
-            Next::Entry(open) => Some(Outgoing::owned(self.records.entry(key, &open.entry), partition)),
-            Next::Done(done) => Some(Outgoing::owned(self.records.done(key, done), partition)),
-            Next::Forgotten => Some(self.tombstone(partition, key)),
+            NextState::Same | NextState::Activity(_) => None,
+            NextState::Entry(open) => Some(Outgoing::owned(self.records.entry(key, &open.entry), partition)),
+            NextState::Done(done) => Some(Outgoing::owned(self.records.done(key, done), partition)),
+            NextState::Forgotten => Some(self.tombstone(partition, key)),
         }
     }
 

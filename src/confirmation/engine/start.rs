@@ -161,7 +161,7 @@ impl Plan {
         let client_id = Some(self.instance.clone());
         let group_settings = GroupSettings { client_id, ..GroupSettings::new(desk.group_id.clone(), inputs) };
         let began = Instant::now();
-        let now = clock::Reading { wall: Timestamp::now(), monotonic: began.elapsed() };
+        let now = clock::ClockReading { wall: Timestamp::now(), monotonic: began.elapsed() };
         let clock = ClockGuard::new(desk.broker, now);
         let watched = inputs_and_ledger(&desk.inputs, desk.records.ledger_topic());
         let watch = Watch::begin(self.client.clone(), watched, partitions)?;

@@ -11,7 +11,7 @@ use super::partition::Partition;
 use super::restore::Unreadable;
 use crate::causes;
 use crate::confirmation::rules;
-use crate::confirmation::session::clock::Trust;
+use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::machine::{Note, Policy};
 use crate::confirmation::session::model::{Outcome, SessionKey};
 use crate::message::confirmation::v1::{self, RejectionReason};
@@ -45,7 +45,7 @@ pub struct Tally {
     /// What was told last of Kafka's trouble: it is told once.
     trouble: Option<String>,
     /// What was told last of the clock.
-    clock: Trust,
+    clock: ClockState,
     /// Sessions that were told to be held back since the clock was trusted last.
     held_back: BTreeSet<SessionKey>,
 }
@@ -56,7 +56,7 @@ const HELD_BACK_TOLD_MAX: usize = 200;
 impl Tally {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, trouble: None, clock: Trust::Trusted, held_back: BTreeSet::new() }
+        Self { metrics, trouble: None, clock: ClockState::Trusted, held_back: BTreeSet::new() }
     }
 
     /// What was committed.
@@ -190,9 +190,9 @@ impl Tally {
     }
 
     /// Whether the clock can be believed, and how far it is ahead of the broker's and the provider's; told when it cannot any more, and when it can again.
-    pub fn clock(&mut self, trust: Trust, ahead: [Option<SignedDuration>; 2]) {
+    pub fn clock(&mut self, trust: ClockState, ahead: [Option<SignedDuration>; 2]) {
         match (std::mem::replace(&mut self.clock, trust), trust) {
-            (Trust::Trusted, Trust::Untrusted) => {
+            (ClockState::Trusted, ClockState::Untrusted) => {
                 let [broker, provider] = ahead.map(|ahead| ahead.map(|ahead| ahead.as_secs()));
                 tracing::error!(
                     seconds_ahead_of_broker = broker,
@@ -203,12 +203,12 @@ impl Tally {
                 );
                 self.metrics.clock.show(ClockTrust::Untrusted);
             }
-            (Trust::Untrusted, Trust::Trusted) => {
+            (ClockState::Untrusted, ClockState::Trusted) => {
                 self.metrics.clock.show(ClockTrust::Trusted);
                 tracing::info!("clock is trusted again");
                 self.held_back.clear();
             }
-            (Trust::Untrusted, Trust::Untrusted) | (Trust::Trusted, Trust::Trusted) => {}
+            (ClockState::Untrusted, ClockState::Untrusted) | (ClockState::Trusted, ClockState::Trusted) => {}
         }
     }
 
@@ -232,7 +232,7 @@ impl Tally {
     /// Others hold what was held here, and show it.
     pub fn nothing_held(&mut self) {
         // Nothing is held that a wrong clock could spoil, and nobody tells the time.
-        self.clock = Trust::Trusted;
+        self.clock = ClockState::Trusted;
         self.metrics.clock.show(ClockTrust::Trusted);
         self.metrics.open_sessions.set(0.0);
         self.metrics.oldest_remaining(None);

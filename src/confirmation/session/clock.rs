@@ -25,7 +25,7 @@ const DATE_COUNTS_FOR: Duration = Duration::from_mins(10);
 
 /// Whether the wall clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum ClockState {
     /// It agrees with the broker's and the monotonic one, and for the sessions of a source with its provider's.
     Trusted,
     /// It disagrees with one of them, or the broker has not told its time yet.
@@ -34,7 +34,7 @@ pub enum Trust {
 
 /// Both clocks of this machine, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ClockReading {
     /// The wall clock.
     pub wall: Timestamp,
     /// The monotonic clock, since any fixed moment.
@@ -46,70 +46,70 @@ pub struct Reading {
 pub struct ClockGuard {
     broker: Broker,
     /// The broker's last stamp.
-    proof: Option<Proof>,
+    proof: Option<ClockProof>,
     /// The last `Date` of each source's provider.
-    dates: BTreeMap<Arc<str>, Proof>,
+    dates: BTreeMap<Arc<str>, ClockProof>,
 }
 
 /// How far the wall clock was ahead of another when that told its time.
 #[derive(Clone, Copy, Debug)]
-struct Proof {
-    at: Reading,
+struct ClockProof {
+    at: ClockReading,
     ahead: SignedDuration,
 }
 
-impl Proof {
+impl ClockProof {
     /// How far the wall clock went on by more than the monotonic one since: it was set by so much.
-    fn drift(&self, now: Reading) -> SignedDuration {
+    fn drift(&self, now: ClockReading) -> SignedDuration {
         let passed = SignedDuration::try_from(now.monotonic.saturating_sub(self.at.monotonic));
         let wall_passed = now.wall.duration_since(self.at.wall);
         wall_passed.saturating_sub(passed.unwrap_or(SignedDuration::MAX))
     }
 
     /// How far the wall clock is ahead now, by the monotonic one.
-    fn ahead_now(&self, now: Reading) -> SignedDuration {
+    fn ahead_now(&self, now: ClockReading) -> SignedDuration {
         self.ahead.saturating_add(self.drift(now))
     }
 }
 
 impl ClockGuard {
     /// A guard that nobody has told a time yet.
-    pub fn new(broker: Broker, now: Reading) -> Self {
+    pub fn new(broker: Broker, now: ClockReading) -> Self {
         let proof = match broker {
             Broker::Stamps => None,
-            Broker::InThisProcess => Some(Proof { at: now, ahead: SignedDuration::ZERO }),
+            Broker::InThisProcess => Some(ClockProof { at: now, ahead: SignedDuration::ZERO }),
         };
         Self { broker, proof, dates: BTreeMap::new() }
     }
 
     /// The broker stamped a record with `stamp`, if it stamps records of its topic, and acknowledged it at `now`. Only the last
     /// stamp counts, so a clock that was put right is believed again.
-    pub fn stamped(&mut self, stamp: Option<Timestamp>, now: Reading) {
+    pub fn stamped(&mut self, stamp: Option<Timestamp>, now: ClockReading) {
         let stamp = match self.broker {
             Broker::Stamps => stamp,
             Broker::InThisProcess => Some(now.wall),
         };
         if let Some(stamp) = stamp {
-            self.proof = Some(Proof { at: now, ahead: now.wall.duration_since(stamp) });
+            self.proof = Some(ClockProof { at: now, ahead: now.wall.duration_since(stamp) });
         }
     }
 
     /// The provider of a source told its time at `now`: ours minus its. Only its last one counts, and for a while.
-    pub fn heard(&mut self, source: &Arc<str>, ahead: SignedDuration, now: Reading) {
-        self.dates.insert(Arc::clone(source), Proof { at: now, ahead });
+    pub fn heard(&mut self, source: &Arc<str>, ahead: SignedDuration, now: ClockReading) {
+        self.dates.insert(Arc::clone(source), ClockProof { at: now, ahead });
     }
 
     /// Whether the wall clock may be believed now, by the broker and the monotonic clock.
-    pub fn trust(&self, now: Reading) -> Trust {
-        let Some(proof) = self.proof else { return Trust::Untrusted };
+    pub fn state(&self, now: ClockReading) -> ClockState {
+        let Some(proof) = self.proof else { return ClockState::Untrusted };
         let within = |skew: SignedDuration, most: SignedDuration| skew.unsigned_abs() <= most.unsigned_abs();
         let agrees = within(proof.drift(now), DRIFT_MAX) && within(proof.ahead, SKEW_MAX);
-        if agrees { Trust::Trusted } else { Trust::Untrusted }
+        if agrees { ClockState::Trusted } else { ClockState::Untrusted }
     }
 
     /// The sources whose provider's `Date` disagrees with the wall clock: for their sessions it is not trusted. One provider whose
     /// clock is wrong does not hold the sessions of another.
-    pub fn disagreeing(&self, now: Reading) -> Vec<Arc<str>> {
+    pub fn disagreeing(&self, now: ClockReading) -> Vec<Arc<str>> {
         let disagrees = |ahead: SignedDuration| ahead.unsigned_abs() > SKEW_MAX.unsigned_abs();
         let sources = self.recent_dates(now).filter(|(_, ahead)| disagrees(*ahead));
         sources.map(|(source, _)| Arc::clone(source)).collect()
@@ -117,13 +117,13 @@ impl ClockGuard {
 
     /// How far the wall clock is ahead of the broker's, and of the provider's that is farthest from it: for whoever has to put it
     /// right.
-    pub fn ahead(&self, now: Reading) -> [Option<SignedDuration>; 2] {
+    pub fn ahead(&self, now: ClockReading) -> [Option<SignedDuration>; 2] {
         let farthest = self.recent_dates(now).map(|(_, ahead)| ahead).max_by_key(|ahead| ahead.unsigned_abs());
         [self.proof.map(|proof| proof.ahead_now(now)), farthest]
     }
 
-    fn recent_dates(&self, now: Reading) -> impl Iterator<Item = (&Arc<str>, SignedDuration)> {
-        let is_recent = move |date: &Proof| now.monotonic.saturating_sub(date.at.monotonic) <= DATE_COUNTS_FOR;
+    fn recent_dates(&self, now: ClockReading) -> impl Iterator<Item = (&Arc<str>, SignedDuration)> {
+        let is_recent = move |date: &ClockProof| now.monotonic.saturating_sub(date.at.monotonic) <= DATE_COUNTS_FOR;
         self.dates
             .iter()
             .filter(move |(_, date)| is_recent(date))
@@ -139,15 +139,15 @@ mod tests {
 
     const START: &str = "2024-05-27T02:03:00Z";
 
-    fn reading(wall_ms: i64, monotonic_ms: u64) -> Reading {
+    fn reading(wall_ms: i64, monotonic_ms: u64) -> ClockReading {
         let start: Timestamp = START.parse().unwrap();
         let wall = start + SignedDuration::from_millis(wall_ms);
-        Reading { wall, monotonic: Duration::from_secs(1000) + Duration::from_millis(monotonic_ms) }
+        ClockReading { wall, monotonic: Duration::from_secs(1000) + Duration::from_millis(monotonic_ms) }
     }
 
     /// After the broker stamped a record when the wall clock was `ahead` of its own, the clocks moved by `wall` and
     /// `monotonic`, and the provider was heard; all in milliseconds.
-    fn trust(ahead: i64, wall: i64, monotonic: u64, skews: &[i64]) -> Trust {
+    fn trust(ahead: i64, wall: i64, monotonic: u64, skews: &[i64]) -> ClockState {
         let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
         guard.stamped(Some(reading(-ahead, 0).wall), reading(0, 0));
         for skew in skews {
@@ -157,13 +157,13 @@ mod tests {
     }
 
     /// For the sessions of the one source.
-    fn of_source(guard: &ClockGuard, now: Reading) -> Trust {
-        if guard.disagreeing(now).is_empty() { guard.trust(now) } else { Trust::Untrusted }
+    fn of_source(guard: &ClockGuard, now: ClockReading) -> ClockState {
+        if guard.disagreeing(now).is_empty() { guard.state(now) } else { ClockState::Untrusted }
     }
 
     #[test]
     fn believes_nothing_that_disagrees() {
-        use Trust::{Trusted, Untrusted};
+        use ClockState::{Trusted, Untrusted};
         for (ahead, wall, monotonic, skews, expect) in [
             (60_001, 0, 0, &[][..], Untrusted),
             (-60_001, 0, 0, &[], Untrusted),
@@ -192,18 +192,18 @@ mod tests {
     #[test]
     fn is_trusted_by_the_brokers_stamps_alone_and_again_after_it_was_put_right() {
         let mut guard = ClockGuard::new(Broker::Stamps, reading(0, 0));
-        assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "nobody has told a time");
+        assert_eq!(guard.state(reading(0, 0)), ClockState::Untrusted, "nobody has told a time");
         guard.stamped(None, reading(0, 0));
-        assert_eq!(guard.trust(reading(0, 0)), Trust::Untrusted, "without a stamp it proves nothing");
+        assert_eq!(guard.state(reading(0, 0)), ClockState::Untrusted, "without a stamp it proves nothing");
         guard.stamped(Some(reading(0, 0).wall), reading(0, 0));
-        assert_eq!(guard.trust(reading(100, 100)), Trust::Trusted);
+        assert_eq!(guard.state(reading(100, 100)), ClockState::Trusted);
         let jumped = reading(14_400_000, 1000);
-        assert_eq!(guard.trust(jumped), Trust::Untrusted);
+        assert_eq!(guard.state(jumped), ClockState::Untrusted);
         guard.stamped(Some(reading(1000, 0).wall), jumped);
-        assert_eq!(guard.trust(jumped), Trust::Untrusted, "it is four hours ahead");
+        assert_eq!(guard.state(jumped), ClockState::Untrusted, "it is four hours ahead");
         assert_eq!(guard.ahead(jumped)[0], Some(SignedDuration::from_millis(14_399_000)));
         guard.stamped(Some(reading(2000, 0).wall), reading(2000, 2000));
-        assert_eq!(guard.trust(reading(2000, 2000)), Trust::Trusted);
+        assert_eq!(guard.state(reading(2000, 2000)), ClockState::Trusted);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         guard.heard(&"one".into(), hours(4), reading(0, 0));
         guard.heard(&"two".into(), hours(0), reading(0, 0));
         assert_eq!(disagreeing(&guard, reading(1000, 1000)), ["one"]);
-        assert_eq!(guard.trust(reading(1000, 1000)), Trust::Trusted);
+        assert_eq!(guard.state(reading(1000, 1000)), ClockState::Trusted);
         // Our clock is put right, and nobody tells the time again.
         let right = reading(1000 - 14_400_000, 1000);
         guard.stamped(None, right);
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn a_broker_of_this_process_has_this_clock() {
         let mut guard = ClockGuard::new(Broker::InThisProcess, reading(0, 0));
-        assert_eq!(guard.trust(reading(0, 0)), Trust::Trusted);
-        assert_eq!(guard.trust(reading(6000, 0)), Trust::Untrusted, "it was set");
+        assert_eq!(guard.state(reading(0, 0)), ClockState::Trusted);
+        assert_eq!(guard.state(reading(6000, 0)), ClockState::Untrusted, "it was set");
         guard.stamped(None, reading(6000, 0));
-        assert_eq!(guard.trust(reading(6000, 0)), Trust::Trusted);
+        assert_eq!(guard.state(reading(6000, 0)), ClockState::Trusted);
     }
 
     proptest! {
@@ -247,20 +247,20 @@ mod tests {
         ) {
             let drift = wall - i64::try_from(monotonic).unwrap();
             let expect = drift.abs() <= 5000 && (skew + drift).abs() <= 60_000 && ahead.abs() <= 60_000;
-            prop_assert_eq!(trust(ahead, wall, monotonic, &[skew]) == Trust::Trusted, expect);
+            prop_assert_eq!(trust(ahead, wall, monotonic, &[skew]) == ClockState::Trusted, expect);
         }
 
         #[test]
         fn any_times_are_judged(wall in any::<i32>(), monotonic in any::<u64>(), skew in any::<i64>()) {
             let start: Timestamp = START.parse().unwrap();
-            let now = Reading { wall: start + SignedDuration::from_secs(wall.into()), monotonic: Duration::ZERO };
-            let far = Reading { wall: Timestamp::MAX, monotonic: Duration::from_secs(monotonic) };
+            let now = ClockReading { wall: start + SignedDuration::from_secs(wall.into()), monotonic: Duration::ZERO };
+            let far = ClockReading { wall: Timestamp::MAX, monotonic: Duration::from_secs(monotonic) };
             let mut guard = ClockGuard::new(Broker::Stamps, far);
             guard.heard(&"sg".into(), SignedDuration::from_secs(skew), far);
             guard.stamped(Some(Timestamp::MIN), far);
-            guard.trust(now);
+            guard.state(now);
             guard.stamped(Some(Timestamp::MAX), now);
-            guard.trust(far);
+            guard.state(far);
         }
     }
 }

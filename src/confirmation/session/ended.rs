@@ -25,7 +25,7 @@ const INDEX_BYTES_EACH_MAX: usize = 13;
 
 /// The sessions of one partition that have ended, oldest first.
 #[derive(Default)]
-pub struct Ended {
+pub struct EndedSessions {
     arena: Arena,
     index: HashTable<u32>,
     /// Sources by number: there are few, and they have long names.
@@ -35,7 +35,7 @@ pub struct Ended {
 
 /// What is known of a session that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct EndedSession<'a> {
     /// How it ended.
     pub result: v1::Result,
     /// When, to the second, rounded up.
@@ -58,7 +58,7 @@ pub enum EndedError {
     Full,
 }
 
-impl Ended {
+impl EndedSessions {
     /// Remembers a session as the last that ended; forgets what was known of it.
     ///
     /// # Errors
@@ -83,13 +83,13 @@ impl Ended {
     }
 
     /// What is known of a session; none where it has not ended, or is forgotten.
-    pub fn find(&self, session: &SessionKey) -> Option<Facts<'_>> {
+    pub fn find(&self, session: &SessionKey) -> Option<EndedSession<'_>> {
         let hash = hash(&self.random, &session.source, session.session_id.as_bytes());
         let place = self.index.find(hash, |place| self.is_of(*place, session))?;
         let (header, _) = self.arena.read(*place)?;
         let result = v1::Result::try_from(i32::from(header.result)).unwrap_or_default();
         let done_at = Timestamp::from_second(i64::from(header.done_at_s)).unwrap_or_default();
-        Some(Facts { result, done_at, header, random: &self.random })
+        Some(EndedSession { result, done_at, header, random: &self.random })
     }
 
     /// Forgets a session; whether it was known. Its bytes are free when all that ended before it are forgotten too.
@@ -159,7 +159,7 @@ impl Ended {
     }
 }
 
-impl Facts<'_> {
+impl EndedSession<'_> {
     /// Whether this is the id of the `ready_to_confirm` that opened the session; wrongly so for one of 4 billion others.
     pub fn is_ready_event(&self, event_id: &str) -> bool {
         hash_of_text(self.random, event_id) == self.header.ready_event

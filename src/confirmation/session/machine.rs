@@ -19,39 +19,39 @@ mod calling;
 mod checking;
 mod deciding;
 pub mod ending;
-mod step;
 pub mod timing;
+mod transition;
 
 #[cfg(test)]
 pub mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::Trust;
-use super::ended::Facts;
-use super::model::{Action, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening};
+use super::clock::ClockState;
+use super::ended::EndedSession;
+use super::model::{Action, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis};
 use crate::message::confirmation::v1;
-use crate::provider::smart_glocal::api::{Operation, Reply, Sight};
-pub use step::{Effect, Next, Note, Step};
+use crate::provider::smart_glocal::api::{Operation, Reply, SessionView};
 pub use timing::Policy;
+pub use transition::{Effect, NextState, Note, Transition};
 
 /// The number of a call about a session that has ended; those of open sessions begin with 1.
 pub const AFTER_THE_END: u32 = 0;
 
 /// One session as the engine holds it.
 #[derive(Clone, Copy, Debug)]
-pub enum State<'a> {
+pub enum SessionState<'a> {
     /// Nothing is known of it.
     Absent,
     /// It has not ended.
-    Open(&'a Open),
+    Open(&'a OpenSession),
     /// It has ended.
-    Ended(Facts<'a>),
+    Ended(EndedSession<'a>),
 }
 
 /// A session that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
+pub struct OpenSession {
     /// What the ledger remembers.
     pub entry: Entry,
     /// What this process alone knows.
@@ -108,16 +108,16 @@ pub enum Input {
         /// What it says.
         opening: Opening,
         /// What the rules go by, and what they say.
-        judged: Judged,
+        basis: RuleBasis,
         /// Whether it tells how old it is.
-        dating: Dating,
+        age: EventAge,
     },
     /// Another team decides.
     Decision(Decision),
     /// The provider told that the session finished.
     Finished {
         /// As the event shows the session.
-        sight: Sight,
+        view: SessionView,
         /// When Kafka appended the event, by the broker's clock.
         recorded_at: Timestamp,
     },
@@ -134,7 +134,7 @@ pub enum Input {
         /// The least time to wait that the provider asks for.
         retry_after: Option<SignedDuration>,
         /// What it shows of the session beside where that stands, for one that is asked about before it opens.
-        shown: Option<Box<Shown>>,
+        details: Option<Box<StatusDetails>>,
     },
     /// The session's due time has come.
     Timer,
@@ -142,7 +142,7 @@ pub enum Input {
 
 /// A session as `session/status` shows it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shown {
+pub struct StatusDetails {
     /// Its `updated_at`, else its `created_at`.
     pub began_at: Option<Timestamp>,
     /// Its operations.
@@ -153,15 +153,15 @@ pub struct Shown {
 
 /// The circumstances of a step.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct StepContext {
     /// The wall clock.
     pub now: Timestamp,
     /// Whether it can be believed.
-    pub trust: Trust,
+    pub clock: ClockState,
     /// Whether the partition's inputs were read up to the end that they had when it was assigned.
-    pub reading: Reading,
+    pub progress: InputProgress,
     /// Whether the same session id is known from another source.
-    pub owner: Owner,
+    pub owner: SessionOwner,
     /// Whether one more decision may wait for a session that is not opened.
     pub early_room: EarlyRoom,
     /// A random number that spreads retries.
@@ -170,7 +170,7 @@ pub struct Moment {
 
 /// How far the inputs were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum InputProgress {
     /// A decision written before the assignment may still come.
     Behind {
         /// When the partition was assigned.
@@ -182,7 +182,7 @@ pub enum Reading {
 
 /// Who owns the session's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum SessionOwner {
     /// No other source.
     NoOther,
     /// Another source opened a session of this id.
@@ -199,63 +199,65 @@ pub enum EarlyRoom {
 }
 
 /// What `input` does to a session.
-pub fn step(state: State<'_>, input: Input, policy: &Policy, moment: &Moment) -> Step {
+pub fn step(state: SessionState<'_>, input: Input, policy: &Policy, context: &StepContext) -> Transition {
     match (state, input) {
-        (State::Ended(facts), input) => after_the_end(&facts, input, policy),
-        (State::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, moment),
-        (State::Open(Open { entry, activity }), input) => match entry {
-            Entry::Early(early) => deciding::unopened(early, activity, input, policy, moment),
-            Entry::Checking(checking) => checking::checking(checking, activity, input, policy, moment),
-            Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, moment),
-            Entry::Decided(decided) => calling::decided(decided, activity, input, policy, moment),
+        (SessionState::Ended(facts), input) => after_the_end(&facts, input, policy),
+        (SessionState::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, context),
+        (SessionState::Open(OpenSession { entry, activity }), input) => match entry {
+            Entry::Early(early) => deciding::unopened(early, activity, input, policy, context),
+            Entry::Checking(checking) => checking::checking(checking, activity, input, policy, context),
+            Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, context),
+            Entry::Decided(decided) => calling::decided(decided, activity, input, policy, context),
         },
     }
 }
 
-impl State<'_> {
+impl SessionState<'_> {
     /// Whether it may open still.
     pub fn is_unopened(self) -> bool {
         match self {
-            State::Absent => true,
-            State::Open(open) => matches!(open.entry, Entry::Early(_)),
-            State::Ended(_) => false,
+            SessionState::Absent => true,
+            SessionState::Open(open) => matches!(open.entry, Entry::Early(_)),
+            SessionState::Ended(_) => false,
         }
     }
 
     /// Whether an event of it has the rules asked: where it may open by that.
     pub fn takes_rules(self) -> bool {
         match self {
-            State::Open(Open { entry: Entry::Checking(checking), .. }) => checking.judged == Judged::ByStatus,
-            State::Absent | State::Open(_) | State::Ended(_) => self.is_unopened(),
+            SessionState::Open(OpenSession { entry: Entry::Checking(checking), .. }) => {
+                checking.basis == RuleBasis::Status
+            }
+            SessionState::Absent | SessionState::Open(_) | SessionState::Ended(_) => self.is_unopened(),
         }
     }
 
     /// Whether it was opened, so that it belongs to its source.
     pub fn was_opened(self) -> bool {
         match self {
-            State::Absent => false,
-            State::Open(open) => matches!(open.entry, Entry::Awaiting(_) | Entry::Decided(_)),
-            State::Ended(_) => true,
+            SessionState::Absent => false,
+            SessionState::Open(open) => matches!(open.entry, Entry::Awaiting(_) | Entry::Decided(_)),
+            SessionState::Ended(_) => true,
         }
     }
 
     /// Whether a call about it waits or is on its way.
     pub fn is_calling(self) -> bool {
-        matches!(self, State::Open(open) if open.activity.is_calling())
+        matches!(self, SessionState::Open(open) if open.activity.is_calling())
     }
 
     /// Whether the answer to this call is waited for.
     pub fn awaits(self, number: u32, operation: Operation) -> bool {
         match self {
-            State::Absent => false,
-            State::Open(open) => open.activity.awaits(number, operation),
-            State::Ended(_) => number == AFTER_THE_END,
+            SessionState::Absent => false,
+            SessionState::Open(open) => open.activity.awaits(number, operation),
+            SessionState::Ended(_) => number == AFTER_THE_END,
         }
     }
 }
 
 /// When an open session wants its timer; never while a call is on its way, whose answer always comes.
-pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
+pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     match (open.activity.phase, &open.entry) {
         (Phase::Calling(_), _) => None,
         (Phase::Resting(until), _) => Some(until),
@@ -267,7 +269,7 @@ pub fn due(open: &Open, policy: &Policy) -> Option<Timestamp> {
 
 /// Another event asks for a word on a session that has ended. Nothing is decided, and the provider is asked what that means. The
 /// session is remembered as if it had ended with this event: else that could open it once it is forgotten.
-fn asked_again(facts: &Facts<'_>, opening: &Opening, policy: &Policy) -> Step {
+fn asked_again(facts: &EndedSession<'_>, opening: &Opening, policy: &Policy) -> Transition {
     let done = Done {
         done_at: ending::done_at(opening, facts.done_at, policy).max(facts.done_at),
         result: facts.result,
@@ -277,25 +279,27 @@ fn asked_again(facts: &Facts<'_>, opening: &Opening, policy: &Policy) -> Step {
     let call = Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 };
     // In a dry run nobody was called, so of course it still waits.
     let effects = if opening.dry_run { Vec::new() } else { vec![call] };
-    Step { state: Next::Done(done), effects }
+    Transition { state: NextState::Done(done), effects }
 }
 
 /// An ended session stays as it is, whatever comes.
-fn after_the_end(facts: &Facts<'_>, input: Input, policy: &Policy) -> Step {
+fn after_the_end(facts: &EndedSession<'_>, input: Input, policy: &Policy) -> Transition {
     let effect = match input {
-        Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Step::nothing(),
+        Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Transition::nothing(),
         Input::Ready { opening, .. } => return asked_again(facts, &opening, policy),
         Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
         Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
         Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {
             Effect::Note(Note::OpenAfterDone)
         }
-        Input::Answer { .. } | Input::Finished { .. } | Input::Unverified | Input::Timer => return Step::nothing(),
+        Input::Answer { .. } | Input::Finished { .. } | Input::Unverified | Input::Timer => {
+            return Transition::nothing();
+        }
     };
-    Step { state: Next::Same, effects: vec![effect] }
+    Transition { state: NextState::Same, effects: vec![effect] }
 }
 
-impl Open {
+impl OpenSession {
     /// A session whose entry was read from the ledger: whatever was going on about it, it is not ours.
     pub fn taken_over(entry: Entry) -> Self {
         Self { entry, activity: Activity::default() }
@@ -319,10 +323,10 @@ impl Activity {
     }
 
     /// The same with `session/status` being asked.
-    fn asking(&self) -> Step {
+    fn asking(&self) -> Transition {
         let activity = self.calling(Operation::Status);
         let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
-        Step { state: Next::Activity(activity), effects: vec![call] }
+        Transition { state: NextState::Activity(activity), effects: vec![call] }
     }
 
     /// The same at rest.

@@ -122,29 +122,29 @@ pub struct Checking {
     /// What its `ready_to_confirm` said.
     pub opening: Opening,
     /// What the rules go by, and what they said.
-    pub judged: Judged,
+    pub basis: RuleBasis,
     /// Whether the `ready_to_confirm` tells how old it is.
-    pub dating: Dating,
+    pub age: EventAge,
     /// Decisions that wait for the session; may be none.
     pub early: Vec<Decision>,
 }
 
 /// What the rules go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judged {
+pub enum RuleBasis {
     /// The verified webhook, and this is what they say; nothing: they hold.
-    ByWebhook(Option<(Action, Decider)>),
+    Webhook(Option<(Action, Decider)>),
     /// What `session/status` shows, because the webhook cannot be verified here. Times and operations go by that too.
-    ByStatus,
+    Status,
 }
 
 /// How it is known when a session's window began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dating {
+pub enum EventAge {
     /// The provider's body says it.
-    ByProvider,
+    Known,
     /// It does not: an old body that is sent again looks as if it were new.
-    ByArrival,
+    Unknown,
 }
 
 /// What decided, and what for.
@@ -211,7 +211,7 @@ pub struct Outcome {
     /// What came of it.
     pub result: v1::Result,
     /// The provider's code and description of a refusal.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<ProviderRefusal>,
     /// Calls of the action that were made or were about to be.
     pub attempts: u32,
     /// When the provider's answer or last word came in.
@@ -226,7 +226,7 @@ pub struct Outcome {
 
 /// A refusal in the provider's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ProviderRefusal {
     /// The code.
     pub code: String,
     /// The description.

@@ -6,7 +6,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::confirmation::session::model::{
-    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, Outcome, Refusal, SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, Outcome, ProviderRefusal, RuleBasis,
+    SessionKey,
 };
 use crate::message::confirmation::v1;
 use crate::message::event::v1::Money;
@@ -57,12 +58,12 @@ pub fn checking() -> impl Strategy<Value = Checking> {
     let verdict = option::of((action(), "\\PC{0,8}")).prop_map(|verdict| {
         verdict.map(|(action, name)| (action, Decider { name, ..Decider::of_kind(v1::DeciderKind::Rule) }))
     });
-    let judged = prop_oneof![verdict.prop_map(Judged::ByWebhook), Just(Judged::ByStatus)];
-    let dating = prop_oneof![Just(Dating::ByProvider), Just(Dating::ByArrival)];
-    (opening(), judged, dating, vec(decision(), 0..3)).prop_map(|(opening, judged, dating, early)| Checking {
+    let basis = prop_oneof![verdict.prop_map(RuleBasis::Webhook), Just(RuleBasis::Status)];
+    let age = prop_oneof![Just(EventAge::Known), Just(EventAge::Unknown)];
+    (opening(), basis, age, vec(decision(), 0..3)).prop_map(|(opening, basis, age, early)| Checking {
         opening,
-        judged,
-        dating,
+        basis,
+        age,
         early,
     })
 }
@@ -122,7 +123,7 @@ pub fn done() -> impl Strategy<Value = Done> {
 
 /// An outcome, to be told.
 pub fn outcome() -> impl Strategy<Value = Outcome> {
-    let refusal = ("\\PC{0,300}", "\\PC{0,1100}").prop_map(|(code, description)| Refusal { code, description });
+    let refusal = ("\\PC{0,300}", "\\PC{0,1100}").prop_map(|(code, description)| ProviderRefusal { code, description });
     let decided = option::of((action(), decider(), instant()));
     let rest = (option::of(instant()), instant(), any::<i64>(), any::<bool>());
     (opening(), decided, result(), option::of(refusal), any::<u32>(), rest).prop_map(

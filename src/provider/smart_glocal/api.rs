@@ -42,7 +42,7 @@ pub enum Operation {
 
 /// What a session looks like to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct SessionView {
     /// Where it stands; unspecified for an unknown text.
     pub status: SessionStatus,
     /// What the provider waits for.
@@ -53,7 +53,7 @@ pub struct Sight {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The provider took the call. A status always has its session.
-    Ok(Option<Sight>),
+    Ok(Option<SessionView>),
     /// A business refusal of an action that the contract lists: final. Never the reply to a status.
     Refused {
         /// The provider's code.
@@ -117,7 +117,7 @@ impl Operation {
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ok(sight) => f.debug_tuple("Ok").field(sight).finish(),
+            Self::Ok(view) => f.debug_tuple("Ok").field(view).finish(),
             Self::Refused { code, .. } => f.debug_struct("Refused").field("code", code).finish_non_exhaustive(),
             Self::UnknownCode { code, .. } => f.debug_struct("UnknownCode").field("code", code).finish_non_exhaustive(),
             Self::TryAgain => f.write_str("TryAgain"),

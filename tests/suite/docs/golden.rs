@@ -14,7 +14,7 @@ use paybridge::config::EvidenceKeep;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::codec::decision;
 use paybridge::confirmation::codec::records::{Place, Records};
-use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, Refusal};
+use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, ProviderRefusal};
 use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::ingress::window::Arriving;
 use paybridge::kafka::record::Record;
@@ -177,7 +177,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
         },
         decided: Some((Action::Cancel, decider, now())),
         result: v1::Result::Refused,
-        refusal: Some(Refusal { code: text("account_not_found"), description: text("no such account") }),
+        refusal: Some(ProviderRefusal { code: text("account_not_found"), description: text("no such account") }),
         attempts: 2,
         answered_at: Some(now()),
         known_at: now(),

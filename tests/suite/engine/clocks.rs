@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::{Operation, Sight};
+use paybridge::provider::smart_glocal::api::{Operation, SessionView};
 use paybridge::simulator::ProviderClock;
 use prost::Message;
 
@@ -132,7 +132,7 @@ fn a_session_is_not_told_as_expired_by_a_wrong_clock() {
     setup.ready("ps_1", Timestamp::now(), 100);
     setup.await_entries("ps_1", 1);
     await_trust(&daemon, "1");
-    setup.provider.open("ps_1", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    setup.provider.open("ps_1", SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
     daemon.shift_clock(SignedDuration::from_hours(5));
     await_trust(&daemon, "0");
     // The provider's word may end it at once, or when a decision brings the question.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::{Operation, Sight};
+use paybridge::provider::smart_glocal::api::{Operation, SessionView};
 use paybridge::simulator::{Fault, ProviderClock};
 use prost::Message;
 
@@ -13,7 +13,7 @@ use crate::support::engine_setup::{DECISION, EngineSetup, ago, await_metric, dec
 const WINDOW: i64 = 14_400;
 const LAST_END: i64 = WINDOW + 900;
 
-const CANCELLED: Sight = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
+const CANCELLED: SessionView = SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
 
 #[test]
 fn the_action_at_the_deadline_is_the_configured_one() {
@@ -54,7 +54,7 @@ fn a_session_that_is_over_on_arrival_opens_as_usual_while_the_provider_waits() {
 #[test]
 fn what_the_provider_ended_itself_is_told_as_it_says() {
     let setup = EngineSetup::new("at_deadline = \"nothing\"");
-    let accepted = Sight { status: SessionStatus::Accepted, ..CANCELLED };
+    let accepted = SessionView { status: SessionStatus::Accepted, ..CANCELLED };
     setup.provider.open("ps_cancelled", CANCELLED);
     setup.provider.open("ps_accepted", accepted);
     // Nothing is done, the provider does nothing either, and the last end comes.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{Action, DeciderKind, RejectionReason, Result};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::{Operation, Sight};
+use paybridge::provider::smart_glocal::api::{Operation, SessionView};
 use prost::Message;
 
 use crate::support::engine_setup::{DECISION, EngineSetup, READY, ago, await_metric, decision, waiting_event};
@@ -76,7 +76,7 @@ fn a_decision_that_comes_after_the_end_of_the_window_is_rejected_as_expired() {
     let setup = EngineSetup::new("at_deadline = \"nothing\"");
     let engine = setup.engine();
     // Over on arrival, and at the provider too.
-    let cancelled = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
+    let cancelled = SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
     setup.provider.open("ps_over", cancelled);
     setup.ready("ps_over", ago(14_400 + 901), 100);
     let outcome = setup.await_outcome("ps_over");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::{Operation, Sight};
+use paybridge::provider::smart_glocal::api::{Operation, SessionView};
 use prost::Message;
 
 use crate::support::engine_setup::{EngineSetup, READY, ago, await_metric, ready_event, waiting_event};
@@ -59,7 +59,7 @@ fn a_session_that_asks_again_after_its_end_is_asked_about_and_nothing_more() {
     asks_again(&setup, "ps_one", "settled");
     let ok = "paybridge_confirmation_calls_total{operation=\"status\",outcome=\"ok\"}";
     await_metric(&engine, ok, 1);
-    setup.provider.open("ps_one", Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm });
+    setup.provider.open("ps_one", SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm });
     asks_again(&setup, "ps_one", "open");
     await_metric(&engine, ok, 2);
     await_metric(&engine, OPEN_AFTER_DONE, 1);
@@ -73,7 +73,9 @@ fn an_event_older_than_the_memory_opens_nothing_and_is_counted() {
     let setup = EngineSetup::new("");
     let engine = setup.engine();
     let memory = 86_400 + 14_400;
-    setup.provider.open("ps_old", Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified });
+    setup
+        .provider
+        .open("ps_old", SessionView { status: SessionStatus::Accepted, next_action: NextAction::Unspecified });
     setup.ready("ps_old", ago(memory + 60), 100);
     await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"too_old\"}", 1);
     setup.await_forgotten("ps_old");

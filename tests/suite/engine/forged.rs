@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::ledger;
-use paybridge::confirmation::session::model::{Checking, Dating, Entry, Judged, Opening, SessionKey};
+use paybridge::confirmation::session::model::{Checking, Entry, EventAge, Opening, RuleBasis, SessionKey};
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::{NextAction, ReadyToConfirm, SessionStatus};
-use paybridge::provider::smart_glocal::api::{Operation, Sight};
+use paybridge::provider::smart_glocal::api::{Operation, SessionView};
 use paybridge::simulator::Fault;
 use prost::Message;
 use serde_json::{Map, Value};
@@ -121,7 +121,9 @@ fn an_event_that_cannot_be_verified_goes_by_the_providers_word() {
         evidence.key_id = "0011223344556677".to_owned();
         evidence.headers.clear();
     });
-    setup.provider.open("ps_gone", Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified });
+    setup
+        .provider
+        .open("ps_gone", SessionView { status: SessionStatus::Accepted, next_action: NextAction::Unspecified });
     setup.provider.describe("ps_gone", fields("ps_gone", since, 100));
     setup.write(READY, "ps_gone", &gone);
     assert_eq!(setup.await_outcome("ps_gone").result(), Result::Superseded);
@@ -142,7 +144,9 @@ fn an_event_that_cannot_be_verified_goes_by_the_providers_word() {
         asked => Err(format!("asked {asked} times")),
     });
     assert_eq!(setup.outcomes().len(), 2);
-    setup.provider.open("ps_large", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    setup
+        .provider
+        .open("ps_large", SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
     setup.write(FINISHED, "ps_large", &unverified(SessionStatus::Cancelled));
     assert_eq!(setup.await_outcome("ps_large").result(), Result::Superseded);
     assert_eq!(setup.quarantined(), []);
@@ -201,7 +205,7 @@ fn an_event_that_nobody_signed_and_the_provider_never_confirms_has_no_outcome() 
         dry_run: false,
     };
     let early = Vec::new();
-    let checking = Checking { opening, judged: Judged::ByStatus, dating: Dating::ByProvider, early };
+    let checking = Checking { opening, basis: RuleBasis::Status, age: EventAge::Known, early };
     let entry = ledger::encode(&key, &Entry::Checking(Box::new(checking)));
     setup.write_to(LEDGER, setup.partition_of(&id), &ledger::key(&key), Some(&entry));
     let engine = setup.engine();

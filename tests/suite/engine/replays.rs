@@ -5,7 +5,7 @@ use paybridge::confirmation::codec::ledger::{self, Kept, Owner};
 use paybridge::confirmation::session::model::{Done, SessionKey};
 use paybridge::message::confirmation::v1::Result;
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::provider::smart_glocal::api::SessionView;
 use prost::Message;
 
 use crate::support::engine_setup::{EngineSetup, LEDGER, LIMIT, READY, ago, await_metric, ready_event};
@@ -29,7 +29,9 @@ fn ended_before(setup: &EngineSetup, session_id: &str, done_at: Timestamp) {
     setup.write_to(LEDGER, partition, ledger::OWNER_KEY, Some(&ledger::encode_owner(&owner)));
     let key = SessionKey { source: "sg-main".into(), session_id: session_id.into() };
     setup.write_to(LEDGER, partition, &ledger::key(&key), Some(&ledger::encode_done(&key, &done)));
-    setup.provider.open(session_id, Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    setup
+        .provider
+        .open(session_id, SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
 }
 
 /// When the ledger's last entry of the session says that it ended.

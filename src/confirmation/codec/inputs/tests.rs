@@ -84,18 +84,18 @@ fn refuses_what_is_no_event_of_its_topic_and_says_what_is_wrong() {
 #[test]
 fn the_window_begins_by_the_providers_clock_but_not_after_the_record() {
     let (early, old) = ("2026-02-03T04:05:06.123456Z", "2020-01-01T00:00:00Z");
-    for (updated_at, created_at, expected, dating) in [
-        (None, None, RECORDED, Dating::ByArrival),
-        (None, Some(old), old, Dating::ByProvider),
-        (Some(early), Some(old), early, Dating::ByProvider),
-        (Some(old), None, old, Dating::ByProvider),
-        (Some("2026-02-03T04:05:07Z"), None, RECORDED, Dating::ByProvider),
+    for (updated_at, created_at, expected, age) in [
+        (None, None, RECORDED, EventAge::Unknown),
+        (None, Some(old), old, EventAge::Known),
+        (Some(early), Some(old), early, EventAge::Known),
+        (Some(old), None, old, EventAge::Known),
+        (Some("2026-02-03T04:05:07Z"), None, RECORDED, EventAge::Known),
     ] {
         let time = |text: Option<&str>| text.map(|text| timestamp(at(text)));
         let session = Session { updated_at: time(updated_at), created_at: time(created_at), ..session() };
         let ready = ready(&ReadyToConfirm { session: Some(session), ..event() }.encode_to_vec()).unwrap();
         let (opening, dated) = ready.opening(Mode::Live);
-        assert_eq!((opening.window_began_at, dated), (at(expected), dating), "{updated_at:?} {created_at:?}");
+        assert_eq!((opening.window_began_at, dated), (at(expected), age), "{updated_at:?} {created_at:?}");
         assert_eq!(opening.recorded_at, at(RECORDED));
     }
 }
@@ -115,13 +115,13 @@ fn an_opening_keeps_what_the_outcome_will_tell() {
 #[test]
 fn a_finished_session_is_seen_as_the_event_has_it() {
     for (status, next_action, expected) in [
-        (3, 0, Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified }),
-        (2, 1, Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm }),
-        (99, 99, Sight { status: SessionStatus::Unspecified, next_action: NextAction::Unspecified }),
+        (3, 0, SessionView { status: SessionStatus::Accepted, next_action: NextAction::Unspecified }),
+        (2, 1, SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm }),
+        (99, 99, SessionView { status: SessionStatus::Unspecified, next_action: NextAction::Unspecified }),
     ] {
         let session = Some(Session { status, next_action, ..session() });
         let event = PaymentFinished { metadata: Some(metadata()), session };
-        assert_eq!(finished(&event.encode_to_vec()).unwrap().sight, expected);
+        assert_eq!(finished(&event.encode_to_vec()).unwrap().view, expected);
     }
 }
 

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::{Kept, LedgerError, OWNER_KEY, Owner, SCHEMA};
 use crate::confirmation::session::model::{
-    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
 };
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::instant;
@@ -85,15 +85,15 @@ fn early_decisions(session: &SessionKey, early: Vec<v1::EarlyDecision>) -> Resul
 }
 
 fn checking(session: &SessionKey, checking: v1::Checking) -> Result<Checking, LedgerError> {
-    let judged = match (checking.verdict, checking.by_status) {
-        (None, true) => Judged::ByStatus,
+    let basis = match (checking.verdict, checking.by_status) {
+        (None, true) => RuleBasis::Status,
         (Some(_), true) => return Err(LedgerError::Contradiction("checking.verdict stands beside checking.by_status")),
-        (verdict, false) => Judged::ByWebhook(verdict.map(self::verdict).transpose()?),
+        (verdict, false) => RuleBasis::Webhook(verdict.map(self::verdict).transpose()?),
     };
     Ok(Checking {
         opening: opening(checking.opening)?,
-        judged,
-        dating: if checking.undated { Dating::ByArrival } else { Dating::ByProvider },
+        basis,
+        age: if checking.undated { EventAge::Unknown } else { EventAge::Known },
         early: early_decisions(session, checking.decisions)?,
     })
 }

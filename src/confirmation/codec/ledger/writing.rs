@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::{Owner, SCHEMA};
 use crate::confirmation::session::model::{
-    Action, Checking, Dating, Decided, Decider, Decision, Done, Entry, Judged, Opening, SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
 };
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::timestamp;
@@ -64,16 +64,16 @@ fn early_decision(session: &SessionKey, decision: &Decision) -> v1::EarlyDecisio
 }
 
 fn checking(session: &SessionKey, checking: &Checking) -> v1::Checking {
-    let Checking { opening, judged, dating, early } = checking;
-    let (verdict, by_status) = match judged {
-        Judged::ByWebhook(verdict) => (verdict.as_ref(), false),
-        Judged::ByStatus => (None, true),
+    let Checking { opening, basis, age, early } = checking;
+    let (verdict, by_status) = match basis {
+        RuleBasis::Webhook(verdict) => (verdict.as_ref(), false),
+        RuleBasis::Status => (None, true),
     };
     v1::Checking {
         opening: Some(self::opening(opening)),
         verdict: verdict.map(self::verdict),
         by_status,
-        undated: *dating == Dating::ByArrival,
+        undated: *age == EventAge::Unknown,
         decisions: early.iter().map(|early| early_decision(session, early)).collect(),
     }
 }

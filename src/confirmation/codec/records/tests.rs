@@ -6,7 +6,7 @@ use prost::Message;
 use super::*;
 use crate::confirmation::codec;
 use crate::confirmation::codec::inputs::{Problem, Undecodable};
-use crate::confirmation::session::model::{Action, Decision, Refusal};
+use crate::confirmation::session::model::{Action, Decision, ProviderRefusal};
 use crate::confirmation::tests::arbitrary;
 use crate::message::confirmation::v1::{DecisionRejected, RecordPlace, RejectionReason};
 use crate::message::event::v1::{QuarantineReason, QuarantinedWebhook};
@@ -201,7 +201,7 @@ proptest! {
             prop_assert_eq!((told.decided_by_name, told.decision_id), (decider.name, decider.decision_id));
             prop_assert_eq!((told.reason, told.decided_at), (decider.reason, Some(timestamp(at))));
         }
-        let Refusal { code, description } = outcome.refusal.unwrap_or(Refusal { code: String::new(), description: String::new() });
+        let ProviderRefusal { code, description } = outcome.refusal.unwrap_or(ProviderRefusal { code: String::new(), description: String::new() });
         prop_assert!(code.starts_with(&told.refusal_code) && description.starts_with(&told.refusal_description));
         prop_assert!(told.refusal_code.len() <= 255 && told.refusal_description.len() <= 1024);
         prop_assert!(code.len() > 255 || code == told.refusal_code);

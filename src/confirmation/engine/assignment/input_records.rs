@@ -14,8 +14,8 @@ use crate::confirmation::engine::settings::Present;
 use crate::confirmation::engine::telemetry::Count;
 use crate::confirmation::rules::Verdict;
 use crate::confirmation::session::ended::EndedError;
-use crate::confirmation::session::machine::{Input, Owner, Shown, State};
-use crate::confirmation::session::model::{Action, Decider, Entry, Judged, SessionKey};
+use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};
+use crate::confirmation::session::model::{Action, Decider, Entry, RuleBasis, SessionKey};
 use crate::kafka::group::InputRecord;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
@@ -30,9 +30,9 @@ impl Holding {
             .and_then(|ready| self.of_its_source(ready, record.partition));
         match read {
             Ok(ready) => {
-                let judged = self.judge_event(record.partition, &ready);
-                let (opening, dating) = ready.opening(self.desk.mode);
-                let input = Input::Ready { opening, judged, dating };
+                let basis = self.judge_event(record.partition, &ready);
+                let (opening, age) = ready.opening(self.desk.mode);
+                let input = Input::Ready { opening, basis, age };
                 self.feed(record.partition, &ready.key, input, Some(place_of(record)), present)
             }
             Err(why) => {
@@ -43,26 +43,26 @@ impl Holding {
     }
 
     /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
-    fn judge_event(&mut self, partition: i32, ready: &Ready) -> Judged {
+    fn judge_event(&mut self, partition: i32, ready: &Ready) -> RuleBasis {
         let may_open =
             self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
         let is_known = self.desk.sources.contains(&ready.key.source);
         match (ready.proof, self.desk.mode) {
-            _ if !may_open => Judged::ByWebhook(None),
+            _ if !may_open => RuleBasis::Webhook(None),
             (_, Mode::DryRun) if !is_known => {
                 self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
-                Judged::ByWebhook(None)
+                RuleBasis::Webhook(None)
             }
             // Nobody can ask until the source is configured: it waits, and its decisions with it.
             (Proof::Unverifiable, Mode::Live) => {
                 if !is_known {
                     self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
                 }
-                Judged::ByStatus
+                RuleBasis::Status
             }
             // In a dry run there is nobody to ask, and nobody is called.
             (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
-                Judged::ByWebhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
+                RuleBasis::Webhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
             }
         }
     }
@@ -78,29 +78,27 @@ impl Holding {
     }
 
     /// What an answer shows of a session whose event could not be verified.
-    pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, shown: &ShownSession) -> Option<Shown> {
+    pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, shown: &ShownSession) -> Option<StatusDetails> {
         match self.partitions.get(&partition)?.state(key) {
-            State::Open(open) => match &open.entry {
-                Entry::Checking(checking) if checking.judged == Judged::ByStatus => {}
+            SessionState::Open(open) => match &open.entry {
+                Entry::Checking(checking) if checking.basis == RuleBasis::Status => {}
                 Entry::Checking(_) | Entry::Early(_) | Entry::Awaiting(_) | Entry::Decided(_) => return None,
             },
-            State::Absent | State::Ended(_) => return None,
+            SessionState::Absent | SessionState::Ended(_) => return None,
         }
         let ShownSession { session, unread_fields } = shown;
         let verdict = self.judge(key, session, unread_fields);
-        Some(Shown { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
+        Some(StatusDetails { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
     }
 
     pub(super) fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
         let value = record.value.as_deref().unwrap_or_default();
         let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
         match read.and_then(|finished| self.in_place(finished, record)) {
-            Ok(Finished { key, recorded_at, sight, proof }) => {
+            Ok(Finished { key, recorded_at, view, proof }) => {
                 let input = match (proof, self.desk.mode) {
                     (Proof::Unverifiable, Mode::Live) => Input::Unverified,
-                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
-                        Input::Finished { sight, recorded_at }
-                    }
+                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => Input::Finished { view, recorded_at },
                 };
                 self.feed(record.partition, &key, input, Some(place_of(record)), present)
             }
@@ -154,10 +152,10 @@ impl Holding {
     /// A session belongs to the source that opened it first: a signature names no source, so the same webhook may come to two.
     fn of_its_source(&self, ready: Ready, partition: i32) -> Result<Ready, Undecodable> {
         match self.partitions.get(&partition).map(|partition| partition.owner_of_unopened(&ready.key)) {
-            Some(Owner::OtherSource) => {
+            Some(SessionOwner::OtherSource) => {
                 Err(Undecodable { problem: Problem::OtherSource, source_name: Some(ready.key.source) })
             }
-            Some(Owner::NoOther) | None => Ok(ready),
+            Some(SessionOwner::NoOther) | None => Ok(ready),
         }
     }
 

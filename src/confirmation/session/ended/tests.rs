@@ -27,7 +27,7 @@ fn numbered(number: usize) -> SessionKey {
 
 #[test]
 fn refuses_an_id_that_no_input_takes() {
-    let mut ended = Ended::default();
+    let mut ended = EndedSessions::default();
     let too_long = session("s", &"x".repeat(256));
     assert_eq!(ended.insert(&too_long, &done(0, "r", "")), Err(EndedError::SessionIdTooLong));
     assert!(ended.find(&too_long).is_none() && ended.is_empty());
@@ -38,7 +38,7 @@ fn refuses_an_id_that_no_input_takes() {
 
 #[test]
 fn an_empty_decision_id_is_nobodys() {
-    let mut ended = Ended::default();
+    let mut ended = EndedSessions::default();
     ended.insert(&numbered(1), &done(0, "r", "")).unwrap();
     let facts = ended.find(&numbered(1)).unwrap();
     assert!(!facts.is_decision("") && !facts.is_decision("d"));
@@ -47,7 +47,7 @@ fn an_empty_decision_id_is_nobodys() {
 
 #[test]
 fn nothing_is_forgotten_early() {
-    let mut ended = Ended::default();
+    let mut ended = EndedSessions::default();
     ended.insert(&numbered(1), &done(1_500, "r", "")).unwrap();
     assert_eq!(ended.find(&numbered(1)).unwrap().done_at, Timestamp::from_second(2).unwrap());
     for (before_ms, expected) in [(1_999, 0), (2_000, 0), (2_999, 0), (3_000, 1)] {
@@ -61,7 +61,7 @@ fn nothing_is_forgotten_early() {
 fn each_takes_at_most_48_bytes_whether_they_grow_or_shrink() {
     const SMALL_CHANGE: usize = 12 * 1024; // a first and a last block that are not full, and an empty list
     let sessions = 300_000;
-    let mut ended = Ended::default();
+    let mut ended = EndedSessions::default();
     let mut most_each = 0;
     for number in 0..sessions {
         ended.insert(&numbered(number), &done(0, "r", "d")).unwrap();
@@ -85,7 +85,7 @@ fn each_takes_at_most_48_bytes_whether_they_grow_or_shrink() {
 /// Places begin anew after 4 GiB: the oldest and the newest blocks of a long life are on both sides of that.
 #[test]
 fn places_may_wrap() {
-    let mut ended = Ended { arena: Arena::that_begins_at(u32::MAX - 4095), ..Ended::default() };
+    let mut ended = EndedSessions { arena: Arena::that_begins_at(u32::MAX - 4095), ..EndedSessions::default() };
     for number in 0..1_000 {
         ended.insert(&numbered(number), &done(0, "r", "d")).unwrap();
     }
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn it_knows_what_a_list_would(steps in vec(step(), 0..400), before in 0..100_i64) {
         let before = Timestamp::from_second(before).unwrap();
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         let mut list: VecDeque<(SessionKey, Done)> = VecDeque::new();
         for step in steps {
             match step {

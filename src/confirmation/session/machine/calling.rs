@@ -7,11 +7,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::deciding::clock_untrusted;
-use super::ending::{self, Deed, End, Window};
+use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
 use super::timing::{Policy, later};
-use super::{Activity, Effect, Input, KeyUse, Moment, Next, Note, Open, Step};
-use crate::confirmation::session::clock::Trust;
-use crate::confirmation::session::model::{Action, Decided, Decider, Decision, Entry, Opening, Refusal};
+use super::{Activity, Effect, Input, KeyUse, NextState, Note, OpenSession, StepContext, Transition};
+use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::model::{Action, Decided, Decider, Decision, Entry, Opening, ProviderRefusal};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
 use crate::provider::smart_glocal::api::{Operation, Reply};
 
@@ -35,138 +35,150 @@ pub(super) fn undone(opening: Opening, action: Action, decider: Decider, now: Ti
 
 /// The first step after a decision: the call, unless the window is over by our clock: then the provider is asked first.
 /// The deadline asked just now.
-pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
+pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, context: &StepContext) -> Transition {
     // An answer to a status that was asked before the decision does not count.
     let fresh = Activity { calls: activity.calls, ..Activity::default() };
-    match (decided.decider.kind, policy.window(&decided.opening, moment.now)) {
-        (DeciderKind::Deadline, _) | (_, Window::Open) => act(decided, &fresh, KeyUse::Spent, policy, moment),
-        (_, Window::Over) => {
+    match (decided.decider.kind, policy.window(&decided.opening, context.now)) {
+        (DeciderKind::Deadline, _) | (_, SessionWindow::Open) => act(decided, &fresh, KeyUse::Spent, policy, context),
+        (_, SessionWindow::Over) => {
             let activity = fresh.calling(Operation::Status);
             let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
-            let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
-            Step { state: Next::Entry(open), effects: vec![call] }
+            let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
+            Transition { state: NextState::Entry(open), effects: vec![call] }
         }
     }
 }
 
 /// A session that is decided and has not ended.
-pub(super) fn decided(decided: &Decided, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
+pub(super) fn decided(
+    decided: &Decided,
+    activity: &Activity,
+    input: Input,
+    policy: &Policy,
+    context: &StepContext,
+) -> Transition {
     match input {
         Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
-            let turn = Turn { decided, activity, retry_after, policy, moment };
+            let turn = DecidedStep { decided, activity, retry_after, policy, context };
             match operation {
                 Operation::Status => turn.status(&reply),
                 Operation::Confirm | Operation::Cancel => turn.answer(reply),
             }
         }
-        Input::Finished { sight, recorded_at } => {
+        Input::Finished { view, recorded_at } => {
             let window = policy.window(&decided.opening, recorded_at);
-            ending::result(decided.deed(), sight, window).map_or_else(Step::nothing, |result| {
-                End::told(result, recorded_at).of_decided(decided, policy, moment.now)
+            ending::result(decided.taken(), view, window).map_or_else(Transition::nothing, |result| {
+                SessionEnd::by_provider(result, recorded_at).of_decided(decided, policy, context.now)
             })
         }
         Input::Decision(decision) => second_decision(decided, decision),
         Input::Timer | Input::Unverified if !activity.is_calling() => {
             // Who takes a session over has made no call about it; whose calls there were does not know their answers.
             let is_taken_over = activity.calls == 0 && decided.attempts > 0;
-            let unanswered = if is_taken_over { Some(moment.now) } else { activity.unanswered };
+            let unanswered = if is_taken_over { Some(context.now) } else { activity.unanswered };
             Activity { unanswered, ..activity.clone() }.asking()
         }
         // One is enough; and an answer to a call that does not count any more.
-        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Transition::nothing(),
     }
 }
 
-fn second_decision(decided: &Decided, decision: Decision) -> Step {
+fn second_decision(decided: &Decided, decision: Decision) -> Transition {
     if !decision.decision_id.is_empty() && decision.decision_id == decided.decider.decision_id {
-        return Step::note(Note::Redelivered);
+        return Transition::note(Note::Redelivered);
     }
-    Step { state: Next::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] }
+    Transition { state: NextState::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] }
 }
 
 /// Writes the next call, then makes it. `key` is what is known of the last idempotency key.
-fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, moment: &Moment) -> Step {
+fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, context: &StepContext) -> Transition {
     let key_number = match key {
         KeyUse::Spent => decided.key_number.saturating_add(1),
         KeyUse::Usable | KeyUse::Unclear(_) | KeyUse::Burnt(_) => decided.key_number.max(1),
     };
     let tried_after_window =
-        decided.tried_after_window || policy.believed_window(&decided.opening, moment) == Window::Over;
+        decided.tried_after_window || policy.believed_window(&decided.opening, context) == SessionWindow::Over;
     let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
     let operation = decided.operation();
     let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
     let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
-    let open = Open { entry: Entry::Decided(Box::new(decided)), activity };
-    Step { state: Next::Entry(open), effects: vec![call] }
+    let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
+    Transition { state: NextState::Entry(open), effects: vec![call] }
 }
 
 /// An answer that counts, and all that it meets.
-struct Turn<'a> {
+struct DecidedStep<'a> {
     decided: &'a Decided,
     activity: &'a Activity,
     retry_after: Option<SignedDuration>,
     policy: &'a Policy,
-    moment: &'a Moment,
+    context: &'a StepContext,
 }
 
-impl Turn<'_> {
+impl DecidedStep<'_> {
     /// The provider was asked where the session stands.
-    fn status(&self, reply: &Reply) -> Step {
-        let now = self.moment.now;
-        let Reply::Ok(Some(sight)) = *reply else {
+    fn status(&self, reply: &Reply) -> Transition {
+        let now = self.context.now;
+        let Reply::Ok(Some(view)) = *reply else {
             return if self.is_over() {
-                self.expire(End::untold(Result::Expired))
+                self.expire(SessionEnd::without_provider(Result::Expired))
             } else {
                 self.rest(self.activity.key)
             };
         };
-        if let Some(result) = ending::result(self.decided.deed(), sight, self.window()) {
-            return End::told(result, now).of_decided(self.decided, self.policy, now);
+        if let Some(result) = ending::result(self.decided.taken(), view, self.window()) {
+            return SessionEnd::by_provider(result, now).of_decided(self.decided, self.policy, now);
         }
         match () {
-            () if self.is_over() => self.expire(End::told(ending::at_last_end(self.decided.deed(), sight), now)),
-            () if ending::waits_for_word(sight) => self.try_again(),
+            () if self.is_over() => {
+                self.expire(SessionEnd::by_provider(ending::at_last_end(self.decided.taken(), view), now))
+            }
+            () if ending::waits_for_word(view) => self.try_again(),
             () => self.rest(self.activity.key),
         }
     }
 
     /// The provider still waits. After the window's end it is tried once, and a deadline's action only by a clock that is
     /// right.
-    fn try_again(&self) -> Step {
-        if self.window() == Window::Over && self.decided.tried_after_window {
+    fn try_again(&self) -> Transition {
+        if self.window() == SessionWindow::Over && self.decided.tried_after_window {
             return self.rest(self.activity.key);
         }
-        if self.decided.decider.kind == DeciderKind::Deadline && self.moment.trust == Trust::Untrusted {
-            return clock_untrusted(self.activity, self.moment);
+        if self.decided.decider.kind == DeciderKind::Deadline && self.context.clock == ClockState::Untrusted {
+            return clock_untrusted(self.activity, self.context);
         }
         let replaced_at = |since| later(since, self.policy.key_reuse_wait);
         // By a clock that was set forward it would be replaced while its call may still take effect.
-        let is_over = |since| self.moment.trust == Trust::Trusted && replaced_at(since) <= self.moment.now;
+        let is_over = |since| self.context.clock == ClockState::Trusted && replaced_at(since) <= self.context.now;
         let key = match self.activity.key {
             KeyUse::Unclear(since) | KeyUse::Burnt(since) if is_over(since) => KeyUse::Spent,
-            KeyUse::Burnt(_) if self.moment.trust == Trust::Untrusted => {
-                return clock_untrusted(self.activity, self.moment);
+            KeyUse::Burnt(_) if self.context.clock == ClockState::Untrusted => {
+                return clock_untrusted(self.activity, self.context);
             }
             KeyUse::Burnt(since) => {
                 let until = self.rest_until().min(replaced_at(since));
-                return Step::rest(self.activity, until);
+                return Transition::rest(self.activity, until);
             }
             KeyUse::Unclear(_) | KeyUse::Usable => KeyUse::Usable,
             KeyUse::Spent => KeyUse::Spent,
         };
         let used = Activity { key, ..self.activity.clone() };
-        act(self.decided.clone(), &used, key, self.policy, self.moment)
+        act(self.decided.clone(), &used, key, self.policy, self.context)
     }
 
     /// The action was answered.
-    fn answer(&self, reply: Reply) -> Step {
-        let now = self.moment.now;
+    fn answer(&self, reply: Reply) -> Transition {
+        let now = self.context.now;
         match reply {
-            Reply::Ok(sight) => {
-                let told =
-                    sight.and_then(|sight| ending::result(Deed::Taken(self.decided.action), sight, self.window()));
-                End::told(told.unwrap_or(Result::Accepted), now).of_decided(self.decided, self.policy, now)
+            Reply::Ok(view) => {
+                let told = view
+                    .and_then(|view| ending::result(ActionTaken::AnsweredOk(self.decided.action), view, self.window()));
+                SessionEnd::by_provider(told.unwrap_or(Result::Accepted), now).of_decided(
+                    self.decided,
+                    self.policy,
+                    now,
+                )
             }
             Reply::Refused { code, description } => self.refused(code, description),
             Reply::UnknownCode { code, description } => self.unknown_code(code, description),
@@ -174,7 +186,7 @@ impl Turn<'_> {
             Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
             Reply::Unclear => {
                 let activity = Activity { key: KeyUse::Unclear(now), unanswered: Some(now), ..self.activity.clone() };
-                Step::rest(&activity, self.rest_until())
+                Transition::rest(&activity, self.rest_until())
             }
             Reply::OurTrouble => self.rest(KeyUse::Usable),
             Reply::NotSent => self.not_sent(),
@@ -182,25 +194,28 @@ impl Turn<'_> {
     }
 
     /// It never left: it counts neither as an attempt nor as the one try after the window.
-    fn not_sent(&self) -> Step {
+    fn not_sent(&self) -> Transition {
         let attempts = self.decided.attempts.saturating_sub(1);
         let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
         let activity = self.activity.resting(self.rest_until());
-        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+        Transition {
+            state: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            effects: Vec::new(),
+        }
     }
 
-    fn refused(&self, code: String, description: String) -> Step {
-        let refusal = Some(Refusal { code, description });
-        let end = End { result: Result::Refused, answered_at: Some(self.moment.now), refusal };
-        end.of_decided(self.decided, self.policy, self.moment.now)
+    fn refused(&self, code: String, description: String) -> Transition {
+        let refusal = Some(ProviderRefusal { code, description });
+        let end = SessionEnd { result: Result::Refused, answered_at: Some(self.context.now), refusal };
+        end.of_decided(self.decided, self.policy, self.context.now)
     }
 
     /// It may be a refusal of a later version of the contract, or trouble that passes: only time tells.
-    fn unknown_code(&self, code: String, description: String) -> Step {
-        if self.moment.trust == Trust::Untrusted {
+    fn unknown_code(&self, code: String, description: String) -> Transition {
+        if self.context.clock == ClockState::Untrusted {
             return self.rest(self.spent());
         }
-        let now = self.moment.now;
+        let now = self.context.now;
         let (before, since) = self.decided.unknown_codes.unwrap_or((0, now));
         let tries = before.saturating_add(1);
         if tries >= UNKNOWN_CODES_MIN && later(since, UNKNOWN_CODES_OVER) <= now {
@@ -208,7 +223,10 @@ impl Turn<'_> {
         }
         let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
         let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
-        Step { state: Next::Entry(Open { entry: Entry::Decided(Box::new(decided)), activity }), effects: Vec::new() }
+        Transition {
+            state: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            effects: Vec::new(),
+        }
     }
 
     /// What an error that wants another try makes of the key. While an earlier call with it may still be on its way, only the
@@ -217,36 +235,36 @@ impl Turn<'_> {
         self.activity.unanswered.map_or(KeyUse::Spent, KeyUse::Unclear)
     }
 
-    fn rest(&self, key: KeyUse) -> Step {
+    fn rest(&self, key: KeyUse) -> Transition {
         let activity = Activity { key, ..self.activity.clone() };
-        Step::rest(&activity, self.rest_until())
+        Transition::rest(&activity, self.rest_until())
     }
 
     fn rest_until(&self) -> Timestamp {
-        self.policy.rest(self.decided.opening.window_began_at, self.activity, self.retry_after, self.moment)
+        self.policy.rest(self.decided.opening.window_began_at, self.activity, self.retry_after, self.context)
     }
 
-    fn expire(&self, end: End) -> Step {
-        match self.moment.trust {
-            Trust::Untrusted => clock_untrusted(self.activity, self.moment),
-            Trust::Trusted => end.of_decided(self.decided, self.policy, self.moment.now),
+    fn expire(&self, end: SessionEnd) -> Transition {
+        match self.context.clock {
+            ClockState::Untrusted => clock_untrusted(self.activity, self.context),
+            ClockState::Trusted => end.of_decided(self.decided, self.policy, self.context.now),
         }
     }
 
     fn is_over(&self) -> bool {
-        self.moment.now >= self.policy.last_end(&self.decided.opening)
+        self.context.now >= self.policy.last_end(&self.decided.opening)
     }
 
-    fn window(&self) -> Window {
-        self.policy.believed_window(&self.decided.opening, self.moment)
+    fn window(&self) -> SessionWindow {
+        self.policy.believed_window(&self.decided.opening, self.context)
     }
 }
 
 impl Decided {
-    fn deed(&self) -> Deed {
+    fn taken(&self) -> ActionTaken {
         match self.attempts {
-            0 => Deed::Unsent(self.action),
-            _ => Deed::Sent(self.action),
+            0 => ActionTaken::NotSent(self.action),
+            _ => ActionTaken::Sent(self.action),
         }
     }
 }

@@ -5,18 +5,23 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::deciding::{self, clock_untrusted, remember_early};
-use super::ending::{self, Deed, End, Window};
+use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
 use super::timing::Policy;
-use super::{Activity, Effect, Input, Moment, Next, Note, Open, Owner, Shown, Step};
-use crate::confirmation::session::clock::Trust;
-use crate::confirmation::session::model::{Action, Checking, Dating, Decider, Decision, Entry, Judged, Opening};
+use super::{
+    Activity, Effect, Input, NextState, Note, OpenSession, SessionOwner, StatusDetails, StepContext, Transition,
+};
+use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::model::{Action, Checking, Decider, Decision, Entry, EventAge, Opening, RuleBasis};
 use crate::message::confirmation::v1::Result;
-use crate::provider::smart_glocal::api::{Reply, Sight};
+use crate::provider::smart_glocal::api::{Reply, SessionView};
 
 /// Asks about a session, with the decisions that wait for it.
-pub(super) fn begin(early: &[Decision], opening: Opening, judged: Judged, dating: Dating) -> Step {
-    let checking = Checking { opening, judged, dating, early: early.to_vec() };
-    Step { state: Next::Entry(Open::taken_over(Entry::Checking(Box::new(checking)))), effects: Vec::new() }
+pub(super) fn begin(early: &[Decision], opening: Opening, basis: RuleBasis, age: EventAge) -> Transition {
+    let checking = Checking { opening, basis, age, early: early.to_vec() };
+    Transition {
+        state: NextState::Entry(OpenSession::taken_over(Entry::Checking(Box::new(checking)))),
+        effects: Vec::new(),
+    }
 }
 
 /// A session that is asked about.
@@ -25,66 +30,66 @@ pub(super) fn checking(
     activity: &Activity,
     input: Input,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
-    let turn = Turn { checking, activity, policy, moment };
+    context: &StepContext,
+) -> Transition {
+    let turn = CheckingStep { checking, activity, policy, context };
     match input {
         Input::Decision(decision) => {
             let early = |early| Entry::Checking(Box::new(Checking { early, ..checking.clone() }));
-            remember_early(&checking.early, activity, decision, moment, early)
+            remember_early(&checking.early, activity, decision, context, early)
         }
         // What is proven takes the place of what was not.
-        Input::Ready { opening, judged: judged @ Judged::ByWebhook(_), dating }
-            if checking.judged == Judged::ByStatus =>
-        {
-            deciding::ready(&checking.early, opening, judged, dating, policy, moment)
+        Input::Ready { opening, basis: basis @ RuleBasis::Webhook(_), age } if checking.basis == RuleBasis::Status => {
+            deciding::ready(&checking.early, opening, basis, age, policy, context)
         }
-        Input::Finished { sight, recorded_at } => turn.finished(sight, recorded_at),
-        Input::Answer { number, operation, reply, retry_after, shown } if activity.awaits(number, operation) => {
+        Input::Finished { view, recorded_at } => turn.finished(view, recorded_at),
+        Input::Answer { number, operation, reply, retry_after, details } if activity.awaits(number, operation) => {
             match reply {
-                Reply::Ok(Some(sight)) => turn.seen(sight, shown.map(|shown| *shown), retry_after),
+                Reply::Ok(Some(view)) => turn.seen(view, details.map(|details| *details), retry_after),
                 _ => turn.unseen(retry_after),
             }
         }
         Input::Timer | Input::Unverified if !activity.is_calling() => turn.timer(),
         // One is enough; and an answer to a call that does not count any more.
-        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Transition::nothing(),
     }
 }
 
 /// Whether an event of a session that is not known any more may be one of a session that ended and was forgotten.
-pub(super) fn may_be_forgotten(opening: &Opening, dating: Dating, policy: &Policy, now: Timestamp) -> bool {
-    match dating {
-        Dating::ByProvider => policy.is_too_old(opening.window_began_at, now),
-        Dating::ByArrival => true,
+pub(super) fn may_be_forgotten(opening: &Opening, age: EventAge, policy: &Policy, now: Timestamp) -> bool {
+    match age {
+        EventAge::Known => policy.is_too_old(opening.window_began_at, now),
+        EventAge::Unknown => true,
     }
 }
 
 /// A session that is asked about, and all that an input meets.
-struct Turn<'a> {
+struct CheckingStep<'a> {
     checking: &'a Checking,
     activity: &'a Activity,
     policy: &'a Policy,
-    moment: &'a Moment,
+    context: &'a StepContext,
 }
 
 /// What is believed of a session by what the provider shows.
 struct Believed {
     opening: Opening,
-    dating: Dating,
+    age: EventAge,
     verdict: Option<(Action, Decider)>,
 }
 
-impl Turn<'_> {
-    fn timer(&self) -> Step {
-        match (self.checking.opening.dry_run, self.moment.trust) {
+impl CheckingStep<'_> {
+    fn timer(&self) -> Transition {
+        match (self.checking.opening.dry_run, self.context.clock) {
             (false, _) => self.activity.asking(),
             // There is nobody to ask.
-            (true, Trust::Untrusted) => clock_untrusted(self.activity, self.moment),
-            (true, Trust::Trusted) if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
-            (true, Trust::Trusted) => {
-                let Checking { opening, judged, dating, early } = self.checking.clone();
-                match deciding::open_unasked(&early, opening, judged, dating, self.policy, self.moment) {
+            (true, ClockState::Untrusted) => clock_untrusted(self.activity, self.context),
+            (true, ClockState::Trusted) if self.context.owner == SessionOwner::OtherSource => {
+                self.pass_over(Note::OtherSource)
+            }
+            (true, ClockState::Trusted) => {
+                let Checking { opening, basis, age, early } = self.checking.clone();
+                match deciding::open_unasked(&early, opening, basis, age, self.policy, self.context) {
                     Some(step) => step,
                     None => self.pass_over(Note::TooOld),
                 }
@@ -93,103 +98,110 @@ impl Turn<'_> {
     }
 
     /// It finished before it opened. What cannot be judged yet is asked about again.
-    fn finished(&self, sight: Sight, recorded_at: Timestamp) -> Step {
-        let Checking { opening, judged, dating, .. } = self.checking;
+    fn finished(&self, view: SessionView, recorded_at: Timestamp) -> Transition {
+        let Checking { opening, basis, age, .. } = self.checking;
         let window = self.policy.window(opening, recorded_at);
-        if self.moment.owner == Owner::OtherSource {
-            return Step::nothing();
+        if self.context.owner == SessionOwner::OtherSource {
+            return Transition::nothing();
         }
-        match (ending::result(Deed::None, sight, window), judged, self.moment.trust) {
-            (None, ..) | (_, Judged::ByStatus, _) | (_, _, Trust::Untrusted) => Step::nothing(),
-            _ if may_be_forgotten(opening, *dating, self.policy, self.moment.now) => self.pass_over(Note::TooOld),
-            (Some(result), Judged::ByWebhook(_), Trust::Trusted) => self.end(opening, End::told(result, recorded_at)),
+        match (ending::result(ActionTaken::Undecided, view, window), basis, self.context.clock) {
+            (None, ..) | (_, RuleBasis::Status, _) | (_, _, ClockState::Untrusted) => Transition::nothing(),
+            _ if may_be_forgotten(opening, *age, self.policy, self.context.now) => self.pass_over(Note::TooOld),
+            (Some(result), RuleBasis::Webhook(_), ClockState::Trusted) => {
+                self.end(opening, SessionEnd::by_provider(result, recorded_at))
+            }
         }
     }
 
     /// The provider told where the session stands.
-    fn seen(&self, sight: Sight, shown: Option<Shown>, retry_after: Option<SignedDuration>) -> Step {
-        if self.moment.trust == Trust::Untrusted {
-            return clock_untrusted(self.activity, self.moment);
+    fn seen(
+        &self,
+        view: SessionView,
+        details: Option<StatusDetails>,
+        retry_after: Option<SignedDuration>,
+    ) -> Transition {
+        if self.context.clock == ClockState::Untrusted {
+            return clock_untrusted(self.activity, self.context);
         }
-        let now = self.moment.now;
-        let Believed { mut opening, dating, verdict } = self.believe(shown);
+        let now = self.context.now;
+        let Believed { mut opening, age, verdict } = self.believe(details);
         let window = self.policy.window(&opening, now);
-        if ending::waits_for_word(sight) && self.moment.owner == Owner::OtherSource {
+        if ending::waits_for_word(view) && self.context.owner == SessionOwner::OtherSource {
             // It opened there while the provider was asked here.
             return self.pass_over(Note::OtherSource);
         }
-        if ending::waits_for_word(sight) {
+        if ending::waits_for_word(view) {
             // The provider's word beats our clock.
-            if window == Window::Over {
+            if window == SessionWindow::Over {
                 opening.window_began_at = opening.recorded_at;
             }
-            return deciding::open(&self.checking.early, opening, verdict, self.policy, self.moment);
+            return deciding::open(&self.checking.early, opening, verdict, self.policy, self.context);
         }
         // Anything but an end may be a moment's: only the last end makes one of it.
-        let result = ending::result(Deed::None, sight, window);
-        match result.or_else(|| self.is_over().then(|| ending::at_last_end(Deed::None, sight))) {
+        let result = ending::result(ActionTaken::Undecided, view, window);
+        match result.or_else(|| self.is_over().then(|| ending::at_last_end(ActionTaken::Undecided, view))) {
             None => self.rest(retry_after),
-            Some(_) if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
-            Some(_) if may_be_forgotten(&opening, dating, self.policy, now) => self.pass_over(Note::TooOld),
-            Some(result) => self.end(&opening, End::told(result, now)),
+            Some(_) if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
+            Some(_) if may_be_forgotten(&opening, age, self.policy, now) => self.pass_over(Note::TooOld),
+            Some(result) => self.end(&opening, SessionEnd::by_provider(result, now)),
         }
     }
 
     /// The provider did not tell.
-    fn unseen(&self, retry_after: Option<SignedDuration>) -> Step {
-        let Checking { opening, judged, dating, .. } = self.checking;
+    fn unseen(&self, retry_after: Option<SignedDuration>) -> Transition {
+        let Checking { opening, basis, age, .. } = self.checking;
         // What nobody verified does not tell its age either.
         let may_be_forgotten =
-            *judged == Judged::ByStatus || may_be_forgotten(opening, *dating, self.policy, self.moment.now);
-        match self.moment.trust {
-            Trust::Untrusted => clock_untrusted(self.activity, self.moment),
-            Trust::Trusted if !self.is_over() => self.rest(retry_after),
-            Trust::Trusted if self.moment.owner == Owner::OtherSource => self.pass_over(Note::OtherSource),
-            Trust::Trusted if may_be_forgotten => self.pass_over(Note::TooOld),
-            Trust::Trusted => self.end(opening, End::untold(Result::Expired)),
+            *basis == RuleBasis::Status || may_be_forgotten(opening, *age, self.policy, self.context.now);
+        match self.context.clock {
+            ClockState::Untrusted => clock_untrusted(self.activity, self.context),
+            ClockState::Trusted if !self.is_over() => self.rest(retry_after),
+            ClockState::Trusted if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
+            ClockState::Trusted if may_be_forgotten => self.pass_over(Note::TooOld),
+            ClockState::Trusted => self.end(opening, SessionEnd::without_provider(Result::Expired)),
         }
     }
 
     /// What is verified is believed; else what the provider shows, and without a time of its own that tells no age.
-    fn believe(&self, shown: Option<Shown>) -> Believed {
-        let Checking { opening, judged, dating, .. } = self.checking;
-        match (judged, shown) {
-            (Judged::ByWebhook(verdict), _) => {
-                Believed { opening: opening.clone(), dating: *dating, verdict: verdict.clone() }
+    fn believe(&self, details: Option<StatusDetails>) -> Believed {
+        let Checking { opening, basis, age, .. } = self.checking;
+        match (basis, details) {
+            (RuleBasis::Webhook(verdict), _) => {
+                Believed { opening: opening.clone(), age: *age, verdict: verdict.clone() }
             }
-            (Judged::ByStatus, shown) => {
-                let Shown { began_at, operations, verdict } = shown.unwrap_or_default();
-                let dating = if began_at.is_some() { Dating::ByProvider } else { Dating::ByArrival };
+            (RuleBasis::Status, details) => {
+                let StatusDetails { began_at, operations, verdict } = details.unwrap_or_default();
+                let age = if began_at.is_some() { EventAge::Known } else { EventAge::Unknown };
                 let window_began_at = began_at.unwrap_or(opening.recorded_at).min(opening.recorded_at);
-                Believed { opening: Opening { window_began_at, operations, ..opening.clone() }, dating, verdict }
+                Believed { opening: Opening { window_began_at, operations, ..opening.clone() }, age, verdict }
             }
         }
     }
 
     /// It opens nothing, and its decisions go on waiting.
-    fn pass_over(&self, why: Note) -> Step {
+    fn pass_over(&self, why: Note) -> Transition {
         let state = match self.checking.early.as_slice() {
-            [] => Next::Forgotten,
-            early => Next::Entry(Open::taken_over(Entry::Early(early.to_vec()))),
+            [] => NextState::Forgotten,
+            early => NextState::Entry(OpenSession::taken_over(Entry::Early(early.to_vec()))),
         };
-        Step { state, effects: vec![Effect::Note(why)] }
+        Transition { state, effects: vec![Effect::Note(why)] }
     }
 
-    fn end(&self, opening: &Opening, end: End) -> Step {
+    fn end(&self, opening: &Opening, end: SessionEnd) -> Transition {
         let reason = ending::reason_after(end.result);
-        let mut step = end.of_awaiting(opening, self.policy, self.moment.now);
+        let mut step = end.of_awaiting(opening, self.policy, self.context.now);
         let reject = |early: &Decision| Effect::Reject(early.clone(), reason);
         step.effects.extend(self.checking.early.iter().map(reject));
         step
     }
 
-    fn rest(&self, retry_after: Option<SignedDuration>) -> Step {
-        let until = self.policy.rest(self.checking.opening.recorded_at, self.activity, retry_after, self.moment);
-        Step::rest(self.activity, until)
+    fn rest(&self, retry_after: Option<SignedDuration>) -> Transition {
+        let until = self.policy.rest(self.checking.opening.recorded_at, self.activity, retry_after, self.context);
+        Transition::rest(self.activity, until)
     }
 
     /// Its last end goes by its record: the window of an old event was over long ago.
     fn is_over(&self) -> bool {
-        self.moment.now >= self.policy.last_end_of(self.checking.opening.recorded_at)
+        self.context.now >= self.policy.last_end_of(self.checking.opening.recorded_at)
     }
 }

@@ -3,15 +3,16 @@
 
 use jiff::SignedDuration;
 
-use super::ending::{self, Deed, End, Window};
+use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
 use super::timing::{Policy, clock_again, look_again};
 use super::{
-    Activity, EarlyRoom, Effect, Input, Moment, Next, Note, Open, Owner, Phase, Reading, Step, calling, checking,
+    Activity, EarlyRoom, Effect, Input, InputProgress, NextState, Note, OpenSession, Phase, SessionOwner, StepContext,
+    Transition, calling, checking,
 };
-use crate::confirmation::session::clock::Trust;
-use crate::confirmation::session::model::{Action, Dating, Decider, Decision, Entry, Judged, Opening};
+use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::model::{Action, Decider, Decision, Entry, EventAge, Opening, RuleBasis};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
-use crate::provider::smart_glocal::api::{Reply, Sight};
+use crate::provider::smart_glocal::api::{Reply, SessionView};
 
 /// How many decisions wait for a session that has not opened. All but the first are rejected in the end; this many are
 /// kept to tell them why.
@@ -23,14 +24,14 @@ pub(super) fn unopened(
     activity: &Activity,
     input: Input,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
+    context: &StepContext,
+) -> Transition {
     match input {
-        Input::Ready { opening, judged, dating } => ready(early, opening, judged, dating, policy, moment),
-        Input::Decision(decision) => decision_before_session(early, activity, decision, moment),
-        Input::Timer => unknown_session(early, activity, policy, moment),
+        Input::Ready { opening, basis, age } => ready(early, opening, basis, age, policy, context),
+        Input::Decision(decision) => decision_before_session(early, activity, decision, context),
+        Input::Timer => unknown_session(early, activity, policy, context),
         // It finished without ever asking, or was asked about and is forgotten.
-        Input::Finished { .. } | Input::Unverified | Input::Answer { .. } => Step::nothing(),
+        Input::Finished { .. } | Input::Unverified | Input::Answer { .. } => Transition::nothing(),
     }
 }
 
@@ -38,20 +39,20 @@ pub(super) fn unopened(
 pub(super) fn ready(
     early: &[Decision],
     opening: Opening,
-    judged: Judged,
-    dating: Dating,
+    basis: RuleBasis,
+    age: EventAge,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
-    let window = policy.window(&opening, moment.now);
-    match (judged, dating, window, moment.trust) {
-        (judged, _, _, Trust::Trusted) if opening.dry_run => {
-            open_unasked(early, opening, judged, dating, policy, moment).unwrap_or_else(|| Step::note(Note::TooOld))
+    context: &StepContext,
+) -> Transition {
+    let window = policy.window(&opening, context.now);
+    match (basis, age, window, context.clock) {
+        (basis, _, _, ClockState::Trusted) if opening.dry_run => {
+            open_unasked(early, opening, basis, age, policy, context).unwrap_or_else(|| Transition::note(Note::TooOld))
         }
-        (Judged::ByWebhook(verdict), Dating::ByProvider, Window::Open, Trust::Trusted) => {
-            open(early, opening, verdict, policy, moment)
+        (RuleBasis::Webhook(verdict), EventAge::Known, SessionWindow::Open, ClockState::Trusted) => {
+            open(early, opening, verdict, policy, context)
         }
-        (judged, ..) => checking::begin(early, opening, judged, dating),
+        (basis, ..) => checking::begin(early, opening, basis, age),
     }
 }
 
@@ -60,19 +61,19 @@ pub(super) fn ready(
 pub(super) fn open_unasked(
     early: &[Decision],
     opening: Opening,
-    judged: Judged,
-    dating: Dating,
+    basis: RuleBasis,
+    age: EventAge,
     policy: &Policy,
-    moment: &Moment,
-) -> Option<Step> {
-    if dating == Dating::ByProvider && checking::may_be_forgotten(&opening, dating, policy, moment.now) {
+    context: &StepContext,
+) -> Option<Transition> {
+    if age == EventAge::Known && checking::may_be_forgotten(&opening, age, policy, context.now) {
         return None;
     }
-    let verdict = match (judged, policy.window(&opening, moment.now)) {
-        (Judged::ByWebhook(verdict), Window::Open) => verdict,
-        (Judged::ByWebhook(_), Window::Over) | (Judged::ByStatus, _) => None,
+    let verdict = match (basis, policy.window(&opening, context.now)) {
+        (RuleBasis::Webhook(verdict), SessionWindow::Open) => verdict,
+        (RuleBasis::Webhook(_), SessionWindow::Over) | (RuleBasis::Status, _) => None,
     };
-    Some(open(early, opening, verdict, policy, moment))
+    Some(open(early, opening, verdict, policy, context))
 }
 
 /// Rules come first; on hold the first early decision counts; else the session waits.
@@ -81,33 +82,42 @@ pub(super) fn open(
     opening: Opening,
     verdict: Option<(Action, Decider)>,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
+    context: &StepContext,
+) -> Transition {
     let reject = |early: &Decision| Effect::Reject(early.clone(), RejectionReason::AlreadyDecided);
     let (mut step, others) = match (verdict, early.split_first()) {
-        (Some((action, decider)), _) => (decide(opening, &Activity::default(), action, decider, policy, moment), early),
-        (None, Some((first, others))) => (decide_as_told(opening, &Activity::default(), first, policy, moment), others),
+        (Some((action, decider)), _) => {
+            (decide(opening, &Activity::default(), action, decider, policy, context), early)
+        }
+        (None, Some((first, others))) => {
+            (decide_as_told(opening, &Activity::default(), first, policy, context), others)
+        }
         (None, None) => (wait(opening), early),
     };
     step.effects.extend(others.iter().map(reject));
     step
 }
 
-fn wait(opening: Opening) -> Step {
-    let open = Open::taken_over(Entry::Awaiting(Box::new(opening)));
-    Step { state: Next::Entry(open), effects: Vec::new() }
+fn wait(opening: Opening) -> Transition {
+    let open = OpenSession::taken_over(Entry::Awaiting(Box::new(opening)));
+    Transition { state: NextState::Entry(open), effects: Vec::new() }
 }
 
 /// It waits for its session, unless another source has that.
-fn decision_before_session(early: &[Decision], activity: &Activity, decision: Decision, moment: &Moment) -> Step {
-    match moment.owner {
-        Owner::OtherSource => reject(decision, RejectionReason::SourceMismatch),
-        Owner::NoOther => remember_early(early, activity, decision, moment, Entry::Early),
+fn decision_before_session(
+    early: &[Decision],
+    activity: &Activity,
+    decision: Decision,
+    context: &StepContext,
+) -> Transition {
+    match context.owner {
+        SessionOwner::OtherSource => reject(decision, RejectionReason::SourceMismatch),
+        SessionOwner::NoOther => remember_early(early, activity, decision, context, Entry::Early),
     }
 }
 
-fn reject(decision: Decision, reason: RejectionReason) -> Step {
-    Step { state: Next::Same, effects: vec![Effect::Reject(decision, reason)] }
+fn reject(decision: Decision, reason: RejectionReason) -> Transition {
+    Transition { state: NextState::Same, effects: vec![Effect::Reject(decision, reason)] }
 }
 
 /// One more decision that waits, beside those that do.
@@ -115,93 +125,102 @@ pub(super) fn remember_early(
     early: &[Decision],
     activity: &Activity,
     decision: Decision,
-    moment: &Moment,
+    context: &StepContext,
     entry: impl FnOnce(Vec<Decision>) -> Entry,
-) -> Step {
+) -> Transition {
     if early.iter().any(|early| early.is_again(&decision.decision_id)) {
-        return Step::note(Note::Redelivered);
+        return Transition::note(Note::Redelivered);
     }
     if early.len() >= EARLY_DECISIONS_MAX {
         return reject(decision, RejectionReason::AlreadyDecided);
     }
-    if moment.early_room == EarlyRoom::Full {
+    if context.early_room == EarlyRoom::Full {
         return reject(decision, RejectionReason::TooManyEarly);
     }
     let mut early = early.to_vec();
     early.push(decision);
-    Step { state: Next::Entry(Open { entry: entry(early), activity: activity.clone() }), effects: Vec::new() }
+    Transition {
+        state: NextState::Entry(OpenSession { entry: entry(early), activity: activity.clone() }),
+        effects: Vec::new(),
+    }
 }
 
 /// No session opened in time.
-fn unknown_session(early: &[Decision], activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
-    if moment.now < policy.unknown_at(early) {
-        return Step {
-            state: Next::Activity(Activity { phase: Phase::Idle, ..activity.clone() }),
+fn unknown_session(early: &[Decision], activity: &Activity, policy: &Policy, context: &StepContext) -> Transition {
+    if context.now < policy.unknown_at(early) {
+        return Transition {
+            state: NextState::Activity(Activity { phase: Phase::Idle, ..activity.clone() }),
             effects: Vec::new(),
         };
     }
-    if moment.reading != Reading::CaughtUp {
-        return Step::wait(activity, look_again(moment.now));
+    if context.progress != InputProgress::CaughtUp {
+        return Transition::wait(activity, look_again(context.now));
     }
-    if moment.trust == Trust::Untrusted {
-        return clock_untrusted(activity, moment);
+    if context.clock == ClockState::Untrusted {
+        return clock_untrusted(activity, context);
     }
-    let reason = match moment.owner {
-        Owner::NoOther => RejectionReason::UnknownSession,
-        Owner::OtherSource => RejectionReason::SourceMismatch,
+    let reason = match context.owner {
+        SessionOwner::NoOther => RejectionReason::UnknownSession,
+        SessionOwner::OtherSource => RejectionReason::SourceMismatch,
     };
-    let is_over = |early: &&Decision| policy.unknown_at(std::slice::from_ref(*early)) <= moment.now;
+    let is_over = |early: &&Decision| policy.unknown_at(std::slice::from_ref(*early)) <= context.now;
     let (over, left): (Vec<&Decision>, Vec<&Decision>) = early.iter().partition(is_over);
     let effects = over.into_iter().map(|early| Effect::Reject(early.clone(), reason)).collect();
     let state = if left.is_empty() {
-        Next::Forgotten
+        NextState::Forgotten
     } else {
-        Next::Entry(Open::taken_over(Entry::Early(left.into_iter().cloned().collect())))
+        NextState::Entry(OpenSession::taken_over(Entry::Early(left.into_iter().cloned().collect())))
     };
-    Step { state, effects }
+    Transition { state, effects }
 }
 
 /// A session that is open and not decided.
-pub(super) fn awaiting(opening: &Opening, activity: &Activity, input: Input, policy: &Policy, moment: &Moment) -> Step {
+pub(super) fn awaiting(
+    opening: &Opening,
+    activity: &Activity,
+    input: Input,
+    policy: &Policy,
+    context: &StepContext,
+) -> Transition {
     match input {
-        Input::Decision(decision) => decide_as_told(opening.clone(), activity, &decision, policy, moment),
-        Input::Finished { sight, recorded_at } => {
+        Input::Decision(decision) => decide_as_told(opening.clone(), activity, &decision, policy, context),
+        Input::Finished { view, recorded_at } => {
             let window = policy.window(opening, recorded_at);
-            ending::result(Deed::None, sight, window).map_or_else(Step::nothing, |result| {
-                End::told(result, recorded_at).of_awaiting(opening, policy, moment.now)
+            ending::result(ActionTaken::Undecided, view, window).map_or_else(Transition::nothing, |result| {
+                SessionEnd::by_provider(result, recorded_at).of_awaiting(opening, policy, context.now)
             })
         }
         Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
             match reply {
-                Reply::Ok(Some(sight)) => seen(opening, activity, sight, retry_after, policy, moment),
-                _ => unseen(opening, activity, retry_after, policy, moment),
+                Reply::Ok(Some(view)) => seen(opening, activity, view, retry_after, policy, context),
+                _ => unseen(opening, activity, retry_after, policy, context),
             }
         }
-        Input::Timer if !activity.is_calling() => timer(opening, activity, policy, moment),
+        Input::Timer if !activity.is_calling() => timer(opening, activity, policy, context),
         Input::Unverified if !activity.is_calling() && !opening.dry_run => activity.asking(),
         // One is enough; and an answer to a call that does not count any more.
-        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Step::nothing(),
+        Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Transition::nothing(),
     }
 }
 
 /// The deadline margin has begun, or the window is over: the provider's word beats our clock, and its answer's date tells
 /// whether ours is right, so `session/status` comes before anything else.
-fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Moment) -> Step {
-    if policy.waits_for_inputs(opening, moment) {
-        return Step::wait(activity, look_again(moment.now));
+fn timer(opening: &Opening, activity: &Activity, policy: &Policy, context: &StepContext) -> Transition {
+    if policy.waits_for_inputs(opening, context) {
+        return Transition::wait(activity, look_again(context.now));
     }
     if !opening.dry_run {
         return activity.asking();
     }
     match policy.at_deadline {
-        _ if moment.trust == Trust::Untrusted => clock_untrusted(activity, moment),
-        Some(action) if moment.now >= policy.deadline(opening) => {
-            at_deadline(opening, activity, action, policy, moment)
+        _ if context.clock == ClockState::Untrusted => clock_untrusted(activity, context),
+        Some(action) if context.now >= policy.deadline(opening) => {
+            at_deadline(opening, activity, action, policy, context)
         }
-        None if moment.now >= policy.last_end(opening) => {
-            End::untold(Result::Expired).of_awaiting(opening, policy, moment.now)
+        None if context.now >= policy.last_end(opening) => {
+            SessionEnd::without_provider(Result::Expired).of_awaiting(opening, policy, context.now)
         }
-        Some(_) | None => Step::wait(activity, policy.first_look(opening)),
+        Some(_) | None => Transition::wait(activity, policy.first_look(opening)),
     }
 }
 
@@ -209,28 +228,31 @@ fn timer(opening: &Opening, activity: &Activity, policy: &Policy, moment: &Momen
 fn seen(
     opening: &Opening,
     activity: &Activity,
-    sight: Sight,
+    view: SessionView,
     retry_after: Option<SignedDuration>,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
-    let now = moment.now;
-    if let Some(result) = ending::result(Deed::None, sight, policy.believed_window(opening, moment)) {
-        return End::told(result, now).of_awaiting(opening, policy, now);
+    context: &StepContext,
+) -> Transition {
+    let now = context.now;
+    if let Some(result) = ending::result(ActionTaken::Undecided, view, policy.believed_window(opening, context)) {
+        return SessionEnd::by_provider(result, now).of_awaiting(opening, policy, now);
     }
     match policy.at_deadline {
         // It was asked because of an event that cannot be verified.
-        _ if now < policy.first_look(opening) => Step::wait(activity, policy.first_look(opening)),
-        _ if moment.trust == Trust::Untrusted => clock_untrusted(activity, moment),
+        _ if now < policy.first_look(opening) => Transition::wait(activity, policy.first_look(opening)),
+        _ if context.clock == ClockState::Untrusted => clock_untrusted(activity, context),
         _ if now >= policy.last_end(opening) => {
-            End::told(ending::at_last_end(Deed::None, sight), now).of_awaiting(opening, policy, now)
+            SessionEnd::by_provider(ending::at_last_end(ActionTaken::Undecided, view), now)
+                .of_awaiting(opening, policy, now)
         }
         // Decisions may have been read meanwhile, and more may come.
-        Some(_) if policy.waits_for_inputs(opening, moment) => Step::wait(activity, look_again(now)),
-        Some(action) if ending::waits_for_word(sight) && now >= policy.deadline(opening) => {
-            at_deadline(opening, activity, action, policy, moment)
+        Some(_) if policy.waits_for_inputs(opening, context) => Transition::wait(activity, look_again(now)),
+        Some(action) if ending::waits_for_word(view) && now >= policy.deadline(opening) => {
+            at_deadline(opening, activity, action, policy, context)
         }
-        Some(_) | None => Step::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, moment)),
+        Some(_) | None => {
+            Transition::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, context))
+        }
     }
 }
 
@@ -240,34 +262,42 @@ fn unseen(
     activity: &Activity,
     retry_after: Option<SignedDuration>,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
-    if moment.now < policy.first_look(opening) {
-        return Step::wait(activity, policy.first_look(opening));
+    context: &StepContext,
+) -> Transition {
+    if context.now < policy.first_look(opening) {
+        return Transition::wait(activity, policy.first_look(opening));
     }
-    if moment.trust == Trust::Untrusted {
-        return clock_untrusted(activity, moment);
+    if context.clock == ClockState::Untrusted {
+        return clock_untrusted(activity, context);
     }
-    if moment.now >= policy.last_end(opening) {
-        return End::untold(Result::Expired).of_awaiting(opening, policy, moment.now);
+    if context.now >= policy.last_end(opening) {
+        return SessionEnd::without_provider(Result::Expired).of_awaiting(opening, policy, context.now);
     }
     match policy.at_deadline {
         // The question fails and the time runs out: the action may not fail, and its clock was proven before.
-        Some(action) if policy.is_last_chance(opening, moment.now) => {
-            at_deadline(opening, activity, action, policy, moment)
+        Some(action) if policy.is_last_chance(opening, context.now) => {
+            at_deadline(opening, activity, action, policy, context)
         }
-        Some(_) | None => Step::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, moment)),
+        Some(_) | None => {
+            Transition::rest(activity, policy.rest(opening.window_began_at, activity, retry_after, context))
+        }
     }
 }
 
 /// Nothing is done by a clock that is wrong.
-pub(super) fn clock_untrusted(activity: &Activity, moment: &Moment) -> Step {
-    Step::wait(activity, clock_again(moment.now)).with(Effect::Note(Note::ClockUntrusted))
+pub(super) fn clock_untrusted(activity: &Activity, context: &StepContext) -> Transition {
+    Transition::wait(activity, clock_again(context.now)).with(Effect::Note(Note::ClockUntrusted))
 }
 
-fn at_deadline(opening: &Opening, activity: &Activity, action: Action, policy: &Policy, moment: &Moment) -> Step {
+fn at_deadline(
+    opening: &Opening,
+    activity: &Activity,
+    action: Action,
+    policy: &Policy,
+    context: &StepContext,
+) -> Transition {
     let decider = Decider::of_kind(DeciderKind::Deadline);
-    decide(opening.clone(), activity, action, decider, policy, moment)
+    decide(opening.clone(), activity, action, decider, policy, context)
 }
 
 fn decide_as_told(
@@ -275,15 +305,15 @@ fn decide_as_told(
     activity: &Activity,
     decision: &Decision,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
+    context: &StepContext,
+) -> Transition {
     let decider = Decider {
         kind: DeciderKind::Decision,
         name: decision.decided_by.clone(),
         decision_id: decision.decision_id.clone(),
         reason: decision.reason.clone(),
     };
-    decide(opening, activity, decision.action, decider, policy, moment)
+    decide(opening, activity, decision.action, decider, policy, context)
 }
 
 /// The one place where a session is decided; from here on its action never changes.
@@ -293,16 +323,16 @@ fn decide(
     action: Action,
     decider: Decider,
     policy: &Policy,
-    moment: &Moment,
-) -> Step {
+    context: &StepContext,
+) -> Transition {
     // Only rules have names of a closed set.
     let rule = if decider.kind == DeciderKind::Rule { decider.name.clone() } else { String::new() };
     let note = Effect::Note(Note::Decided(decider.kind, rule));
-    let undone = calling::undone(opening, action, decider, moment.now);
+    let undone = calling::undone(opening, action, decider, context.now);
     if undone.opening.dry_run {
-        return End::untold(Result::DryRun).of_decided(&undone, policy, moment.now).with(note);
+        return SessionEnd::without_provider(Result::DryRun).of_decided(&undone, policy, context.now).with(note);
     }
-    calling::begin(undone, activity, policy, moment).with(note)
+    calling::begin(undone, activity, policy, context).with(note)
 }
 
 impl Decision {

@@ -4,28 +4,28 @@
 use jiff::Timestamp;
 
 use super::timing::later;
-use super::{Effect, Next, Policy, Step};
-use crate::confirmation::session::model::{Action, Decided, Decider, Done, Opening, Outcome, Refusal};
+use super::{Effect, NextState, Policy, Transition};
+use crate::confirmation::session::model::{Action, Decided, Decider, Done, Opening, Outcome, ProviderRefusal};
 use crate::message::confirmation::v1::{RejectionReason, Result};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
-use crate::provider::smart_glocal::api::{Reply, Sight};
+use crate::provider::smart_glocal::api::{Reply, SessionView};
 
 /// What was decided and done about a session, as far as its end needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum ActionTaken {
     /// Nothing was decided.
-    None,
+    Undecided,
     /// Decided, and nobody was called.
-    Unsent(Action),
+    NotSent(Action),
     /// A call was sent, or may have been; how it was answered is not known.
     Sent(Action),
     /// A call was answered ok.
-    Taken(Action),
+    AnsweredOk(Action),
 }
 
 /// Whether the session's window is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
+pub enum SessionWindow {
     /// The provider waits still, by our clock.
     Open,
     /// It does not.
@@ -34,24 +34,32 @@ pub enum Window {
 
 /// How a session ended that the provider shows like this; nothing while it has not. What the provider waits for does not
 /// matter here: only `accepted` and `cancelled` are ends.
-pub fn result(deed: Deed, sight: Sight, window: Window) -> Option<Result> {
+pub fn result(taken: ActionTaken, view: SessionView, window: SessionWindow) -> Option<Result> {
     use Action::{Cancel, Confirm};
-    let result = match (sight.status, deed) {
-        (SessionStatus::Accepted, Deed::Sent(Confirm) | Deed::Taken(Confirm))
-        | (SessionStatus::Cancelled, Deed::Taken(Cancel)) => Result::Accepted,
-        (SessionStatus::Accepted, Deed::None | Deed::Unsent(_) | Deed::Sent(Cancel) | Deed::Taken(Cancel)) => {
-            Result::Superseded
-        }
-        (SessionStatus::Cancelled, Deed::Unsent(Cancel) | Deed::Sent(Cancel)) => Result::AlreadyDone,
-        (SessionStatus::Cancelled, Deed::None | Deed::Unsent(Confirm) | Deed::Sent(Confirm) | Deed::Taken(Confirm)) => {
-            match window {
-                Window::Open => Result::Superseded,
-                Window::Over => Result::Expired,
-            }
-        }
+    let result = match (view.status, taken) {
+        (SessionStatus::Accepted, ActionTaken::Sent(Confirm) | ActionTaken::AnsweredOk(Confirm))
+        | (SessionStatus::Cancelled, ActionTaken::AnsweredOk(Cancel)) => Result::Accepted,
+        (
+            SessionStatus::Accepted,
+            ActionTaken::Undecided
+            | ActionTaken::NotSent(_)
+            | ActionTaken::Sent(Cancel)
+            | ActionTaken::AnsweredOk(Cancel),
+        ) => Result::Superseded,
+        (SessionStatus::Cancelled, ActionTaken::NotSent(Cancel) | ActionTaken::Sent(Cancel)) => Result::AlreadyDone,
+        (
+            SessionStatus::Cancelled,
+            ActionTaken::Undecided
+            | ActionTaken::NotSent(Confirm)
+            | ActionTaken::Sent(Confirm)
+            | ActionTaken::AnsweredOk(Confirm),
+        ) => match window {
+            SessionWindow::Open => Result::Superseded,
+            SessionWindow::Over => Result::Expired,
+        },
         (
             SessionStatus::Created | SessionStatus::InProgress | SessionStatus::Error | SessionStatus::Unspecified,
-            Deed::None | Deed::Unsent(_) | Deed::Sent(_) | Deed::Taken(_),
+            ActionTaken::Undecided | ActionTaken::NotSent(_) | ActionTaken::Sent(_) | ActionTaken::AnsweredOk(_),
         ) => return None,
     };
     Some(result)
@@ -60,24 +68,24 @@ pub fn result(deed: Deed, sight: Sight, window: Window) -> Option<Result> {
 /// How a session ends here that has not ended at the provider when the time is over. Where the provider works on it and
 /// waits for nobody's word, an action was taken: ours, where one was sent. It is not told as expired, which means that none
 /// was: who paid otherwise then would pay twice.
-pub fn at_last_end(deed: Deed, sight: Sight) -> Result {
-    match (sight.status, deed) {
-        _ if waits_for_word(sight) => Result::Expired,
-        (SessionStatus::InProgress, Deed::Sent(_) | Deed::Taken(_)) => Result::Accepted,
-        (SessionStatus::InProgress, Deed::None | Deed::Unsent(_)) => Result::Superseded,
+pub fn at_last_end(taken: ActionTaken, view: SessionView) -> Result {
+    match (view.status, taken) {
+        _ if waits_for_word(view) => Result::Expired,
+        (SessionStatus::InProgress, ActionTaken::Sent(_) | ActionTaken::AnsweredOk(_)) => Result::Accepted,
+        (SessionStatus::InProgress, ActionTaken::Undecided | ActionTaken::NotSent(_)) => Result::Superseded,
         _ => Result::Expired,
     }
 }
 
 /// Whether the provider waits for the merchant's word: the only time to act.
-pub fn waits_for_word(sight: Sight) -> bool {
-    sight.next_action == NextAction::Confirm
-        && !matches!(sight.status, SessionStatus::Accepted | SessionStatus::Cancelled)
+pub fn waits_for_word(view: SessionView) -> bool {
+    view.next_action == NextAction::Confirm
+        && !matches!(view.status, SessionStatus::Accepted | SessionStatus::Cancelled)
 }
 
 /// Whether a status of an ended session shows that nothing is left to do for it.
 pub fn is_settled(reply: &Reply) -> bool {
-    matches!(reply, Reply::Ok(Some(sight)) if !waits_for_word(*sight))
+    matches!(reply, Reply::Ok(Some(view)) if !waits_for_word(*view))
 }
 
 /// Why a decision on a session that ended like this does not count.
@@ -100,33 +108,33 @@ pub fn done_at(opening: &Opening, now: Timestamp, policy: &Policy) -> Timestamp 
 }
 
 /// The last word on a session.
-pub struct End {
+pub struct SessionEnd {
     /// What came of it.
     pub result: Result,
     /// When the provider's word came in, if it did: then the outcome is verified.
     pub answered_at: Option<Timestamp>,
     /// A refusal's words.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<ProviderRefusal>,
 }
 
-impl End {
+impl SessionEnd {
     /// By the provider's word.
-    pub fn told(result: Result, answered_at: Timestamp) -> Self {
+    pub fn by_provider(result: Result, answered_at: Timestamp) -> Self {
         Self { result, answered_at: Some(answered_at), refusal: None }
     }
 
     /// Without it.
-    pub fn untold(result: Result) -> Self {
+    pub fn without_provider(result: Result) -> Self {
         Self { result, answered_at: None, refusal: None }
     }
 
     /// Ends an undecided session.
-    pub fn of_awaiting(self, opening: &Opening, policy: &Policy, now: Timestamp) -> Step {
+    pub fn of_awaiting(self, opening: &Opening, policy: &Policy, now: Timestamp) -> Transition {
         self.step(opening, None, 0, policy, now)
     }
 
     /// Ends a decided session.
-    pub fn of_decided(self, decided: &Decided, policy: &Policy, now: Timestamp) -> Step {
+    pub fn of_decided(self, decided: &Decided, policy: &Policy, now: Timestamp) -> Transition {
         let decision = (decided.action, decided.decider.clone(), decided.decided_at);
         self.step(&decided.opening, Some(decision), decided.attempts, policy, now)
     }
@@ -138,7 +146,7 @@ impl End {
         attempts: u32,
         policy: &Policy,
         now: Timestamp,
-    ) -> Step {
+    ) -> Transition {
         let Self { result, answered_at, refusal } = self;
         let done = Done {
             done_at: done_at(opening, now, policy),
@@ -157,7 +165,7 @@ impl End {
             remaining_seconds: policy.window_end(opening).duration_since(now).as_secs(),
             verified: answered_at.is_some(),
         };
-        Step { state: Next::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
+        Transition { state: NextState::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
     }
 }
 
@@ -169,35 +177,39 @@ mod tests {
     fn one_table_tells_how_a_session_ended() {
         use Action::{Cancel, Confirm};
         let cases = [
-            (SessionStatus::Accepted, Deed::None, Result::Superseded, Result::Superseded),
-            (SessionStatus::Accepted, Deed::Unsent(Confirm), Result::Superseded, Result::Superseded),
-            (SessionStatus::Accepted, Deed::Sent(Confirm), Result::Accepted, Result::Accepted),
-            (SessionStatus::Accepted, Deed::Taken(Confirm), Result::Accepted, Result::Accepted),
-            (SessionStatus::Accepted, Deed::Unsent(Cancel), Result::Superseded, Result::Superseded),
-            (SessionStatus::Accepted, Deed::Sent(Cancel), Result::Superseded, Result::Superseded),
-            (SessionStatus::Accepted, Deed::Taken(Cancel), Result::Superseded, Result::Superseded),
-            (SessionStatus::Cancelled, Deed::None, Result::Superseded, Result::Expired),
-            (SessionStatus::Cancelled, Deed::Unsent(Confirm), Result::Superseded, Result::Expired),
-            (SessionStatus::Cancelled, Deed::Sent(Confirm), Result::Superseded, Result::Expired),
-            (SessionStatus::Cancelled, Deed::Taken(Confirm), Result::Superseded, Result::Expired),
-            (SessionStatus::Cancelled, Deed::Unsent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
-            (SessionStatus::Cancelled, Deed::Sent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
-            (SessionStatus::Cancelled, Deed::Taken(Cancel), Result::Accepted, Result::Accepted),
+            (SessionStatus::Accepted, ActionTaken::Undecided, Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, ActionTaken::NotSent(Confirm), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, ActionTaken::Sent(Confirm), Result::Accepted, Result::Accepted),
+            (SessionStatus::Accepted, ActionTaken::AnsweredOk(Confirm), Result::Accepted, Result::Accepted),
+            (SessionStatus::Accepted, ActionTaken::NotSent(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, ActionTaken::Sent(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Accepted, ActionTaken::AnsweredOk(Cancel), Result::Superseded, Result::Superseded),
+            (SessionStatus::Cancelled, ActionTaken::Undecided, Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, ActionTaken::NotSent(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, ActionTaken::Sent(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, ActionTaken::AnsweredOk(Confirm), Result::Superseded, Result::Expired),
+            (SessionStatus::Cancelled, ActionTaken::NotSent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
+            (SessionStatus::Cancelled, ActionTaken::Sent(Cancel), Result::AlreadyDone, Result::AlreadyDone),
+            (SessionStatus::Cancelled, ActionTaken::AnsweredOk(Cancel), Result::Accepted, Result::Accepted),
         ];
         for next_action in [NextAction::Unspecified, NextAction::Confirm, NextAction::Capture] {
-            for (status, deed, within, after) in cases {
-                let sight = Sight { status, next_action };
-                assert_eq!(result(deed, sight, Window::Open), Some(within), "{deed:?} {sight:?}");
-                assert_eq!(result(deed, sight, Window::Over), Some(after), "{deed:?} {sight:?} after the window");
+            for (status, taken, within, after) in cases {
+                let view = SessionView { status, next_action };
+                assert_eq!(result(taken, view, SessionWindow::Open), Some(within), "{taken:?} {view:?}");
+                assert_eq!(
+                    result(taken, view, SessionWindow::Over),
+                    Some(after),
+                    "{taken:?} {view:?} after the window"
+                );
             }
             for status in
                 [SessionStatus::Created, SessionStatus::InProgress, SessionStatus::Error, SessionStatus::Unspecified]
             {
-                let sight = Sight { status, next_action };
-                for (_, deed, ..) in cases {
-                    assert_eq!(result(deed, sight, Window::Over), None, "{deed:?} {sight:?}");
+                let view = SessionView { status, next_action };
+                for (_, taken, ..) in cases {
+                    assert_eq!(result(taken, view, SessionWindow::Over), None, "{taken:?} {view:?}");
                 }
-                assert_eq!(waits_for_word(sight), next_action == NextAction::Confirm, "{sight:?}");
+                assert_eq!(waits_for_word(view), next_action == NextAction::Confirm, "{view:?}");
             }
         }
     }

@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::Window;
-use super::{Activity, Moment, Reading};
-use crate::confirmation::session::clock::Trust;
+use super::ending::SessionWindow;
+use super::{Activity, InputProgress, StepContext};
+use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Action, Decision, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
@@ -46,15 +46,15 @@ impl Policy {
     }
 
     /// Whether the window is over at `at`.
-    pub fn window(&self, opening: &Opening, at: Timestamp) -> Window {
-        if at < self.window_end(opening) { Window::Open } else { Window::Over }
+    pub fn window(&self, opening: &Opening, at: Timestamp) -> SessionWindow {
+        if at < self.window_end(opening) { SessionWindow::Open } else { SessionWindow::Over }
     }
 
     /// Whether the window is over by our clock; by one that is not trusted nothing is.
-    pub fn believed_window(&self, opening: &Opening, moment: &Moment) -> Window {
-        match moment.trust {
-            Trust::Trusted => self.window(opening, moment.now),
-            Trust::Untrusted => Window::Open,
+    pub fn believed_window(&self, opening: &Opening, context: &StepContext) -> SessionWindow {
+        match context.clock {
+            ClockState::Trusted => self.window(opening, context.now),
+            ClockState::Untrusted => SessionWindow::Open,
         }
     }
 
@@ -90,12 +90,12 @@ impl Policy {
     /// Whether the deadline has to wait for the inputs to be read: until half the margin is left; and where less was left when
     /// the partition was assigned, for some seconds all the same, if they are there: a decision written while no engine ran
     /// comes before the deadline.
-    pub fn waits_for_inputs(&self, opening: &Opening, moment: &Moment) -> bool {
-        let Reading::Behind { since } = moment.reading else { return false };
+    pub fn waits_for_inputs(&self, opening: &Opening, context: &StepContext) -> bool {
+        let InputProgress::Behind { since } = context.progress else { return false };
         let window_end = self.window_end(opening);
         let half = later(window_end, -(self.deadline_margin / 2));
         let catch_up = later(since, CATCH_UP_WITHIN).min(later(window_end, -CATCH_UP_BEFORE_END));
-        moment.now < half.max(catch_up)
+        context.now < half.max(catch_up)
     }
 
     /// Whether so little of the margin is left that the deadline's action does not wait for the provider to say where the
@@ -123,13 +123,13 @@ impl Policy {
         window_began_at: Timestamp,
         activity: &Activity,
         retry_after: Option<SignedDuration>,
-        moment: &Moment,
+        context: &StepContext,
     ) -> Timestamp {
-        let wait = backoff(activity.fruitless, moment.jitter).max(retry_after.unwrap_or_default());
-        let until = later(moment.now, wait);
+        let wait = backoff(activity.fruitless, context.jitter).max(retry_after.unwrap_or_default());
+        let until = later(context.now, wait);
         let window_end = later(window_began_at, self.window);
         let times = [later(window_end, -LAST_TRY_BEFORE_END), window_end, self.last_end_of(window_began_at)];
-        times.into_iter().find(|time| *time > moment.now).map_or(moment.now, |time| until.min(time))
+        times.into_iter().find(|time| *time > context.now).map_or(context.now, |time| until.min(time))
     }
 }
 
@@ -157,7 +157,7 @@ pub fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confirmation::session::machine::tests::fixtures::{moment, opening, policy};
+    use crate::confirmation::session::machine::tests::fixtures::{context, opening, policy};
 
     #[test]
     fn rests_grow_to_a_minute_and_are_at_most_halved() {
@@ -183,7 +183,7 @@ mod tests {
             (window_end, policy.last_end(&opening).min(window_end + SignedDuration::from_secs(800))),
             (policy.last_end(&opening) - LOOK_AGAIN, policy.last_end(&opening)),
         ] {
-            assert_eq!(policy.rest(opening.window_began_at, &activity, long, &moment(now)), expected, "{now}");
+            assert_eq!(policy.rest(opening.window_began_at, &activity, long, &context(now)), expected, "{now}");
         }
     }
 }

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::super::normalize::{next_action, session_status};
-use super::{Operation, Reply, Sight};
+use super::{Operation, Reply, SessionView};
 use crate::provider::json::{self, Kind, Object, Reader, Unread, Value};
 
 /// Codes that speak of our signature, our project, or our request, and not of the session.
@@ -51,7 +51,7 @@ pub fn read(operation: Operation, session_id: &str, status: StatusCode, body: &[
     };
     match (class, said, operation) {
         (Class::Success, Said::Ok(None), Operation::Status) => Reply::Unclear,
-        (Class::Success, Said::Ok(sight), _) => Reply::Ok(sight),
+        (Class::Success, Said::Ok(view), _) => Reply::Ok(view),
         (_, Said::Error(error), _) => error.reply(class, operation),
         // What is said and the HTTP status contradict each other, or nothing is said.
         (_, Said::Ok(_) | Said::Nothing, _) => Reply::Unclear,
@@ -83,7 +83,7 @@ impl Class {
 /// What the body says.
 enum Said {
     /// It is ok, with the session where it can be read.
-    Ok(Option<Sight>),
+    Ok(Option<SessionView>),
     /// An error.
     Error(Failure),
     /// Neither, or both, or something of another session.
@@ -115,16 +115,16 @@ impl Said {
         let (status, next) = (word(session, "status"), word(session, "next_action"));
         let id = text(session, "id");
         // What is no word is not taken for what is absent.
-        let sight = match (status, next) {
+        let view = match (status, next) {
             (Ok(Some(status)), Ok(next)) => {
-                Some(Sight { status: session_status(Some(&status)), next_action: next_action(next.as_deref()) })
+                Some(SessionView { status: session_status(Some(&status)), next_action: next_action(next.as_deref()) })
             }
             _ => None,
         };
         match id {
             // An answer to somebody else's question.
             Some(id) if id != session_id => Self::Nothing,
-            Some(_) => Self::Ok(sight),
+            Some(_) => Self::Ok(view),
             None => Self::Ok(None),
         }
     }

@@ -1,7 +1,7 @@
 //! Each way in which a provider or the network can disappoint, and what the engine hears of it.
 
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::provider::smart_glocal::api::SessionView;
 
 use super::*;
 
@@ -48,13 +48,13 @@ fn what_the_provider_says_is_told() {
     let unknown = Reply::UnknownCode { code: "later".to_owned(), description: description() };
     check(&Fault::Refuse("later"), &unknown, &[]);
     check(&Fault::BurnKey, &Reply::TryAgain, &[]);
-    let taken = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+    let taken = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
     check(&Fault::Delay(Duration::from_millis(100)), &Reply::Ok(Some(taken)), &[Operation::Confirm]);
 }
 
 #[test]
 fn an_answer_that_came_compressed_or_behind_a_mark_is_read() {
-    let taken = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+    let taken = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
     for fault in [Fault::Gzip, Fault::Mark] {
         check(&fault, &Reply::Ok(Some(taken)), &[Operation::Confirm]);
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::provider::smart_glocal::api::SessionView;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -15,7 +15,7 @@ const OK: &str =
 const REFUSAL: &str = r#"{"error":{"code":"bank_card_expired","description":"d"}}"#;
 
 fn taken() -> Reply {
-    Reply::Ok(Some(Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm }))
+    Reply::Ok(Some(SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm }))
 }
 
 fn refused() -> Reply {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::provider::smart_glocal::api::SessionView;
 use paybridge::simulator::{Applied, SecondActions, UnknownSessions};
 
 use super::*;
@@ -12,11 +12,11 @@ const CONFIRM: Operation = Operation::Confirm;
 const CANCEL: Operation = Operation::Cancel;
 const STATUS: Operation = Operation::Status;
 
-const WAITING: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
-const TAKEN: Sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
+const WAITING: SessionView = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+const TAKEN: SessionView = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Unspecified };
 
 fn ended(status: SessionStatus) -> Reply {
-    Reply::Ok(Some(Sight { status, next_action: NextAction::Unspecified }))
+    Reply::Ok(Some(SessionView { status, next_action: NextAction::Unspecified }))
 }
 
 fn said(code: &str) -> Reply {
@@ -80,7 +80,9 @@ fn a_strict_one_refuses_second_actions_and_strangers() {
     assert_eq!(setup.reply(STATUS, 0), Reply::Ok(Some(TAKEN)), "it has not ended yet");
     assert_eq!(setup.reply(CONFIRM, 2), said("session_already_finished"));
     assert_eq!(setup.applied(), [CANCEL]);
-    setup.simulator.open("ps_1", Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
+    setup
+        .simulator
+        .open("ps_1", SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified });
     assert_eq!(setup.reply(STATUS, 0), ended(SessionStatus::Cancelled));
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use paybridge::confirmation::codec::inputs::partition_of;
 use paybridge::message::confirmation::v1::{Action, Decision};
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
-use paybridge::provider::smart_glocal::api::Sight;
+use paybridge::provider::smart_glocal::api::SessionView;
 use prost::Message as _;
 
 use super::{Form, pause, some_of};
@@ -108,7 +108,7 @@ impl<'a> Traffic<'a> {
             Kind::NearDeadline => self.ready(&id, ago(NEAR_DEADLINE_S), 60_000),
             Kind::LongOver => self.ready(&id, ago(LONG_OVER_S), 100),
             Kind::Withdrawn => {
-                let gone = Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
+                let gone = SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified };
                 self.setup.provider.open(&id, gone);
                 self.ready(&id, Timestamp::now(), 60_000);
             }

@@ -1,10 +1,10 @@
-//! What the machine's tests begin with: a policy, a session, a moment.
+//! What the machine's tests begin with: a policy, a session, a context.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{EarlyRoom, Moment, Next, Open, Owner, Policy, Reading, State};
-use crate::confirmation::session::clock::Trust;
-use crate::confirmation::session::ended::Ended;
+use super::super::{EarlyRoom, InputProgress, NextState, OpenSession, Policy, SessionOwner, SessionState, StepContext};
+use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::ended::EndedSessions;
 use crate::confirmation::session::model::{Action, Decision, Done, Opening, SessionKey};
 
 /// When the tests' sessions are opened.
@@ -35,13 +35,13 @@ pub fn opening() -> Opening {
     }
 }
 
-/// A moment of good circumstances.
-pub fn moment(now: Timestamp) -> Moment {
-    Moment {
+/// Good circumstances.
+pub fn context(now: Timestamp) -> StepContext {
+    StepContext {
         now,
-        trust: Trust::Trusted,
-        reading: Reading::CaughtUp,
-        owner: Owner::NoOther,
+        clock: ClockState::Trusted,
+        progress: InputProgress::CaughtUp,
+        owner: SessionOwner::NoOther,
         early_room: EarlyRoom::Free,
         jitter: 0,
     }
@@ -60,41 +60,41 @@ pub fn decision(action: Action, decision_id: &str, offset: i64) -> Decision {
 }
 
 /// A session as a test holds it.
-pub enum Lived {
+pub enum TestSession {
     /// Nothing is known of it.
     Absent,
     /// It has not ended.
-    Open(Open),
+    Open(OpenSession),
     /// The session alone among the ended.
-    Ended(Ended),
+    Ended(EndedSessions),
 }
 
-impl Lived {
+impl TestSession {
     /// A session that ended like this.
     pub fn ended(done: &Done) -> Self {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         ended.insert(&key(), done).unwrap();
         Self::Ended(ended)
     }
 
     /// What a step made of it.
-    pub fn follow(&mut self, next: Next) {
+    pub fn follow(&mut self, next: NextState) {
         match (next, &mut *self) {
-            (Next::Same, _) => {}
-            (Next::Activity(activity), Self::Open(open)) => open.activity = activity,
-            (Next::Activity(_), Self::Absent | Self::Ended(..)) => panic!("an activity without a session"),
-            (Next::Entry(open), _) => *self = Self::Open(open),
-            (Next::Done(done), _) => *self = Self::ended(&done),
-            (Next::Forgotten, _) => *self = Self::Absent,
+            (NextState::Same, _) => {}
+            (NextState::Activity(activity), Self::Open(open)) => open.activity = activity,
+            (NextState::Activity(_), Self::Absent | Self::Ended(..)) => panic!("an activity without a session"),
+            (NextState::Entry(open), _) => *self = Self::Open(open),
+            (NextState::Done(done), _) => *self = Self::ended(&done),
+            (NextState::Forgotten, _) => *self = Self::Absent,
         }
     }
 
     /// As the machine sees it.
-    pub fn seen(&self) -> State<'_> {
+    pub fn as_state(&self) -> SessionState<'_> {
         match self {
-            Self::Absent => State::Absent,
-            Self::Open(open) => State::Open(open),
-            Self::Ended(ended) => State::Ended(ended.find(&key()).unwrap()),
+            Self::Absent => SessionState::Absent,
+            Self::Open(open) => SessionState::Open(open),
+            Self::Ended(ended) => SessionState::Ended(ended.find(&key()).unwrap()),
         }
     }
 }

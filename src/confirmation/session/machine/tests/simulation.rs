@@ -1,4 +1,4 @@
-//! The world of the machine's generated histories: one session's engine, ledger, provider and clock.
+//! The simulation of the machine's generated histories: one session's engine, ledger, provider and clock.
 //!
 //! The provider is naive: it applies whatever reaches it, so that two actions would be seen.
 
@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::*;
-use super::fixtures::{Lived, decision, moment, opened_at, opening};
+use super::fixtures::{TestSession, context, decision, opened_at, opening};
 use crate::confirmation::session::model::Outcome;
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum SimulatedEvent {
     Ready {
         event: u8,
         verdict: Option<Action>,
-        proof: Proof,
+        proof: ReadyProof,
     },
     Decision {
         action: Action,
@@ -29,20 +29,20 @@ pub enum Event {
     /// An event that proves nothing says that the session has changed.
     Unverified,
     /// The oldest call on its way meets this fate.
-    Answer(Fate),
+    Answer(CallFate),
     /// A call whose sender is gone, or gave up, reaches the provider after all.
     Straggler,
     /// Somebody else, or time, ends the session at the provider.
     EndsByItself(Action),
     Wait(u32),
     Restart,
-    Trust(Trust),
-    Reading(Reading),
+    Clock(ClockState),
+    Progress(InputProgress),
 }
 
 /// What a `ready_to_confirm` proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum ReadyProof {
     /// All of it, its age too.
     Whole,
     /// All but its age.
@@ -53,7 +53,7 @@ pub enum Proof {
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum CallFate {
     Ok,
     /// It is applied, and its answer lost.
     AnswerLost,
@@ -65,8 +65,15 @@ pub enum Fate {
     OurTrouble,
 }
 
-pub const FATES: [Fate; 7] =
-    [Fate::Ok, Fate::AnswerLost, Fate::CallLost, Fate::TryAgain, Fate::Refused, Fate::UnknownCode, Fate::OurTrouble];
+pub const CALL_FATES: [CallFate; 7] = [
+    CallFate::Ok,
+    CallFate::AnswerLost,
+    CallFate::CallLost,
+    CallFate::TryAgain,
+    CallFate::Refused,
+    CallFate::UnknownCode,
+    CallFate::OurTrouble,
+];
 
 #[derive(Clone, Copy, Debug)]
 pub struct OnItsWay {
@@ -76,12 +83,12 @@ pub struct OnItsWay {
 }
 
 /// The engine, the ledger, the provider and the clock around one session.
-pub struct World {
+pub struct Simulation {
     pub policy: Policy,
     pub now: Timestamp,
-    pub trust: Trust,
-    pub reading: Reading,
-    pub state: Lived,
+    pub clock: ClockState,
+    pub progress: InputProgress,
+    pub state: TestSession,
     /// When it ended here.
     pub done_at: Option<Timestamp>,
     /// Whether it was ever open.
@@ -89,7 +96,7 @@ pub struct World {
     /// When its last event was recorded.
     pub recorded_at: Timestamp,
     /// What `session/status` shows for a session whose event proves nothing.
-    pub shown: Shown,
+    pub details: StatusDetails,
     pub on_their_way: Vec<OnItsWay>,
     pub stragglers: Vec<OnItsWay>,
     // The provider.
@@ -106,18 +113,18 @@ pub struct World {
     pub refusals_given: usize,
 }
 
-impl World {
+impl Simulation {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
             now: opened_at(),
-            trust: Trust::Trusted,
-            reading: Reading::CaughtUp,
-            state: Lived::Absent,
+            clock: ClockState::Trusted,
+            progress: InputProgress::CaughtUp,
+            state: TestSession::Absent,
             done_at: None,
             opened: false,
             recorded_at: opened_at(),
-            shown: Shown::default(),
+            details: StatusDetails::default(),
             on_their_way: Vec::new(),
             stragglers: Vec::new(),
             applied: Vec::new(),
@@ -133,65 +140,65 @@ impl World {
         }
     }
 
-    pub fn happen(&mut self, event: &Event) {
+    pub fn happen(&mut self, event: &SimulatedEvent) {
         match event {
-            Event::Ready { event, verdict, proof } => self.ready(*event, *verdict, *proof),
-            Event::Decision { action, id } => {
+            SimulatedEvent::Ready { event, verdict, proof } => self.ready(*event, *verdict, *proof),
+            SimulatedEvent::Decision { action, id } => {
                 self.decisions += 1;
                 let id = if *id == 0 { String::new() } else { format!("decision-{id}") };
                 self.feed(Input::Decision(Decision { recorded_at: self.now, ..decision(*action, &id, 0) }));
             }
-            Event::Finished => {
+            SimulatedEvent::Finished => {
                 if self.ended.is_some() {
-                    self.feed(Input::Finished { sight: self.sight(), recorded_at: self.now });
+                    self.feed(Input::Finished { view: self.view(), recorded_at: self.now });
                 }
             }
-            Event::Unverified => self.feed(Input::Unverified),
-            Event::Answer(fate) => self.answer(*fate),
-            Event::Straggler => {
+            SimulatedEvent::Unverified => self.feed(Input::Unverified),
+            SimulatedEvent::Answer(fate) => self.answer(*fate),
+            SimulatedEvent::Straggler => {
                 if let Some(call) = self.stragglers.pop() {
                     self.reaches_provider(call);
                 }
             }
-            Event::EndsByItself(action) => {
+            SimulatedEvent::EndsByItself(action) => {
                 if self.applied.is_empty() && self.ended.is_none() {
                     self.ended = Some(*action);
                 }
             }
-            Event::Wait(seconds) => self.wait(SignedDuration::from_secs(i64::from(*seconds))),
-            Event::Restart => self.restart(),
-            Event::Trust(trust) => self.trust = *trust,
-            Event::Reading(reading) => self.reading = *reading,
+            SimulatedEvent::Wait(seconds) => self.wait(SignedDuration::from_secs(i64::from(*seconds))),
+            SimulatedEvent::Restart => self.restart(),
+            SimulatedEvent::Clock(trust) => self.clock = *trust,
+            SimulatedEvent::Progress(reading) => self.progress = *reading,
         }
     }
 
-    fn ready(&mut self, event: u8, verdict: Option<Action>, proof: Proof) {
+    fn ready(&mut self, event: u8, verdict: Option<Action>, proof: ReadyProof) {
         let verdict =
             verdict.map(|action| (action, Decider { name: "a rule".into(), ..Decider::of_kind(DeciderKind::Rule) }));
         self.recorded_at = self.now;
         let opening = Opening { ready_event_id: format!("event-{event}"), recorded_at: self.now, ..opening() };
         let undated = Opening { window_began_at: self.now, ..opening.clone() };
-        let (opening, judged, dating) = match proof {
-            Proof::Whole => (opening, Judged::ByWebhook(verdict), Dating::ByProvider),
-            Proof::Undated => (undated, Judged::ByWebhook(verdict), Dating::ByArrival),
-            Proof::Nothing { dated } => {
+        let (opening, basis, age) = match proof {
+            ReadyProof::Whole => (opening, RuleBasis::Webhook(verdict), EventAge::Known),
+            ReadyProof::Undated => (undated, RuleBasis::Webhook(verdict), EventAge::Unknown),
+            ReadyProof::Nothing { dated } => {
                 let began_at = dated.then(opened_at);
-                self.shown = Shown { began_at, operations: Vec::new(), verdict };
-                (undated, Judged::ByStatus, Dating::ByProvider)
+                self.details = StatusDetails { began_at, operations: Vec::new(), verdict };
+                (undated, RuleBasis::Status, EventAge::Known)
             }
         };
-        self.feed(Input::Ready { opening, judged, dating });
+        self.feed(Input::Ready { opening, basis, age });
     }
 
     /// One step, and what the engine does with it: the write and the records first, the calls afterwards.
     fn feed(&mut self, input: Input) {
-        let moment = Moment { trust: self.trust, reading: self.reading, ..moment(self.now) };
-        let step = step(self.state.seen(), input, &self.policy, &moment);
-        let written = matches!(step.state, Next::Entry(_));
+        let context = StepContext { clock: self.clock, progress: self.progress, ..context(self.now) };
+        let step = step(self.state.as_state(), input, &self.policy, &context);
+        let written = matches!(step.state, NextState::Entry(_));
         match &step.state {
-            Next::Done(done) => self.done_at = Some(done.done_at),
-            Next::Entry(Open { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }) => self.opened = true,
-            Next::Same | Next::Activity(_) | Next::Entry(_) | Next::Forgotten => {}
+            NextState::Done(done) => self.done_at = Some(done.done_at),
+            NextState::Entry(OpenSession { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }) => self.opened = true,
+            NextState::Same | NextState::Activity(_) | NextState::Entry(_) | NextState::Forgotten => {}
         }
         self.state.follow(step.state);
         for effect in step.effects {
@@ -226,45 +233,45 @@ impl World {
         }
     }
 
-    pub fn answer(&mut self, fate: Fate) {
+    pub fn answer(&mut self, fate: CallFate) {
         if self.on_their_way.is_empty() {
             return;
         }
         let call = self.on_their_way.remove(0);
         let reply = match (fate, call.operation) {
-            (Fate::Ok, _) => self.reaches_provider(call),
-            (Fate::AnswerLost, _) => {
+            (CallFate::Ok, _) => self.reaches_provider(call),
+            (CallFate::AnswerLost, _) => {
                 self.reaches_provider(call);
                 Reply::Unclear
             }
-            (Fate::CallLost, _) => {
+            (CallFate::CallLost, _) => {
                 self.stragglers.push(call);
                 Reply::Unclear
             }
-            (Fate::OurTrouble, _) => Reply::OurTrouble,
-            (Fate::TryAgain | Fate::UnknownCode | Fate::Refused, Operation::Status) => Reply::TryAgain,
-            (Fate::TryAgain, _) => {
+            (CallFate::OurTrouble, _) => Reply::OurTrouble,
+            (CallFate::TryAgain | CallFate::UnknownCode | CallFate::Refused, Operation::Status) => Reply::TryAgain,
+            (CallFate::TryAgain, _) => {
                 self.keys.insert((0, call.key_number));
                 Reply::TryAgain
             }
-            (Fate::UnknownCode, _) => Reply::UnknownCode { code: "odd".into(), description: String::new() },
-            (Fate::Refused, _) => {
+            (CallFate::UnknownCode, _) => Reply::UnknownCode { code: "odd".into(), description: String::new() },
+            (CallFate::Refused, _) => {
                 self.refusals_given += 1;
                 Reply::Refused { code: "bank_card_expired".into(), description: String::new() }
             }
         };
         if call.operation == Operation::Status
-            && matches!(&reply, Reply::Ok(Some(sight)) if ending::waits_for_word(*sight))
+            && matches!(&reply, Reply::Ok(Some(view)) if ending::waits_for_word(*view))
         {
             self.asked_since_action = true;
         }
-        let shown = Some(Box::new(self.shown.clone()));
-        self.feed(Input::Answer { number: call.number, operation: call.operation, reply, retry_after: None, shown });
+        let details = Some(Box::new(self.details.clone()));
+        self.feed(Input::Answer { number: call.number, operation: call.operation, reply, retry_after: None, details });
     }
 
     fn reaches_provider(&mut self, call: OnItsWay) -> Reply {
         let action = match call.operation {
-            Operation::Status => return Reply::Ok(Some(self.sight())),
+            Operation::Status => return Reply::Ok(Some(self.view())),
             Operation::Confirm => Action::Confirm,
             Operation::Cancel => Action::Cancel,
         };
@@ -276,14 +283,18 @@ impl World {
         }
         self.applied.push(action);
         self.ended = Some(action);
-        Reply::Ok(Some(Sight { status: SessionStatus::InProgress, next_action: NextAction::Unspecified }))
+        Reply::Ok(Some(SessionView { status: SessionStatus::InProgress, next_action: NextAction::Unspecified }))
     }
 
-    fn sight(&self) -> Sight {
+    fn view(&self) -> SessionView {
         match self.ended {
-            None => Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm },
-            Some(Action::Confirm) => Sight { status: SessionStatus::Accepted, next_action: NextAction::Unspecified },
-            Some(Action::Cancel) => Sight { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified },
+            None => SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm },
+            Some(Action::Confirm) => {
+                SessionView { status: SessionStatus::Accepted, next_action: NextAction::Unspecified }
+            }
+            Some(Action::Cancel) => {
+                SessionView { status: SessionStatus::Cancelled, next_action: NextAction::Unspecified }
+            }
         }
     }
 
@@ -300,21 +311,24 @@ impl World {
         }
         // What ended long ago is forgotten, by a clock that is right.
         let is_old = |done_at| timing::later(done_at, self.policy.remembered()) <= self.now;
-        if self.trust == Trust::Trusted && self.done_at.is_some_and(is_old) && matches!(self.state, Lived::Ended(_)) {
-            self.state = Lived::Absent;
+        if self.clock == ClockState::Trusted
+            && self.done_at.is_some_and(is_old)
+            && matches!(self.state, TestSession::Ended(_))
+        {
+            self.state = TestSession::Absent;
         }
     }
 
     fn due(&self) -> Option<Timestamp> {
         match &self.state {
-            Lived::Open(open) => due(open, &self.policy),
-            Lived::Absent | Lived::Ended(..) => None,
+            TestSession::Open(open) => due(open, &self.policy),
+            TestSession::Absent | TestSession::Ended(..) => None,
         }
     }
 
     /// The engine ends before it hears of the call on its way, which arrives or does not.
-    pub fn crash(&mut self, fate: Fate) {
-        if fate == Fate::AnswerLost && !self.on_their_way.is_empty() {
+    pub fn crash(&mut self, fate: CallFate) {
+        if fate == CallFate::AnswerLost && !self.on_their_way.is_empty() {
             let call = self.on_their_way.remove(0);
             self.reaches_provider(call);
         }
@@ -324,24 +338,24 @@ impl World {
     /// Only what was written outlives it; calls on their way may still arrive.
     pub fn restart(&mut self) {
         self.stragglers.append(&mut self.on_their_way);
-        if let Lived::Open(open) = &self.state {
-            self.state = Lived::Open(Open::taken_over(open.entry.clone()));
+        if let TestSession::Open(open) = &self.state {
+            self.state = TestSession::Open(OpenSession::taken_over(open.entry.clone()));
         }
     }
 
     /// The rest of the session's life: every call is answered, the clock is right, and the timers fire.
-    pub fn live_out(&mut self, fates: &[Fate]) {
-        (self.trust, self.reading) = (Trust::Trusted, Reading::CaughtUp);
+    pub fn live_out(&mut self, fates: &[CallFate]) {
+        (self.clock, self.progress) = (ClockState::Trusted, InputProgress::CaughtUp);
         for turn in 0_usize.. {
-            assert!(turn < 10_000, "it never ends: {:?}", self.state.seen());
-            if !matches!(self.state, Lived::Open(_)) {
+            assert!(turn < 10_000, "it never ends: {:?}", self.state.as_state());
+            if !matches!(self.state, TestSession::Open(_)) {
                 return;
             }
-            let fate = fates.get(turn % fates.len().max(1)).copied().unwrap_or(Fate::Ok);
+            let fate = fates.get(turn % fates.len().max(1)).copied().unwrap_or(CallFate::Ok);
             match self.due() {
                 _ if !self.on_their_way.is_empty() => self.answer(fate),
                 Some(due) => self.wait(due.duration_since(self.now).max(SignedDuration::ZERO)),
-                None => panic!("neither a call nor a timer: {:?}", self.state.seen()),
+                None => panic!("neither a call nor a timer: {:?}", self.state.as_state()),
             }
         }
     }
@@ -350,7 +364,7 @@ impl World {
     pub fn settle(&mut self) {
         loop {
             if !self.on_their_way.is_empty() {
-                self.answer(Fate::Ok);
+                self.answer(CallFate::Ok);
             } else if self.due().is_some_and(|due| due <= self.now) {
                 self.feed(Input::Timer);
             } else {

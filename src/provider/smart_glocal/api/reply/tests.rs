@@ -98,8 +98,8 @@ fn some_statuses_are_our_trouble_and_some_nobodys_whatever_the_body_says() {
 
 #[test]
 fn ok_counts_only_with_success_and_a_status_only_with_its_session() {
-    let sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
-    check(&SUCCESS, &Operation::ALL, SIGHTED, &Reply::Ok(Some(sight)));
+    let view = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+    check(&SUCCESS, &Operation::ALL, SIGHTED, &Reply::Ok(Some(view)));
     let unreadable = [
         OK,
         r#"{"status":"ok","session":null}"#,
@@ -138,8 +138,8 @@ fn reads_a_session_in_every_spelling() {
             (r#","next_action":"confirm""#, NextAction::Confirm),
         ] {
             let body = format!(r#"{{"status":"ok","session":{{"id":"ps_1","status":"{status}"{next}}}}}"#);
-            let sight = Sight { status: expect, next_action };
-            check(&[200], &Operation::ALL, &body, &Reply::Ok(Some(sight)));
+            let view = SessionView { status: expect, next_action };
+            check(&[200], &Operation::ALL, &body, &Reply::Ok(Some(view)));
         }
     }
 }
@@ -195,7 +195,7 @@ fn an_http_error_with_a_code_is_that_error_whatever_status_says() {
 
 #[test]
 fn an_answer_is_read_in_every_form_that_json_allows() {
-    let sight = Sight { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
+    let view = SessionView { status: SessionStatus::InProgress, next_action: NextAction::Confirm };
     for body in [
         SIGHTED.to_owned(),
         format!("\u{feff}{SIGHTED}"),
@@ -208,7 +208,7 @@ fn an_answer_is_read_in_every_form_that_json_allows() {
         SIGHTED.replace("{}", r#"{"status":"error","error":{"code":"account_not_found"},"list":[[{"id":1}]]}"#),
         SIGHTED.replace("{}", r#""\ud83d a lone half""#),
     ] {
-        check(&SUCCESS, &Operation::ALL, &body, &Reply::Ok(Some(sight)));
+        check(&SUCCESS, &Operation::ALL, &body, &Reply::Ok(Some(view)));
     }
     for (error, code, description) in [
         (r#"{"code":"later","description":"d"}"#, "later", "d"),

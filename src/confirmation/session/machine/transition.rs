@@ -3,29 +3,29 @@
 
 use jiff::Timestamp;
 
-use super::{Activity, Open, Phase};
+use super::{Activity, OpenSession, Phase};
 use crate::confirmation::session::model::{Decision, Done, Outcome};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::Operation;
 
 /// What a step makes of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Transition {
     /// The session afterwards.
-    pub state: Next,
+    pub state: NextState,
     /// What to do, in this order; records go into one transaction with the state, calls are made after its commit.
     pub effects: Vec<Effect>,
 }
 
 /// The session afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextState {
     /// As it was.
     Same,
     /// Only this process's activity is another: nothing to write.
     Activity(Activity),
     /// Another entry, to be written.
-    Entry(Open),
+    Entry(OpenSession),
     /// It has ended: to be written.
     Done(Done),
     /// Nothing needs to be known of it any more: a tombstone is to be written.
@@ -70,23 +70,23 @@ pub enum Note {
     OpenAfterDone,
 }
 
-impl Step {
+impl Transition {
     pub(super) fn nothing() -> Self {
-        Self { state: Next::Same, effects: Vec::new() }
+        Self { state: NextState::Same, effects: Vec::new() }
     }
 
     pub(super) fn note(note: Note) -> Self {
-        Self { state: Next::Same, effects: vec![Effect::Note(note)] }
+        Self { state: NextState::Same, effects: vec![Effect::Note(note)] }
     }
 
     pub(super) fn rest(activity: &Activity, until: Timestamp) -> Self {
-        Self { state: Next::Activity(activity.resting(until)), effects: Vec::new() }
+        Self { state: NextState::Activity(activity.resting(until)), effects: Vec::new() }
     }
 
     /// A rest that no failure caused: the next one is not longer for it.
     pub(super) fn wait(activity: &Activity, until: Timestamp) -> Self {
         Self {
-            state: Next::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
+            state: NextState::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
             effects: Vec::new(),
         }
     }
@@ -94,7 +94,7 @@ impl Step {
     /// The same without the session's operations, its one large part: Kafka refused them.
     #[must_use]
     pub fn without_operations(mut self) -> Self {
-        if let Next::Entry(open) = &mut self.state
+        if let NextState::Entry(open) = &mut self.state
             && let Some(opening) = open.entry.opening_mut()
         {
             opening.operations.clear();
