@@ -20,7 +20,7 @@ pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, METRICS, MetricKind};
 pub use clock::{ClockGauge, ClockTrust};
 
-pub use confirmation::{Alert, ConfirmationMetrics, HoldReason, Stop, TransactionEnd};
+pub use confirmation::{Alert, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";

@@ -213,7 +213,7 @@ impl Engine {
                 self.tally.trouble_is_over();
                 let present = self.present();
                 if let Standing::Holding(held) = &mut self.standing {
-                    held.holding.record(&record, &present)?;
+                    held.holding.record(&record, &present);
                 }
             }
             Polled::Assigned { generation, partitions } => {
@@ -275,7 +275,7 @@ impl Engine {
         }
         let present = self.present();
         if let Standing::Holding(held) = &mut self.standing {
-            held.holding.answer(answer, &present)?;
+            held.holding.answer(answer, &present);
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Engine {
             self.kept_up = Instant::now();
         }
         if let Standing::Holding(held) = &mut self.standing {
-            held.holding.fire(self.at_once, &present)?;
+            held.holding.fire(self.at_once, &present);
             if present.clock == ClockState::Untrusted && self.asked_for_the_time.elapsed() >= ASK_FOR_THE_TIME_EVERY {
                 self.asked_for_the_time = Instant::now();
                 held.holding.ask_for_the_time();

@@ -22,20 +22,20 @@ use crate::confirmation::session::model::{Action, Decider};
 use crate::message::confirmation::v1::DeciderKind;
 use crate::message::smart_glocal::v1::Session;
 use expression::Expression;
-use facts::Facts;
+use facts::SessionFacts;
 use steps::{RULE_STEPS_MAX, SESSION_STEPS_MAX};
-use unread::{Field, Unread};
+use unread::{Field, UnreadFields};
 
-pub use expression::Position;
+pub use expression::RulePosition;
 
-/// Compiled rules in their order, and what is done where none is for a session.
+/// CompiledRule rules in their order, and what is done where none is for a session.
 pub struct Rules {
-    in_order: Vec<Compiled>,
+    in_order: Vec<CompiledRule>,
     default: SessionDefault,
     environment: Arc<Env>,
 }
 
-struct Compiled {
+struct CompiledRule {
     name: String,
     tree: IdedExpr,
     /// The fields of the model that it reads.
@@ -50,7 +50,7 @@ pub struct RuleProblem {
     /// The rule's name.
     pub rule: String,
     /// Where in its `when`.
-    pub position: Position,
+    pub position: RulePosition,
     /// What is wrong, as half a sentence after that; it may name fields and functions, but no value of the rule.
     pub message: String,
     /// What to do.
@@ -63,12 +63,12 @@ pub enum Verdict {
     /// It is decided, by a rule or by the default.
     Act(Action, Decider),
     /// It waits for a decision or its deadline.
-    Hold(Held),
+    Hold(HoldReason),
 }
 
 /// Why a session waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum HoldReason {
     /// The rule of this name says so.
     Rule(String),
     /// No rule is for it, and the default is to hold.
@@ -85,7 +85,7 @@ pub enum Held {
 
 /// What one rule says of a session, alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub struct RuleTrial {
     /// The rule's name.
     pub rule: String,
     /// What it does when it is true.
@@ -119,34 +119,34 @@ impl Rules {
     /// What is done with this session of this source: the first rule that is true decides, then the default. `unread_fields` are
     /// the paths of the fields of its body that could not be read.
     pub fn judge(&self, source: &str, session: &Session, unread_fields: &[String]) -> Verdict {
-        let unread = Unread::of(unread_fields);
-        let Some(facts) = Facts::of(source, session) else {
-            return Verdict::Hold(Held::NotEvaluated);
+        let unread = UnreadFields::of(unread_fields);
+        let Some(facts) = SessionFacts::of(source, session) else {
+            return Verdict::Hold(HoldReason::NotEvaluated);
         };
         let context = self.context(&facts);
         let mut steps_left = SESSION_STEPS_MAX;
         for rule in &self.in_order {
             if unread.has_any_of(&rule.read) {
-                return Verdict::Hold(Held::UnreadField(rule.name.clone()));
+                return Verdict::Hold(HoldReason::UnreadField(rule.name.clone()));
             }
             match rule.is_true(&facts, &context, &mut steps_left) {
                 Ok(true) => return rule.verdict(),
                 Ok(false) => {}
-                Err(_) => return Verdict::Hold(Held::Failed(rule.name.clone())),
+                Err(_) => return Verdict::Hold(HoldReason::Failed(rule.name.clone())),
             }
         }
         match self.default {
             SessionDefault::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Default, "")),
             SessionDefault::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
-            SessionDefault::Hold => Verdict::Hold(Held::NoRule),
+            SessionDefault::Hold => Verdict::Hold(HoldReason::NoRule),
         }
     }
 
     /// What each rule says of this session, whatever those before it say; empty for a session that is not evaluated.
-    pub fn try_each(&self, source: &str, session: &Session) -> Vec<Trial> {
-        let Some(facts) = Facts::of(source, session) else { return Vec::new() };
+    pub fn try_each(&self, source: &str, session: &Session) -> Vec<RuleTrial> {
+        let Some(facts) = SessionFacts::of(source, session) else { return Vec::new() };
         let context = self.context(&facts);
-        let trial = |rule: &Compiled| Trial {
+        let trial = |rule: &CompiledRule| RuleTrial {
             rule: rule.name.clone(),
             then: rule.then,
             outcome: {
@@ -171,15 +171,15 @@ impl Rules {
         pairs
     }
 
-    fn context(&self, facts: &Facts) -> Context<'static, 'static> {
+    fn context(&self, facts: &SessionFacts) -> Context<'static, 'static> {
         let mut context = Context::with_env(Arc::clone(&self.environment));
         context.add_variable_from_value("session", facts.session.clone());
         context
     }
 }
 
-impl Compiled {
-    fn is_true(&self, facts: &Facts, context: &Context<'_, '_>, steps_left: &mut u64) -> Result<bool, String> {
+impl CompiledRule {
+    fn is_true(&self, facts: &SessionFacts, context: &Context<'_, '_>, steps_left: &mut u64) -> Result<bool, String> {
         let steps = steps::steps(&self.tree, facts.size);
         *steps_left = steps_left.saturating_sub(steps);
         if steps > RULE_STEPS_MAX || *steps_left == 0 {
@@ -198,12 +198,12 @@ impl Compiled {
         match self.then {
             RuleAction::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, &self.name)),
             RuleAction::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Rule, &self.name)),
-            RuleAction::Hold => Verdict::Hold(Held::Rule(self.name.clone())),
+            RuleAction::Hold => Verdict::Hold(HoldReason::Rule(self.name.clone())),
         }
     }
 }
 
-fn compile(rule: &Rule, environment: &Env) -> Result<Compiled, Vec<RuleProblem>> {
+fn compile(rule: &Rule, environment: &Env) -> Result<CompiledRule, Vec<RuleProblem>> {
     let problem = |position, message, action| RuleProblem { rule: rule.name.clone(), position, message, action };
     let expression = Expression::parse(&rule.when, environment).map_err(|misread| {
         let action = || "write a CEL expression over `session`".to_owned();
@@ -211,7 +211,7 @@ fn compile(rule: &Rule, environment: &Env) -> Result<Compiled, Vec<RuleProblem>>
     })?;
     let (complaints, read) = inspect::inspect(&expression);
     if complaints.is_empty() {
-        return Ok(Compiled { name: rule.name.clone(), tree: expression.tree, read, then: rule.then });
+        return Ok(CompiledRule { name: rule.name.clone(), tree: expression.tree, read, then: rule.then });
     }
     Err(complaints.into_iter().map(|found| problem(found.position, found.message, found.action)).collect())
 }

@@ -53,7 +53,7 @@ pub enum Stop {
 
 /// Why a session was held when it opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldReason {
+pub enum HoldLabel {
     /// A rule said so.
     Rule,
     /// No rule matched, and the default is to hold.
@@ -190,13 +190,13 @@ impl ConfirmationMetrics {
     }
 
     /// A session was held when it opened.
-    pub fn held(&self, reason: HoldReason) {
+    pub fn held(&self, reason: HoldLabel) {
         let reason = match reason {
-            HoldReason::Rule => "rule",
-            HoldReason::NoRule => "no_rule",
-            HoldReason::NotEvaluated => "not_evaluated",
-            HoldReason::RuleFailed => "rule_failed",
-            HoldReason::UnreadField => "unread_field",
+            HoldLabel::Rule => "rule",
+            HoldLabel::NoRule => "no_rule",
+            HoldLabel::NotEvaluated => "not_evaluated",
+            HoldLabel::RuleFailed => "rule_failed",
+            HoldLabel::UnreadField => "unread_field",
         };
         count(&self.held, reason);
     }
@@ -335,13 +335,9 @@ mod tests {
             confirmation.rejected(RejectionReason::try_from(number).unwrap_or_default());
             confirmation.quarantined(QuarantineReason::try_from(number).unwrap_or_default());
         }
-        for held in [
-            HoldReason::Rule,
-            HoldReason::NoRule,
-            HoldReason::NotEvaluated,
-            HoldReason::RuleFailed,
-            HoldReason::UnreadField,
-        ] {
+        for held in
+            [HoldLabel::Rule, HoldLabel::NoRule, HoldLabel::NotEvaluated, HoldLabel::RuleFailed, HoldLabel::UnreadField]
+        {
             confirmation.held(held);
         }
         for end in [Committed, Aborted, Fenced, Unknown] {

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::config::{Config, Confirmation};
-use crate::confirmation::rules::{Held, RuleProblem, Rules, Verdict, sample};
+use crate::confirmation::rules::{HoldReason, RuleProblem, Rules, Verdict, sample};
 use crate::confirmation::session::model::Action;
 use crate::finding::{Code, Finding};
 use crate::message::confirmation::v1::DeciderKind;
@@ -66,13 +66,13 @@ fn told(verdict: &Verdict) -> String {
                 _ => format!("{done} by default: no rule is for it"),
             }
         }
-        Verdict::Hold(Held::Rule(name)) => format!("held by the rule \"{name}\""),
-        Verdict::Hold(Held::NoRule) => "held: no rule is for it".to_owned(),
-        Verdict::Hold(Held::NotEvaluated) => "held without asking the rules".to_owned(),
-        Verdict::Hold(Held::UnreadField(name)) => {
+        Verdict::Hold(HoldReason::Rule(name)) => format!("held by the rule \"{name}\""),
+        Verdict::Hold(HoldReason::NoRule) => "held: no rule is for it".to_owned(),
+        Verdict::Hold(HoldReason::NotEvaluated) => "held without asking the rules".to_owned(),
+        Verdict::Hold(HoldReason::UnreadField(name)) => {
             format!("held, because the rule \"{name}\" reads an unreadable field")
         }
-        Verdict::Hold(Held::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
+        Verdict::Hold(HoldReason::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
     }
 }
 

@@ -9,8 +9,8 @@ use rdkafka::ClientConfig;
 
 use crate::causes;
 use crate::config::{Config, Confirmation, FORMER_GROUP_ID};
-use crate::confirmation::codec::ledger::OtherOwner;
-use crate::confirmation::codec::ledger::{self, Kept, LedgerError, OWNER_KEY, Owner};
+use crate::confirmation::codec::ledger::ForeignLedger;
+use crate::confirmation::codec::ledger::{self, LedgerError, LedgerOwner, LedgerRecord, OWNER_KEY};
 use crate::finding::{Code, Finding};
 use crate::kafka::group::members::{self, MemberSeen};
 use crate::kafka::reader::ReadError;
@@ -34,7 +34,7 @@ pub(super) fn of_kafka(config: &Config, client: &ClientConfig) -> Vec<Finding> {
 
 fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
     let topic = topics::ledger_topic(config.kafka.topic_prefix.as_ref());
-    let mut owners: BTreeMap<i32, Result<Kept, LedgerError>> = BTreeMap::new();
+    let mut owners: BTreeMap<i32, Result<LedgerRecord, LedgerError>> = BTreeMap::new();
     let scanned = scan(client, &topic, LEDGER_WITHIN, &mut |partition, key, value| match value {
         Some(value) if key == OWNER_KEY.as_bytes() => {
             owners.insert(partition, ledger::decode(key, value));
@@ -64,8 +64,8 @@ fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
     findings
 }
 
-fn expected_owner(config: &Config, partitions: usize) -> Owner {
-    Owner {
+fn expected_owner(config: &Config, partitions: usize) -> LedgerOwner {
+    LedgerOwner {
         group_id: config.confirmation.group(&config.kafka.topic_prefix),
         partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
         dry_run: config.confirmation.dry_run,
@@ -77,16 +77,16 @@ fn of_owner(
     confirmation: &Confirmation,
     topic: &str,
     partition: i32,
-    kept: Result<Kept, LedgerError>,
-    expected: &Owner,
+    kept: Result<LedgerRecord, LedgerError>,
+    expected: &LedgerOwner,
 ) -> Option<Finding> {
     let former = confirmation.group_id.is_none().then_some(FORMER_GROUP_ID);
     let (code, message) = match kept {
-        Ok(Kept::Owner(found)) => {
-            let other = OtherOwner::check(partition, found, expected.clone(), former).err()?;
+        Ok(LedgerRecord::Owner(found)) => {
+            let other = ForeignLedger::check(partition, found, expected.clone(), former).err()?;
             (Code::LedgerOfAnother, other.to_string())
         }
-        Ok(Kept::Entry(..) | Kept::Done(..)) => {
+        Ok(LedgerRecord::Entry(..) | LedgerRecord::Done(..)) => {
             (Code::LedgerNotUnderstood, format!("partition {partition} has a session where its owner should stand"))
         }
         Err(error) => {
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn tells_of_a_ledger_what_the_engine_would_say() {
         let owner = |group_id: &str, partitions, dry_run| {
-            Ok(Kept::Owner(Owner { group_id: group_id.to_owned(), partitions, dry_run }))
+            Ok(LedgerRecord::Owner(LedgerOwner { group_id: group_id.to_owned(), partitions, dry_run }))
         };
         let default = "payments.paybridge-confirmation";
         for (toml, kept, expected) in [

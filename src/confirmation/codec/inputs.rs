@@ -28,7 +28,7 @@ const EVENT_ID_BYTES_MAX: usize = 255;
 
 /// A `ready_to_confirm`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ready {
+pub struct ReadyEvent {
     /// The session.
     pub key: SessionKey,
     /// The event's id.
@@ -40,12 +40,12 @@ pub struct Ready {
     /// The paths of the fields of its body that could not be read.
     pub unread_fields: Vec<String>,
     /// Which of the two.
-    pub proof: Proof,
+    pub proof: EventProof,
 }
 
 /// Whether an event is known to be the provider's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum EventProof {
     /// Its evidence was verified again.
     Verified,
     /// It cannot be verified here: see [`Examined::Unverifiable`].
@@ -63,7 +63,7 @@ pub enum Mode {
 
 /// A `payment_finished`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
+pub struct FinishedEvent {
     /// The session.
     pub key: SessionKey,
     /// When Kafka appended the event, by the broker's clock.
@@ -71,22 +71,22 @@ pub struct Finished {
     /// What the session looked like to the provider.
     pub view: SessionView,
     /// Whether that is known.
-    pub proof: Proof,
+    pub proof: EventProof,
 }
 
 /// A record that is no event of its topic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
-pub struct Undecodable {
+pub struct UndecodableRecord {
     /// What is wrong with it.
-    pub problem: Problem,
+    pub problem: RecordProblem,
     /// The configured source that it names, if it names a possible one.
     pub source_name: Option<Arc<str>>,
 }
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum RecordProblem {
     /// No protobuf of the topic's message.
     #[error("the value is no protobuf of the topic's message")]
     NotProtobuf,
@@ -123,13 +123,13 @@ pub enum Problem {
 }
 
 /// Of nobody knows whom.
-impl From<Problem> for Undecodable {
-    fn from(problem: Problem) -> Self {
+impl From<RecordProblem> for UndecodableRecord {
+    fn from(problem: RecordProblem) -> Self {
         Self { problem, source_name: None }
     }
 }
 
-impl Problem {
+impl RecordProblem {
     /// Under which reason such a record is in quarantine.
     pub fn reason(self) -> QuarantineReason {
         match self {
@@ -152,22 +152,27 @@ impl Problem {
 ///
 /// # Errors
 /// The record is no such event: it belongs in quarantine.
-pub fn ready(value: &[u8], recorded_at: Timestamp, verifiers: &Verifiers) -> Result<Ready, Undecodable> {
+pub fn ready(value: &[u8], recorded_at: Timestamp, verifiers: &Verifiers) -> Result<ReadyEvent, UndecodableRecord> {
     let ReadyToConfirm { metadata, session } = decode(value)?;
     let metadata = metadata.unwrap_or_default();
     let source_name = source_name(&metadata);
-    read_ready(&metadata, session, recorded_at, verifiers).map_err(|problem| Undecodable { problem, source_name })
+    read_ready(&metadata, session, recorded_at, verifiers).map_err(|problem| UndecodableRecord { problem, source_name })
 }
 
 /// Understands a record of the topic of sessions that are finished, which Kafka appended at `recorded_at`.
 ///
 /// # Errors
 /// The record is no such event: it belongs in quarantine.
-pub fn finished(value: &[u8], recorded_at: Timestamp, verifiers: &Verifiers) -> Result<Finished, Undecodable> {
+pub fn finished(
+    value: &[u8],
+    recorded_at: Timestamp,
+    verifiers: &Verifiers,
+) -> Result<FinishedEvent, UndecodableRecord> {
     let PaymentFinished { metadata, session } = decode(value)?;
     let metadata = metadata.unwrap_or_default();
     let source_name = source_name(&metadata);
-    read_finished(&metadata, session, recorded_at, verifiers).map_err(|problem| Undecodable { problem, source_name })
+    read_finished(&metadata, session, recorded_at, verifiers)
+        .map_err(|problem| UndecodableRecord { problem, source_name })
 }
 
 /// The partition of a session among `partitions` of each input and of the ledger.
@@ -175,7 +180,7 @@ pub fn partition_of(session_id: &str, partitions: i32) -> i32 {
     partition::of(session_id.as_bytes(), partitions)
 }
 
-impl Ready {
+impl ReadyEvent {
     /// What of it the ledger keeps, and whether it tells how old it is.
     pub fn opening(&self, mode: Mode) -> (Opening, EventAge) {
         let began_at = began_at(&self.session);
@@ -203,8 +208,8 @@ pub fn operations(session: &Session) -> Vec<v1::Operation> {
     session.operations.iter().map(kept).collect()
 }
 
-fn decode<M: Message + Default>(value: &[u8]) -> Result<M, Undecodable> {
-    M::decode(value).map_err(|_| Undecodable { problem: Problem::NotProtobuf, source_name: None })
+fn decode<M: Message + Default>(value: &[u8]) -> Result<M, UndecodableRecord> {
+    M::decode(value).map_err(|_| UndecodableRecord { problem: RecordProblem::NotProtobuf, source_name: None })
 }
 
 fn source_name(metadata: &EventMetadata) -> Option<Arc<str>> {
@@ -216,17 +221,17 @@ fn read_ready(
     session: Option<Session>,
     recorded_at: Timestamp,
     verifiers: &Verifiers,
-) -> Result<Ready, Problem> {
+) -> Result<ReadyEvent, RecordProblem> {
     let (key, session) = common(metadata, session)?;
     let told = present("metadata.event_id", metadata.event_id.clone(), EVENT_ID_BYTES_MAX)?;
     match evidence::examine(verifiers, metadata, READY_MESSAGE)? {
         Examined::Unverifiable => {
             let unread_fields = metadata.unread_fields.clone();
-            Ok(Ready { key, event_id: told, recorded_at, session, unread_fields, proof: Proof::Unverifiable })
+            Ok(ReadyEvent { key, event_id: told, recorded_at, session, unread_fields, proof: EventProof::Unverifiable })
         }
         Examined::Proven { event_id, message: ReadyToConfirm { session, .. }, unread_fields } => {
             let session = proven(&key, session)?;
-            Ok(Ready { key, event_id, recorded_at, session, unread_fields, proof: Proof::Verified })
+            Ok(ReadyEvent { key, event_id, recorded_at, session, unread_fields, proof: EventProof::Verified })
         }
     }
 }
@@ -236,21 +241,23 @@ fn read_finished(
     session: Option<Session>,
     recorded_at: Timestamp,
     verifiers: &Verifiers,
-) -> Result<Finished, Problem> {
+) -> Result<FinishedEvent, RecordProblem> {
     let (key, session) = common(metadata, session)?;
     match evidence::examine(verifiers, metadata, FINISHED_MESSAGE)? {
-        Examined::Unverifiable => Ok(Finished { key, recorded_at, view: view(&session), proof: Proof::Unverifiable }),
+        Examined::Unverifiable => {
+            Ok(FinishedEvent { key, recorded_at, view: view(&session), proof: EventProof::Unverifiable })
+        }
         Examined::Proven { message: PaymentFinished { session, .. }, .. } => {
             let view = view(&proven(&key, session)?);
-            Ok(Finished { key, recorded_at, view, proof: Proof::Verified })
+            Ok(FinishedEvent { key, recorded_at, view, proof: EventProof::Verified })
         }
     }
 }
 
 /// The session that was signed, if it is the one that the event is of.
-fn proven(key: &SessionKey, session: Option<Session>) -> Result<Session, Problem> {
+fn proven(key: &SessionKey, session: Option<Session>) -> Result<Session, RecordProblem> {
     let session = session.filter(|session| *session.id == *key.session_id);
-    session.ok_or(Problem::Evidence(Contradiction::OtherEvent))
+    session.ok_or(RecordProblem::Evidence(Contradiction::OtherEvent))
 }
 
 /// Where a session stands. A value of later days is nothing that is known to be an end.
@@ -262,31 +269,31 @@ fn view(session: &Session) -> SessionView {
 }
 
 /// What both events have: whose session it is, and the session.
-fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(SessionKey, Session), Problem> {
+fn common(metadata: &EventMetadata, session: Option<Session>) -> Result<(SessionKey, Session), RecordProblem> {
     if metadata.source.is_empty() {
-        return Err(Problem::Missing("metadata.source"));
+        return Err(RecordProblem::Missing("metadata.source"));
     }
-    let source = source_name(metadata).ok_or(Problem::NotASource)?;
+    let source = source_name(metadata).ok_or(RecordProblem::NotASource)?;
     if metadata.provider != CONFIRMATION_PROVIDER {
-        return Err(Problem::OtherProvider);
+        return Err(RecordProblem::OtherProvider);
     }
-    let session = session.ok_or(Problem::Missing("session"))?;
+    let session = session.ok_or(RecordProblem::Missing("session"))?;
     for (name, time) in [("session.updated_at", &session.updated_at), ("session.created_at", &session.created_at)] {
         if time.as_ref().is_some_and(|time| instant(time).is_none()) {
-            return Err(Problem::Time(name));
+            return Err(RecordProblem::Time(name));
         }
     }
     let session_id = present("session.id", session.id.clone(), SESSION_ID_BYTES_MAX)?;
     if metadata.subject != session_id {
-        return Err(Problem::TwoSessions);
+        return Err(RecordProblem::TwoSessions);
     }
     Ok((SessionKey { source, session_id: session_id.into() }, session))
 }
 
-fn present(name: &'static str, text: String, bytes_max: usize) -> Result<String, Problem> {
+fn present(name: &'static str, text: String, bytes_max: usize) -> Result<String, RecordProblem> {
     match text.len() {
-        0 => Err(Problem::Missing(name)),
-        length if length > bytes_max => Err(Problem::TooLong(name)),
+        0 => Err(RecordProblem::Missing(name)),
+        length if length > bytes_max => Err(RecordProblem::TooLong(name)),
         _ => Ok(text),
     }
 }

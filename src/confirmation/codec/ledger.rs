@@ -7,7 +7,7 @@ mod writing;
 
 use crate::confirmation::session::model::{Done, Entry, SessionKey};
 
-pub use owner::OtherOwner;
+pub use owner::ForeignLedger;
 pub use reading::decode;
 pub use writing::{encode, encode_done, encode_owner};
 
@@ -25,18 +25,18 @@ pub fn key(session: &SessionKey) -> String {
 
 /// What one record of the ledger holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum LedgerRecord {
     /// A session that has not ended.
     Entry(SessionKey, Entry),
     /// A session that has.
     Done(SessionKey, Done),
     /// Who keeps the ledger.
-    Owner(Owner),
+    Owner(LedgerOwner),
 }
 
 /// Who keeps the ledger of a partition: its first entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct LedgerOwner {
     /// The consumer group.
     pub group_id: String,
     /// Number of partitions of the ledger and of each input.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use prost::Message;
 
-use super::ledger::{self, Owner};
+use super::ledger::{self, LedgerOwner};
 use crate::confirmation::session::model::{Decider, Done, Entry, Outcome, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::{ForeignRecord, Record};
@@ -36,7 +36,7 @@ const FOREIGN_KEY_BYTES_MAX: usize = 1024;
 
 /// Where a record of an input stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct RecordLocation<'a> {
     /// Its topic.
     pub topic: &'a str,
     /// Its partition.
@@ -99,7 +99,7 @@ impl Records {
     }
 
     /// The first entry of a partition.
-    pub fn owner(&self, owner: &Owner) -> Record {
+    pub fn owner(&self, owner: &LedgerOwner) -> Record {
         self.of_ledger(ledger::OWNER_KEY.to_owned(), ledger::encode_owner(owner))
     }
 
@@ -132,7 +132,7 @@ impl Records {
     /// out, and a key of more than 1024 bytes.
     pub fn passed_on(
         &self,
-        found: Place<'_>,
+        found: RecordLocation<'_>,
         key: Option<Vec<u8>>,
         value: Vec<u8>,
         headers: Vec<(String, Option<Vec<u8>>)>,

@@ -14,9 +14,8 @@ use super::set_aside::{Cause, InputPlace, SetAside};
 use super::settings::{Desk, Pending, Present};
 use super::telemetry::Count;
 use crate::confirmation::calls::{Answer, Call};
-use crate::confirmation::codec::inputs::{self, Problem};
+use crate::confirmation::codec::inputs::{self, RecordProblem};
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::ended::EndedError;
 use crate::confirmation::session::machine::{
     self, Effect, Input, InputProgress, NextState, SessionState, StepContext, Transition, timing,
 };
@@ -94,35 +93,28 @@ impl Holding {
     }
 
     /// Takes one record of an input.
-    ///
-    /// # Errors
-    /// A partition has no room left.
-    pub fn record(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
-        let Some(partition) = self.partitions.get_mut(&record.partition) else { return Ok(()) };
+    pub fn record(&mut self, record: &InputRecord, present: &Present) {
+        let Some(partition) = self.partitions.get_mut(&record.partition) else { return };
         if let Some(next) = partition.next.get_mut(record.input) {
             *next = record.offset.saturating_add(1);
         }
         self.pending.touch(partition, &self.desk);
         if self.set_aside.has_input(&place_of(record)) {
-            self.quarantine(record, &Problem::Refused.into(), present.now);
-            return Ok(());
+            return self.quarantine(record, &RecordProblem::Refused.into(), present.now);
         }
         match record.input {
             READY => self.ready(record, present),
             DECISION => self.decision(record, present),
             FINISHED => self.finished(record, present),
-            _ => Ok(()), // the group reads no other
+            _ => {} // the group reads no other
         }
     }
 
     /// Takes the answer of a call; one of another epoch does not count.
-    ///
-    /// # Errors
-    /// A partition has no room left.
-    pub fn answer(&mut self, answer: Answer, present: &Present) -> Result<(), EndedError> {
+    pub fn answer(&mut self, answer: Answer, present: &Present) {
         let Answer { call, reply, retry_after, session, .. } = answer;
         if call.epoch != self.epoch {
-            return Ok(());
+            return;
         }
         let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
         let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
@@ -132,10 +124,7 @@ impl Holding {
     }
 
     /// Fires the timers that are due, at most `max` of them.
-    ///
-    /// # Errors
-    /// A partition has no room left.
-    pub fn fire(&mut self, max: usize, present: &Present) -> Result<(), EndedError> {
+    pub fn fire(&mut self, max: usize, present: &Present) {
         // Another one begins each time, so that a busy partition does not keep others waiting.
         let mut numbers: Vec<i32> = self.partitions.keys().copied().collect();
         self.turn = self.turn.wrapping_add(1);
@@ -146,11 +135,10 @@ impl Holding {
             while fired < max {
                 let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
                 let Some(key) = due else { break };
-                self.feed(number, &key, Input::Timer, None, present)?;
+                self.feed(number, &key, Input::Timer, None, present);
                 fired += 1;
             }
         }
-        Ok(())
     }
 
     /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
@@ -205,16 +193,9 @@ impl Holding {
 
     /// One step of one session: what it writes, then the session itself, then what else it asks for. `place` is that of the
     /// record which feeds it, where one does.
-    fn feed(
-        &mut self,
-        number: i32,
-        key: &SessionKey,
-        input: Input,
-        place: Option<InputPlace>,
-        present: &Present,
-    ) -> Result<(), EndedError> {
+    fn feed(&mut self, number: i32, key: &SessionKey, input: Input, place: Option<InputPlace>, present: &Present) {
         let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
-        let Some(partition) = partitions.get_mut(&number) else { return Ok(()) };
+        let Some(partition) = partitions.get_mut(&number) else { return };
         let context = StepContext {
             now: present.now,
             clock: present.clock_for(&key.source),
@@ -233,7 +214,7 @@ impl Holding {
         };
         let step = machine::step(state, input, &desk.policy, &context);
         let is_trimmed = set_aside.has_session(key);
-        let Transition { state: next, effects } = if is_trimmed { step.without_operations() } else { step };
+        let Transition { next, effects } = if is_trimmed { step.without_operations() } else { step };
         if was_calling && matches!(next, NextState::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
@@ -241,7 +222,7 @@ impl Holding {
             pending.touch(partition, desk);
             pending.push(record, cause);
         }
-        partition.apply(key, next, &desk.policy)?;
+        partition.apply(key, next, &desk.policy);
         let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
         for effect in effects {
             match effect {
@@ -266,6 +247,5 @@ impl Holding {
                 Effect::Note(note) => pending.counts.push(Count::Noted(key.clone(), note)),
             }
         }
-        Ok(())
     }
 }

@@ -8,8 +8,8 @@ use rdkafka::ClientConfig;
 
 use super::settings::Desk;
 use crate::causes;
-use crate::confirmation::codec::ledger::OtherOwner;
-use crate::confirmation::codec::ledger::{self, Kept, OWNER_KEY};
+use crate::confirmation::codec::ledger::ForeignLedger;
+use crate::confirmation::codec::ledger::{self, LedgerRecord, OWNER_KEY};
 use crate::kafka::scan::scan;
 
 /// How long it may take. An owner stands where its partition was assigned last; 200,000 entries are read in a second.
@@ -19,12 +19,12 @@ const WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// One of them is somebody else's.
-pub(super) fn look(desk: &Desk, client: &ClientConfig) -> Result<(), OtherOwner> {
+pub(super) fn look(desk: &Desk, client: &ClientConfig) -> Result<(), ForeignLedger> {
     let topic = desk.records.ledger_topic();
     let mut other = None;
     let scanned = scan(client, topic, WITHIN, &mut |partition, key, value| match value {
         Some(value) if key == OWNER_KEY.as_bytes() => {
-            if let Ok(Kept::Owner(found)) = ledger::decode(key, value) {
+            if let Ok(LedgerRecord::Owner(found)) = ledger::decode(key, value) {
                 other = other.take().or(desk.goes_on_with(partition, found).err());
             }
             ControlFlow::Break(())

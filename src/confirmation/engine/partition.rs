@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::confirmation::session::ended::{EndedError, EndedSessions};
+use crate::confirmation::session::ended::EndedSessions;
 use crate::confirmation::session::machine::{
     self, EarlyRoom, Input, InputProgress, NextState, OpenSession, Policy, SessionOwner, SessionState, timing,
 };
@@ -61,12 +61,9 @@ impl Partition {
     }
 
     /// A session has ended.
-    ///
-    /// # Errors
-    /// There is no room to remember it.
-    pub fn end(&mut self, key: &SessionKey, done: &Done, policy: &Policy) -> Result<(), EndedError> {
+    pub fn end(&mut self, key: &SessionKey, done: &Done, policy: &Policy) {
         self.remove(key, policy);
-        self.ended.insert(key, done)
+        self.ended.insert(key, done);
     }
 
     /// Nothing needs to be known of a session any more.
@@ -138,10 +135,7 @@ impl Partition {
     }
 
     /// Takes over what a step made of a session.
-    ///
-    /// # Errors
-    /// There is no room to remember that it ended.
-    pub fn apply(&mut self, key: &SessionKey, next: NextState, policy: &Policy) -> Result<(), EndedError> {
+    pub fn apply(&mut self, key: &SessionKey, next: NextState, policy: &Policy) {
         match next {
             NextState::Same => {}
             NextState::Activity(activity) => {
@@ -153,10 +147,9 @@ impl Partition {
                 self.remove(key, policy);
                 self.keep(key.clone(), open, policy);
             }
-            NextState::Done(done) => self.end(key, &done, policy)?,
+            NextState::Done(done) => self.end(key, &done, policy),
             NextState::Forgotten => self.forget(key, policy),
         }
-        Ok(())
     }
 
     /// The session whose timer is due first, if it is due.

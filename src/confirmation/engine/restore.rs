@@ -11,8 +11,7 @@ use rdkafka::ClientConfig;
 
 use super::partition::{INPUTS, Partition};
 use super::settings::Desk;
-use crate::confirmation::codec::ledger::{self, Kept, LedgerError, OtherOwner};
-use crate::confirmation::session::ended::EndedError;
+use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerError, LedgerRecord};
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::restore::{self, PATIENCE, RestoreError, Restored, Wanted};
 use crate::metrics::Stop;
@@ -39,7 +38,7 @@ pub enum NotRestored {
     Restore(#[from] RestoreError),
     /// The ledger is somebody else's.
     #[error(transparent)]
-    OtherOwner(#[from] OtherOwner),
+    ForeignLedger(#[from] ForeignLedger),
     /// The thread ended without a word.
     #[error("the thread that reads the ledger died")]
     Died,
@@ -63,9 +62,6 @@ pub enum Unreadable {
     /// A tombstone of no session.
     #[error("a tombstone of the ledger is of no session")]
     Tombstone,
-    /// Too many ended sessions.
-    #[error("the ended sessions do not fit")]
-    Ended(#[from] EndedError),
     /// An input too few.
     #[error("where the inputs go on is not known")]
     Inputs,
@@ -75,7 +71,7 @@ impl Unreadable {
     /// What is to be done about it: another version helps, or nobody knows any more what was decided.
     pub fn stop(&self) -> Stop {
         match self {
-            Self::Entry(_) | Self::Tombstone | Self::Ended(_) | Self::Inputs => Stop::Unreadable,
+            Self::Entry(_) | Self::Tombstone | Self::Inputs => Stop::Unreadable,
             Self::NoOwner | Self::Lost => Stop::Lost,
         }
     }
@@ -139,7 +135,7 @@ fn restore(
 struct Shelf<'a> {
     desk: &'a Desk,
     partitions: BTreeMap<i32, Result<Partition, Unreadable>>,
-    other_owner: Option<OtherOwner>,
+    other_owner: Option<ForeignLedger>,
 }
 
 impl<'a> Shelf<'a> {
@@ -154,14 +150,17 @@ impl<'a> Shelf<'a> {
         let taken = match value {
             None => tombstone(self.desk, partition, key),
             Some(value) => match ledger::decode(key, value) {
-                Ok(Kept::Owner(found)) => {
+                Ok(LedgerRecord::Owner(found)) => {
                     partition.has_owner = true;
                     if let Err(other) = self.desk.goes_on_with(number, found) {
                         self.other_owner.get_or_insert(other);
                     }
                     Ok(())
                 }
-                Ok(kept) => entry(self.desk, partition, kept),
+                Ok(kept) => {
+                    entry(self.desk, partition, kept);
+                    Ok(())
+                }
                 Err(error) => Err(error.into()),
             },
         };
@@ -186,13 +185,12 @@ impl<'a> Shelf<'a> {
     }
 }
 
-fn entry(desk: &Desk, partition: &mut Partition, kept: Kept) -> Result<(), Unreadable> {
+fn entry(desk: &Desk, partition: &mut Partition, kept: LedgerRecord) {
     match kept {
-        Kept::Owner(_) => partition.has_owner = true,
-        Kept::Entry(key, entry) => partition.take_over(key, entry, &desk.policy),
-        Kept::Done(key, done) => partition.end(&key, &done, &desk.policy)?,
+        LedgerRecord::Owner(_) => partition.has_owner = true,
+        LedgerRecord::Entry(key, entry) => partition.take_over(key, entry, &desk.policy),
+        LedgerRecord::Done(key, done) => partition.end(&key, &done, &desk.policy),
     }
-    Ok(())
 }
 
 fn tombstone(desk: &Desk, partition: &mut Partition, key: &[u8]) -> Result<(), Unreadable> {

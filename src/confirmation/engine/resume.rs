@@ -41,7 +41,7 @@ impl Engine {
         let assignment = assignment.clone();
         match restored {
             Ok(read) => self.hold(assignment, read),
-            Err(NotRestored::OtherOwner(other)) => Err(other.into()),
+            Err(NotRestored::ForeignLedger(other)) => Err(other.into()),
             Err(error) => {
                 tracing::error!(error = causes::told(&error), "the ledger is read again");
                 self.standing = self.again(assignment);

@@ -12,9 +12,9 @@ use super::telemetry::Count;
 use crate::confirmation::calls::Call;
 use crate::confirmation::codec::evidence::Verifiers;
 use crate::confirmation::codec::inputs::Mode;
-use crate::confirmation::codec::ledger::OtherOwner;
-use crate::confirmation::codec::ledger::{self, Owner};
-use crate::confirmation::codec::records::{Place, Records};
+use crate::confirmation::codec::ledger::ForeignLedger;
+use crate::confirmation::codec::ledger::{self, LedgerOwner};
+use crate::confirmation::codec::records::{RecordLocation, Records};
 use crate::confirmation::rules::Rules;
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::machine::{NextState, Policy};
@@ -153,8 +153,8 @@ impl Desk<Untold> {
 
 impl Desk {
     /// Who keeps the ledger.
-    pub fn owner(&self) -> Owner {
-        Owner {
+    pub fn owner(&self) -> LedgerOwner {
+        LedgerOwner {
             group_id: self.group_id.clone(),
             partitions: u32::try_from(self.partitions).unwrap_or_default(),
             dry_run: self.mode == Mode::DryRun,
@@ -165,8 +165,8 @@ impl Desk {
     ///
     /// # Errors
     /// It is somebody else's.
-    pub fn goes_on_with(&self, partition: i32, found: Owner) -> Result<(), OtherOwner> {
-        OtherOwner::check(partition, found, self.owner(), self.former_group_id)
+    pub fn goes_on_with(&self, partition: i32, found: LedgerOwner) -> Result<(), ForeignLedger> {
+        ForeignLedger::check(partition, found, self.owner(), self.former_group_id)
     }
 
     /// The ledger's record of what a step made of a session; none where nothing is to be written.
@@ -189,8 +189,8 @@ impl Desk {
         }
     }
 
-    pub(super) fn place(&self, record: &InputRecord) -> Place<'_> {
+    pub(super) fn place(&self, record: &InputRecord) -> RecordLocation<'_> {
         let topic = self.inputs.get(record.input).map_or("", AsRef::as_ref);
-        Place { topic, partition: record.partition, offset: record.offset }
+        RecordLocation { topic, partition: record.partition, offset: record.offset }
     }
 }

@@ -19,9 +19,8 @@ use super::telemetry::Tally;
 use super::{AT_ONCE, Engine, Renewals, Standing};
 use crate::causes;
 use crate::confirmation::calls::{Answer, Caller};
-use crate::confirmation::codec::ledger::OtherOwner;
+use crate::confirmation::codec::ledger::ForeignLedger;
 use crate::confirmation::session::clock::{self, ClockGuard};
-use crate::confirmation::session::ended::EndedError;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
 use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
@@ -70,7 +69,7 @@ pub enum EngineError {
     Unwatched,
     /// The ledger is somebody else's.
     #[error(transparent)]
-    OtherOwner(#[from] OtherOwner),
+    ForeignLedger(#[from] ForeignLedger),
     /// librdkafka refuses a property.
     #[error("the consumer group cannot be joined: {0}")]
     Join(#[from] ClientError),
@@ -83,9 +82,6 @@ pub enum EngineError {
     /// A transaction without what would fence it: a bug.
     #[error("a transaction that nothing fences")]
     Unfenced(#[from] Unfenced),
-    /// The memory of ended sessions is full.
-    #[error("a partition has no room left")]
-    Ended(#[from] EndedError),
 }
 
 /// What the engine is made of.
@@ -121,7 +117,7 @@ impl EngineError {
     /// to find that out again takes partitions from those that can work.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::OtherOwner(_) => false,
+            Self::ForeignLedger(_) => false,
             Self::UnequalPartitions(_)
             | Self::MorePartitions { .. }
             | Self::PartitionsChanged(_)
@@ -129,8 +125,7 @@ impl EngineError {
             | Self::Join(_)
             | Self::Take(_)
             | Self::Thread(_)
-            | Self::Unfenced(_)
-            | Self::Ended(_) => true,
+            | Self::Unfenced(_) => true,
         }
     }
 }

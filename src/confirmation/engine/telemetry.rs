@@ -16,7 +16,7 @@ use crate::confirmation::session::machine::{Note, Policy};
 use crate::confirmation::session::model::{Outcome, SessionKey};
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
-use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldReason, Stop, TransactionEnd};
+use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
 
 /// Something to be counted once it is committed.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub enum Count {
     /// What the machine noted of a session.
     Noted(SessionKey, Note),
     /// A session opened and waits.
-    Held(SessionKey, rules::Held),
+    Held(SessionKey, rules::HoldReason),
     /// A session ended.
     Ended(SessionKey, Box<Outcome>),
     /// A decision does not count.
@@ -129,16 +129,16 @@ impl Tally {
         }
     }
 
-    fn held(&self, key: &SessionKey, held: &rules::Held) {
+    fn held(&self, key: &SessionKey, held: &rules::HoldReason) {
         let reason = match held {
-            rules::Held::Rule(_) => HoldReason::Rule,
-            rules::Held::NoRule => HoldReason::NoRule,
-            rules::Held::NotEvaluated => HoldReason::NotEvaluated,
-            rules::Held::UnreadField(_) => HoldReason::UnreadField,
-            rules::Held::Failed(rule) => {
+            rules::HoldReason::Rule(_) => HoldLabel::Rule,
+            rules::HoldReason::NoRule => HoldLabel::NoRule,
+            rules::HoldReason::NotEvaluated => HoldLabel::NotEvaluated,
+            rules::HoldReason::UnreadField(_) => HoldLabel::UnreadField,
+            rules::HoldReason::Failed(rule) => {
                 self.metrics.rule_failed(rule);
                 tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");
-                HoldReason::RuleFailed
+                HoldLabel::RuleFailed
             }
         };
         self.metrics.held(reason);

@@ -26,7 +26,7 @@ pub struct Expression<'a> {
 
 /// Where something is wrong in a rule's text, both counted from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub struct RulePosition {
     /// The line.
     pub line: usize,
     /// The column.
@@ -37,12 +37,12 @@ pub struct Position {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misread {
     /// Where.
-    pub position: Position,
+    pub position: RulePosition,
     /// What is wrong, without what stands in the text: it may hold a customer's name.
     pub message: String,
 }
 
-const BEGINNING: Position = Position { line: 1, column: 1 };
+const BEGINNING: RulePosition = RulePosition { line: 1, column: 1 };
 
 impl<'a> Expression<'a> {
     /// Reads a rule's text.
@@ -65,7 +65,7 @@ impl<'a> Expression<'a> {
     }
 
     /// Where a node begins; of a field and a function, where its name does.
-    pub fn position(&self, node: &IdedExpr) -> Position {
+    pub fn position(&self, node: &IdedExpr) -> RulePosition {
         position(self.text, self.begin(node))
     }
 
@@ -114,7 +114,7 @@ fn read(text: &str, environment: &Env) -> Result<(IdedExpr, SourceInfo), Vec<Mis
 fn misread(error: &ParseError) -> Misread {
     let (line, column) = error.pos;
     let at_least_one = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
-    let position = Position { line: at_least_one(line), column: at_least_one(column) };
+    let position = RulePosition { line: at_least_one(line), column: at_least_one(column) };
     let message = match error.msg.split(['\'', '"', '`']).next().map(|text| text.trim_end_matches([' ', ':'])) {
         _ if error.msg.contains("Recursion limit") => {
             format!("nests more than {NESTING_MAX} brackets, calls or conditions")
@@ -129,11 +129,11 @@ fn misread(error: &ParseError) -> Misread {
     Misread { position, message }
 }
 
-fn position(text: &str, offset: usize) -> Position {
+fn position(text: &str, offset: usize) -> RulePosition {
     let before = text.get(..offset).unwrap_or_default();
     let line_begin = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
     let in_line = before.get(line_begin..).unwrap_or_default().chars().count();
-    Position { line: before.matches('\n').count().saturating_add(1), column: in_line.saturating_add(1) }
+    RulePosition { line: before.matches('\n').count().saturating_add(1), column: in_line.saturating_add(1) }
 }
 
 /// The nodes directly below one.
@@ -173,7 +173,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, line: usize, column: usize, message: &str) {
         let misread = Expression::parse(text, &environment()).err().expect(text).remove(0);
-        assert_eq!((misread.position, misread.message.as_str()), (Position { line, column }, message), "{text}");
+        assert_eq!((misread.position, misread.message.as_str()), (RulePosition { line, column }, message), "{text}");
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         let mut found = Vec::new();
         let mut open = vec![&expression.tree];
         while let Some(node) = open.pop() {
-            let Position { line, column } = expression.position(node);
+            let RulePosition { line, column } = expression.position(node);
             match &node.expr {
                 Expr::Select(select) => found.push((select.field.as_str(), line, column)),
                 Expr::Call(call) if call.func_name == "ff" => found.push(("ff", line, column)),

@@ -13,23 +13,23 @@ use crate::message::smart_glocal::v1::{
 };
 
 /// A session as rules see it.
-pub struct Facts {
+pub struct SessionFacts {
     /// The variable `session`.
     pub session: Value,
     /// How large it is.
-    pub size: Size,
+    pub size: SessionSize,
 }
 
 /// What the cost of a rule depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
+pub struct SessionSize {
     /// Elements of the longest list or object, operations and what is attached to them.
     pub longest_list: u64,
     /// Bytes of the longest text, or of the JSON text that is attached to an operation.
     pub longest_text: u64,
 }
 
-impl Facts {
+impl SessionFacts {
     /// The session of this source; nothing when it must not be evaluated: no operation, an operation without a known
     /// amount (without one, or without its currency) or with one of zero or less, amounts beside those of the operations, or
     /// attached JSON that cannot be read (nested too deeply, a number out of range).
@@ -41,7 +41,7 @@ impl Facts {
         if session.operations.is_empty() || !all_known || !session.unknown_amount_lists.is_empty() {
             return None;
         }
-        let mut reader = Reader::default();
+        let mut reader = FactsReader::default();
         let session = reader.session(source, session)?;
         Some(Self { session, size: reader.size })
     }
@@ -49,9 +49,9 @@ impl Facts {
 
 /// An object that is being filled.
 #[derive(Default)]
-struct Fields(HashMap<String, Value>);
+struct CelFields(HashMap<String, Value>);
 
-impl Fields {
+impl CelFields {
     fn with(mut self, name: &str, value: Option<impl Into<Value>>) -> Self {
         if let Some(value) = value {
             self.0.insert(name.to_owned(), value.into());
@@ -66,16 +66,16 @@ impl Fields {
 
 /// Makes values, and notes how large they are.
 #[derive(Default)]
-struct Reader {
-    size: Size,
+struct FactsReader {
+    size: SessionSize,
 }
 
-impl Reader {
+impl FactsReader {
     fn session(&mut self, source: &str, session: &Session) -> Option<Value> {
         let operations = session.operations.iter().map(|operation| self.operation(operation));
         let operations = operations.collect::<Option<Vec<Value>>>()?;
         self.note_list(operations.len());
-        let fields = Fields::default()
+        let fields = CelFields::default()
             .with("id", Some(self.text(&session.id)))
             .with("source", Some(self.text(source)))
             .with("status", self.optional(session.status_text.as_ref()))
@@ -96,7 +96,7 @@ impl Reader {
             None => None,
             Some(value) => Some(self.metadata(value)?),
         };
-        let fields = Fields::default()
+        let fields = CelFields::default()
             .with("id", Some(self.text(&operation.id)))
             .with("kind", kind)
             .with("status", self.optional(operation.status_text.as_ref()))
@@ -108,7 +108,7 @@ impl Reader {
     }
 
     fn amount(&mut self, amount: &Money) -> Value {
-        Fields::default()
+        CelFields::default()
             .with("currency", self.optional(amount.currency.as_ref()))
             .with("minor_units", Some(amount.minor_units))
             .with("exponent", amount.exponent.map(i64::from))
@@ -116,18 +116,18 @@ impl Reader {
     }
 
     fn customer(&mut self, customer: &Customer) -> Value {
-        Fields::default().with("reference", self.optional(customer.reference.as_ref())).value()
+        CelFields::default().with("reference", self.optional(customer.reference.as_ref())).value()
     }
 
     fn instrument(&mut self, instrument: &Instrument) -> Value {
-        Fields::default()
+        CelFields::default()
             .with("type", self.optional(instrument.r#type.as_ref()))
             .with("card", instrument.card.as_ref().map(|card| self.card(card)))
             .value()
     }
 
     fn card(&mut self, card: &Card) -> Value {
-        Fields::default()
+        CelFields::default()
             .with("brand", self.optional(card.brand.as_ref()))
             .with("bin", self.optional(card.bin.as_ref()))
             .with("last4", self.optional(card.last4.as_ref()))

@@ -6,7 +6,7 @@ use super::shape::Shape;
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum CallStyle {
     /// `size(list)`.
     Plain,
     /// `text.contains(part)`.
@@ -19,7 +19,7 @@ pub struct Function {
     /// Its name.
     pub name: &'static str,
     /// How it is called.
-    pub style: Style,
+    pub style: CallStyle,
     /// Fewest arguments, without what it is called on.
     pub least: usize,
     /// Most arguments.
@@ -29,16 +29,16 @@ pub struct Function {
 }
 
 const fn plain(name: &'static str, gives: Shape) -> Function {
-    Function { name, style: Style::Plain, least: 1, most: 1, gives }
+    Function { name, style: CallStyle::Plain, least: 1, most: 1, gives }
 }
 
 const fn on_text(name: &'static str) -> Function {
-    Function { name, style: Style::On, least: 1, most: 1, gives: Shape::Truth }
+    Function { name, style: CallStyle::On, least: 1, most: 1, gives: Shape::Truth }
 }
 
 /// A part of a time, in UTC or in the zone that is its argument.
 const fn on_time(name: &'static str) -> Function {
-    Function { name, style: Style::On, least: 0, most: 1, gives: Shape::Number }
+    Function { name, style: CallStyle::On, least: 0, most: 1, gives: Shape::Number }
 }
 
 /// Every function, by name.
@@ -61,7 +61,7 @@ pub static FUNCTIONS: [Function; 23] = [
     on_time("getSeconds"),
     plain("int", Shape::Number),
     plain("size", Shape::Number),
-    Function { name: "size", style: Style::On, least: 0, most: 0, gives: Shape::Number },
+    Function { name: "size", style: CallStyle::On, least: 0, most: 0, gives: Shape::Number },
     on_text("startsWith"),
     plain("string", Shape::Text),
     plain("timestamp", Shape::Time),
@@ -72,7 +72,7 @@ pub static FUNCTIONS: [Function; 23] = [
 pub const REGULAR_EXPRESSIONS: &str = "matches";
 
 /// The function of this name that is called in this way.
-pub fn find(name: &str, style: Style) -> Option<&'static Function> {
+pub fn find(name: &str, style: CallStyle) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name && function.style == style)
 }
 
@@ -92,9 +92,9 @@ mod tests {
                 let arguments = vec!["'1'"; count].join(", ");
                 let name = function.name;
                 let text = match function.style {
-                    Style::Plain => format!("{name}({arguments})"),
-                    Style::On if count > 0 || name == "size" => format!("'1'.{name}({arguments})"),
-                    Style::On => format!("timestamp('2024-01-01T00:00:00Z').{name}({arguments})"),
+                    CallStyle::Plain => format!("{name}({arguments})"),
+                    CallStyle::On if count > 0 || name == "size" => format!("'1'.{name}({arguments})"),
+                    CallStyle::On => format!("timestamp('2024-01-01T00:00:00Z').{name}({arguments})"),
                 };
                 let outcome = Context::with_env(Arc::clone(&environment))
                     .resolve(environment.compile(&text).unwrap().expression());

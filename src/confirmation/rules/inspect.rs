@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr};
 use cel::common::ast::{ListExpr, operators};
 
-use super::expression::{Expression, Position};
-use super::functions::{self, FUNCTIONS, REGULAR_EXPRESSIONS, Style};
-use super::shape::{Part, Shape};
+use super::expression::{Expression, RulePosition};
+use super::functions::{self, CallStyle, FUNCTIONS, REGULAR_EXPRESSIONS};
+use super::shape::{ModelPart, Shape};
 use super::unread::Field;
 use crate::settings::suggestion;
 
@@ -21,9 +21,9 @@ const SESSION: &str = "session";
 
 /// Something that is wrong with an expression.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Complaint {
+pub struct RuleComplaint {
     /// Where.
-    pub position: Position,
+    pub position: RulePosition,
     /// What is wrong, as half a sentence after the rule's name; names of fields and functions, no other text of the rule.
     pub message: String,
     /// What to do.
@@ -32,8 +32,8 @@ pub struct Complaint {
 
 /// Everything that is wrong with an expression, in the order of its text: empty when it can be evaluated. And the fields of the
 /// model that it reads.
-pub fn inspect(expression: &Expression<'_>) -> (Vec<Complaint>, HashSet<Field>) {
-    let mut walk = Walk { expression, scope: Vec::new(), loops: 0, complaints: Vec::new(), read: HashSet::new() };
+pub fn inspect(expression: &Expression<'_>) -> (Vec<RuleComplaint>, HashSet<Field>) {
+    let mut walk = Inspection { expression, scope: Vec::new(), loops: 0, complaints: Vec::new(), read: HashSet::new() };
     let result = walk.shape(&expression.tree);
     if result.excludes(&Shape::Truth) {
         walk.complain(
@@ -47,16 +47,16 @@ pub fn inspect(expression: &Expression<'_>) -> (Vec<Complaint>, HashSet<Field>) 
     (walk.complaints, walk.read)
 }
 
-struct Walk<'a> {
+struct Inspection<'a> {
     expression: &'a Expression<'a>,
     /// The variables of the loops around, innermost last.
     scope: Vec<(&'a str, Shape)>,
     loops: usize,
-    complaints: Vec<Complaint>,
+    complaints: Vec<RuleComplaint>,
     read: HashSet<Field>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Inspection<'a> {
     /// The shape of what a node gives. What is wrong was complained about, and can be anything.
     fn shape(&mut self, node: &'a IdedExpr) -> Shape {
         match &node.expr {
@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
 
     fn complain(&mut self, node: &IdedExpr, message: impl Into<String>, action: impl Into<String>) -> Shape {
         let position = self.expression.position(node);
-        self.complaints.push(Complaint { position, message: message.into(), action: action.into() });
+        self.complaints.push(RuleComplaint { position, message: message.into(), action: action.into() });
         Shape::Any
     }
 
@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
         }
         // A leading dot passes the loops' variables over.
         if name.trim_start_matches('.') == SESSION {
-            return Shape::Part(Part::Session);
+            return Shape::Part(ModelPart::Session);
         }
         let known: Vec<&str> = self.scope.iter().map(|(name, _)| *name).filter(|name| !name.starts_with('@')).collect();
         let action = suggestion(name, &[&[SESSION], known.as_slice()].concat());
@@ -322,9 +322,9 @@ impl<'a> Walk<'a> {
         let style = match &call.target {
             Some(target) => {
                 self.shape(target);
-                Style::On
+                CallStyle::On
             }
-            None => Style::Plain,
+            None => CallStyle::Plain,
         };
         for argument in &call.args {
             self.shape(argument);

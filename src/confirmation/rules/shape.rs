@@ -5,7 +5,7 @@ use std::fmt;
 
 /// An object of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum ModelPart {
     /// `session` itself.
     Session,
     /// An element of its `operations`.
@@ -20,7 +20,7 @@ pub enum Part {
     Card,
 }
 
-impl Part {
+impl ModelPart {
     /// Its fields, in the order of the documentation.
     pub fn fields(self) -> Vec<(&'static str, Shape)> {
         match self {
@@ -57,7 +57,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for ModelPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Session => "the session",
@@ -92,7 +92,7 @@ pub enum Shape {
     /// `null`, which no field of the model ever is.
     Null,
     /// An object of the model.
-    Part(Part),
+    Part(ModelPart),
     /// A list whose elements have this shape.
     Each(Box<Shape>),
 }

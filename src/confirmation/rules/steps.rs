@@ -4,7 +4,7 @@
 use cel::common::ast::{Expr, IdedExpr, operators};
 
 use super::expression::children;
-use super::facts::Size;
+use super::facts::SessionSize;
 
 /// For one rule. Below it a rule ends within half a second in a release build, measured with loops that copy operations
 /// and do nothing else, and holds 64 MiB at most; a plain condition on 10,000 operations takes a third of it and 50 ms.
@@ -18,7 +18,7 @@ pub const SESSION_STEPS_MAX: u64 = 4_000_000;
 const TEXT_BYTES_A_STEP: u64 = 64;
 
 /// The steps that a rule takes at most for a session of this size. A step is a node of the tree evaluated once.
-pub fn steps(tree: &IdedExpr, size: Size) -> u64 {
+pub fn steps(tree: &IdedExpr, size: SessionSize) -> u64 {
     let longest = size.longest_list.max(longest_literal(tree));
     let text = size.longest_text / TEXT_BYTES_A_STEP;
     of(tree, longest).saturating_mul(text.saturating_add(1))
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn steps_of(text: &str, longest_list: u64, longest_text: u64) -> u64 {
-        steps(Env::stdlib().compile(text).unwrap().expression(), Size { longest_list, longest_text })
+        steps(Env::stdlib().compile(text).unwrap().expression(), SessionSize { longest_list, longest_text })
     }
 
     #[test]

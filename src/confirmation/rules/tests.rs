@@ -71,7 +71,7 @@ fn confirmed_by(rule: &str) -> Verdict {
 }
 
 fn failed() -> Verdict {
-    Verdict::Hold(Held::Failed("rule 0".to_owned()))
+    Verdict::Hold(HoldReason::Failed("rule 0".to_owned()))
 }
 
 #[track_caller]
@@ -112,7 +112,7 @@ fn a_rule_that_reads_a_field_that_could_not_be_read_holds_the_session() {
         let rules = Rules::compile(&rules(whens), SessionDefault::Confirm).unwrap();
         rules.judge("sg", &session(&full()), &[unread.to_owned()])
     };
-    let held = |rule: &str| Verdict::Hold(Held::UnreadField(rule.to_owned()));
+    let held = |rule: &str| Verdict::Hold(HoldReason::UnreadField(rule.to_owned()));
     let reads_reference = "session.operations.exists(o, has(o.customer.reference) && o.customer.reference == 'x')";
     for unread in
         ["session.payout_list[0].customer", "session.payments[7].customer.reference", "session.payout_list", "…"]
@@ -180,7 +180,7 @@ const FIELDS: [(&str, &str, bool); 19] = [
 fn every_field_of_the_model_can_be_read() {
     for (field, value, absent) in FIELDS {
         check(&format!("{field} == {value}"), &full(), &confirmed());
-        check(&format!("{field} != {value}"), &full(), &Verdict::Hold(Held::NoRule));
+        check(&format!("{field} != {value}"), &full(), &Verdict::Hold(HoldReason::NoRule));
         if absent {
             check(&format!("{field} == {value}"), &bare(), &failed());
         }
@@ -190,7 +190,7 @@ fn every_field_of_the_model_can_be_read() {
 #[test]
 fn every_field_of_the_model_has_its_place_among_the_tested_ones() {
     let mut model = Vec::new();
-    let mut open = vec![("session".to_owned(), shape::Part::Session)];
+    let mut open = vec![("session".to_owned(), shape::ModelPart::Session)];
     while let Some((path, part)) = open.pop() {
         for (name, shape) in part.fields() {
             let path = format!("{path}.{name}");
@@ -262,11 +262,11 @@ fn the_rules_of_the_documentation_decide_as_it_says() {
     for (given, expected) in [
         (customer("user-66"), Verdict::Act(Action::Cancel, decider(DeciderKind::Rule, "rule 0"))),
         (customer("user-6"), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
-        (amount(99), Verdict::Hold(Held::NoRule)),
+        (amount(99), Verdict::Hold(HoldReason::NoRule)),
         (amount(100), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
         (amount(50_000), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
-        (amount(50_001), Verdict::Hold(Held::NoRule)),
-        (payment, Verdict::Hold(Held::NoRule)),
+        (amount(50_001), Verdict::Hold(HoldReason::NoRule)),
+        (payment, Verdict::Hold(HoldReason::NoRule)),
         (bare(), failed()),
     ] {
         assert_eq!(rules.judge("sg", &session(&given), &[]), expected, "{given}");
@@ -307,12 +307,15 @@ fn the_first_true_rule_decides_then_the_default() {
     let default = SessionDefault::Confirm;
     assert_eq!(judge(&[("true", cancel), ("true", confirm)], default), rule(Action::Cancel, "rule 0"));
     assert_eq!(judge(&[("false", cancel), ("true", confirm)], default), rule(Action::Confirm, "rule 1"));
-    assert_eq!(judge(&[("true", hold), ("true", confirm)], default), Verdict::Hold(Held::Rule("rule 0".to_owned())));
+    assert_eq!(
+        judge(&[("true", hold), ("true", confirm)], default),
+        Verdict::Hold(HoldReason::Rule("rule 0".to_owned()))
+    );
     let by_default = |action| Verdict::Act(action, decider(DeciderKind::Default, ""));
     for (default, expected) in [
         (SessionDefault::Confirm, by_default(Action::Confirm)),
         (SessionDefault::Cancel, by_default(Action::Cancel)),
-        (SessionDefault::Hold, Verdict::Hold(Held::NoRule)),
+        (SessionDefault::Hold, Verdict::Hold(HoldReason::NoRule)),
     ] {
         assert_eq!(judge(&[("false", cancel)], default), expected);
         assert_eq!(judge(&[], default), expected);

@@ -4,21 +4,21 @@
 
 use std::collections::HashSet;
 
-use super::shape::Part;
+use super::shape::ModelPart;
 use crate::provider::smart_glocal::api::OPERATION_LISTS;
 
 /// A field of the model: of which part, and its name.
-pub type Field = (Part, &'static str);
+pub type Field = (ModelPart, &'static str);
 
 /// The fields of one session that could not be read.
 #[derive(Debug, Default)]
-pub struct Unread {
+pub struct UnreadFields {
     fields: HashSet<Field>,
     /// There are more than were named.
     and_others: bool,
 }
 
-impl Unread {
+impl UnreadFields {
     /// By the paths that the event's metadata names.
     pub fn of(paths: &[String]) -> Self {
         let fields = paths.iter().flat_map(|path| fields(path)).copied().collect();
@@ -35,10 +35,10 @@ impl Unread {
 fn fields(path: &str) -> &'static [Field] {
     let names: Vec<&str> = path.split('.').map(|name| name.split('[').next().unwrap_or_default()).collect();
     match names.as_slice() {
-        ["session", "status"] => &[(Part::Session, "status")],
-        ["session", "next_action"] => &[(Part::Session, "next_action")],
-        ["session", "created_at"] => &[(Part::Session, "created_at")],
-        ["session", "updated_at"] => &[(Part::Session, "updated_at")],
+        ["session", "status"] => &[(ModelPart::Session, "status")],
+        ["session", "next_action"] => &[(ModelPart::Session, "next_action")],
+        ["session", "created_at"] => &[(ModelPart::Session, "created_at")],
+        ["session", "updated_at"] => &[(ModelPart::Session, "updated_at")],
         ["session", list, inside @ ..] if OPERATION_LISTS.contains(list) => fields_of_operation(inside),
         _ => &[],
     }
@@ -46,21 +46,21 @@ fn fields(path: &str) -> &'static [Field] {
 
 fn fields_of_operation(names: &[&str]) -> &'static [Field] {
     match names {
-        [] => &[(Part::Session, "operations")],
-        ["id"] => &[(Part::Operation, "id")],
-        ["status"] => &[(Part::Operation, "status")],
-        ["amount_details"] => &[(Part::Operation, "amount")],
-        ["amount_details", "amount"] => &[(Part::Operation, "amount"), (Part::Amount, "minor_units")],
-        ["amount_details", "currency"] => &[(Part::Amount, "currency"), (Part::Amount, "exponent")],
-        ["customer"] => &[(Part::Operation, "customer")],
-        ["customer", "reference"] => &[(Part::Customer, "reference")],
-        ["payout_details" | "payment_details" | "payment_method"] => &[(Part::Operation, "instrument")],
-        ["payout_details" | "payment_details" | "payment_method", "type"] => &[(Part::Instrument, "type")],
-        ["payout_details" | "payment_details" | "payment_method", "card"] => &[(Part::Instrument, "card")],
+        [] => &[(ModelPart::Session, "operations")],
+        ["id"] => &[(ModelPart::Operation, "id")],
+        ["status"] => &[(ModelPart::Operation, "status")],
+        ["amount_details"] => &[(ModelPart::Operation, "amount")],
+        ["amount_details", "amount"] => &[(ModelPart::Operation, "amount"), (ModelPart::Amount, "minor_units")],
+        ["amount_details", "currency"] => &[(ModelPart::Amount, "currency"), (ModelPart::Amount, "exponent")],
+        ["customer"] => &[(ModelPart::Operation, "customer")],
+        ["customer", "reference"] => &[(ModelPart::Customer, "reference")],
+        ["payout_details" | "payment_details" | "payment_method"] => &[(ModelPart::Operation, "instrument")],
+        ["payout_details" | "payment_details" | "payment_method", "type"] => &[(ModelPart::Instrument, "type")],
+        ["payout_details" | "payment_details" | "payment_method", "card"] => &[(ModelPart::Instrument, "card")],
         ["payout_details" | "payment_details" | "payment_method", "card", field] => match *field {
-            "brand" => &[(Part::Card, "brand")],
-            "bin" => &[(Part::Card, "bin")],
-            "last4" => &[(Part::Card, "last4")],
+            "brand" => &[(ModelPart::Card, "brand")],
+            "bin" => &[(ModelPart::Card, "bin")],
+            "last4" => &[(ModelPart::Card, "last4")],
             _ => &[],
         },
         _ => &[],
@@ -74,12 +74,12 @@ mod tests {
     #[test]
     fn every_path_that_the_model_is_made_of_has_its_fields() {
         for (path, expect) in [
-            ("session.status", Some((Part::Session, "status"))),
-            ("session.payments", Some((Part::Session, "operations"))),
-            ("session.payout_list[3]", Some((Part::Session, "operations"))),
-            ("session.payout_list[3].amount_details", Some((Part::Operation, "amount"))),
-            ("session.acquiring_payments[0].customer.reference", Some((Part::Customer, "reference"))),
-            ("session.payments[12].payout_details.card.bin", Some((Part::Card, "bin"))),
+            ("session.status", Some((ModelPart::Session, "status"))),
+            ("session.payments", Some((ModelPart::Session, "operations"))),
+            ("session.payout_list[3]", Some((ModelPart::Session, "operations"))),
+            ("session.payout_list[3].amount_details", Some((ModelPart::Operation, "amount"))),
+            ("session.acquiring_payments[0].customer.reference", Some((ModelPart::Customer, "reference"))),
+            ("session.payments[12].payout_details.card.bin", Some((ModelPart::Card, "bin"))),
             ("session.payments[12].transaction_info", None),
             ("session.error", None),
             ("type", None),
@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn what_is_not_named_any_more_may_be_any_field() {
-        let read = HashSet::from([(Part::Session, "id")]);
-        assert!(!Unread::of(&["session.status".to_owned()]).has_any_of(&read));
-        assert!(Unread::of(&["session.status".to_owned(), "…".to_owned()]).has_any_of(&read));
+        let read = HashSet::from([(ModelPart::Session, "id")]);
+        assert!(!UnreadFields::of(&["session.status".to_owned()]).has_any_of(&read));
+        assert!(UnreadFields::of(&["session.status".to_owned(), "…".to_owned()]).has_any_of(&read));
     }
 
     /// A field that the model gets must be one that a rule can be found to read.

@@ -1,14 +1,11 @@
-//! The sessions of a partition that have ended, in at most 48 bytes each: enough to know them again, and to forget them.
+//! The sessions of a partition that have ended: enough to know them again, and to forget them in the order in which they ended.
 //! Pure: no clock. Must not know the ledger, nor what is done with a session that comes again.
 //!
-//! An entry is 16 bytes and the session's id behind them, in blocks that are filled one after the other and freed in the
-//! same order, for sessions are forgotten in the order in which they ended. The index holds four bytes an entry: its place.
-//! With ids of 16 bytes an entry takes 32 bytes, and at most 13 of the index: most just before it shrinks. For the moment in
-//! which the index moves to another size, the old one is there too.
-
-mod arena;
+//! A queue holds them, oldest first, and an index tells the place of each. One with an id of 16 bytes takes 64 bytes in the
+//! queue, 32 for its id, and 10 to 24 in the index: about 110 in all, and at most 128.
 
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -17,189 +14,167 @@ use jiff::Timestamp;
 
 use super::model::{Done, SessionKey};
 use crate::message::confirmation::v1;
-use arena::{Arena, Header};
 
-/// The index shrinks when it takes more than this for each entry. Just after it grew it takes 11.5 (five bytes for each
-/// place, seven of sixteen of them used), so that it does not shrink and grow by turns.
-const INDEX_BYTES_EACH_MAX: usize = 13;
+/// The queue has room for a sixteenth more than it holds, and this many: by itself it would double, and hold twice what it needs.
+const ROOM_MIN: usize = 16;
+/// The index shrinks when it takes more than this for each entry. Just after it grew it takes 21 (nine bytes for each place,
+/// seven of sixteen of them used), so that it does not shrink and grow by turns.
+const INDEX_BYTES_EACH_MAX: usize = 24;
 
 /// The sessions of one partition that have ended, oldest first.
 #[derive(Default)]
 pub struct EndedSessions {
-    arena: Arena,
-    index: HashTable<u32>,
-    /// Sources by number: there are few, and they have long names.
-    sources: Vec<Arc<str>>,
+    /// None where one is forgotten before those that ended earlier.
+    queue: VecDeque<Option<EndedEntry>>,
+    /// How many have left the queue at its front: the number of the first that is there.
+    first: usize,
+    /// The numbers of those that are known, by their keys.
+    index: HashTable<usize>,
+    /// The sources' names, each once: there are few, and each session would have its own copy.
+    sources: BTreeSet<Arc<str>>,
     random: RandomState,
+}
+
+#[derive(Clone, Debug)]
+struct EndedEntry {
+    key: SessionKey,
+    done_at: Timestamp,
+    result: v1::Result,
+    /// Hash of the ready event's id.
+    ready_event: u32,
+    /// Hash of the decision's id; none where there was none.
+    decision: Option<u32>,
 }
 
 /// What is known of a session that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedSession<'a> {
-    /// How it ended.
-    pub result: v1::Result,
-    /// When, to the second, rounded up.
-    pub done_at: Timestamp,
-    header: Header,
+    entry: &'a EndedEntry,
     random: &'a RandomState,
-}
-
-/// Why a session cannot be remembered: its partition cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndedError {
-    /// An id that no input takes.
-    #[error("the session's id has more than 255 bytes")]
-    SessionIdTooLong,
-    /// More sources than any configuration has.
-    #[error("the ended sessions have more than 65536 sources")]
-    TooManySources,
-    /// Four gigabytes are full.
-    #[error("the ended sessions of one partition take more than 4 GiB: lower confirmation.ledger_retention_s")]
-    Full,
 }
 
 impl EndedSessions {
     /// Remembers a session as the last that ended; forgets what was known of it.
-    ///
-    /// # Errors
-    /// There is no room for it.
-    pub fn insert(&mut self, session: &SessionKey, done: &Done) -> Result<(), EndedError> {
+    pub fn insert(&mut self, session: &SessionKey, done: &Done) {
         self.remove(session);
-        let id = session.session_id.as_bytes();
-        let header = Header {
-            ready_event: self.hash_of_text(&done.ready_event_id),
-            decision: (!done.decision_id.is_empty()).then(|| self.hash_of_text(&done.decision_id)),
-            done_at_s: ceiling(done.done_at),
-            source: self.source_number(&session.source)?,
-            id_bytes: u8::try_from(id.len()).map_err(|_| EndedError::SessionIdTooLong)?,
-            result: u8::try_from(i32::from(done.result)).unwrap_or_default(),
-            is_removed: false,
+        let entry = EndedEntry {
+            key: SessionKey { source: self.shared_name(&session.source), session_id: Arc::clone(&session.session_id) },
+            done_at: done.done_at,
+            result: done.result,
+            ready_event: hash_of_text(&self.random, &done.ready_event_id),
+            decision: (!done.decision_id.is_empty()).then(|| hash_of_text(&self.random, &done.decision_id)),
         };
-        let place = self.arena.push(header, id).ok_or(EndedError::Full)?;
-        let Self { arena, index, sources, random } = self;
-        let rehash = |place: &u32| hash_at(arena, sources, random, *place);
-        index.insert_unique(hash(random, &session.source, id), place, rehash);
-        Ok(())
+        if self.queue.len() == self.queue.capacity() {
+            self.queue.reserve_exact(room_for(self.queue.len()));
+        }
+        let number = self.first + self.queue.len();
+        self.queue.push_back(Some(entry));
+        let Self { queue, first, index, random, .. } = self;
+        index.insert_unique(random.hash_one(session), number, |number| hash_at(queue, *first, random, *number));
     }
 
     /// What is known of a session; none where it has not ended, or is forgotten.
     pub fn find(&self, session: &SessionKey) -> Option<EndedSession<'_>> {
-        let hash = hash(&self.random, &session.source, session.session_id.as_bytes());
-        let place = self.index.find(hash, |place| self.is_of(*place, session))?;
-        let (header, _) = self.arena.read(*place)?;
-        let result = v1::Result::try_from(i32::from(header.result)).unwrap_or_default();
-        let done_at = Timestamp::from_second(i64::from(header.done_at_s)).unwrap_or_default();
-        Some(EndedSession { result, done_at, header, random: &self.random })
+        let Self { queue, first, index, random, .. } = self;
+        let number = index.find(random.hash_one(session), |number| is_at(queue, *first, *number, session))?;
+        Some(EndedSession { entry: entry_at(queue, *first, *number)?, random })
     }
 
-    /// Forgets a session; whether it was known. Its bytes are free when all that ended before it are forgotten too.
+    /// Forgets a session; whether it was known. Its place is free when all that ended before it are forgotten too.
     pub fn remove(&mut self, session: &SessionKey) -> bool {
-        let Self { arena, index, sources, random } = self;
-        let hash = hash(random, &session.source, session.session_id.as_bytes());
-        let Ok(entry) = index.find_entry(hash, |place| is_of(arena, sources, *place, session)) else { return false };
-        let (place, _) = entry.remove();
-        arena.remove(place);
-        if index.allocation_size() > index.len() * INDEX_BYTES_EACH_MAX {
-            index.shrink_to(index.len(), |place| hash_at(arena, sources, random, *place));
+        let Self { queue, first, index, random, .. } = self;
+        let is_it = |number: &usize| is_at(queue, *first, *number, session);
+        let Ok(found) = index.find_entry(random.hash_one(session), is_it) else { return false };
+        let (number, _) = found.remove();
+        if let Some(place) = number.checked_sub(*first).and_then(|place| queue.get_mut(place)) {
+            *place = None;
         }
+        while let Some(None) = queue.front() {
+            queue.pop_front();
+            *first += 1;
+        }
+        self.give_room_back();
         true
     }
 
     /// The oldest sessions that ended before an instant, at most `max`, oldest first. They are known until they are removed,
     /// which is after their tombstones are in the ledger. One that was inserted before an older one is waited for.
     pub fn expired(&self, before: Timestamp, max: usize) -> Vec<SessionKey> {
-        let before_s = before.as_second();
-        let oldest = self.arena.iter().filter(|(header, _)| !header.is_removed);
-        let expired = oldest.take_while(|(header, _)| i64::from(header.done_at_s) < before_s).take(max);
-        expired.filter_map(|(header, id)| self.key_of(header, id)).collect()
+        let oldest = self.queue.iter().flatten().take_while(|entry| entry.done_at < before);
+        oldest.take(max).map(|entry| entry.key.clone()).collect()
     }
 
-    /// The sources of sessions that are known, and of some that were.
+    /// The sources that sessions ever ended of.
     pub fn sources(&self) -> impl Iterator<Item = &Arc<str>> {
         self.sources.iter()
     }
 
-    /// How many sessions are known.
-    pub fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    /// Whether none is.
+    /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// Bytes of memory that are held for them, those of the allocator included, at most.
-    pub fn bytes(&self) -> usize {
-        let sources: usize = self.sources.iter().map(|source| source.len() + arena::ALLOCATION_BYTES).sum();
-        let list = self.sources.capacity() * size_of::<Arc<str>>();
-        self.arena.bytes() + self.index.allocation_size() + arena::ALLOCATION_BYTES + sources + list
-    }
-
-    fn is_of(&self, place: u32, session: &SessionKey) -> bool {
-        is_of(&self.arena, &self.sources, place, session)
-    }
-
-    fn key_of(&self, header: Header, id: &[u8]) -> Option<SessionKey> {
-        let source = Arc::clone(self.sources.get(usize::from(header.source))?);
-        Some(SessionKey { source, session_id: Arc::from(std::str::from_utf8(id).ok()?) })
-    }
-
-    fn source_number(&mut self, source: &Arc<str>) -> Result<u16, EndedError> {
-        let known = self.sources.iter().position(|known| known == source);
-        let number = u16::try_from(known.unwrap_or(self.sources.len())).map_err(|_| EndedError::TooManySources)?;
-        if known.is_none() {
-            self.sources.push(Arc::clone(source));
+    fn shared_name(&mut self, source: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.sources.get(source) {
+            return Arc::clone(known);
         }
-        Ok(number)
+        self.sources.insert(Arc::clone(source));
+        Arc::clone(source)
     }
 
-    fn hash_of_text(&self, text: &str) -> u32 {
-        hash_of_text(&self.random, text)
+    fn give_room_back(&mut self) {
+        let Self { queue, first, index, random, .. } = self;
+        if queue.capacity() > queue.len() + 2 * room_for(queue.len()) {
+            queue.shrink_to(queue.len() + room_for(queue.len()));
+        }
+        if index.allocation_size() > index.len() * INDEX_BYTES_EACH_MAX {
+            index.shrink_to(index.len(), |number| hash_at(queue, *first, random, *number));
+        }
     }
 }
 
 impl EndedSession<'_> {
+    /// How it ended.
+    pub fn result(&self) -> v1::Result {
+        self.entry.result
+    }
+
+    /// When.
+    pub fn done_at(&self) -> Timestamp {
+        self.entry.done_at
+    }
+
     /// Whether this is the id of the `ready_to_confirm` that opened the session; wrongly so for one of 4 billion others.
     pub fn is_ready_event(&self, event_id: &str) -> bool {
-        hash_of_text(self.random, event_id) == self.header.ready_event
+        hash_of_text(self.random, event_id) == self.entry.ready_event
     }
 
     /// Whether this is the id of the decision that counted; wrongly so for one of 4 billion others, never for an empty one.
     pub fn is_decision(&self, decision_id: &str) -> bool {
-        !decision_id.is_empty() && self.header.decision == Some(hash_of_text(self.random, decision_id))
+        !decision_id.is_empty() && self.entry.decision == Some(hash_of_text(self.random, decision_id))
     }
 }
 
-fn is_of(arena: &Arena, sources: &[Arc<str>], place: u32, session: &SessionKey) -> bool {
-    arena.read(place).is_some_and(|(header, id)| {
-        id == session.session_id.as_bytes() && sources.get(usize::from(header.source)) == Some(&session.source)
-    })
+fn room_for(sessions: usize) -> usize {
+    sessions / 16 + ROOM_MIN
 }
 
-fn hash_at(arena: &Arena, sources: &[Arc<str>], random: &RandomState, place: u32) -> u64 {
-    // Every place of the index is one of the arena's.
-    let of_entry = |(header, id): (Header, &[u8])| {
-        let source = sources.get(usize::from(header.source)).map_or("", |source| source);
-        hash(random, source, id)
-    };
-    arena.read(place).map_or(0, of_entry)
+fn entry_at(queue: &VecDeque<Option<EndedEntry>>, first: usize, number: usize) -> Option<&EndedEntry> {
+    queue.get(number.checked_sub(first)?)?.as_ref()
 }
 
-fn hash(random: &RandomState, source: &str, id: &[u8]) -> u64 {
-    random.hash_one((source, id))
+fn is_at(queue: &VecDeque<Option<EndedEntry>>, first: usize, number: usize, session: &SessionKey) -> bool {
+    entry_at(queue, first, number).is_some_and(|entry| entry.key == *session)
+}
+
+fn hash_at(queue: &VecDeque<Option<EndedEntry>>, first: usize, random: &RandomState, number: usize) -> u64 {
+    // Every number of the index is one of the queue's: a removed session leaves both.
+    entry_at(queue, first, number).map_or(0, |entry| random.hash_one(&entry.key))
 }
 
 fn hash_of_text(random: &RandomState, text: &str) -> u32 {
     let [a, b, c, d, ..] = random.hash_one(text).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
-}
-
-/// Seconds since 1970, rounded up, so that nothing is forgotten early; the nearest that four bytes have.
-fn ceiling(instant: Timestamp) -> u32 {
-    let second = instant.as_second();
-    let up = if instant.subsec_nanosecond() > 0 { second.saturating_add(1) } else { second };
-    u32::try_from(up.max(0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

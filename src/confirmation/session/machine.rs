@@ -15,12 +15,15 @@
 //! What is written is committed before any call that the same step asks for is made; so after a restart the entry tells
 //! everything that can have happened, and an activity that begins anew with `session/status` finds out what did.
 
+mod awaiting;
 mod calling;
 mod checking;
 mod deciding;
 pub mod ending;
+mod opening;
 pub mod timing;
 mod transition;
+mod unopened;
 
 #[cfg(test)]
 pub mod tests;
@@ -201,13 +204,13 @@ pub enum EarlyRoom {
 /// What `input` does to a session.
 pub fn step(state: SessionState<'_>, input: Input, policy: &Policy, context: &StepContext) -> Transition {
     match (state, input) {
-        (SessionState::Ended(facts), input) => after_the_end(&facts, input, policy),
-        (SessionState::Absent, input) => deciding::unopened(&[], &Activity::default(), input, policy, context),
+        (SessionState::Ended(ended), input) => after_the_end(&ended, input, policy),
+        (SessionState::Absent, input) => unopened::step(&[], &Activity::default(), input, policy, context),
         (SessionState::Open(OpenSession { entry, activity }), input) => match entry {
-            Entry::Early(early) => deciding::unopened(early, activity, input, policy, context),
-            Entry::Checking(checking) => checking::checking(checking, activity, input, policy, context),
-            Entry::Awaiting(opening) => deciding::awaiting(opening, activity, input, policy, context),
-            Entry::Decided(decided) => calling::decided(decided, activity, input, policy, context),
+            Entry::Early(early) => unopened::step(early, activity, input, policy, context),
+            Entry::Checking(checking) => checking::step(checking, activity, input, policy, context),
+            Entry::Awaiting(opening) => awaiting::step(opening, activity, input, policy, context),
+            Entry::Decided(decided) => calling::step(decided, activity, input, policy, context),
         },
     }
 }
@@ -269,26 +272,26 @@ pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
 
 /// Another event asks for a word on a session that has ended. Nothing is decided, and the provider is asked what that means. The
 /// session is remembered as if it had ended with this event: else that could open it once it is forgotten.
-fn asked_again(facts: &EndedSession<'_>, opening: &Opening, policy: &Policy) -> Transition {
+fn asked_again(ended: &EndedSession<'_>, opening: &Opening, policy: &Policy) -> Transition {
     let done = Done {
-        done_at: ending::done_at(opening, facts.done_at, policy).max(facts.done_at),
-        result: facts.result,
+        done_at: ending::done_at(opening, ended.done_at(), policy).max(ended.done_at()),
+        result: ended.result(),
         ready_event_id: opening.ready_event_id.clone(),
         decision_id: String::new(),
     };
     let call = Effect::Call { operation: Operation::Status, number: AFTER_THE_END, key_number: 0 };
     // In a dry run nobody was called, so of course it still waits.
     let effects = if opening.dry_run { Vec::new() } else { vec![call] };
-    Transition { state: NextState::Done(done), effects }
+    Transition { next: NextState::Done(done), effects }
 }
 
 /// An ended session stays as it is, whatever comes.
-fn after_the_end(facts: &EndedSession<'_>, input: Input, policy: &Policy) -> Transition {
+fn after_the_end(ended: &EndedSession<'_>, input: Input, policy: &Policy) -> Transition {
     let effect = match input {
-        Input::Ready { opening, .. } if facts.is_ready_event(&opening.ready_event_id) => return Transition::nothing(),
-        Input::Ready { opening, .. } => return asked_again(facts, &opening, policy),
-        Input::Decision(decision) if facts.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
-        Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(facts.result)),
+        Input::Ready { opening, .. } if ended.is_ready_event(&opening.ready_event_id) => return Transition::nothing(),
+        Input::Ready { opening, .. } => return asked_again(ended, &opening, policy),
+        Input::Decision(decision) if ended.is_decision(&decision.decision_id) => Effect::Note(Note::Redelivered),
+        Input::Decision(decision) => Effect::Reject(decision, ending::reason_after(ended.result())),
         Input::Answer { number: AFTER_THE_END, reply, .. } if !ending::is_settled(&reply) => {
             Effect::Note(Note::OpenAfterDone)
         }
@@ -296,7 +299,7 @@ fn after_the_end(facts: &EndedSession<'_>, input: Input, policy: &Policy) -> Tra
             return Transition::nothing();
         }
     };
-    Transition { state: NextState::Same, effects: vec![effect] }
+    Transition::nothing().with(effect)
 }
 
 impl OpenSession {
@@ -326,7 +329,7 @@ impl Activity {
     fn asking(&self) -> Transition {
         let activity = self.calling(Operation::Status);
         let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
-        Transition { state: NextState::Activity(activity), effects: vec![call] }
+        Transition { next: NextState::Activity(activity), effects: vec![call] }
     }
 
     /// The same at rest.

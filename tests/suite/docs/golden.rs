@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use paybridge::config::EvidenceKeep;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::codec::decision;
-use paybridge::confirmation::codec::records::{Place, Records};
+use paybridge::confirmation::codec::records::{RecordLocation, Records};
 use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, ProviderRefusal};
 use paybridge::ingress::encode::{Bridge, Carry, Encoder};
 use paybridge::ingress::window::Arriving;
@@ -188,7 +188,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
     let reason = RejectionReason::AlreadyDecided;
     let malformed = v1::Decision { action: 3, ..decision }.encode_to_vec(); // an action of later days
     let why = decision::read(&malformed, 41, now()).unwrap_err();
-    let found = Place { topic: "payments.confirmation.decision.v1", partition: 3, offset: 41 };
+    let found = RecordLocation { topic: "payments.confirmation.decision.v1", partition: 3, offset: 41 };
     vec![
         (text(DECISION_MESSAGE), written),
         (text(DECISION_REJECTED_MESSAGE), records.rejected(&key, &complete, 3, reason, now()).value),

@@ -1,7 +1,7 @@
 //! Events that come again after the ledger forgot their session: they open nothing that has ended.
 
 use jiff::{SignedDuration, Timestamp};
-use paybridge::confirmation::codec::ledger::{self, Kept, Owner};
+use paybridge::confirmation::codec::ledger::{self, LedgerOwner, LedgerRecord};
 use paybridge::confirmation::session::model::{Done, SessionKey};
 use paybridge::message::confirmation::v1::Result;
 use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
@@ -18,7 +18,7 @@ const REMEMBERED_S: i64 = 14_400 + 86_400;
 /// The ledger of an engine by which the session was cancelled, and ended then.
 fn ended_before(setup: &EngineSetup, session_id: &str, done_at: Timestamp) {
     let partitions = u32::try_from(setup.config.kafka.partitions).unwrap();
-    let owner = Owner { group_id: setup.group(), partitions, dry_run: false };
+    let owner = LedgerOwner { group_id: setup.group(), partitions, dry_run: false };
     let done = Done {
         done_at,
         result: Result::Accepted,
@@ -39,7 +39,7 @@ fn done_at(setup: &EngineSetup, session_id: &str, entries: usize) -> Timestamp {
     let entries = setup.await_entries(session_id, entries);
     let last = entries.last().unwrap();
     match ledger::decode(last.key.as_deref().unwrap(), last.value.as_deref().unwrap()) {
-        Ok(Kept::Done(_, done)) => done.done_at,
+        Ok(LedgerRecord::Done(_, done)) => done.done_at,
         other => panic!("not an ended session: {other:?}"),
     }
 }

@@ -150,7 +150,7 @@ impl EngineSetup {
             operations: Vec::new(),
             dry_run: false,
         };
-        let owner = ledger::Owner {
+        let owner = ledger::LedgerOwner {
             group_id: self.config.confirmation.group(&self.config.kafka.topic_prefix),
             partitions: u32::try_from(self.config.kafka.partitions).unwrap(),
             dry_run: false,

@@ -34,11 +34,11 @@ fn session() -> Session {
     Session { id: "ps_3230".to_owned(), operations: vec![operation], ..Session::default() }
 }
 
-fn ready(value: &[u8]) -> Result<Ready, Undecodable> {
+fn ready(value: &[u8]) -> Result<ReadyEvent, UndecodableRecord> {
     super::ready(value, at(RECORDED), &Verifiers::new())
 }
 
-fn finished(value: &[u8]) -> Result<Finished, Undecodable> {
+fn finished(value: &[u8]) -> Result<FinishedEvent, UndecodableRecord> {
     super::finished(value, at(RECORDED), &Verifiers::new())
 }
 
@@ -47,13 +47,13 @@ fn event() -> ReadyToConfirm {
 }
 
 /// Both inputs are read alike, but for the event's id, which only one of them needs.
-fn check(problem: Problem, source: Option<&str>, spoil: impl FnOnce(&mut EventMetadata, &mut Session)) {
+fn check(problem: RecordProblem, source: Option<&str>, spoil: impl FnOnce(&mut EventMetadata, &mut Session)) {
     let (mut metadata, mut session) = (metadata(), session());
     spoil(&mut metadata, &mut session);
     let event = ReadyToConfirm { metadata: Some(metadata), session: Some(session) }.encode_to_vec();
-    let expected = Undecodable { problem, source_name: source.map(Arc::from) };
+    let expected = UndecodableRecord { problem, source_name: source.map(Arc::from) };
     assert_eq!(ready(&event).as_ref(), Err(&expected));
-    if problem != Problem::Missing("metadata.event_id") {
+    if problem != RecordProblem::Missing("metadata.event_id") {
         assert_eq!(finished(&event), Err(expected));
     }
 }
@@ -61,22 +61,22 @@ fn check(problem: Problem, source: Option<&str>, spoil: impl FnOnce(&mut EventMe
 #[test]
 fn refuses_what_is_no_event_of_its_topic_and_says_what_is_wrong() {
     let known = Some("sg-main");
-    let missing = Problem::Missing;
+    let missing = RecordProblem::Missing;
     check(missing("metadata.source"), None, |metadata, _| metadata.source.clear());
-    check(Problem::NotASource, None, |metadata, _| metadata.source = "a/b".to_owned());
-    check(Problem::OtherProvider, known, |metadata, _| metadata.provider = "unipaas".to_owned());
+    check(RecordProblem::NotASource, None, |metadata, _| metadata.source = "a/b".to_owned());
+    check(RecordProblem::OtherProvider, known, |metadata, _| metadata.provider = "unipaas".to_owned());
     check(missing("metadata.event_id"), known, |metadata, _| metadata.event_id.clear());
     let negative = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
-    check(Problem::Time("session.created_at"), known, |_, session| session.created_at = negative);
-    check(Problem::Time("session.updated_at"), known, |_, session| session.updated_at = negative);
+    check(RecordProblem::Time("session.created_at"), known, |_, session| session.created_at = negative);
+    check(RecordProblem::Time("session.updated_at"), known, |_, session| session.updated_at = negative);
     check(missing("session.id"), known, |_, session| session.id.clear());
-    check(Problem::TooLong("session.id"), known, |_, session| session.id = "x".repeat(256));
-    check(Problem::TwoSessions, known, |metadata, _| metadata.subject = "ps_3231".to_owned());
-    check(Problem::TwoSessions, known, |metadata, _| metadata.subject.clear());
+    check(RecordProblem::TooLong("session.id"), known, |_, session| session.id = "x".repeat(256));
+    check(RecordProblem::TwoSessions, known, |metadata, _| metadata.subject = "ps_3231".to_owned());
+    check(RecordProblem::TwoSessions, known, |metadata, _| metadata.subject.clear());
 
     let problem = |value: &[u8]| ready(value).unwrap_err().problem;
     assert_eq!(problem(&[]), missing("metadata.source"));
-    assert_eq!(problem(b"\xff"), Problem::NotProtobuf);
+    assert_eq!(problem(b"\xff"), RecordProblem::NotProtobuf);
     let without = ReadyToConfirm { session: None, ..event() }.encode_to_vec();
     assert_eq!(problem(&without), missing("session"));
 }

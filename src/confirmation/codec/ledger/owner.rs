@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Owner;
+use super::LedgerOwner;
 
 /// A ledger that this engine must not go on with.
 #[derive(Debug, thiserror::Error)]
@@ -11,13 +11,13 @@ use super::Owner;
     "partition {partition} of the ledger belongs to {found}, and this engine is {expected}: go on with the same group and \
      mode and the same number of partitions, or give the engine a kafka.topic_prefix of its own"
 )]
-pub struct OtherOwner {
+pub struct ForeignLedger {
     partition: i32,
     found: Described,
     expected: Described,
 }
 
-impl OtherOwner {
+impl ForeignLedger {
     /// Compares the owner that a partition of the ledger names with who is to go on with it. `former_group_id` is what the
     /// group may have been called before.
     ///
@@ -25,12 +25,12 @@ impl OtherOwner {
     /// It is somebody else's.
     pub fn check(
         partition: i32,
-        found: Owner,
-        expected: Owner,
+        found: LedgerOwner,
+        expected: LedgerOwner,
         former_group_id: Option<&str>,
-    ) -> Result<(), OtherOwner> {
+    ) -> Result<(), ForeignLedger> {
         let is_former = former_group_id.is_some_and(|former| former == found.group_id);
-        let renamed = Owner { group_id: expected.group_id.clone(), ..found.clone() };
+        let renamed = LedgerOwner { group_id: expected.group_id.clone(), ..found.clone() };
         if found == expected || (is_former && renamed == expected) {
             return Ok(());
         }
@@ -40,11 +40,11 @@ impl OtherOwner {
 
 /// An owner in words.
 #[derive(Debug)]
-struct Described(Owner);
+struct Described(LedgerOwner);
 
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Owner { group_id, partitions, dry_run } = &self.0;
+        let LedgerOwner { group_id, partitions, dry_run } = &self.0;
         let mode = if *dry_run { ", a dry run" } else { "" };
         write!(f, "group {group_id} with {partitions} partitions{mode}")
     }
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn takes_its_own_ledger_and_one_of_its_groups_former_name_only() {
-        let owner = |group_id: &str, partitions, dry_run| Owner { group_id: group_id.to_owned(), partitions, dry_run };
+        let owner =
+            |group_id: &str, partitions, dry_run| LedgerOwner { group_id: group_id.to_owned(), partitions, dry_run };
         let expected = owner("p.group", 3, false);
         for (found, former, is_ours) in [
             (owner("p.group", 3, false), None, true),
@@ -68,10 +69,10 @@ mod tests {
             (owner("p.group", 3, true), Some("group"), false),
             (owner("p.group", 4, false), Some("group"), false),
         ] {
-            let checked = OtherOwner::check(2, found.clone(), expected.clone(), former);
+            let checked = ForeignLedger::check(2, found.clone(), expected.clone(), former);
             assert_eq!(checked.is_ok(), is_ours, "{found:?} {former:?}");
         }
-        let told = OtherOwner::check(2, owner("group", 4, true), expected, None).unwrap_err().to_string();
+        let told = ForeignLedger::check(2, owner("group", 4, true), expected, None).unwrap_err().to_string();
         assert!(
             told.starts_with(
                 "partition 2 of the ledger belongs to group group with 4 partitions, a dry run, and this engine is group p.group \

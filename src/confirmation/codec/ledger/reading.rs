@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use prost::Message;
 
-use super::{Kept, LedgerError, OWNER_KEY, Owner, SCHEMA};
+use super::{LedgerError, LedgerOwner, LedgerRecord, OWNER_KEY, SCHEMA};
 use crate::confirmation::session::model::{
     Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
 };
@@ -15,7 +15,7 @@ use crate::message::instant;
 ///
 /// # Errors
 /// Whatever this version does not know in full; its partition must not go on.
-pub fn decode(key: &[u8], value: &[u8]) -> Result<Kept, LedgerError> {
+pub fn decode(key: &[u8], value: &[u8]) -> Result<LedgerRecord, LedgerError> {
     let entry = v1::LedgerEntry::decode(value).map_err(LedgerError::NotProtobuf)?;
     if entry.schema != SCHEMA {
         return Err(LedgerError::Schema(entry.schema));
@@ -32,20 +32,20 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Kept, LedgerError> {
     }
     let session = session(key, &source, &session_id)?;
     match state {
-        State::Early(early) => Ok(Kept::Entry(session.clone(), Entry::Early(self::early(&session, early)?))),
+        State::Early(early) => Ok(LedgerRecord::Entry(session.clone(), Entry::Early(self::early(&session, early)?))),
         State::Checking(checking) => {
-            Ok(Kept::Entry(session.clone(), Entry::Checking(Box::new(self::checking(&session, checking)?))))
+            Ok(LedgerRecord::Entry(session.clone(), Entry::Checking(Box::new(self::checking(&session, checking)?))))
         }
         State::Awaiting(awaiting) => {
-            Ok(Kept::Entry(session, Entry::Awaiting(Box::new(self::opening(awaiting.opening)?))))
+            Ok(LedgerRecord::Entry(session, Entry::Awaiting(Box::new(self::opening(awaiting.opening)?))))
         }
-        State::Decided(decided) => Ok(Kept::Entry(session, Entry::Decided(Box::new(self::decided(decided)?)))),
-        State::Done(done) => Ok(Kept::Done(session, self::done(done)?)),
+        State::Decided(decided) => Ok(LedgerRecord::Entry(session, Entry::Decided(Box::new(self::decided(decided)?)))),
+        State::Done(done) => Ok(LedgerRecord::Done(session, self::done(done)?)),
         State::Owner(_) => Err(LedgerError::UnknownState),
     }
 }
 
-fn owner(key: &[u8], source: &str, session_id: &str, owner: v1::Owner) -> Result<Kept, LedgerError> {
+fn owner(key: &[u8], source: &str, session_id: &str, owner: v1::Owner) -> Result<LedgerRecord, LedgerError> {
     let v1::Owner { group_id, partitions, dry_run } = owner;
     if key != OWNER_KEY.as_bytes() || !source.is_empty() || !session_id.is_empty() {
         return Err(LedgerError::Contradiction("an owner's entry has the key of a session"));
@@ -56,7 +56,7 @@ fn owner(key: &[u8], source: &str, session_id: &str, owner: v1::Owner) -> Result
     if partitions == 0 {
         return Err(LedgerError::Missing("partitions"));
     }
-    Ok(Kept::Owner(Owner { group_id, partitions, dry_run }))
+    Ok(LedgerRecord::Owner(LedgerOwner { group_id, partitions, dry_run }))
 }
 
 fn session(key: &[u8], source: &str, session_id: &str) -> Result<SessionKey, LedgerError> {

@@ -72,31 +72,31 @@ fn ended() -> Done {
     }
 }
 
-fn owner() -> Owner {
-    Owner { group_id: "paybridge-confirmation".to_owned(), partitions: 12, dry_run: true }
+fn owner() -> LedgerOwner {
+    LedgerOwner { group_id: "paybridge-confirmation".to_owned(), partitions: 12, dry_run: true }
 }
 
 /// One of each state, with every field filled.
-fn each() -> [(&'static str, Kept); 5] {
+fn each() -> [(&'static str, LedgerRecord); 5] {
     [
-        ("early", Kept::Entry(session(), Entry::Early(early()))),
-        ("awaiting", Kept::Entry(session(), Entry::Awaiting(Box::new(opening())))),
-        ("decided", Kept::Entry(session(), Entry::Decided(Box::new(decided())))),
-        ("done", Kept::Done(session(), ended())),
-        ("owner", Kept::Owner(owner())),
+        ("early", LedgerRecord::Entry(session(), Entry::Early(early()))),
+        ("awaiting", LedgerRecord::Entry(session(), Entry::Awaiting(Box::new(opening())))),
+        ("decided", LedgerRecord::Entry(session(), Entry::Decided(Box::new(decided())))),
+        ("done", LedgerRecord::Done(session(), ended())),
+        ("owner", LedgerRecord::Owner(owner())),
     ]
 }
 
-fn written(kept: &Kept) -> (String, Vec<u8>) {
+fn written(kept: &LedgerRecord) -> (String, Vec<u8>) {
     match kept {
-        Kept::Entry(session, entry) => (key(session), encode(session, entry)),
-        Kept::Done(session, done) => (key(session), encode_done(session, done)),
-        Kept::Owner(owner) => (OWNER_KEY.to_owned(), encode_owner(owner)),
+        LedgerRecord::Entry(session, entry) => (key(session), encode(session, entry)),
+        LedgerRecord::Done(session, done) => (key(session), encode_done(session, done)),
+        LedgerRecord::Owner(owner) => (OWNER_KEY.to_owned(), encode_owner(owner)),
     }
 }
 
 /// What a spoilt entry is refused for.
-fn check(kept: &Kept, spoil: impl FnOnce(&mut v1::LedgerEntry), expected: &LedgerError) {
+fn check(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::LedgerEntry), expected: &LedgerError) {
     let (key, value) = written(kept);
     let mut entry = v1::LedgerEntry::decode(value.as_slice()).unwrap();
     spoil(&mut entry);
@@ -107,7 +107,7 @@ fn check(kept: &Kept, spoil: impl FnOnce(&mut v1::LedgerEntry), expected: &Ledge
 #[test]
 fn what_is_read_takes_no_room_that_it_does_not_need() {
     let written = encode(&session(), &Entry::Awaiting(Box::new(opening())));
-    let Ok(Kept::Entry(_, Entry::Awaiting(read))) = decode(key(&session()).as_bytes(), &written) else {
+    let Ok(LedgerRecord::Entry(_, Entry::Awaiting(read))) = decode(key(&session()).as_bytes(), &written) else {
         panic!("not read")
     };
     assert_eq!((read.operations.len(), read.operations.capacity()), (1, 1));
@@ -154,7 +154,7 @@ fn refuses_every_entry_that_is_not_known_in_full() {
     check_early(&early, |early| early.decisions[0].decision.as_mut().unwrap().source.push('x'), &foreign);
 }
 
-fn check_owner(kept: &Kept, spoil: impl FnOnce(&mut v1::Owner), expected: &LedgerError) {
+fn check_owner(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::Owner), expected: &LedgerError) {
     let inner = |entry: &mut v1::LedgerEntry| match entry.state.as_mut() {
         Some(State::Owner(owner)) => spoil(owner),
         other => panic!("{other:?}"),
@@ -162,7 +162,7 @@ fn check_owner(kept: &Kept, spoil: impl FnOnce(&mut v1::Owner), expected: &Ledge
     check(kept, inner, expected);
 }
 
-fn check_done(kept: &Kept, spoil: impl FnOnce(&mut v1::Done), expected: &LedgerError) {
+fn check_done(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::Done), expected: &LedgerError) {
     let inner = |entry: &mut v1::LedgerEntry| match entry.state.as_mut() {
         Some(State::Done(done)) => spoil(done),
         other => panic!("{other:?}"),
@@ -170,7 +170,7 @@ fn check_done(kept: &Kept, spoil: impl FnOnce(&mut v1::Done), expected: &LedgerE
     check(kept, inner, expected);
 }
 
-fn check_decided(kept: &Kept, spoil: impl FnOnce(&mut v1::Decided), expected: &LedgerError) {
+fn check_decided(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::Decided), expected: &LedgerError) {
     let inner = |entry: &mut v1::LedgerEntry| match entry.state.as_mut() {
         Some(State::Decided(decided)) => spoil(decided),
         other => panic!("{other:?}"),
@@ -178,7 +178,7 @@ fn check_decided(kept: &Kept, spoil: impl FnOnce(&mut v1::Decided), expected: &L
     check(kept, inner, expected);
 }
 
-fn check_opening(kept: &Kept, spoil: impl FnOnce(&mut v1::Opening), expected: &LedgerError) {
+fn check_opening(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::Opening), expected: &LedgerError) {
     let inner = |entry: &mut v1::LedgerEntry| match entry.state.as_mut() {
         Some(State::Awaiting(awaiting)) => spoil(awaiting.opening.as_mut().unwrap()),
         other => panic!("{other:?}"),
@@ -186,7 +186,7 @@ fn check_opening(kept: &Kept, spoil: impl FnOnce(&mut v1::Opening), expected: &L
     check(kept, inner, expected);
 }
 
-fn check_early(kept: &Kept, spoil: impl FnOnce(&mut v1::Early), expected: &LedgerError) {
+fn check_early(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::Early), expected: &LedgerError) {
     let inner = |entry: &mut v1::LedgerEntry| match entry.state.as_mut() {
         Some(State::Early(early)) => spoil(early),
         other => panic!("{other:?}"),
@@ -234,13 +234,13 @@ proptest! {
     #[test]
     fn whatever_is_written_is_read(session in arbitrary::session_key(), entry in arbitrary::entry()) {
         let kept = decode(key(&session).as_bytes(), &encode(&session, &entry));
-        prop_assert_eq!(kept, Ok(Kept::Entry(session, entry)));
+        prop_assert_eq!(kept, Ok(LedgerRecord::Entry(session, entry)));
     }
 
     #[test]
     fn whatever_ended_is_read(session in arbitrary::session_key(), done in arbitrary::done()) {
         let kept = decode(key(&session).as_bytes(), &encode_done(&session, &done));
-        prop_assert_eq!(kept, Ok(Kept::Done(session, done)));
+        prop_assert_eq!(kept, Ok(LedgerRecord::Done(session, done)));
     }
 
     #[test]
@@ -255,8 +255,8 @@ proptest! {
         let place = place.index(value.len());
         value[place] = byte;
         match decode(key(&session()).as_bytes(), &value) {
-            Ok(Kept::Entry(read, _) | Kept::Done(read, _)) => prop_assert_eq!(read, session()),
-            Ok(Kept::Owner(owner)) => prop_assert!(false, "{:?}", owner),
+            Ok(LedgerRecord::Entry(read, _) | LedgerRecord::Done(read, _)) => prop_assert_eq!(read, session()),
+            Ok(LedgerRecord::Owner(owner)) => prop_assert!(false, "{:?}", owner),
             Err(_) => {}
         }
     }

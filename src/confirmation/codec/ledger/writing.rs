@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use prost::Message;
 
-use super::{Owner, SCHEMA};
+use super::{LedgerOwner, SCHEMA};
 use crate::confirmation::session::model::{
     Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
 };
@@ -37,8 +37,8 @@ pub fn encode_done(session: &SessionKey, done: &Done) -> Vec<u8> {
 }
 
 /// The value of the owner's entry.
-pub fn encode_owner(owner: &Owner) -> Vec<u8> {
-    let Owner { group_id, partitions, dry_run } = owner.clone();
+pub fn encode_owner(owner: &LedgerOwner) -> Vec<u8> {
+    let LedgerOwner { group_id, partitions, dry_run } = owner.clone();
     let state = Some(State::Owner(v1::Owner { group_id, partitions, dry_run }));
     v1::LedgerEntry { schema: SCHEMA, state, ..v1::LedgerEntry::default() }.encode_to_vec()
 }

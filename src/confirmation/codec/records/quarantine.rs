@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{BYTES_THAT_EVERY_TOPIC_TAKES, Place, Records};
-use crate::confirmation::codec::inputs::Undecodable;
+use super::{BYTES_THAT_EVERY_TOPIC_TAKES, RecordLocation, Records};
+use crate::confirmation::codec::inputs::UndecodableRecord;
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::Record;
@@ -22,14 +22,20 @@ const OVERHEAD_BYTES: usize = 8 * 1024;
 impl Records {
     /// A record of an input that is no event of its topic, or not one to go by. A value that does not fit beside 8 KiB of its own is left out:
     /// its hash and its place are there.
-    pub fn undecodable(&self, found: Place<'_>, value: &[u8], why: &Undecodable, now: Timestamp) -> Record {
+    pub fn undecodable(
+        &self,
+        found: RecordLocation<'_>,
+        value: &[u8],
+        why: &UndecodableRecord,
+        now: Timestamp,
+    ) -> Record {
         let source = why.source_name.as_deref().unwrap_or_default();
         self.quarantined(found, value, (source, ""), why.problem.reason(), &why.to_string(), now)
     }
 
     /// A decision that was passed on and is on a partition again that is not its session's. Its value as for
     /// [`Records::undecodable`].
-    pub fn misrouted(&self, found: Place<'_>, value: &[u8], session: &SessionKey, now: Timestamp) -> Record {
+    pub fn misrouted(&self, found: RecordLocation<'_>, value: &[u8], session: &SessionKey, now: Timestamp) -> Record {
         let why = "the decision was passed on and is not on its session's partition";
         let session = (&*session.source, &*session.session_id);
         self.quarantined(found, value, session, QuarantineReason::MisroutedDecision, why, now)
@@ -37,7 +43,7 @@ impl Records {
 
     fn quarantined(
         &self,
-        found: Place<'_>,
+        found: RecordLocation<'_>,
         value: &[u8],
         (source, session_id): (&str, &str),
         reason: QuarantineReason,
@@ -51,7 +57,7 @@ impl Records {
             _ => self.record_bytes_max,
         };
         let fits = value.len().saturating_add(OVERHEAD_BYTES) <= bytes_max;
-        let Place { topic, partition, offset } = found;
+        let RecordLocation { topic, partition, offset } = found;
         let left_out = if fits { "" } else { "; its value is too large to be kept here" };
         let digest: [u8; 32] = Sha256::digest(value).into();
         let evidence = Evidence {
@@ -78,7 +84,7 @@ impl Records {
     }
 }
 
-fn event_id(Place { topic, partition, offset }: Place<'_>) -> EventId {
+fn event_id(RecordLocation { topic, partition, offset }: RecordLocation<'_>) -> EventId {
     let domain = b"paybridge.confirmation.quarantine";
     EventId::over(&[domain, topic.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()])
 }

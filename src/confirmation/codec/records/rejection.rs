@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 
-use super::{Place, Records};
+use super::{RecordLocation, Records};
 use crate::config::SourceName;
 use crate::confirmation::codec::decision::{DECISION_BYTES_MAX, MalformedDecision};
 use crate::confirmation::codec::inputs::SESSION_ID_BYTES_MAX;
@@ -39,7 +39,7 @@ impl Records {
             reason: decision.reason.clone(),
             decision_id: decision.decision_id.clone(),
         };
-        let found = Place { topic: &self.decision, partition, offset: decision.offset };
+        let found = RecordLocation { topic: &self.decision, partition, offset: decision.offset };
         let rejected = DecisionRejected {
             metadata: None,
             decision: Some(message),
@@ -55,7 +55,7 @@ impl Records {
         &self,
         value: &[u8],
         malformed: &MalformedDecision,
-        (found, key): (Place<'_>, Option<&[u8]>),
+        (found, key): (RecordLocation<'_>, Option<&[u8]>),
         now: Timestamp,
     ) -> Record {
         let decision = malformed.decision.as_deref();
@@ -98,12 +98,12 @@ impl Records {
 }
 
 /// Any client may write any key, so of a long one the beginning is told.
-fn record_place(found: Place<'_>, key: Option<&[u8]>) -> RecordPlace {
-    let Place { topic, partition, offset } = found;
+fn record_place(found: RecordLocation<'_>, key: Option<&[u8]>) -> RecordPlace {
+    let RecordLocation { topic, partition, offset } = found;
     let key = key.map(|key| Bytes::copy_from_slice(key.get(..KEY_BYTES_MAX).unwrap_or(key)));
     RecordPlace { topic: topic.to_owned(), partition, offset, key }
 }
 
-fn event_id(Place { partition, offset, .. }: Place<'_>) -> EventId {
+fn event_id(RecordLocation { partition, offset, .. }: RecordLocation<'_>) -> EventId {
     EventId::over(&[b"paybridge.confirmation.decision-rejected", &partition.to_be_bytes(), &offset.to_be_bytes()])
 }

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::confirmation::codec;
-use crate::confirmation::codec::inputs::{Problem, Undecodable};
+use crate::confirmation::codec::inputs::{RecordProblem, UndecodableRecord};
 use crate::confirmation::session::model::{Action, Decision, ProviderRefusal};
 use crate::confirmation::tests::arbitrary;
 use crate::message::confirmation::v1::{DecisionRejected, RecordPlace, RejectionReason};
@@ -63,7 +63,7 @@ fn event_ids_stay_the_same_for_ever() {
     };
     let outcome = records().outcome(&session(), &outcome);
     let rejected = records().rejected(&session(), &decision(), 3, RejectionReason::Expired, now());
-    let place = Place { topic: "t", partition: 3, offset: 7 };
+    let place = RecordLocation { topic: "t", partition: 3, offset: 7 };
     let misrouted = records().misrouted(place, b"x", &session(), now());
     for (record, id, message, topic, key) in [
         (&outcome, OUTCOME_ID, "Outcome", "payments.confirmation.outcome.v1", "ps_3230"),
@@ -110,7 +110,7 @@ fn a_malformed_decision_is_told_as_far_as_it_fits() {
     let malformed = |value: &[u8]| {
         let why = codec::decision::read(value, 7, now()).unwrap_err();
         let key = "k".repeat(1025);
-        let found = Place { topic: DECISIONS, partition: 3, offset: 7 };
+        let found = RecordLocation { topic: DECISIONS, partition: 3, offset: 7 };
         let record = records().malformed(value, &why, (found, Some(key.as_bytes())), now());
         assert!(record.size() < RECORD_BYTES_MAX);
         assert_eq!(header(&record, "ce_id"), REJECTED_ID, "as of any decision there");
@@ -139,14 +139,14 @@ fn a_malformed_decision_is_told_as_far_as_it_fits() {
 
 #[test]
 fn quarantine_names_the_place_and_keeps_the_value_where_it_fits() {
-    let place = Place { topic: "payments.smart-glocal.ready-to-confirm.v1", partition: 3, offset: 7 };
+    let place = RecordLocation { topic: "payments.smart-glocal.ready-to-confirm.v1", partition: 3, offset: 7 };
     let secret = b"4242424242424242".as_slice();
     for (value, kept, source, key) in [
         (secret.to_vec(), true, Some("sg-main"), Some("sg-main")),
         (vec![b'x'; RECORD_BYTES_MAX - 8 * 1024], true, None, None),
         (vec![b'x'; RECORD_BYTES_MAX - 8 * 1024 + 1], false, None, None),
     ] {
-        let why = Undecodable { problem: Problem::TwoSessions, source_name: source.map(Arc::from) };
+        let why = UndecodableRecord { problem: RecordProblem::TwoSessions, source_name: source.map(Arc::from) };
         let record = records().undecodable(place, &value, &why, now());
         assert!(record.size() < RECORD_BYTES_MAX, "{}", record.size());
         assert_eq!(record.key, key.unwrap_or(header(&record, "ce_id")));
@@ -163,7 +163,7 @@ fn quarantine_names_the_place_and_keeps_the_value_where_it_fits() {
 
 #[test]
 fn a_decision_is_passed_on_as_it_was_with_a_mark() {
-    let place = Place { topic: "payments.confirmation.decision.v1", partition: 3, offset: 7 };
+    let place = RecordLocation { topic: "payments.confirmation.decision.v1", partition: 3, offset: 7 };
     let odd = vec![("a".to_owned(), None), ("a".to_owned(), Some(vec![0xff]))];
     let record = records().passed_on(place, None, vec![1, 2], odd.clone(), 5);
     assert_eq!((&*record.topic, record.partition), ("payments.confirmation.decision.v1", 5));
@@ -179,10 +179,10 @@ fn a_decision_is_passed_on_as_it_was_with_a_mark() {
 
 #[test]
 fn the_ledgers_records_have_its_keys_and_no_headers() {
-    let owner = Owner { group_id: "g".to_owned(), partitions: 3, dry_run: false };
+    let owner = LedgerOwner { group_id: "g".to_owned(), partitions: 3, dry_run: false };
     let record = records().owner(&owner);
     assert_eq!((record.key.as_str(), &*record.topic, record.headers.len()), ("owner", &**records().ledger_topic(), 0));
-    assert_eq!(ledger::decode(record.key.as_bytes(), &record.value), Ok(ledger::Kept::Owner(owner)));
+    assert_eq!(ledger::decode(record.key.as_bytes(), &record.value), Ok(ledger::LedgerRecord::Owner(owner)));
 }
 
 proptest! {

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 
 use super::Holding;
 use crate::confirmation::codec::decision;
-use crate::confirmation::codec::inputs::{self, Finished, Mode, Problem, Proof, Ready, Undecodable};
+use crate::confirmation::codec::inputs::{
+    self, EventProof, FinishedEvent, Mode, ReadyEvent, RecordProblem, UndecodableRecord,
+};
 use crate::confirmation::codec::records::was_passed_on;
 use crate::confirmation::engine::set_aside::{Cause, InputPlace};
 use crate::confirmation::engine::settings::Present;
 use crate::confirmation::engine::telemetry::Count;
 use crate::confirmation::rules::Verdict;
-use crate::confirmation::session::ended::EndedError;
 use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};
 use crate::confirmation::session::model::{Action, Decider, Entry, RuleBasis, SessionKey};
 use crate::kafka::group::InputRecord;
@@ -23,7 +24,7 @@ use crate::message::smart_glocal::v1::Session;
 use crate::provider::smart_glocal::api::ShownSession;
 
 impl Holding {
-    pub(super) fn ready(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+    pub(super) fn ready(&mut self, record: &InputRecord, present: &Present) {
         let value = record.value.as_deref().unwrap_or_default();
         let read = inputs::ready(value, recorded_at(record, present), &self.desk.verifiers)
             .and_then(|ready| self.in_place(ready, record))
@@ -35,15 +36,12 @@ impl Holding {
                 let input = Input::Ready { opening, basis, age };
                 self.feed(record.partition, &ready.key, input, Some(place_of(record)), present)
             }
-            Err(why) => {
-                self.quarantine(record, &why, present.now);
-                Ok(())
-            }
+            Err(why) => self.quarantine(record, &why, present.now),
         }
     }
 
     /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
-    fn judge_event(&mut self, partition: i32, ready: &Ready) -> RuleBasis {
+    fn judge_event(&mut self, partition: i32, ready: &ReadyEvent) -> RuleBasis {
         let may_open =
             self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
         let is_known = self.desk.sources.contains(&ready.key.source);
@@ -54,14 +52,14 @@ impl Holding {
                 RuleBasis::Webhook(None)
             }
             // Nobody can ask until the source is configured: it waits, and its decisions with it.
-            (Proof::Unverifiable, Mode::Live) => {
+            (EventProof::Unverifiable, Mode::Live) => {
                 if !is_known {
                     self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
                 }
                 RuleBasis::Status
             }
             // In a dry run there is nobody to ask, and nobody is called.
-            (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => {
+            (EventProof::Verified, _) | (EventProof::Unverifiable, Mode::DryRun) => {
                 RuleBasis::Webhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
             }
         }
@@ -91,25 +89,24 @@ impl Holding {
         Some(StatusDetails { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
     }
 
-    pub(super) fn finished(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+    pub(super) fn finished(&mut self, record: &InputRecord, present: &Present) {
         let value = record.value.as_deref().unwrap_or_default();
         let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
         match read.and_then(|finished| self.in_place(finished, record)) {
-            Ok(Finished { key, recorded_at, view, proof }) => {
+            Ok(FinishedEvent { key, recorded_at, view, proof }) => {
                 let input = match (proof, self.desk.mode) {
-                    (Proof::Unverifiable, Mode::Live) => Input::Unverified,
-                    (Proof::Verified, _) | (Proof::Unverifiable, Mode::DryRun) => Input::Finished { view, recorded_at },
+                    (EventProof::Unverifiable, Mode::Live) => Input::Unverified,
+                    (EventProof::Verified, _) | (EventProof::Unverifiable, Mode::DryRun) => {
+                        Input::Finished { view, recorded_at }
+                    }
                 };
                 self.feed(record.partition, &key, input, Some(place_of(record)), present)
             }
-            Err(why) => {
-                self.quarantine(record, &why, present.now);
-                Ok(())
-            }
+            Err(why) => self.quarantine(record, &why, present.now),
         }
     }
 
-    pub(super) fn decision(&mut self, record: &InputRecord, present: &Present) -> Result<(), EndedError> {
+    pub(super) fn decision(&mut self, record: &InputRecord, present: &Present) {
         let value = record.value.as_deref().unwrap_or_default();
         let (key, decision) = match decision::read(value, record.offset, recorded_at(record, present)) {
             Ok(read) => read,
@@ -118,7 +115,7 @@ impl Holding {
                 let rejection = self.desk.records.malformed(value, &malformed, found, present.now);
                 self.pending.push(rejection, &Cause::Input(place_of(record)));
                 self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
-                return Ok(());
+                return;
             }
         };
         let right = inputs::partition_of(&key.session_id, self.desk.partitions);
@@ -137,29 +134,28 @@ impl Holding {
             self.pending.push(passed_on, &Cause::Input(place_of(record)));
             self.pending.counts.push(Count::PassedOn);
         }
-        Ok(())
     }
 
     /// A session on another partition than its id's would have two ledgers.
-    fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, Undecodable> {
+    fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, UndecodableRecord> {
         let key = read.key();
         if inputs::partition_of(&key.session_id, self.desk.partitions) == record.partition {
             return Ok(read);
         }
-        Err(Undecodable { problem: Problem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
+        Err(UndecodableRecord { problem: RecordProblem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
     }
 
     /// A session belongs to the source that opened it first: a signature names no source, so the same webhook may come to two.
-    fn of_its_source(&self, ready: Ready, partition: i32) -> Result<Ready, Undecodable> {
+    fn of_its_source(&self, ready: ReadyEvent, partition: i32) -> Result<ReadyEvent, UndecodableRecord> {
         match self.partitions.get(&partition).map(|partition| partition.owner_of_unopened(&ready.key)) {
             Some(SessionOwner::OtherSource) => {
-                Err(Undecodable { problem: Problem::OtherSource, source_name: Some(ready.key.source) })
+                Err(UndecodableRecord { problem: RecordProblem::OtherSource, source_name: Some(ready.key.source) })
             }
             Some(SessionOwner::NoOther) | None => Ok(ready),
         }
     }
 
-    pub(super) fn quarantine(&mut self, record: &InputRecord, why: &Undecodable, now: Timestamp) {
+    pub(super) fn quarantine(&mut self, record: &InputRecord, why: &UndecodableRecord, now: Timestamp) {
         let value = record.value.as_deref().unwrap_or_default();
         let quarantined = self.desk.records.undecodable(self.desk.place(record), value, why, now);
         self.pending.push(quarantined, &Cause::Input(place_of(record)));
@@ -181,13 +177,13 @@ trait OfSession {
     fn key(&self) -> &SessionKey;
 }
 
-impl OfSession for Ready {
+impl OfSession for ReadyEvent {
     fn key(&self) -> &SessionKey {
         &self.key
     }
 }
 
-impl OfSession for Finished {
+impl OfSession for FinishedEvent {
     fn key(&self) -> &SessionKey {
         &self.key
     }

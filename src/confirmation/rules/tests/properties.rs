@@ -87,9 +87,9 @@ proptest! {
         let trials = compiled.try_each("sg", &session);
         let first = trials.iter().find(|trial| trial.outcome != Ok(false));
         let expected = match first.map(|trial| (&trial.outcome, trial.rule.as_str())) {
-            _ if Facts::of("sg", &session).is_none() => Verdict::Hold(Held::NotEvaluated),
+            _ if SessionFacts::of("sg", &session).is_none() => Verdict::Hold(HoldReason::NotEvaluated),
             Some((Ok(_), name)) => Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, name)),
-            Some((Err(_), name)) => Verdict::Hold(Held::Failed(name.to_owned())),
+            Some((Err(_), name)) => Verdict::Hold(HoldReason::Failed(name.to_owned())),
             None => Verdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
         };
         prop_assert_eq!(verdict, expected);

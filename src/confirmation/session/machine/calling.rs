@@ -6,32 +6,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::deciding::clock_untrusted;
 use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
 use super::timing::{Policy, later};
 use super::{Activity, Effect, Input, KeyUse, NextState, Note, OpenSession, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Action, Decided, Decider, Decision, Entry, Opening, ProviderRefusal};
+use crate::confirmation::session::model::{Decided, Decision, Entry, ProviderRefusal};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
 use crate::provider::smart_glocal::api::{Operation, Reply};
 
 /// A code that no contract lists is believed to be a refusal after this many tries over at least this time.
 const UNKNOWN_CODES_MIN: u32 = 5;
 const UNKNOWN_CODES_OVER: SignedDuration = SignedDuration::from_mins(10);
-
-/// A decision of which nothing was carried out.
-pub(super) fn undone(opening: Opening, action: Action, decider: Decider, now: Timestamp) -> Decided {
-    Decided {
-        opening,
-        action,
-        decider,
-        decided_at: now,
-        key_number: 0,
-        attempts: 0,
-        unknown_codes: None,
-        tried_after_window: false,
-    }
-}
 
 /// The first step after a decision: the call, unless the window is over by our clock: then the provider is asked first.
 /// The deadline asked just now.
@@ -44,13 +29,13 @@ pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, cont
             let activity = fresh.calling(Operation::Status);
             let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
             let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
-            Transition { state: NextState::Entry(open), effects: vec![call] }
+            Transition { next: NextState::Entry(open), effects: vec![call] }
         }
     }
 }
 
-/// A session that is decided and has not ended.
-pub(super) fn decided(
+/// What an input does to a session that is decided and has not ended.
+pub(super) fn step(
     decided: &Decided,
     activity: &Activity,
     input: Input,
@@ -59,10 +44,10 @@ pub(super) fn decided(
 ) -> Transition {
     match input {
         Input::Answer { number, operation, reply, retry_after, .. } if activity.awaits(number, operation) => {
-            let turn = DecidedStep { decided, activity, retry_after, policy, context };
+            let step = DecidedStep { decided, activity, retry_after, policy, context };
             match operation {
-                Operation::Status => turn.status(&reply),
-                Operation::Confirm | Operation::Cancel => turn.answer(reply),
+                Operation::Status => step.status(&reply),
+                Operation::Confirm | Operation::Cancel => step.answer(reply),
             }
         }
         Input::Finished { view, recorded_at } => {
@@ -87,7 +72,7 @@ fn second_decision(decided: &Decided, decision: Decision) -> Transition {
     if !decision.decision_id.is_empty() && decision.decision_id == decided.decider.decision_id {
         return Transition::note(Note::Redelivered);
     }
-    Transition { state: NextState::Same, effects: vec![Effect::Reject(decision, RejectionReason::AlreadyDecided)] }
+    Transition::reject(decision, RejectionReason::AlreadyDecided)
 }
 
 /// Writes the next call, then makes it. `key` is what is known of the last idempotency key.
@@ -104,7 +89,7 @@ fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, cont
     let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
     let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
-    Transition { state: NextState::Entry(open), effects: vec![call] }
+    Transition { next: NextState::Entry(open), effects: vec![call] }
 }
 
 /// An answer that counts, and all that it meets.
@@ -146,7 +131,7 @@ impl DecidedStep<'_> {
             return self.rest(self.activity.key);
         }
         if self.decided.decider.kind == DeciderKind::Deadline && self.context.clock == ClockState::Untrusted {
-            return clock_untrusted(self.activity, self.context);
+            return Transition::clock_untrusted(self.activity, self.context);
         }
         let replaced_at = |since| later(since, self.policy.key_reuse_wait);
         // By a clock that was set forward it would be replaced while its call may still take effect.
@@ -154,7 +139,7 @@ impl DecidedStep<'_> {
         let key = match self.activity.key {
             KeyUse::Unclear(since) | KeyUse::Burnt(since) if is_over(since) => KeyUse::Spent,
             KeyUse::Burnt(_) if self.context.clock == ClockState::Untrusted => {
-                return clock_untrusted(self.activity, self.context);
+                return Transition::clock_untrusted(self.activity, self.context);
             }
             KeyUse::Burnt(since) => {
                 let until = self.rest_until().min(replaced_at(since));
@@ -199,7 +184,7 @@ impl DecidedStep<'_> {
         let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
         let activity = self.activity.resting(self.rest_until());
         Transition {
-            state: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            next: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
         }
     }
@@ -224,7 +209,7 @@ impl DecidedStep<'_> {
         let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
         let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
         Transition {
-            state: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            next: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
         }
     }
@@ -246,7 +231,7 @@ impl DecidedStep<'_> {
 
     fn expire(&self, end: SessionEnd) -> Transition {
         match self.context.clock {
-            ClockState::Untrusted => clock_untrusted(self.activity, self.context),
+            ClockState::Untrusted => Transition::clock_untrusted(self.activity, self.context),
             ClockState::Trusted => end.of_decided(self.decided, self.policy, self.context.now),
         }
     }

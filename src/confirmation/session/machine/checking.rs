@@ -4,9 +4,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::deciding::{self, clock_untrusted, remember_early};
 use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
+use super::opening::OpeningStep;
 use super::timing::Policy;
+use super::unopened::remember_early;
 use super::{
     Activity, Effect, Input, NextState, Note, OpenSession, SessionOwner, StatusDetails, StepContext, Transition,
 };
@@ -15,24 +16,15 @@ use crate::confirmation::session::model::{Action, Checking, Decider, Decision, E
 use crate::message::confirmation::v1::Result;
 use crate::provider::smart_glocal::api::{Reply, SessionView};
 
-/// Asks about a session, with the decisions that wait for it.
-pub(super) fn begin(early: &[Decision], opening: Opening, basis: RuleBasis, age: EventAge) -> Transition {
-    let checking = Checking { opening, basis, age, early: early.to_vec() };
-    Transition {
-        state: NextState::Entry(OpenSession::taken_over(Entry::Checking(Box::new(checking)))),
-        effects: Vec::new(),
-    }
-}
-
-/// A session that is asked about.
-pub(super) fn checking(
+/// What an input does to it.
+pub(super) fn step(
     checking: &Checking,
     activity: &Activity,
     input: Input,
     policy: &Policy,
     context: &StepContext,
 ) -> Transition {
-    let turn = CheckingStep { checking, activity, policy, context };
+    let step = CheckingStep { checking, activity, policy, context };
     match input {
         Input::Decision(decision) => {
             let early = |early| Entry::Checking(Box::new(Checking { early, ..checking.clone() }));
@@ -40,26 +32,18 @@ pub(super) fn checking(
         }
         // What is proven takes the place of what was not.
         Input::Ready { opening, basis: basis @ RuleBasis::Webhook(_), age } if checking.basis == RuleBasis::Status => {
-            deciding::ready(&checking.early, opening, basis, age, policy, context)
+            OpeningStep { early: &checking.early, opening, policy, context }.ready(basis, age)
         }
-        Input::Finished { view, recorded_at } => turn.finished(view, recorded_at),
+        Input::Finished { view, recorded_at } => step.finished(view, recorded_at),
         Input::Answer { number, operation, reply, retry_after, details } if activity.awaits(number, operation) => {
             match reply {
-                Reply::Ok(Some(view)) => turn.seen(view, details.map(|details| *details), retry_after),
-                _ => turn.unseen(retry_after),
+                Reply::Ok(Some(view)) => step.seen(view, details.map(|details| *details), retry_after),
+                _ => step.unseen(retry_after),
             }
         }
-        Input::Timer | Input::Unverified if !activity.is_calling() => turn.timer(),
+        Input::Timer | Input::Unverified if !activity.is_calling() => step.timer(),
         // One is enough; and an answer to a call that does not count any more.
         Input::Ready { .. } | Input::Answer { .. } | Input::Timer | Input::Unverified => Transition::nothing(),
-    }
-}
-
-/// Whether an event of a session that is not known any more may be one of a session that ended and was forgotten.
-pub(super) fn may_be_forgotten(opening: &Opening, age: EventAge, policy: &Policy, now: Timestamp) -> bool {
-    match age {
-        EventAge::Known => policy.is_too_old(opening.window_began_at, now),
-        EventAge::Unknown => true,
     }
 }
 
@@ -83,13 +67,13 @@ impl CheckingStep<'_> {
         match (self.checking.opening.dry_run, self.context.clock) {
             (false, _) => self.activity.asking(),
             // There is nobody to ask.
-            (true, ClockState::Untrusted) => clock_untrusted(self.activity, self.context),
+            (true, ClockState::Untrusted) => Transition::clock_untrusted(self.activity, self.context),
             (true, ClockState::Trusted) if self.context.owner == SessionOwner::OtherSource => {
                 self.pass_over(Note::OtherSource)
             }
             (true, ClockState::Trusted) => {
                 let Checking { opening, basis, age, early } = self.checking.clone();
-                match deciding::open_unasked(&early, opening, basis, age, self.policy, self.context) {
+                match self.opening(&early, opening).open_unasked(basis, age) {
                     Some(step) => step,
                     None => self.pass_over(Note::TooOld),
                 }
@@ -106,7 +90,7 @@ impl CheckingStep<'_> {
         }
         match (ending::result(ActionTaken::Undecided, view, window), basis, self.context.clock) {
             (None, ..) | (_, RuleBasis::Status, _) | (_, _, ClockState::Untrusted) => Transition::nothing(),
-            _ if may_be_forgotten(opening, *age, self.policy, self.context.now) => self.pass_over(Note::TooOld),
+            _ if self.policy.may_be_forgotten(opening, *age, self.context.now) => self.pass_over(Note::TooOld),
             (Some(result), RuleBasis::Webhook(_), ClockState::Trusted) => {
                 self.end(opening, SessionEnd::by_provider(result, recorded_at))
             }
@@ -121,7 +105,7 @@ impl CheckingStep<'_> {
         retry_after: Option<SignedDuration>,
     ) -> Transition {
         if self.context.clock == ClockState::Untrusted {
-            return clock_untrusted(self.activity, self.context);
+            return Transition::clock_untrusted(self.activity, self.context);
         }
         let now = self.context.now;
         let Believed { mut opening, age, verdict } = self.believe(details);
@@ -135,14 +119,14 @@ impl CheckingStep<'_> {
             if window == SessionWindow::Over {
                 opening.window_began_at = opening.recorded_at;
             }
-            return deciding::open(&self.checking.early, opening, verdict, self.policy, self.context);
+            return self.opening(&self.checking.early, opening).open(verdict);
         }
         // Anything but an end may be a moment's: only the last end makes one of it.
         let result = ending::result(ActionTaken::Undecided, view, window);
         match result.or_else(|| self.is_over().then(|| ending::at_last_end(ActionTaken::Undecided, view))) {
             None => self.rest(retry_after),
             Some(_) if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
-            Some(_) if may_be_forgotten(&opening, age, self.policy, now) => self.pass_over(Note::TooOld),
+            Some(_) if self.policy.may_be_forgotten(&opening, age, now) => self.pass_over(Note::TooOld),
             Some(result) => self.end(&opening, SessionEnd::by_provider(result, now)),
         }
     }
@@ -152,9 +136,9 @@ impl CheckingStep<'_> {
         let Checking { opening, basis, age, .. } = self.checking;
         // What nobody verified does not tell its age either.
         let may_be_forgotten =
-            *basis == RuleBasis::Status || may_be_forgotten(opening, *age, self.policy, self.context.now);
+            *basis == RuleBasis::Status || self.policy.may_be_forgotten(opening, *age, self.context.now);
         match self.context.clock {
-            ClockState::Untrusted => clock_untrusted(self.activity, self.context),
+            ClockState::Untrusted => Transition::clock_untrusted(self.activity, self.context),
             ClockState::Trusted if !self.is_over() => self.rest(retry_after),
             ClockState::Trusted if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
             ClockState::Trusted if may_be_forgotten => self.pass_over(Note::TooOld),
@@ -180,11 +164,15 @@ impl CheckingStep<'_> {
 
     /// It opens nothing, and its decisions go on waiting.
     fn pass_over(&self, why: Note) -> Transition {
-        let state = match self.checking.early.as_slice() {
+        let next = match self.checking.early.as_slice() {
             [] => NextState::Forgotten,
             early => NextState::Entry(OpenSession::taken_over(Entry::Early(early.to_vec()))),
         };
-        Transition { state, effects: vec![Effect::Note(why)] }
+        Transition { next, effects: vec![Effect::Note(why)] }
+    }
+
+    fn opening<'s>(&'s self, early: &'s [Decision], opening: Opening) -> OpeningStep<'s> {
+        OpeningStep { early, opening, policy: self.policy, context: self.context }
     }
 
     fn end(&self, opening: &Opening, end: SessionEnd) -> Transition {

@@ -165,7 +165,7 @@ impl SessionEnd {
             remaining_seconds: policy.window_end(opening).duration_since(now).as_secs(),
             verified: answered_at.is_some(),
         };
-        Transition { state: NextState::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
+        Transition { next: NextState::Done(done), effects: vec![Effect::Outcome(Box::new(outcome))] }
     }
 }
 

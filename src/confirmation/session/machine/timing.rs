@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ending::SessionWindow;
 use super::{Activity, InputProgress, StepContext};
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Action, Decision, Opening};
+use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
 const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
@@ -106,8 +106,16 @@ impl Policy {
     }
 
     /// Whether an event whose window began then is so old that its session may have ended and been forgotten.
-    pub fn is_too_old(&self, window_began_at: Timestamp, now: Timestamp) -> bool {
+    fn is_too_old(&self, window_began_at: Timestamp, now: Timestamp) -> bool {
         later(window_began_at, self.ledger_retention) <= now
+    }
+
+    /// Whether an event of a session that is not known any more may be one of a session that ended and was forgotten.
+    pub fn may_be_forgotten(&self, opening: &Opening, age: EventAge, now: Timestamp) -> bool {
+        match age {
+            EventAge::Known => self.is_too_old(opening.window_began_at, now),
+            EventAge::Unknown => true,
+        }
     }
 
     /// How long a session that has ended is remembered: so that each of its events is too old once it is forgotten, also one

@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 
-use super::{Activity, OpenSession, Phase};
-use crate::confirmation::session::model::{Decision, Done, Outcome};
+use super::timing::clock_again;
+use super::{Activity, OpenSession, Phase, StepContext};
+use crate::confirmation::session::model::{Decision, Done, Entry, Outcome};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::Operation;
 
@@ -12,7 +13,7 @@ use crate::provider::smart_glocal::api::Operation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The session afterwards.
-    pub state: NextState,
+    pub next: NextState,
     /// What to do, in this order; records go into one transaction with the state, calls are made after its commit.
     pub effects: Vec<Effect>,
 }
@@ -72,29 +73,44 @@ pub enum Note {
 
 impl Transition {
     pub(super) fn nothing() -> Self {
-        Self { state: NextState::Same, effects: Vec::new() }
+        Self::to(NextState::Same)
+    }
+
+    pub(super) fn to(next: NextState) -> Self {
+        Self { next, effects: Vec::new() }
+    }
+
+    /// To another entry, about which nothing goes on yet.
+    pub(super) fn to_entry(entry: Entry) -> Self {
+        Self::to(NextState::Entry(OpenSession::taken_over(entry)))
     }
 
     pub(super) fn note(note: Note) -> Self {
-        Self { state: NextState::Same, effects: vec![Effect::Note(note)] }
+        Self::nothing().with(Effect::Note(note))
+    }
+
+    pub(super) fn reject(decision: Decision, reason: RejectionReason) -> Self {
+        Self::nothing().with(Effect::Reject(decision, reason))
     }
 
     pub(super) fn rest(activity: &Activity, until: Timestamp) -> Self {
-        Self { state: NextState::Activity(activity.resting(until)), effects: Vec::new() }
+        Self::to(NextState::Activity(activity.resting(until)))
     }
 
     /// A rest that no failure caused: the next one is not longer for it.
     pub(super) fn wait(activity: &Activity, until: Timestamp) -> Self {
-        Self {
-            state: NextState::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }),
-            effects: Vec::new(),
-        }
+        Self::to(NextState::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }))
+    }
+
+    /// Nothing is done by a clock that is wrong.
+    pub(super) fn clock_untrusted(activity: &Activity, context: &StepContext) -> Self {
+        Self::wait(activity, clock_again(context.now)).with(Effect::Note(Note::ClockUntrusted))
     }
 
     /// The same without the session's operations, its one large part: Kafka refused them.
     #[must_use]
     pub fn without_operations(mut self) -> Self {
-        if let NextState::Entry(open) = &mut self.state
+        if let NextState::Entry(open) = &mut self.next
             && let Some(opening) = open.entry.opening_mut()
         {
             opening.operations.clear();

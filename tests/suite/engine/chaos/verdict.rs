@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::inputs::partition_of;
-use paybridge::confirmation::codec::ledger::{self, Kept};
+use paybridge::confirmation::codec::ledger::{self, LedgerRecord};
 use paybridge::message::confirmation::v1::{
     Action, DeciderKind, Decision, DecisionRejected, Outcome, RejectionReason, Result as Ending,
 };
@@ -136,7 +136,7 @@ impl<'a> Evidence<'a> {
         }
         match self.ledger.get(&format!("sg-main/{id}")) {
             Some(Some(value)) => match ledger::decode(format!("sg-main/{id}").as_bytes(), value) {
-                Ok(Kept::Done(..)) => Ok(()),
+                Ok(LedgerRecord::Done(..)) => Ok(()),
                 other => Err(format!("the ledger ends with {other:?}")),
             },
             other => Err(format!("the ledger ends with {other:?}")),

@@ -39,7 +39,7 @@ impl Scenario {
 
     pub fn then(mut self, input: Input) -> Self {
         let step = step(self.state.as_state(), input, &self.policy, &self.context);
-        self.state.follow(step.state);
+        self.state.follow(step.next);
         self.effects = step.effects;
         self
     }

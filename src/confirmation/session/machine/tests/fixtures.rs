@@ -73,7 +73,7 @@ impl TestSession {
     /// A session that ended like this.
     pub fn ended(done: &Done) -> Self {
         let mut ended = EndedSessions::default();
-        ended.insert(&key(), done).unwrap();
+        ended.insert(&key(), done);
         Self::Ended(ended)
     }
 

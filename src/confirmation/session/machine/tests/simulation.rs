@@ -194,13 +194,13 @@ impl Simulation {
     fn feed(&mut self, input: Input) {
         let context = StepContext { clock: self.clock, progress: self.progress, ..context(self.now) };
         let step = step(self.state.as_state(), input, &self.policy, &context);
-        let written = matches!(step.state, NextState::Entry(_));
-        match &step.state {
+        let written = matches!(step.next, NextState::Entry(_));
+        match &step.next {
             NextState::Done(done) => self.done_at = Some(done.done_at),
             NextState::Entry(OpenSession { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }) => self.opened = true,
             NextState::Same | NextState::Activity(_) | NextState::Entry(_) | NextState::Forgotten => {}
         }
-        self.state.follow(step.state);
+        self.state.follow(step.next);
         for effect in step.effects {
             self.carry_out(effect, written);
         }
