@@ -33,7 +33,7 @@ struct SeenSession {
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum SessionEnd {
+enum HowEnded {
     Confirmed,
     Cancelled,
     Refused,
@@ -41,7 +41,7 @@ enum SessionEnd {
 }
 
 /// How, and by what it was decided.
-type Ending = (SessionEnd, &'static str);
+type Ending = (HowEnded, &'static str);
 
 /// What a row counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl SessionCounts {
 
     /// The rows in order; `provider` is its record of the sessions. One that is no way to end is there only when it counts.
     pub fn rows(&self, provider: &BTreeMap<String, Session>) -> Vec<(String, SessionCount)> {
-        let mut rows: BTreeMap<(SessionEnd, &str), SessionCount> = BTreeMap::new();
+        let mut rows: BTreeMap<(HowEnded, &str), SessionCount> = BTreeMap::new();
         let (mut never, mut twice) = (SessionCount::default(), SessionCount::default());
         for (id, seen) in self.sessions().iter().filter(|(_, seen)| seen.opened) {
             match seen.endings.as_slice() {
@@ -105,7 +105,7 @@ impl SessionCounts {
                     let row = rows.entry(*ending).or_default();
                     row.told += 1;
                     row.applied += u64::from(
-                        provider.get(id).map_or(ending.0 == SessionEnd::Otherwise, |session| did(session, ending.0)),
+                        provider.get(id).map_or(ending.0 == HowEnded::Otherwise, |session| did(session, ending.0)),
                     );
                 }
                 [_, _, ..] => twice.told += 1,
@@ -124,12 +124,12 @@ impl SessionCounts {
 
 impl SeenSession {
     fn is_complete(&self) -> bool {
-        let applied = |(end, _): &Ending| matches!(end, SessionEnd::Confirmed | SessionEnd::Cancelled);
+        let applied = |(end, _): &Ending| matches!(end, HowEnded::Confirmed | HowEnded::Cancelled);
         !self.endings.is_empty() && (self.finished || !self.endings.iter().any(applied))
     }
 }
 
-impl SessionEnd {
+impl HowEnded {
     fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -142,10 +142,10 @@ impl SessionEnd {
 
 fn ending(outcome: &Outcome) -> Ending {
     let end = match (outcome.result(), outcome.action()) {
-        (Result::Accepted | Result::AlreadyDone, Action::Confirm) => SessionEnd::Confirmed,
-        (Result::Accepted | Result::AlreadyDone, Action::Cancel) => SessionEnd::Cancelled,
-        (Result::Refused, _) => SessionEnd::Refused,
-        _ => SessionEnd::Otherwise,
+        (Result::Accepted | Result::AlreadyDone, Action::Confirm) => HowEnded::Confirmed,
+        (Result::Accepted | Result::AlreadyDone, Action::Cancel) => HowEnded::Cancelled,
+        (Result::Refused, _) => HowEnded::Refused,
+        _ => HowEnded::Otherwise,
     };
     let decider = match outcome.decided_by_kind() {
         DeciderKind::Rule => "(a rule)",
@@ -158,17 +158,17 @@ fn ending(outcome: &Outcome) -> Ending {
 }
 
 /// Whether the provider did this, and nothing else.
-fn did(session: &Session, end: SessionEnd) -> bool {
+fn did(session: &Session, end: HowEnded) -> bool {
     let called: Vec<Operation> = session.received.iter().map(|call| call.operation).collect();
     agrees(&called, &session.actions(), end)
 }
 
-fn agrees(called: &[Operation], applied: &[Operation], end: SessionEnd) -> bool {
+fn agrees(called: &[Operation], applied: &[Operation], end: HowEnded) -> bool {
     match (applied, end) {
-        ([Operation::Confirm], SessionEnd::Confirmed)
-        | ([Operation::Cancel], SessionEnd::Cancelled)
-        | ([], SessionEnd::Otherwise) => true,
-        ([], SessionEnd::Refused) => called.iter().any(|operation| *operation != Operation::Status),
+        ([Operation::Confirm], HowEnded::Confirmed)
+        | ([Operation::Cancel], HowEnded::Cancelled)
+        | ([], HowEnded::Otherwise) => true,
+        ([], HowEnded::Refused) => called.iter().any(|operation| *operation != Operation::Status),
         _ => false,
     }
 }
@@ -218,17 +218,17 @@ mod tests {
     fn an_outcome_agrees_only_with_a_provider_that_did_just_that() {
         use Operation::{Cancel, Confirm, Status};
         for (end, called, applied, expected) in [
-            (SessionEnd::Confirmed, &[Status, Confirm][..], &[Confirm][..], true),
-            (SessionEnd::Cancelled, &[Cancel], &[Cancel], true),
-            (SessionEnd::Refused, &[Confirm], &[], true),
-            (SessionEnd::Otherwise, &[Status], &[], true),
-            (SessionEnd::Confirmed, &[Confirm], &[], false),
-            (SessionEnd::Confirmed, &[Confirm, Confirm], &[Confirm, Confirm], false),
-            (SessionEnd::Confirmed, &[Confirm, Cancel], &[Confirm, Cancel], false),
-            (SessionEnd::Cancelled, &[Confirm], &[Confirm], false),
-            (SessionEnd::Refused, &[Confirm], &[Confirm], false),
-            (SessionEnd::Refused, &[Status], &[], false),
-            (SessionEnd::Otherwise, &[Cancel], &[Cancel], false),
+            (HowEnded::Confirmed, &[Status, Confirm][..], &[Confirm][..], true),
+            (HowEnded::Cancelled, &[Cancel], &[Cancel], true),
+            (HowEnded::Refused, &[Confirm], &[], true),
+            (HowEnded::Otherwise, &[Status], &[], true),
+            (HowEnded::Confirmed, &[Confirm], &[], false),
+            (HowEnded::Confirmed, &[Confirm, Confirm], &[Confirm, Confirm], false),
+            (HowEnded::Confirmed, &[Confirm, Cancel], &[Confirm, Cancel], false),
+            (HowEnded::Cancelled, &[Confirm], &[Confirm], false),
+            (HowEnded::Refused, &[Confirm], &[Confirm], false),
+            (HowEnded::Refused, &[Status], &[], false),
+            (HowEnded::Otherwise, &[Cancel], &[Cancel], false),
         ] {
             assert_eq!(agrees(called, applied, end), expected, "{end:?} {called:?} {applied:?}");
         }

@@ -11,12 +11,12 @@ use crate::metrics::{ClockGauge, ClockTrust};
 
 /// The one clock of the process, as all producers see it.
 pub(super) struct ClockWatch {
-    seen: Mutex<ClockState>,
+    seen: Mutex<ClockAgreement>,
     gauge: ClockGauge,
     broker: Broker,
 }
 
-struct ClockState {
+struct ClockAgreement {
     brokers: BrokerClock,
     shown: ClockTrust,
 }
@@ -26,7 +26,7 @@ impl ClockWatch {
     pub(super) fn new(gauge: ClockGauge, broker: Broker) -> Self {
         gauge.show(ClockTrust::Trusted);
         Self {
-            seen: Mutex::new(ClockState { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }),
+            seen: Mutex::new(ClockAgreement { brokers: BrokerClock::default(), shown: ClockTrust::Trusted }),
             gauge,
             broker,
         }
