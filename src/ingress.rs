@@ -30,7 +30,7 @@ use crate::metrics::{Metrics, SourceMetrics};
 use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Unverified};
 use answer::Answer;
 use encode::Carry;
-use sending::{Arrival, Fate, Sending, Sent};
+use sending::{Arrival, Published, Sending, Sent};
 use source::{RunningSource, Sources};
 use window::Arriving;
 
@@ -181,7 +181,7 @@ impl Ingress {
                 }
                 record
             };
-            match self.sending.once(arriving, encode, arrival).await {
+            match self.sending.publish_once(arriving, encode, arrival).await {
                 Sent::InKafka(id) => return published(source, event, id),
                 Sent::Before(id) => return duplicate(source, id),
                 Sent::Not(answer) => return answer,
@@ -203,10 +203,10 @@ impl Ingress {
         let id = event.identity.of_webhook();
         for carry in forms {
             let record = source.encoder.authentic(webhook, event, id, *carry);
-            match self.sending.and_wait(record, arrival).await {
-                Fate::InKafka => return published(source, event, id),
-                Fate::Not(answer) => return answer,
-                Fate::TooLarge => {}
+            match self.sending.publish(record, arrival).await {
+                Published::InKafka => return published(source, event, id),
+                Published::Not(answer) => return answer,
+                Published::TooLarge => {}
             }
         }
         self.put_body_aside(source, webhook, event, arrival).await
@@ -243,7 +243,11 @@ impl Ingress {
                 if may_keep {
                     let (sampled, reason) = (Arc::clone(source), rejected.reason);
                     let count = move || sampled.metrics.sampled(reason);
-                    self.sending.and_forget(source.sample(&rejected.raw, reason, &random_id()), arrival, count);
+                    self.sending.publish_without_waiting(
+                        source.sample(&rejected.raw, reason, &random_id()),
+                        arrival,
+                        count,
+                    );
                 }
                 answer
             }
@@ -275,13 +279,13 @@ impl Ingress {
         done: Answer,
         arrival: &Arrival,
     ) -> Answer {
-        match self.sending.and_wait(record, arrival).await {
-            Fate::InKafka => {
+        match self.sending.publish(record, arrival).await {
+            Published::InKafka => {
                 source.metrics.quarantined(reason);
                 done
             }
-            Fate::TooLarge => Answer::NotAcknowledged,
-            Fate::Not(answer) => answer,
+            Published::TooLarge => Answer::NotAcknowledged,
+            Published::Not(answer) => answer,
         }
     }
 }

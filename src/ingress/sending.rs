@@ -1,5 +1,5 @@
 //! Sends the records of one webhook: within the budget, not twice within the window, answered by its deadline.
-//! Must not know what a record says. A record's fate outlives the answer: the delivery report settles window and budget.
+//! Must not know what a record says. A delivery report may come after the answer: it settles window and budget.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use super::answer::Answer;
 use super::budget::{Hold, Share};
-use super::window::{Arriving, Entry, Window};
+use super::window::{Arriving, Entered, Window};
 use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::EventId;
@@ -48,7 +48,7 @@ pub enum Sent {
 }
 
 /// What became of a record.
-pub enum Fate {
+pub enum Published {
     /// Kafka has it.
     InKafka,
     /// It is larger than its topic takes.
@@ -60,23 +60,28 @@ pub enum Fate {
 impl Sending {
     /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement. Its record is
     /// made by `encode` of its id.
-    pub async fn once(&self, arriving: Arriving, encode: impl FnOnce(EventId) -> Record, arrival: &Arrival) -> Sent {
+    pub async fn publish_once(
+        &self,
+        arriving: Arriving,
+        encode: impl FnOnce(EventId) -> Record,
+        arrival: &Arrival,
+    ) -> Sent {
         let Some(window) = &self.window else {
             let id = arriving.id_alone();
-            return self.and_wait(encode(id), arrival).await.of(id);
+            return self.publish(encode(id), arrival).await.of(id);
         };
         match window.enter(arriving, Instant::now()) {
-            Entry::InKafka(id) => Sent::Before(id),
-            Entry::InFlight(id, fate) => match self.wait(fate, arrival).await {
-                Fate::InKafka => Sent::Before(id),
-                Fate::TooLarge => Sent::Not(Answer::NotAcknowledged),
-                Fate::Not(answer) => Sent::Not(answer),
+            Entered::InKafka(id) => Sent::Before(id),
+            Entered::InFlight(id, report) => match self.wait(report, arrival).await {
+                Published::InKafka => Sent::Before(id),
+                Published::TooLarge => Sent::Not(Answer::NotAcknowledged),
+                Published::Not(answer) => Sent::Not(answer),
             },
-            Entry::New(ticket, fate) => {
+            Entered::New(ticket, report) => {
                 let window = Arc::clone(window);
                 let settle = move |delivery| window.settle(ticket, delivery, Instant::now());
                 match self.send(encode(ticket.id), arrival, settle) {
-                    Ok(()) => self.wait(fate, arrival).await.of(ticket.id),
+                    Ok(()) => self.wait(report, arrival).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
                         settle(Delivery::Failed(DeliveryFailure::QueueFull));
@@ -88,20 +93,25 @@ impl Sending {
     }
 
     /// Sends a record that no window knows, and waits for its acknowledgement.
-    pub async fn and_wait(&self, record: Record, arrival: &Arrival) -> Fate {
-        let (sender, fate) = oneshot::channel();
+    pub async fn publish(&self, record: Record, arrival: &Arrival) -> Published {
+        let (sender, report) = oneshot::channel();
         let settle = move |delivery| {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
         match self.send(record, arrival, settle) {
-            Ok(()) => self.wait(fate, arrival).await,
-            Err(_settle) => Fate::Not(Answer::Overloaded),
+            Ok(()) => self.wait(report, arrival).await,
+            Err(_settle) => Published::Not(Answer::Overloaded),
         }
     }
 
     /// Sends a record that nobody waits for, and calls `acknowledged` when Kafka has it.
-    pub fn and_forget(&self, record: Record, arrival: &Arrival, acknowledged: impl FnOnce() + Send + Sync + 'static) {
+    pub fn publish_without_waiting(
+        &self,
+        record: Record,
+        arrival: &Arrival,
+        acknowledged: impl FnOnce() + Send + Sync + 'static,
+    ) {
         let settle = move |delivery| {
             if delivery == Delivery::Acknowledged {
                 acknowledged();
@@ -131,19 +141,19 @@ impl Sending {
         Ok(())
     }
 
-    async fn wait(&self, fate: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Fate {
+    async fn wait(&self, report: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Published {
         let sent = Instant::now();
-        let delivery = timeout_at(arrival.deadline, fate).await;
+        let delivery = timeout_at(arrival.deadline, report).await;
         self.duration.record(sent.elapsed());
         match delivery {
-            Ok(Ok(Delivery::Acknowledged)) => Fate::InKafka,
-            Ok(Ok(Delivery::TooLarge)) => Fate::TooLarge,
-            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Fate::Not(Answer::NotAcknowledged),
+            Ok(Ok(Delivery::Acknowledged)) => Published::InKafka,
+            Ok(Ok(Delivery::TooLarge)) => Published::TooLarge,
+            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Published::Not(Answer::NotAcknowledged),
         }
     }
 }
 
-impl Fate {
+impl Published {
     /// Of an event's record, under the event's id.
     fn of(self, id: EventId) -> Sent {
         match self {

@@ -13,7 +13,7 @@ use crate::kafka::publisher::Delivery;
 use crate::provider::{EventId, Identity, Normalized};
 
 /// What the window knows of an event.
-pub enum Entry {
+pub enum Entered {
     /// Nothing: it is on its way from now on under the id of this ticket, and whoever got it must [`Window::settle`] it.
     New(Ticket, oneshot::Receiver<Delivery>),
     /// Somebody is sending it under this id: its fate comes here too.
@@ -128,7 +128,7 @@ impl Window {
     }
 
     /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its thing's last.
-    pub fn enter(&self, arriving: Arriving, now: Instant) -> Entry {
+    pub fn enter(&self, arriving: Arriving, now: Instant) -> Entered {
         let mut inside = self.inside();
         inside.expire(self.span, now);
         let ticket = match arriving {
@@ -145,19 +145,19 @@ impl Window {
         };
         let id = ticket.id;
         if inside.in_kafka.contains(&id) {
-            return Entry::InKafka(id);
+            return Entered::InKafka(id);
         }
         if let Some(waiting) = inside.in_flight.get_mut(&id) {
             let (sender, receiver) = oneshot::channel();
             waiting.push(sender);
-            return Entry::InFlight(id, receiver);
+            return Entered::InFlight(id, receiver);
         }
         let (sender, receiver) = oneshot::channel();
         inside.in_flight.insert(ticket.id, vec![sender]);
         if let Arriving::State { thing, content, .. } = arriving {
             inside.follow(thing, EntryState { content, id, acknowledged: false }, self.entries_max);
         }
-        Entry::New(ticket, receiver)
+        Entered::New(ticket, receiver)
     }
 
     /// Tells the fate of an event on its way: acknowledged it stays for the window's span, else it is forgotten.

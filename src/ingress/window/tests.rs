@@ -19,11 +19,11 @@ fn state(thing: u8, content: u8) -> Arriving {
     }
 }
 
-fn new(entry: Entry) -> (Ticket, oneshot::Receiver<Delivery>) {
+fn new(entry: Entered) -> (Ticket, oneshot::Receiver<Delivery>) {
     match entry {
-        Entry::New(ticket, receiver) => (ticket, receiver),
-        Entry::InFlight(..) => panic!("in flight"),
-        Entry::InKafka(_) => panic!("in Kafka"),
+        Entered::New(ticket, receiver) => (ticket, receiver),
+        Entered::InFlight(..) => panic!("in flight"),
+        Entered::InKafka(_) => panic!("in Kafka"),
     }
 }
 
@@ -35,7 +35,7 @@ fn published(window: &Window, arriving: Arriving, now: Instant) -> EventId {
 }
 
 fn is_known(window: &Window, arriving: Arriving, now: Instant) -> bool {
-    matches!(window.enter(arriving, now), Entry::InKafka(_))
+    matches!(window.enter(arriving, now), Entered::InKafka(_))
 }
 
 const FAILED: Delivery = Delivery::Failed(DeliveryFailure::TimedOut);
@@ -59,7 +59,7 @@ fn a_failed_event_is_forgotten_and_told_to_all_who_wait() {
     for arriving in [event(1), state(1, 1)] {
         let window = Window::new(SPAN, 10, now);
         let (ticket, mut first) = new(window.enter(arriving, now));
-        let Entry::InFlight(_, mut second) = window.enter(arriving, now) else { panic!("not in flight") };
+        let Entered::InFlight(_, mut second) = window.enter(arriving, now) else { panic!("not in flight") };
         window.settle(ticket, FAILED, now);
         assert_eq!((first.try_recv(), second.try_recv()), (Ok(FAILED), Ok(FAILED)));
         assert_eq!(new(window.enter(arriving, now)).0, ticket, "the same id once more");
@@ -111,7 +111,7 @@ fn states_on_their_way_follow_each_other() {
     published(&window, state(1, 1), now);
     let (second, _) = new(window.enter(state(1, 2), now));
     let (third, _) = new(window.enter(state(1, 1), now));
-    assert!(matches!(window.enter(state(1, 1), now), Entry::InFlight(id, _) if id == third.id));
+    assert!(matches!(window.enter(state(1, 1), now), Entered::InFlight(id, _) if id == third.id));
     window.settle(second, Delivery::Acknowledged, now);
     window.settle(third, Delivery::Acknowledged, now);
     assert!(is_known(&window, state(1, 1), now));
