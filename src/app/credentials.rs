@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::keys::LOOK_EVERY;
 use crate::config::files::FileReader;
 use crate::config::{ClientSide, Kafka};
-use crate::confirmation::engine::Renewal;
+use crate::confirmation::engine::CredentialRenewal;
 use crate::kafka::client;
 use crate::kafka::cluster::ClusterClient;
 use crate::kafka::publisher::Publisher;
@@ -34,7 +34,7 @@ pub enum ClientOwner {
     /// The ingress's producer.
     Ingress(Arc<Publisher>),
     /// The confirmation engine's producer, its member of the group, and what reads its ledger.
-    Engine(Sender<Renewal>),
+    Engine(Sender<CredentialRenewal>),
 }
 
 /// Watches the files.
@@ -128,12 +128,12 @@ impl CredentialWatch {
 }
 
 /// The engine gives up the clients that it has, so it is seen first that Kafka takes the new ones' credentials.
-async fn renew_engine(renewals: &Sender<Renewal>, client: ClientConfig) -> anyhow::Result<()> {
+async fn renew_engine(renewals: &Sender<CredentialRenewal>, client: ClientConfig) -> anyhow::Result<()> {
     let properties = client.clone();
     let log_in = move || ClusterClient::connect(&properties)?.describe(&[], Instant::now() + LOG_IN_WITHIN);
     tokio::task::spawn_blocking(log_in).await.context("logging in")??;
     let (done, is_done) = oneshot::channel();
-    renewals.send(Renewal { client, done }).map_err(|_| anyhow!("the engine has ended"))?;
+    renewals.send(CredentialRenewal { client, done }).map_err(|_| anyhow!("the engine has ended"))?;
     let taken = timeout(TAKEN_WITHIN, is_done).await.context("the engine is busy")?;
     Ok(taken.context("the engine has ended")??)
 }

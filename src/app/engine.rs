@@ -18,14 +18,13 @@ use super::{CONFIRMATION_ENGINE, FLUSH_RESERVE, grace_without, named};
 use crate::admin::Readiness;
 use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation, FORMER_GROUP_ID};
-use crate::confirmation::calls::{Caller, Settings};
+use crate::confirmation::calls::{CallSettings, Caller};
 use crate::confirmation::codec::evidence::Verifiers;
-use crate::confirmation::codec::inputs::Mode;
 use crate::confirmation::codec::records::Records;
-use crate::confirmation::engine::{Desk, Plan, Renewal, Renewals, Untold};
+use crate::confirmation::engine::{CredentialRenewal, CredentialRenewals, EngineSettings, Plan};
 use crate::confirmation::rules::Rules;
 use crate::confirmation::session::machine::Policy;
-use crate::confirmation::session::model::Action;
+use crate::confirmation::session::model::{Action, Mode};
 use crate::https::Roots;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::group::SESSION_TIMEOUT;
@@ -62,7 +61,7 @@ pub fn start(
     readiness: &Readiness,
     tasks: &mut JoinSet<&'static str>,
     stop: CancellationToken,
-) -> anyhow::Result<Sender<Renewal>> {
+) -> anyhow::Result<Sender<CredentialRenewal>> {
     let (renew, renewals) = mpsc::channel();
     let maker = Arc::new(Maker {
         config: config.clone(),
@@ -71,7 +70,7 @@ pub fn start(
         metrics: Arc::clone(metrics),
         ready: readiness.transactions.clone(),
         stop,
-        renewals: Renewals::new(renewals),
+        renewals: CredentialRenewals::new(renewals),
     });
     let first = maker.plan()?;
     tasks.spawn(named(CONFIRMATION_ENGINE, keep_running(maker, first)));
@@ -126,7 +125,7 @@ struct Maker {
     metrics: Arc<Metrics>,
     ready: Latch,
     stop: CancellationToken,
-    renewals: Renewals,
+    renewals: CredentialRenewals,
 }
 
 impl Maker {
@@ -151,7 +150,7 @@ impl Maker {
         let until = Instant::now() + REFUSED_AGAIN;
         while Instant::now() < until {
             // The next engine reads the files anew.
-            while let Some(Renewal { done, .. }) = self.renewals.next() {
+            while let Some(CredentialRenewal { done, .. }) = self.renewals.next() {
                 let _gone = done.send(Ok(()));
             }
             tokio::select! {
@@ -168,17 +167,17 @@ impl Maker {
     fn plan(&self) -> anyhow::Result<Plan> {
         let config = &self.config;
         let confirmation = &config.confirmation;
-        let settings = Settings {
+        let call_settings = CallSettings {
             timeout: confirmation.call_timeout(),
             in_flight_max: confirmation.calls_in_flight_max,
             // Whoever was a member then is not replaced before this is over; the other half is for the way.
             send_within: SESSION_TIMEOUT / 2,
             roots: roots(&self.apis),
         };
-        let desk = desk(config, &self.apis, &self.verification)?;
-        let (caller, answers) = Caller::start(settings, self.apis.clone(), Handle::current(), &self.metrics)?;
+        let settings = engine_settings(config, &self.apis, &self.verification)?;
+        let (caller, answers) = Caller::start(call_settings, self.apis.clone(), Handle::current(), &self.metrics)?;
         Ok(Plan {
-            desk,
+            settings,
             client: client::base(&config.kafka, ClientSide::Engine)?,
             transactional_id: confirmation.transactional_id(&config.kafka.topic_prefix, &config.bridge_instance),
             instance: config.bridge_instance.clone(),
@@ -194,14 +193,14 @@ impl Maker {
     }
 }
 
-fn desk(config: &Config, apis: &Apis, verification: &Verification) -> anyhow::Result<Desk<Untold>> {
+fn engine_settings(config: &Config, apis: &Apis, verification: &Verification) -> anyhow::Result<EngineSettings> {
     let confirmation = &config.confirmation;
     let prefix = config.kafka.topic_prefix.as_ref();
     let rules = Rules::compile(&confirmation.rules, confirmation.default).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow!(lines.join("\n")).context("confirmation.rules")
     })?;
-    Ok(Desk {
+    Ok(EngineSettings {
         policy: policy(confirmation),
         rules,
         mode: if confirmation.dry_run { Mode::DryRun } else { Mode::Live },
@@ -212,7 +211,6 @@ fn desk(config: &Config, apis: &Apis, verification: &Verification) -> anyhow::Re
         group_id: confirmation.group(&config.kafka.topic_prefix),
         former_group_id: confirmation.group_id.is_none().then_some(FORMER_GROUP_ID),
         inputs: inputs(prefix).context("the engine's provider has no such events")?,
-        partitions: Untold,
         records: Records::new(prefix, &config.bridge_instance, config.ingress.record_bytes_max()),
     })
 }

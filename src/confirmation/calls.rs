@@ -24,11 +24,11 @@ use crate::https::{HttpsError, Roots};
 use crate::metrics::{CallMetrics, Metrics};
 use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
-use breaker::Leave;
-use endpoint::{Attended, Line, judge};
-use held_questions::Held;
-use queue::Queue;
-use transport::{Exchange, Times, Transport};
+use breaker::Permit;
+use endpoint::{ReleasedQuestions, SourceEndpoint, judge};
+use held_questions::HeldQuestions;
+use queue::CallQueue;
+use transport::{Exchange, HeadTimes, Transport};
 
 /// A call of the provider's session API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Call {
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct CallAnswer {
     /// The call.
     pub call: Call,
     /// What the provider says, or that it says nothing.
@@ -63,7 +63,7 @@ pub struct Answer {
 }
 
 /// How calls are carried out.
-pub struct Settings {
+pub struct CallSettings {
     /// From sending a call, connecting included, to the last byte of its answer.
     pub timeout: Duration,
     /// Calls on their way at once, at least one.
@@ -81,32 +81,32 @@ pub const OUTCOMES: [&str; 8] =
 
 const NOT_SENT: &str = "not_sent";
 
-/// Actions that wait for each place: enough that none is ever empty, and few enough that the last is sent within a second or
+/// Actions that wait for each slot: enough that none is ever empty, and few enough that the last is sent within a second or
 /// two also where a call takes half of that.
-const WAITING_FOR_EACH_PLACE: usize = 4;
+const WAITING_FOR_EACH_SLOT: usize = 4;
 /// How often the questions that are held back are looked after: a small part of the shortest pause of a breaker.
 const LOOK_AFTER_HELD_EVERY: Duration = Duration::from_millis(100);
 
 /// Takes calls. Dropping it drops the calls that wait; those on their way end by themselves.
 pub struct Caller {
-    shared: Arc<Shared>,
+    shared: Arc<CallerShared>,
 }
 
 /// What the calls on their way have in common.
-struct Shared {
-    lines: BTreeMap<Arc<str>, Line>,
+struct CallerShared {
+    endpoints: BTreeMap<Arc<str>, SourceEndpoint>,
     transport: Transport,
     handle: Handle,
     in_flight_max: usize,
     send_within: Duration,
-    work: Mutex<Work>,
-    answers: Sender<Answer>,
+    state: Mutex<CallerState>,
+    answers: Sender<CallAnswer>,
     metrics: CallMetrics,
 }
 
 #[derive(Default)]
-struct Work {
-    waiting: Queue,
+struct CallerState {
+    waiting: CallQueue,
     /// Workers, each with one call on its way.
     in_flight: usize,
 }
@@ -118,23 +118,23 @@ impl Caller {
     /// # Errors
     /// There is no TLS, or nobody to believe.
     pub fn start(
-        settings: Settings,
+        settings: CallSettings,
         apis: BTreeMap<Arc<str>, Arc<ArcSwap<SessionApi>>>,
         handle: Handle,
         metrics: &Metrics,
-    ) -> Result<(Self, Receiver<Answer>), HttpsError> {
+    ) -> Result<(Self, Receiver<CallAnswer>), HttpsError> {
         let (answers, receiver) = mpsc::channel();
-        let line = |(source, api): (Arc<str>, Arc<ArcSwap<SessionApi>>)| {
+        let endpoint = |(source, api): (Arc<str>, Arc<ArcSwap<SessionApi>>)| {
             let open = metrics.breaker_open(&source);
-            (Arc::clone(&source), Line::new(source, api, open))
+            (Arc::clone(&source), SourceEndpoint::new(source, api, open))
         };
-        let shared = Shared {
-            lines: apis.into_iter().map(line).collect(),
+        let shared = CallerShared {
+            endpoints: apis.into_iter().map(endpoint).collect(),
             transport: Transport::new(settings.roots, settings.timeout)?,
             handle,
             in_flight_max: settings.in_flight_max.max(1),
             send_within: settings.send_within,
-            work: Mutex::default(),
+            state: Mutex::default(),
             answers,
             metrics: metrics.calls(&Operation::ALL.map(Operation::as_str), &OUTCOMES),
         };
@@ -149,61 +149,61 @@ impl Caller {
     /// all. Or this would happen: the action is committed; the process freezes; another takes the session over, acts with the
     /// same key, hears an error that is worth another key, and acts with that; the process wakes, and sends what waited.
     pub fn call(&self, call: Call, owned_at: Instant) {
-        let Some(line) = self.shared.lines.get(&call.key.source) else { return self.shared.not_sent(call) };
-        if line.is_passable(&call.key) {
+        let Some(endpoint) = self.shared.endpoints.get(&call.key.source) else { return self.shared.not_sent(call) };
+        if endpoint.is_passable(&call.key) {
             self.shared.send(call, owned_at);
         } else {
-            self.shared.hold_back(line, call, owned_at);
+            self.shared.hold_back(endpoint, call, owned_at);
         }
     }
 
     /// Drops the waiting calls of all epochs before `epoch`, without an answer. Those on their way are answered.
     pub fn forget(&self, epoch: u64) {
-        self.shared.work().waiting.forget(epoch);
-        self.shared.lines.values().for_each(|line| line.change_held(|held| held.forget(epoch)));
+        self.shared.state().waiting.forget(epoch);
+        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(|held| held.forget(epoch)));
     }
 
     /// Drops the waiting calls about sessions that have ended, without an answer: nothing is done to a session whose outcome
     /// is told.
     pub fn withdraw(&self, ended: &BTreeSet<SessionKey>) {
-        self.shared.work().waiting.withdraw(ended);
-        self.shared.lines.values().for_each(|line| line.change_held(|held| held.withdraw(ended)));
+        self.shared.state().waiting.withdraw(ended);
+        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(|held| held.withdraw(ended)));
     }
 
-    /// How many more actions may be put to wait: beyond some for each place they would get too old to be sent.
+    /// How many more actions may be put to wait: beyond some for each slot they would get too old to be sent.
     pub fn room(&self) -> usize {
-        let most = self.shared.in_flight_max.saturating_mul(WAITING_FOR_EACH_PLACE);
-        most.saturating_sub(self.shared.work().waiting.actions())
+        let most = self.shared.in_flight_max.saturating_mul(WAITING_FOR_EACH_SLOT);
+        most.saturating_sub(self.shared.state().waiting.actions())
     }
 
     /// Calls on their way.
     pub fn in_flight(&self) -> usize {
-        self.shared.work().in_flight
+        self.shared.state().in_flight
     }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.shared.work().waiting.clear();
-        self.shared.lines.values().for_each(|line| line.change_held(Held::clear));
+        self.shared.state().waiting.clear();
+        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(HeldQuestions::clear));
     }
 }
 
 /// Carries out what waits until nothing does. There are at most `in_flight_max` of these, each with one call at a time.
-async fn work(shared: Arc<Shared>) {
-    let mut place = Place { shared: &shared, taken: true };
-    while let Some((call, owned_at)) = place.next() {
+async fn work(shared: Arc<CallerShared>) {
+    let mut slot = WorkerSlot { shared: &shared, taken: true };
+    while let Some((call, owned_at)) = slot.next() {
         shared.carry_out(call, owned_at).await;
     }
 }
 
-/// Looks after the questions of one source that are held back, until there are none: sends one to find out whether the
+/// Releases the questions of one source that are held back, until there are none: sends one to find out whether the
 /// provider is well again, all when it is, and gives up those that are due.
-async fn attend(shared: Arc<Shared>, source: Arc<str>) {
-    let Some(line) = shared.lines.get(&source) else { return };
+async fn release_held(shared: Arc<CallerShared>, source: Arc<str>) {
+    let Some(endpoint) = shared.endpoints.get(&source) else { return };
     loop {
         sleep(LOOK_AFTER_HELD_EVERY).await;
-        let Attended { expired, released, is_over } = line.attend(Instant::now());
+        let ReleasedQuestions { expired, released, is_over } = endpoint.release(Instant::now());
         for call in expired {
             shared.not_sent(call);
         }
@@ -216,40 +216,40 @@ async fn attend(shared: Arc<Shared>, source: Arc<str>) {
     }
 }
 
-/// One of the `in_flight_max` places; given back whatever happens.
-struct Place<'s> {
-    shared: &'s Shared,
+/// One of the `in_flight_max` slots for calls on their way; given back whatever happens.
+struct WorkerSlot<'s> {
+    shared: &'s CallerShared,
     taken: bool,
 }
 
-impl Place<'_> {
-    /// The next call; or the place is given back in the same moment, so that no call is put to wait for it any more.
+impl WorkerSlot<'_> {
+    /// The next call; or the slot is given back in the same moment, so that no call is put to wait for it any more.
     fn next(&mut self) -> Option<(Call, Instant)> {
-        let mut work = self.shared.work();
-        let call = work.waiting.pop();
+        let mut state = self.shared.state();
+        let call = state.waiting.pop();
         if call.is_none() {
             self.taken = false;
-            self.shared.leave(&mut work);
+            self.shared.free_slot(&mut state);
         }
         call
     }
 }
 
-/// The runtime ends, and with it the work on this place.
-impl Drop for Place<'_> {
+/// The runtime ends, and with it the work on this slot.
+impl Drop for WorkerSlot<'_> {
     fn drop(&mut self) {
         if self.taken {
-            self.shared.leave(&mut self.shared.work());
+            self.shared.free_slot(&mut self.shared.state());
         }
     }
 }
 
-impl Shared {
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+impl CallerShared {
+    fn state(&self) -> MutexGuard<'_, CallerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a call to wait for a place, and takes one for it where one is free.
+    /// Puts a call to wait for a slot, and takes one for it where one is free.
     fn send(self: &Arc<Self>, call: Call, owned_at: Instant) {
         if self.enqueue(call, owned_at) {
             self.handle.spawn(work(Arc::clone(self)));
@@ -258,29 +258,29 @@ impl Shared {
 
     /// A call whose source's provider is left alone. An action is not put off: it would be too old to be sent; and it may
     /// have an effect that nobody hears of, so it is not what should find out whether the provider is well.
-    fn hold_back(self: &Arc<Self>, line: &Line, call: Call, owned_at: Instant) {
+    fn hold_back(self: &Arc<Self>, endpoint: &SourceEndpoint, call: Call, owned_at: Instant) {
         if call.operation != Operation::Status {
             return self.not_sent(call);
         }
-        if line.hold(call, owned_at) {
-            self.handle.spawn(attend(Arc::clone(self), Arc::clone(&line.source)));
+        if endpoint.hold_back(call, owned_at) {
+            self.handle.spawn(release_held(Arc::clone(self), Arc::clone(&endpoint.source)));
         }
     }
 
-    /// Puts a call to wait; whether there is a place for a worker to take it, which is then taken.
+    /// Puts a call to wait; whether there is a slot for a worker to take it, which is then taken.
     fn enqueue(&self, call: Call, owned_at: Instant) -> bool {
-        let mut work = self.work();
-        work.waiting.push(call, owned_at);
-        let free = work.in_flight < self.in_flight_max;
+        let mut state = self.state();
+        state.waiting.push(call, owned_at);
+        let free = state.in_flight < self.in_flight_max;
         if free {
-            work.in_flight += 1;
+            state.in_flight += 1;
             self.metrics.in_flight.increment(1.0);
         }
         free
     }
 
-    fn leave(&self, work: &mut Work) {
-        work.in_flight = work.in_flight.saturating_sub(1);
+    fn free_slot(&self, state: &mut CallerState) {
+        state.in_flight = state.in_flight.saturating_sub(1);
         self.metrics.in_flight.decrement(1.0);
     }
 
@@ -288,13 +288,13 @@ impl Shared {
         if call.operation != Operation::Status && owned_at.elapsed() > self.send_within {
             return self.not_sent(call);
         }
-        let Some(line) = self.lines.get(&call.key.source) else { return self.not_sent(call) };
+        let Some(endpoint) = self.endpoints.get(&call.key.source) else { return self.not_sent(call) };
         // It may have opened while the call waited.
-        let leave = line.leave(&call.key);
-        let Some(leave) = leave else { return self.hold_back(line, call, owned_at) };
-        let underway = Underway { shared: self, line, leave, call, began: Instant::now(), exchange: None };
-        let exchange = self.transport.exchange(&line.api.load_full(), &underway.call).await;
-        underway.end(exchange);
+        let permit = endpoint.permit(&call.key);
+        let Some(permit) = permit else { return self.hold_back(endpoint, call, owned_at) };
+        let in_flight = InFlightCall { shared: self, endpoint, permit, call, began: Instant::now(), exchange: None };
+        let exchange = self.transport.exchange(&endpoint.api.load_full(), &in_flight.call).await;
+        in_flight.end(exchange);
     }
 
     fn not_sent(&self, call: Call) {
@@ -303,36 +303,36 @@ impl Shared {
     }
 
     fn answer(&self, call: Call, exchange: Exchange) {
-        let Exchange { reply, session, times: Times { retry_after, clock_skew }, .. } = exchange;
+        let Exchange { reply, session, times: HeadTimes { retry_after, clock_skew }, .. } = exchange;
         // An engine that has ended wants no answer.
-        let _ = self.answers.send(Answer { call, reply, session, retry_after, clock_skew });
+        let _ = self.answers.send(CallAnswer { call, reply, session, retry_after, clock_skew });
     }
 }
 
 /// A call that was sent. However its work ends, it is answered once and the breaker hears of it.
-struct Underway<'s> {
-    shared: &'s Shared,
-    line: &'s Line,
-    leave: Leave,
+struct InFlightCall<'s> {
+    shared: &'s CallerShared,
+    endpoint: &'s SourceEndpoint,
+    permit: Permit,
     call: Call,
     began: Instant,
     exchange: Option<Exchange>,
 }
 
-impl Underway<'_> {
+impl InFlightCall<'_> {
     fn end(mut self, exchange: Exchange) {
         self.exchange = Some(exchange);
     }
 }
 
-impl Drop for Underway<'_> {
+impl Drop for InFlightCall<'_> {
     fn drop(&mut self) {
         // None when the runtime ends meanwhile: the call may have had its effect.
         let exchange = self.exchange.take();
         let exchange =
             exchange.unwrap_or_else(|| Exchange::without_answer(Reply::Unclear, "this process ended".to_owned()));
         let (health, outcome) = judge(&exchange);
-        self.line.heard(&self.call.key, self.leave, health, &exchange.seen);
+        self.endpoint.record(&self.call.key, self.permit, health, &exchange.seen);
         let operation = self.call.operation.as_str();
         self.shared.metrics.answered(operation, outcome);
         self.shared.metrics.lasted(operation, self.began.elapsed());

@@ -28,7 +28,7 @@ use unread::{Field, UnreadFields};
 
 pub use expression::RulePosition;
 
-/// CompiledRule rules in their order, and what is done where none is for a session.
+/// Compiled rules in their order, and what is done where none is for a session.
 pub struct Rules {
     in_order: Vec<CompiledRule>,
     default: SessionDefault,

@@ -35,9 +35,9 @@ const FAILED_MAX: usize = 65_536;
 /// Notes which sessions failed since the last good answer, and opens.
 #[derive(Debug)]
 pub struct Breaker {
-    state: State,
+    state: BreakerState,
     /// By a hash of the session: where two have the same, one waits for a probe that need not.
-    failed: BTreeMap<u64, Failed>,
+    failed: BTreeMap<u64, SessionFailures>,
     /// How many of them failed for what concerns every session.
     failed_for_all: usize,
     /// Whether there ever was a good answer.
@@ -45,31 +45,31 @@ pub struct Breaker {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BreakerState {
     /// Calls go through.
     Closed,
     /// No call of those held back goes through for a while.
-    Open { until: Instant, pause: Duration, held: Held },
+    Open { until: Instant, pause: Duration, held: BreakerScope },
     /// One of them is on its way to find out.
-    Probing { pause: Duration, held: Held },
+    Probing { pause: Duration, held: BreakerScope },
 }
 
 /// Whose calls are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    All,
-    Failed,
+enum BreakerScope {
+    AllSessions,
+    FailedSessions,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Failed {
+struct SessionFailures {
     times: u32,
-    whose: Held,
+    whose: BreakerScope,
 }
 
-/// Leave to call once; comes back with what became of it.
+/// A permit to call once; comes back with what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
+pub enum Permit {
     /// As usual.
     Ordinary,
     /// To find out whether the provider is well again.
@@ -91,7 +91,7 @@ pub enum Health {
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum BreakerChange {
     /// Calls are held back from now on.
     Opened,
     /// Calls go through again.
@@ -101,37 +101,37 @@ pub enum Change {
 impl Breaker {
     /// A closed one.
     pub fn new() -> Self {
-        Self { state: State::Closed, failed: BTreeMap::new(), failed_for_all: 0, has_worked: false }
+        Self { state: BreakerState::Closed, failed: BTreeMap::new(), failed_for_all: 0, has_worked: false }
     }
 
-    /// Whether a call about this session would get leave now.
+    /// Whether a call about this session would get a permit now.
     pub fn is_passable(&self, session: &SessionKey, now: Instant) -> bool {
         self.is_free(session) || self.is_probe_due(now)
     }
 
-    /// Leave for one call about this session, where it gets one. Whoever takes it has to come back to [`Self::heard`].
-    pub fn leave(&mut self, session: &SessionKey, now: Instant) -> Option<Leave> {
+    /// A permit for one call about this session, where it gets one. Whoever takes it has to come back to [`Self::record`].
+    pub fn permit(&mut self, session: &SessionKey, now: Instant) -> Option<Permit> {
         match self.state {
-            _ if self.is_free(session) => Some(Leave::Ordinary),
-            State::Open { until, pause, held } if now >= until => {
-                self.state = State::Probing { pause, held };
-                Some(Leave::Probe)
+            _ if self.is_free(session) => Some(Permit::Ordinary),
+            BreakerState::Open { until, pause, held } if now >= until => {
+                self.state = BreakerState::Probing { pause, held };
+                Some(Permit::Probe)
             }
-            State::Closed | State::Open { .. } | State::Probing { .. } => None,
+            BreakerState::Closed | BreakerState::Open { .. } | BreakerState::Probing { .. } => None,
         }
     }
 
     /// Whether calls about this session are not held back at all.
     pub fn is_free(&self, session: &SessionKey) -> bool {
         match self.state {
-            State::Closed => true,
-            State::Open { held, .. } | State::Probing { held, .. } => !self.holds(held, session),
+            BreakerState::Closed => true,
+            BreakerState::Open { held, .. } | BreakerState::Probing { held, .. } => !self.holds(held, session),
         }
     }
 
     /// Whether one of those that are held back may go, to find out.
     pub fn is_probe_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Open { until, .. } if now >= until)
+        matches!(self.state, BreakerState::Open { until, .. } if now >= until)
     }
 
     /// How often calls about this session failed since the last good answer: the fewer, the sooner it is asked about.
@@ -139,77 +139,98 @@ impl Breaker {
         self.failed.get(&hash(session)).map_or(0, |failed| failed.times)
     }
 
-    /// What became of a call that had leave. A late success of a call from before the opening closes it as well.
-    pub fn heard(&mut self, session: &SessionKey, leave: Leave, health: Health, now: Instant) -> Option<Change> {
+    /// What became of a call that had a permit. A late success of a call from before the opening closes it as well.
+    pub fn record(
+        &mut self,
+        session: &SessionKey,
+        permit: Permit,
+        health: Health,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         match health {
             Health::Well => self.worked(),
             Health::WellIfEver if self.has_worked => self.worked(),
-            Health::WellIfEver | Health::UnwellAlone => self.failed(session, leave, Held::Failed, now),
-            Health::Unwell => self.failed(session, leave, Held::All, now),
+            Health::WellIfEver | Health::UnwellAlone => self.failed(session, permit, BreakerScope::FailedSessions, now),
+            Health::Unwell => self.failed(session, permit, BreakerScope::AllSessions, now),
         }
     }
 
-    fn worked(&mut self) -> Option<Change> {
-        let was_closed = matches!(self.state, State::Closed);
+    fn worked(&mut self) -> Option<BreakerChange> {
+        let was_closed = matches!(self.state, BreakerState::Closed);
         *self = Self { has_worked: true, ..Self::new() };
-        (!was_closed).then_some(Change::Closed)
+        (!was_closed).then_some(BreakerChange::Closed)
     }
 
-    fn failed(&mut self, session: &SessionKey, leave: Leave, whose: Held, now: Instant) -> Option<Change> {
+    fn failed(
+        &mut self,
+        session: &SessionKey,
+        permit: Permit,
+        whose: BreakerScope,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         self.note(session, whose);
-        let due = if self.failed_for_all >= FAILURES_TO_OPEN { Held::All } else { Held::Failed };
-        let (next, change) = match (self.state, leave) {
-            (State::Closed, _) if self.failed.len() < FAILURES_TO_OPEN => (State::Closed, None),
-            (State::Closed, _) => {
-                (State::Open { until: now + PAUSE_MIN, pause: PAUSE_MIN, held: due }, Some(Change::Opened))
-            }
-            (State::Probing { pause, held }, Leave::Probe) => {
+        let due = if self.failed_for_all >= FAILURES_TO_OPEN {
+            BreakerScope::AllSessions
+        } else {
+            BreakerScope::FailedSessions
+        };
+        let (next, change) = match (self.state, permit) {
+            (BreakerState::Closed, _) if self.failed.len() < FAILURES_TO_OPEN => (BreakerState::Closed, None),
+            (BreakerState::Closed, _) => (
+                BreakerState::Open { until: now + PAUSE_MIN, pause: PAUSE_MIN, held: due },
+                Some(BreakerChange::Opened),
+            ),
+            (BreakerState::Probing { pause, held }, Permit::Probe) => {
                 let (pause, held) = match whose {
-                    Held::All => ((pause * 2).min(PAUSE_MAX), due),
+                    BreakerScope::AllSessions => ((pause * 2).min(PAUSE_MAX), due),
                     // The provider answers: others may go. Where it is not well to them, one call will tell.
-                    Held::Failed if held == Held::All => (PAUSE_MIN, Held::Failed),
-                    Held::Failed => ((pause * 2).min(PAUSE_ALONE_MAX), Held::Failed),
+                    BreakerScope::FailedSessions if held == BreakerScope::AllSessions => {
+                        (PAUSE_MIN, BreakerScope::FailedSessions)
+                    }
+                    BreakerScope::FailedSessions => ((pause * 2).min(PAUSE_ALONE_MAX), BreakerScope::FailedSessions),
                 };
-                (State::Open { until: now + pause, pause, held }, None)
+                (BreakerState::Open { until: now + pause, pause, held }, None)
             }
             // A late failure says nothing new where all are held back, and may hold back all where some were.
-            (State::Open { until, pause, held }, _) => (State::Open { until, pause, held: held.or(whose, due) }, None),
-            (State::Probing { pause, held }, Leave::Ordinary) => {
-                (State::Probing { pause, held: held.or(whose, due) }, None)
+            (BreakerState::Open { until, pause, held }, _) => {
+                (BreakerState::Open { until, pause, held: held.or(whose, due) }, None)
+            }
+            (BreakerState::Probing { pause, held }, Permit::Ordinary) => {
+                (BreakerState::Probing { pause, held: held.or(whose, due) }, None)
             }
         };
         self.state = next;
         change
     }
 
-    fn note(&mut self, session: &SessionKey, whose: Held) {
+    fn note(&mut self, session: &SessionKey, whose: BreakerScope) {
         let is_full = self.failed.len() >= FAILED_MAX;
         let hash = hash(session);
         let before = self.failed.get(&hash).copied();
         if before.is_none() && is_full {
             return;
         }
-        let counted = |whose| usize::from(whose == Held::All);
+        let counted = |whose| usize::from(whose == BreakerScope::AllSessions);
         let times = before.map_or(0, |failed| failed.times).saturating_add(1);
-        self.failed.insert(hash, Failed { times, whose });
+        self.failed.insert(hash, SessionFailures { times, whose });
         self.failed_for_all += counted(whose);
         self.failed_for_all -= before.map_or(0, |failed| counted(failed.whose));
     }
 
-    fn holds(&self, held: Held, session: &SessionKey) -> bool {
+    fn holds(&self, held: BreakerScope, session: &SessionKey) -> bool {
         match held {
-            Held::All => true,
-            Held::Failed => self.failed.len() >= FAILED_MAX || self.failed.contains_key(&hash(session)),
+            BreakerScope::AllSessions => true,
+            BreakerScope::FailedSessions => self.failed.len() >= FAILED_MAX || self.failed.contains_key(&hash(session)),
         }
     }
 }
 
-impl Held {
+impl BreakerScope {
     /// What is held back after a failure of this kind, where `due` is what all failures give.
     fn or(self, failure: Self, due: Self) -> Self {
         match failure {
-            Self::All if self == Self::Failed => due,
-            Self::All | Self::Failed => self,
+            Self::AllSessions if self == Self::FailedSessions => due,
+            Self::AllSessions | Self::FailedSessions => self,
         }
     }
 }

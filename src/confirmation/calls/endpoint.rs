@@ -1,4 +1,4 @@
-//! The way to one source's provider: whether it is left alone, and the questions that wait meanwhile.
+//! One source's provider: whether it is called at all, and the questions that wait meanwhile.
 //! Must not know how a call travels, nor which of those that may go goes first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,45 +8,45 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use metrics::Gauge;
 
-use super::breaker::{Breaker, Change, Health, Leave};
-use super::held_questions::Held;
+use super::breaker::{Breaker, BreakerChange, Health, Permit};
+use super::held_questions::HeldQuestions;
 use super::transport::Exchange;
 use super::{Call, NOT_SENT};
 use crate::confirmation::session::model::SessionKey;
 use crate::provider::smart_glocal::api::{Reply, SessionApi, Whose, is_of_account};
 
-/// The way to one source's provider.
-pub(super) struct Line {
+/// One source's provider, to call.
+pub(super) struct SourceEndpoint {
     /// Its name.
     pub source: Arc<str>,
     /// How it is called.
     pub api: Arc<ArcSwap<SessionApi>>,
     breaker: Mutex<Breaker>,
-    waiting_room: Mutex<WaitingRoom>,
+    hold: Mutex<BreakerHold>,
     open: Gauge,
 }
 
 /// The questions about a source's sessions that wait until its provider is well again.
 #[derive(Default)]
-struct WaitingRoom {
-    held: Held,
-    /// Whether somebody looks after them.
-    is_attended: bool,
+struct BreakerHold {
+    questions: HeldQuestions,
+    /// Whether a task looks after them.
+    has_task: bool,
 }
 
-/// What became of the questions that were held back.
-pub(super) struct Attended {
+/// The questions that were held back and need not wait any more.
+pub(super) struct ReleasedQuestions {
     /// Held for long enough: to be answered as not sent.
     pub expired: Vec<Call>,
     /// To be sent now, and since when their sessions were ours for certain.
     pub released: Vec<(Call, Instant)>,
-    /// None are left, and nobody looks after them any more.
+    /// None are left, and no task looks after them any more.
     pub is_over: bool,
 }
 
-impl Line {
+impl SourceEndpoint {
     pub(super) fn new(source: Arc<str>, api: Arc<ArcSwap<SessionApi>>, open: Gauge) -> Self {
-        Self { source, api, breaker: Mutex::default(), waiting_room: Mutex::default(), open }
+        Self { source, api, breaker: Mutex::default(), hold: Mutex::default(), open }
     }
 
     /// Whether a call about this session may be sent now.
@@ -54,50 +54,50 @@ impl Line {
         self.breaker().is_passable(session, Instant::now())
     }
 
-    /// Leave to send it, where it gets one; whoever takes it comes back to [`Self::heard`].
-    pub(super) fn leave(&self, session: &SessionKey) -> Option<Leave> {
-        self.breaker().leave(session, Instant::now())
+    /// A permit to send it, where it gets one; whoever takes it comes back to [`Self::record`].
+    pub(super) fn permit(&self, session: &SessionKey) -> Option<Permit> {
+        self.breaker().permit(session, Instant::now())
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting_room(&self) -> MutexGuard<'_, WaitingRoom> {
-        self.waiting_room.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hold(&self) -> MutexGuard<'_, BreakerHold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds a question back; whether somebody has to come who looks after it.
-    pub(super) fn hold(&self, call: Call, owned_at: Instant) -> bool {
-        let mut room = self.waiting_room();
-        room.held.push(call, owned_at, Instant::now(), Timestamp::now());
-        !std::mem::replace(&mut room.is_attended, true)
+    /// Holds a question back; whether a task has to be started that looks after it.
+    pub(super) fn hold_back(&self, call: Call, owned_at: Instant) -> bool {
+        let mut hold = self.hold();
+        hold.questions.push(call, owned_at, Instant::now(), Timestamp::now());
+        !std::mem::replace(&mut hold.has_task, true)
     }
 
     /// Changes what is held back.
-    pub(super) fn change_held(&self, change: impl FnOnce(&mut Held)) {
-        change(&mut self.waiting_room().held);
+    pub(super) fn change_held(&self, change: impl FnOnce(&mut HeldQuestions)) {
+        change(&mut self.hold().questions);
     }
 
-    /// Looks after the questions that are held back.
-    pub(super) fn attend(&self, now: Instant) -> Attended {
-        let mut room = self.waiting_room();
-        let expired = room.held.take_expired(now);
+    /// Takes out the questions that need not wait any more.
+    pub(super) fn release(&self, now: Instant) -> ReleasedQuestions {
+        let mut hold = self.hold();
+        let expired = hold.questions.take_expired(now);
         let breaker = self.breaker();
-        let mut released = room.held.take_free(|session| breaker.is_free(session));
+        let mut released = hold.questions.take_free(|session| breaker.is_free(session));
         if breaker.is_probe_due(now) {
-            released.extend(room.held.take_first(|session| breaker.failures(session)));
+            released.extend(hold.questions.take_first(|session| breaker.failures(session)));
         }
-        let is_over = room.held.is_empty();
-        room.is_attended = !is_over;
-        Attended { expired, released, is_over }
+        let is_over = hold.questions.is_empty();
+        hold.has_task = !is_over;
+        ReleasedQuestions { expired, released, is_over }
     }
 
-    /// Tells the breaker, and the world where that changes something.
-    pub(super) fn heard(&self, session: &SessionKey, leave: Leave, health: Health, seen: &str) {
+    /// Tells the breaker; logs where that changes something.
+    pub(super) fn record(&self, session: &SessionKey, permit: Permit, health: Health, seen: &str) {
         let source = &*self.source;
-        match self.breaker().heard(session, leave, health, Instant::now()) {
-            Some(Change::Opened) => {
+        match self.breaker().record(session, permit, health, Instant::now()) {
+            Some(BreakerChange::Opened) => {
                 self.open.set(1.0);
                 tracing::error!(
                     source,
@@ -106,7 +106,7 @@ impl Line {
                      time finds out when the provider answers them again"
                 );
             }
-            Some(Change::Closed) => {
+            Some(BreakerChange::Closed) => {
                 self.open.set(0.0);
                 tracing::info!(source, "the provider answers calls again");
             }

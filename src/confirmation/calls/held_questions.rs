@@ -17,7 +17,7 @@ const HELD_MAX: Duration = Duration::from_mins(10);
 
 /// Calls that wait. As many at most as there are sessions, for the engine asks for one at a time for each.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct HeldQuestions {
     calls: Vec<HeldCall>,
 }
 
@@ -28,7 +28,7 @@ struct HeldCall {
     until: Instant,
 }
 
-impl Held {
+impl HeldQuestions {
     /// Holds a call until it is due by, within bounds, as the wall clock has it.
     pub fn push(&mut self, call: Call, owned_at: Instant, now: Instant, clock: Timestamp) {
         let left = Duration::try_from(call.due_by.duration_since(clock)).unwrap_or_default();
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn gives_first_what_failed_the_least_then_what_is_due_first() {
         let now = Instant::now();
-        let mut held = Held::default();
+        let mut held = HeldQuestions::default();
         for (id, due_by) in [("late", 9), ("failed once, early", 1), ("early", 3), ("failed once, late", 5)] {
             held.push(question(id, due_by, 1), now, now, clock(0));
         }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn gives_up_what_is_due_within_bounds() {
         let now = Instant::now();
-        let mut held = Held::default();
+        let mut held = HeldQuestions::default();
         for (id, due_by) in [("past", -100), ("soon", 60), ("in hours", 10_000)] {
             held.push(question(id, due_by, 1), now, now, clock(0));
         }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn drops_what_is_of_an_old_epoch_or_of_a_session_that_has_ended() {
         let now = Instant::now();
-        let mut held = Held::default();
+        let mut held = HeldQuestions::default();
         for (id, epoch) in [("a", 1), ("b", 2), ("c", 2)] {
             held.push(question(id, 1, epoch), now, now, clock(0));
         }

@@ -1,4 +1,4 @@
-//! The calls that wait for a place: whatever is due first goes first.
+//! The calls that wait for a slot: whatever is due first goes first.
 //! Pure: must not know how a call is carried out.
 
 use std::cmp::Ordering;
@@ -14,25 +14,25 @@ use crate::provider::smart_glocal::api::Operation;
 /// `due_by`; of equals, the first that came. Holds at most as many as there are sessions whose call was asked for and not
 /// answered, for the engine asks for one at a time for each, and one for each event about a session that has ended.
 #[derive(Debug, Default)]
-pub struct Queue {
-    waiting: BinaryHeap<Waiting>,
+pub struct CallQueue {
+    waiting: BinaryHeap<WaitingCall>,
     /// How many of them are actions.
     actions: usize,
     arrivals: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingCall {
     call: Call,
     owned_at: Instant,
     arrival: u64,
 }
 
-impl Queue {
+impl CallQueue {
     /// Puts a call in its place; at `owned_at` its session was this process's.
     pub fn push(&mut self, call: Call, owned_at: Instant) {
         self.arrivals = self.arrivals.saturating_add(1);
-        let waiting = Waiting { call, owned_at, arrival: self.arrivals };
+        let waiting = WaitingCall { call, owned_at, arrival: self.arrivals };
         self.actions += usize::from(!waiting.is_question());
         self.waiting.push(waiting);
     }
@@ -77,14 +77,14 @@ pub fn is_of_the_ended(call: &Call, ended: &BTreeSet<SessionKey>) -> bool {
     call.number != AFTER_THE_END && ended.contains(&call.key)
 }
 
-impl Waiting {
+impl WaitingCall {
     fn is_question(&self) -> bool {
         self.call.operation == Operation::Status
     }
 }
 
 /// The greatest is taken first: so the earliest is the greatest.
-impl Ord for Waiting {
+impl Ord for WaitingCall {
     fn cmp(&self, other: &Self) -> Ordering {
         (other.is_question(), other.call.due_by, other.arrival).cmp(&(
             self.is_question(),
@@ -94,15 +94,15 @@ impl Ord for Waiting {
     }
 }
 
-impl PartialOrd for Waiting {
+impl PartialOrd for WaitingCall {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Eq for Waiting {}
+impl Eq for WaitingCall {}
 
-impl PartialEq for Waiting {
+impl PartialEq for WaitingCall {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
@@ -132,7 +132,7 @@ mod tests {
             calls in prop::collection::vec((0_i64..5, 0_u64..4), 0..30),
             epoch in 0_u64..5,
         ) {
-            let mut queue = Queue::default();
+            let mut queue = CallQueue::default();
             let mut expect = Vec::new();
             for (number, (due_by, of)) in (0..).zip(&calls) {
                 queue.push(call(number, *due_by, *of), Instant::now());
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn gives_nothing_after_it_was_cleared() {
-        let mut queue = Queue::default();
+        let mut queue = CallQueue::default();
         queue.push(call(1, 1, 1), Instant::now());
         queue.clear();
         assert!(queue.pop().is_none());

@@ -40,14 +40,14 @@ pub(super) struct Exchange {
     pub session: Option<Box<ShownSession>>,
     /// Of our trouble: whether it may be that of this session alone.
     pub whose: Whose,
-    pub times: Times,
+    pub times: HeadTimes,
     /// What was seen of the answer, or instead of it, for whoever is on call: nothing that a session or its customer is.
     pub seen: String,
 }
 
 /// What the answer's head said about time; nothing where none came.
 #[derive(Default)]
-pub(super) struct Times {
+pub(super) struct HeadTimes {
     pub retry_after: Option<Duration>,
     pub clock_skew: Option<SignedDuration>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Times {
 impl Exchange {
     /// Nothing came back.
     pub fn without_answer(reply: Reply, seen: String) -> Self {
-        Self { reply, session: None, whose: Whose::All, times: Times::default(), seen }
+        Self { reply, session: None, whose: Whose::All, times: HeadTimes::default(), seen }
     }
 }
 
@@ -83,7 +83,7 @@ impl Transport {
 
     /// Sends a call and reads its answer.
     pub async fn exchange(&self, api: &SessionApi, call: &Call) -> Exchange {
-        let mut times = Times::default();
+        let mut times = HeadTimes::default();
         // What the head said stays known when the body never ends.
         let exchange = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
             Ok(asked) => asked,
@@ -95,7 +95,7 @@ impl Transport {
         Exchange { times, ..exchange }
     }
 
-    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut Times) -> Exchange {
+    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut HeadTimes) -> Exchange {
         let request = request(api, call);
         let (began, clock) = (Timestamp::now(), Instant::now());
         let response = match self.client.request(request).await {
@@ -110,7 +110,7 @@ impl Transport {
             }
         };
         let (head, body) = response.into_parts();
-        *times = Times::of(&head, began, clock.elapsed());
+        *times = HeadTimes::of(&head, began, clock.elapsed());
         // A body that breaks off, is too large or cannot be decoded says nothing; the status alone may.
         let body = Limited::new(body, api.response_bytes_max()).collect().await;
         let body = body.map(Collected::to_bytes).unwrap_or_default();
@@ -124,11 +124,11 @@ impl Transport {
             Operation::Status => api::session(&call.key.session_id, head.status, &body).map(Box::new),
             Operation::Confirm | Operation::Cancel => None,
         };
-        Exchange { reply, session, whose: api::whose(head.status, &body), times: Times::default(), seen }
+        Exchange { reply, session, whose: api::whose(head.status, &body), times: HeadTimes::default(), seen }
     }
 }
 
-impl Times {
+impl HeadTimes {
     fn of(head: &Parts, began: Timestamp, passed: Duration) -> Self {
         Self {
             retry_after: headers::retry_after(&head.headers, began),

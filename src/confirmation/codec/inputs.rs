@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::evidence::{self, Contradiction, Examined, Verifiers};
 use crate::config::SourceName;
-use crate::confirmation::session::model::{EventAge, Opening, SessionKey};
+use crate::confirmation::session::model::{EventAge, Mode, Opening, SessionKey};
 use crate::kafka::partition;
 use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::message::confirmation::v1;
@@ -50,15 +50,6 @@ pub enum EventProof {
     Verified,
     /// It cannot be verified here: see [`Examined::Unverifiable`].
     Unverifiable,
-}
-
-/// Whether the provider is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It is.
-    Live,
-    /// It is not: decisions are only told.
-    DryRun,
 }
 
 /// A `payment_finished`.

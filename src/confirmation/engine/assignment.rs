@@ -10,10 +10,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::partition::Partition;
-use super::set_aside::{Cause, InputPlace, SetAside};
-use super::settings::{Desk, Pending, Present};
-use super::telemetry::Count;
-use crate::confirmation::calls::{Answer, Call};
+use super::pending::PendingTransaction;
+use super::set_aside::{InputLocation, RecordCause, SetAside};
+use super::settings::PartitionedSettings;
+use super::telemetry::TelemetryEvent;
+use crate::confirmation::calls::{Call, CallAnswer};
 use crate::confirmation::codec::inputs::{self, RecordProblem};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::machine::{
@@ -22,7 +23,7 @@ use crate::confirmation::session::machine::{
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::group::InputRecord;
 use crate::kafka::transaction::NextOffset;
-use input_records::place_of;
+use input_records::location_of;
 
 /// The place of sessions that wait, in the group's list of inputs.
 const READY: usize = 0;
@@ -35,21 +36,43 @@ const FINISHED: usize = 2;
 const FORGOTTEN_AT_ONCE: usize = 500;
 
 /// One assignment.
-pub struct Holding {
-    desk: Arc<Desk>,
+pub struct Assignment {
+    settings: Arc<PartitionedSettings>,
     epoch: u64,
     partitions: BTreeMap<i32, Partition>,
     /// What the next transaction will write.
-    pub pending: Pending,
+    pub pending: PendingTransaction,
     /// What Kafka refuses for good.
     set_aside: Arc<SetAside>,
-    turn: usize,
+    /// Which partition's timers come first: another one each time.
+    rotation: usize,
 }
 
-impl Holding {
+/// The circumstances of the steps of one turn.
+#[derive(Clone, Debug)]
+pub struct TurnContext {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether it can be believed.
+    pub clock: ClockState,
+    /// The sources for whose sessions it cannot, because their provider's clock disagrees.
+    pub disagreeing: Vec<Arc<str>>,
+    /// Spreads retries.
+    pub jitter: u8,
+}
+
+impl TurnContext {
+    /// Whether the clock can be believed for the sessions of a source.
+    fn clock_for(&self, source: &str) -> ClockState {
+        let disagrees = self.disagreeing.iter().any(|disagreeing| **disagreeing == *source);
+        if disagrees { ClockState::Untrusted } else { self.clock }
+    }
+}
+
+impl Assignment {
     /// What was restored for an assignment, of which Kafka refuses some for good.
     pub fn new(
-        desk: Arc<Desk>,
+        settings: Arc<PartitionedSettings>,
         epoch: u64,
         partitions: Vec<Partition>,
         set_aside: Arc<SetAside>,
@@ -60,12 +83,22 @@ impl Holding {
             (partition.number, partition)
         };
         let partitions = partitions.into_iter().map(behind).collect();
-        Self { desk, epoch, partitions, pending: Pending::default(), set_aside, turn: 0 }
+        Self { settings, epoch, partitions, pending: PendingTransaction::default(), set_aside, rotation: 0 }
     }
 
     /// The partitions.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.partitions.values()
+    }
+
+    /// How many sessions were opened and have not ended.
+    pub fn open_sessions(&self) -> usize {
+        self.partitions.values().map(Partition::open_sessions).sum()
+    }
+
+    /// The window of an open session that closes first.
+    pub fn first_window_end(&self) -> Option<Timestamp> {
+        self.partitions.values().filter_map(|partition| partition.first_window_end(&self.settings.policy)).min()
     }
 
     /// Notes how far the inputs were read, where that was not known yet.
@@ -81,61 +114,61 @@ impl Holding {
     /// anything is decided.
     pub fn write_owners(&mut self) {
         for partition in self.partitions.values_mut() {
-            self.pending.own(partition, &self.desk);
+            self.pending.write_owner(partition, &self.settings);
         }
     }
 
     /// Writes one ledger's owner again, for the broker's time alone.
     pub fn ask_for_the_time(&mut self) {
         if let Some(partition) = self.partitions.values_mut().next() {
-            self.pending.own(partition, &self.desk);
+            self.pending.write_owner(partition, &self.settings);
         }
     }
 
     /// Takes one record of an input.
-    pub fn record(&mut self, record: &InputRecord, present: &Present) {
+    pub fn record(&mut self, record: &InputRecord, turn: &TurnContext) {
         let Some(partition) = self.partitions.get_mut(&record.partition) else { return };
         if let Some(next) = partition.next.get_mut(record.input) {
             *next = record.offset.saturating_add(1);
         }
-        self.pending.touch(partition, &self.desk);
-        if self.set_aside.has_input(&place_of(record)) {
-            return self.quarantine(record, &RecordProblem::Refused.into(), present.now);
+        self.pending.touch(partition, &self.settings);
+        if self.set_aside.has_input(&location_of(record)) {
+            return self.quarantine(record, &RecordProblem::Refused.into(), turn.now);
         }
         match record.input {
-            READY => self.ready(record, present),
-            DECISION => self.decision(record, present),
-            FINISHED => self.finished(record, present),
+            READY => self.ready(record, turn),
+            DECISION => self.decision(record, turn),
+            FINISHED => self.finished(record, turn),
             _ => {} // the group reads no other
         }
     }
 
     /// Takes the answer of a call; one of another epoch does not count.
-    pub fn answer(&mut self, answer: Answer, present: &Present) {
-        let Answer { call, reply, retry_after, session, .. } = answer;
+    pub fn answer(&mut self, answer: CallAnswer, turn: &TurnContext) {
+        let CallAnswer { call, reply, retry_after, session, .. } = answer;
         if call.epoch != self.epoch {
             return;
         }
         let retry_after = retry_after.map(|after| SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
-        let partition = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+        let partition = inputs::partition_of(&call.key.session_id, self.settings.partitions);
         let details = session.and_then(|session| self.shown(partition, &call.key, &session)).map(Box::new);
         let input = Input::Answer { number: call.number, operation: call.operation, reply, retry_after, details };
-        self.feed(partition, &call.key, input, None, present)
+        self.feed(partition, &call.key, input, None, turn);
     }
 
     /// Fires the timers that are due, at most `max` of them.
-    pub fn fire(&mut self, max: usize, present: &Present) {
+    pub fn fire(&mut self, max: usize, turn: &TurnContext) {
         // Another one begins each time, so that a busy partition does not keep others waiting.
         let mut numbers: Vec<i32> = self.partitions.keys().copied().collect();
-        self.turn = self.turn.wrapping_add(1);
-        let first = self.turn % numbers.len().max(1);
+        self.rotation = self.rotation.wrapping_add(1);
+        let first = self.rotation % numbers.len().max(1);
         numbers.rotate_left(first);
         let mut fired = 0;
         for number in numbers {
             while fired < max {
-                let due = self.partitions.get(&number).and_then(|partition| partition.due(present.now));
+                let due = self.partitions.get(&number).and_then(|partition| partition.due(turn.now));
                 let Some(key) = due else { break };
-                self.feed(number, &key, Input::Timer, None, present);
+                self.feed(number, &key, Input::Timer, None, turn);
                 fired += 1;
             }
         }
@@ -143,16 +176,16 @@ impl Holding {
 
     /// Forgets sessions that ended long ago, but not by a clock that may be wrong: what is forgotten too early is decided
     /// twice when it comes again.
-    pub fn forget(&mut self, present: &Present) {
-        if present.clock == ClockState::Untrusted {
+    pub fn forget(&mut self, turn: &TurnContext) {
+        if turn.clock == ClockState::Untrusted {
             return;
         }
-        let before = timing::later(present.now, -self.desk.policy.remembered());
+        let before = timing::later(turn.now, -self.settings.policy.remembered());
         for (number, partition) in &mut self.partitions {
             for key in partition.expired(before, FORGOTTEN_AT_ONCE) {
-                partition.forget(&key, &self.desk.policy);
+                partition.forget(&key, &self.settings.policy);
                 self.pending.touched.insert(*number);
-                self.pending.push(self.desk.tombstone(*number, &key), &Cause::Session(key, None));
+                self.pending.push(self.settings.tombstone(*number, &key), &RecordCause::Session(key, None));
             }
         }
     }
@@ -160,7 +193,7 @@ impl Holding {
     /// The sources of open sessions that are not configured here: nobody can call their provider.
     pub fn unknown_sources(&self) -> BTreeSet<Arc<str>> {
         let open = self.partitions.values().flat_map(Partition::open_sources);
-        open.filter(|source| !self.desk.sources.contains(source)).collect()
+        open.filter(|source| !self.settings.sources.contains(source)).collect()
     }
 
     /// When the first timer is due.
@@ -173,7 +206,7 @@ impl Holding {
         let touched = self.pending.touched.iter().filter_map(|number| self.partitions.get(number));
         let of_inputs = |partition: &Partition| {
             let number = partition.number;
-            let pairs: Vec<NextOffset> = zip(&self.desk.inputs, partition.next)
+            let pairs: Vec<NextOffset> = zip(&self.settings.inputs, partition.next)
                 .map(|(topic, next)| NextOffset { topic: Arc::clone(topic), partition: number, next })
                 .collect();
             pairs
@@ -184,7 +217,7 @@ impl Holding {
     /// The calls to make now that they are written; those whose session has gone on meanwhile are not made.
     pub fn calls_to_make(&self, calls: Vec<Call>) -> impl Iterator<Item = Call> {
         calls.into_iter().filter(|call| {
-            let number = inputs::partition_of(&call.key.session_id, self.desk.partitions);
+            let number = inputs::partition_of(&call.key.session_id, self.settings.partitions);
             self.partitions
                 .get(&number)
                 .is_some_and(|partition| partition.state(&call.key).awaits(call.number, call.operation))
@@ -193,58 +226,58 @@ impl Holding {
 
     /// One step of one session: what it writes, then the session itself, then what else it asks for. `place` is that of the
     /// record which feeds it, where one does.
-    fn feed(&mut self, number: i32, key: &SessionKey, input: Input, place: Option<InputPlace>, present: &Present) {
-        let Self { desk, epoch, partitions, pending, set_aside, .. } = self;
+    fn feed(&mut self, number: i32, key: &SessionKey, input: Input, place: Option<InputLocation>, turn: &TurnContext) {
+        let Self { settings, epoch, partitions, pending, set_aside, .. } = self;
         let Some(partition) = partitions.get_mut(&number) else { return };
         let context = StepContext {
-            now: present.now,
-            clock: present.clock_for(&key.source),
+            now: turn.now,
+            clock: turn.clock_for(&key.source),
             progress: partition.progress,
             owner: partition.owner_for(key, &input),
-            early_room: partition.early_room(desk.early_decisions_max),
-            jitter: present.jitter,
+            early_room: partition.early_room(settings.early_decisions_max),
+            jitter: turn.jitter,
         };
         let state = partition.state(key);
         let was_calling = state.is_calling();
         let cause = &match (state, place) {
-            (SessionState::Absent, Some(place)) => Cause::Input(place),
+            (SessionState::Absent, Some(place)) => RecordCause::Input(place),
             (SessionState::Absent | SessionState::Open(_) | SessionState::Ended(_), place) => {
-                Cause::Session(key.clone(), place)
+                RecordCause::Session(key.clone(), place)
             }
         };
-        let step = machine::step(state, input, &desk.policy, &context);
+        let step = machine::step(state, input, &settings.policy, &context);
         let is_trimmed = set_aside.has_session(key);
         let Transition { next, effects } = if is_trimmed { step.without_operations() } else { step };
         if was_calling && matches!(next, NextState::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
-        if let Some(record) = desk.written(number, key, &next) {
-            pending.touch(partition, desk);
+        if let Some(record) = settings.ledger_record(number, key, &next) {
+            pending.touch(partition, settings);
             pending.push(record, cause);
         }
-        partition.apply(key, next, &desk.policy);
-        let due_by = partition.window_end(key, &desk.policy).unwrap_or(present.now);
+        partition.apply(key, next, &settings.policy);
+        let due_by = partition.window_end(key, &settings.policy).unwrap_or(turn.now);
+        if is_trimmed && effects.iter().any(|effect| matches!(effect, Effect::Outcome(_))) {
+            pending.events.push(TelemetryEvent::Trimmed(key.clone()));
+        }
         for effect in effects {
             match effect {
                 Effect::Outcome(outcome) => {
-                    pending.touch(partition, desk);
-                    if is_trimmed {
-                        pending.counts.push(Count::Trimmed(key.clone()));
-                    }
-                    pending.counts.push(Count::Ended(key.clone(), outcome.clone()));
-                    pending.push(desk.records.outcome(key, &outcome), cause);
+                    pending.touch(partition, settings);
+                    pending.events.push(TelemetryEvent::Ended(key.clone(), outcome.clone()));
+                    pending.push(settings.records.outcome(key, &outcome), cause);
                 }
                 Effect::Reject(decision, reason) => {
-                    pending.touch(partition, desk);
-                    pending.counts.push(Count::Rejected(reason));
-                    let rejection = desk.records.rejected(key, &decision, number, reason, present.now);
+                    pending.touch(partition, settings);
+                    pending.events.push(TelemetryEvent::Rejected(reason));
+                    let rejection = settings.records.rejected(key, &decision, number, reason, turn.now);
                     pending.push(rejection, cause);
                 }
                 Effect::Call { operation, number, key_number } => {
                     let call = Call { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
                     pending.calls.push(call);
                 }
-                Effect::Note(note) => pending.counts.push(Count::Noted(key.clone(), note)),
+                Effect::Note(note) => pending.events.push(TelemetryEvent::Noted(key.clone(), note)),
             }
         }
     }

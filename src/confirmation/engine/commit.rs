@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
-use super::settings::Pending;
-use super::{Engine, EngineError, Held, OFFSETS_EVERY, Standing, telemetry};
+use super::pending::PendingTransaction;
+use super::telemetry::{self, TelemetryEvent};
+use super::{Engine, EngineError, Membership};
 use crate::causes;
-use crate::confirmation::session::clock;
+use crate::confirmation::calls::Call;
 use crate::kafka::group::TakeError;
 use crate::kafka::transaction::{Batch, CommitError, Transactions};
 use crate::metrics::TransactionEnd;
@@ -16,43 +15,40 @@ use crate::metrics::TransactionEnd;
 /// How long making a producer may keep the group from being polled, and between two tries.
 const PRODUCER_WITHIN: Duration = Duration::from_secs(5);
 const PRODUCER_AGAIN: Duration = Duration::from_secs(1);
+/// Offsets of records that changed nothing are committed this often: reading them again changes nothing either.
+const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Writes what is pending, in one transaction; then counts it, and makes the calls.
     pub(super) fn commit(&mut self) -> Result<(), EngineError> {
-        let Standing::Holding(held) = &mut self.standing else { return Ok(()) };
-        let nothing = held.holding.pending.records.is_empty();
-        let offsets_wait = held.holding.pending.touched.is_empty() || held.committed.elapsed() < OFFSETS_EVERY;
-        if nothing && (offsets_wait || !held.holding.pending.calls.is_empty()) {
+        let Membership::Working { assigned, assignment, committed } = &mut self.membership else { return Ok(()) };
+        let pending = &assignment.pending;
+        let offsets_wait = pending.touched.is_empty() || committed.elapsed() < OFFSETS_EVERY;
+        if pending.records.is_empty() && (offsets_wait || !pending.calls.is_empty()) {
             // Asking writes nothing, so it waits for nothing.
-            let calls = std::mem::take(&mut held.holding.pending.calls);
-            self.tally.counted(std::mem::take(&mut held.holding.pending.counts));
-            let now = Instant::now();
-            for call in held.holding.calls_to_make(calls) {
-                self.caller.call(call, now);
-                self.expects_answers = true;
-            }
+            let calls = std::mem::take(&mut assignment.pending.calls);
+            let events = std::mem::take(&mut assignment.pending.events);
+            self.follow_commit(events, calls, Instant::now());
             return Ok(());
         }
+        // While there is none the transaction grows no further than one poll's worth: the group is read on, and what is
+        // pending waits for the next producer.
         let Some(producer) = &mut self.producer else { return Ok(()) };
-        let offsets = held.holding.offsets();
-        let Pending { records, causes, withdrawn, calls, counts, .. } = std::mem::take(&mut held.holding.pending);
+        let offsets = assignment.offsets();
+        let PendingTransaction { records, causes, withdrawn, calls, events, .. } =
+            std::mem::take(&mut assignment.pending);
         let batch = Batch::new(records, &offsets)?;
         let group = &self.group;
         // Who commits after this is a member still at this moment; how long ago the commit was, it cannot tell when it wakes.
         let owned_at = Instant::now();
-        match producer.commit(&batch, &held.assignment.generation, |epoch| epoch == group.epoch()) {
+        match producer.commit(&batch, &assigned.generation, |epoch| epoch == group.epoch()) {
             Ok(appended_at) => {
-                let now = clock::ClockReading { wall: Timestamp::now(), monotonic: self.began.elapsed() };
-                self.clock.stamped(appended_at, now);
-                held.committed = Instant::now();
-                self.tally.transaction(TransactionEnd::Committed);
+                *committed = Instant::now();
+                self.clock.stamped(appended_at, self.clock_reading());
+                self.telemetry.transaction(TransactionEnd::Committed);
+                // Before new calls are queued: a session that ended may have a call of before among those that wait.
                 self.caller.withdraw(&withdrawn);
-                self.tally.counted(counts);
-                for call in held.holding.calls_to_make(calls) {
-                    self.caller.call(call, owned_at);
-                    self.expects_answers = true;
-                }
+                self.follow_commit(events, calls, owned_at);
                 self.note_taken(&batch, &causes);
                 Ok(())
             }
@@ -65,14 +61,24 @@ impl Engine {
         }
     }
 
+    /// What is written may be told and acted upon; at `owned_at` the sessions were this process's for certain.
+    fn follow_commit(&mut self, events: Vec<TelemetryEvent>, calls: Vec<Call>, owned_at: Instant) {
+        self.telemetry.record_all(events);
+        let Membership::Working { assignment, .. } = &self.membership else { return };
+        for call in assignment.calls_to_make(calls) {
+            self.caller.call(call, owned_at);
+            self.expects_answers = true;
+        }
+    }
+
     /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
     fn recover(&mut self, broken: &CommitError) -> Result<(), EngineError> {
         let error = causes::told(broken);
         let end = match broken {
             CommitError::Fenced(_) => {
                 tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
-                self.drop_epoch(Standing::Unassigned(Some(Instant::now())));
-                self.tally.transaction(TransactionEnd::Fenced);
+                self.change_membership(Membership::Unassigned(Some(Instant::now())));
+                self.telemetry.transaction(TransactionEnd::Fenced);
                 return Ok(());
             }
             CommitError::Aborted(_) | CommitError::Refused { .. } => TransactionEnd::Aborted,
@@ -81,23 +87,23 @@ impl Engine {
                     telemetry::producer_replaced(&self.transaction_settings.transactional_id);
                 }
                 self.producer = None;
-                self.tally.rebuilt();
+                self.telemetry.rebuilt();
                 TransactionEnd::Unknown
             }
         };
         tracing::error!(error, "a transaction failed: the confirmation engine reads its ledger again");
-        self.tally.transaction(end);
-        let Standing::Holding(Held { assignment, .. }) = &self.standing else { return Ok(()) };
-        let assignment = assignment.clone();
+        self.telemetry.transaction(end);
+        let Membership::Working { assigned, .. } = &self.membership else { return Ok(()) };
+        let assigned = assigned.clone();
         // Nothing is read meanwhile; an assignment that is over says so with the next poll.
-        match self.group.take(&assignment.generation, &[]) {
+        match self.group.take(&assigned.generation, &[]) {
             Ok(()) | Err(TakeError::Superseded) => {}
             Err(error) => return Err(error.into()),
         }
         // A smaller batch may pass where this one was too much.
         self.at_once = (self.at_once / 2).max(1);
-        let standing = self.again(assignment);
-        self.drop_epoch(standing);
+        let membership = self.again(assigned);
+        self.change_membership(membership);
         Ok(())
     }
 
@@ -110,9 +116,9 @@ impl Engine {
         match Transactions::start(&self.client, &self.transaction_settings, PRODUCER_WITHIN) {
             Ok(producer) => {
                 self.producer = Some(producer);
-                self.tally.trouble_is_over();
+                self.telemetry.kafka_available();
             }
-            Err(error) => self.tally.trouble(&causes::told(&error)),
+            Err(error) => self.telemetry.kafka_unavailable(&causes::told(&error)),
         }
         self.tried_producer = Some(Instant::now());
     }

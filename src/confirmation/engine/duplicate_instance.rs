@@ -23,7 +23,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(4);
 const ALIVE_AFTER: Duration = SESSION_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// Whom to look for.
-pub(super) struct SameInstance {
+pub(super) struct DuplicateInstanceCheck {
     /// The engine's clients.
     pub(super) client: ClientConfig,
     /// The group.
@@ -34,7 +34,7 @@ pub(super) struct SameInstance {
     pub(super) stop: CancellationToken,
 }
 
-impl SameInstance {
+impl DuplicateInstanceCheck {
     /// Looks in the background, and tells once.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl SameInstance {
             let alive = alive(&mut seen, members, &self.instance, Instant::now());
             // One of them is this process.
             if alive.len() > 1 {
-                return telemetry::same_instance(&self.group_id, &self.instance, &members::hosts(&alive));
+                return telemetry::duplicate_instance(&self.group_id, &self.instance, &members::hosts(&alive));
             }
             let next = Instant::now() + LOOK_EVERY;
             while Instant::now() < next {
@@ -70,12 +70,12 @@ fn alive(
     instance: &str,
     now: Instant,
 ) -> Vec<MemberSeen> {
-    let present: Vec<MemberSeen> = members.into_iter().filter(|member| member.client_id == instance).collect();
-    seen.retain(|member, _| present.contains(member));
+    let turn: Vec<MemberSeen> = members.into_iter().filter(|member| member.client_id == instance).collect();
+    seen.retain(|member, _| turn.contains(member));
     let since = |member: &MemberSeen| *seen.entry(member.clone()).or_insert(now);
-    let ages: Vec<Instant> = present.iter().map(since).collect();
+    let ages: Vec<Instant> = turn.iter().map(since).collect();
     let is_old = |(_, since): &(MemberSeen, Instant)| now.duration_since(*since) >= ALIVE_AFTER;
-    present.into_iter().zip(ages).filter(is_old).map(|(member, _)| member).collect()
+    turn.into_iter().zip(ages).filter(is_old).map(|(member, _)| member).collect()
 }
 
 #[cfg(test)]

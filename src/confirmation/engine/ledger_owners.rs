@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use super::settings::Desk;
+use super::settings::PartitionedSettings;
 use crate::causes;
 use crate::confirmation::codec::ledger::ForeignLedger;
 use crate::confirmation::codec::ledger::{self, LedgerRecord, OWNER_KEY};
@@ -19,13 +19,13 @@ const WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// One of them is somebody else's.
-pub(super) fn look(desk: &Desk, client: &ClientConfig) -> Result<(), ForeignLedger> {
-    let topic = desk.records.ledger_topic();
+pub(super) fn look(settings: &PartitionedSettings, client: &ClientConfig) -> Result<(), ForeignLedger> {
+    let topic = settings.records.ledger_topic();
     let mut other = None;
     let scanned = scan(client, topic, WITHIN, &mut |partition, key, value| match value {
         Some(value) if key == OWNER_KEY.as_bytes() => {
             if let Ok(LedgerRecord::Owner(found)) = ledger::decode(key, value) {
-                other = other.take().or(desk.goes_on_with(partition, found).err());
+                other = other.take().or(settings.check_owner(partition, found).err());
             }
             ControlFlow::Break(())
         }

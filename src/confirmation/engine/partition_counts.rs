@@ -19,14 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The watch; dropping it ends it.
-pub(super) struct Watch {
+pub(super) struct PartitionCountWatch {
     client: Arc<ArcSwap<ClientConfig>>,
     changed: Receiver<String>,
     /// Dropped with the watch, which its thread hears.
     _end: Sender<()>,
 }
 
-impl Watch {
+impl PartitionCountWatch {
     /// Watches `topics`, which have so many partitions each.
     ///
     /// # Errors
@@ -37,8 +37,8 @@ impl Watch {
         let (end, ended) = mpsc::channel();
         let topics: Vec<String> = topics.into_iter().collect();
         let expected = usize::try_from(partitions).unwrap_or_default();
-        let looks = Looks { client: Arc::clone(&client), topics, expected, cluster: None };
-        thread::Builder::new().name("partition counts".to_owned()).spawn(move || looks.run(&ended, &tell))?;
+        let poll = PartitionCountPoll { client: Arc::clone(&client), topics, expected, cluster: None };
+        thread::Builder::new().name("partition counts".to_owned()).spawn(move || poll.run(&ended, &tell))?;
         Ok(Self { client, changed, _end: end })
     }
 
@@ -51,7 +51,7 @@ impl Watch {
     ///
     /// # Errors
     /// A topic has another number of partitions by now.
-    pub(super) fn look(&self) -> Result<(), EngineError> {
+    pub(super) fn check(&self) -> Result<(), EngineError> {
         match self.changed.try_recv() {
             Ok(changed) => Err(EngineError::PartitionsChanged(changed)),
             Err(TryRecvError::Empty) => Ok(()),
@@ -61,7 +61,7 @@ impl Watch {
 }
 
 /// What the thread has.
-struct Looks {
+struct PartitionCountPoll {
     client: Arc<ArcSwap<ClientConfig>>,
     topics: Vec<String>,
     expected: usize,
@@ -69,7 +69,7 @@ struct Looks {
     cluster: Option<ClusterClient>,
 }
 
-impl Looks {
+impl PartitionCountPoll {
     fn run(mut self, ended: &Receiver<()>, tell: &Sender<String>) {
         while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
             // Without an answer nothing is known to have changed; that Kafka is away others tell.

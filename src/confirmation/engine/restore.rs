@@ -10,29 +10,29 @@ use std::thread;
 use rdkafka::ClientConfig;
 
 use super::partition::{INPUTS, Partition};
-use super::settings::Desk;
+use super::settings::PartitionedSettings;
 use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerError, LedgerRecord};
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::restore::{self, PATIENCE, RestoreError, Restored, Wanted};
 use crate::metrics::Stop;
 
 /// A restore on its way; dropping it ends it.
-pub struct Restoring {
+pub struct LedgerRestore {
     cancelled: Arc<AtomicBool>,
-    read: Receiver<Result<Read, NotRestored>>,
+    read: Receiver<Result<RestoredPartitions, LedgerRestoreError>>,
 }
 
 /// What was read.
-pub struct Read {
+pub struct RestoredPartitions {
     /// The partitions that can be worked on.
     pub partitions: Vec<Partition>,
     /// Those that cannot, and why.
-    pub stopped: Vec<(i32, Unreadable)>,
+    pub stopped: Vec<(i32, UnreadablePartition)>,
 }
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRestored {
+pub enum LedgerRestoreError {
     /// Kafka does not let it.
     #[error("the ledger cannot be read")]
     Restore(#[from] RestoreError),
@@ -46,7 +46,7 @@ pub enum NotRestored {
 
 /// Why a partition stops.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadablePartition {
     /// An entry that this version does not know in full.
     #[error("an entry of the ledger cannot be understood, maybe because a later version wrote it")]
     Entry(#[from] LedgerError),
@@ -67,7 +67,7 @@ pub enum Unreadable {
     Inputs,
 }
 
-impl Unreadable {
+impl UnreadablePartition {
     /// What is to be done about it: another version helps, or nobody knows any more what was decided.
     pub fn stop(&self) -> Stop {
         match self {
@@ -77,17 +77,21 @@ impl Unreadable {
     }
 }
 
-impl Restoring {
+impl LedgerRestore {
     /// Begins to read `partitions`.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn begin(desk: Arc<Desk>, client: ClientConfig, partitions: Vec<i32>) -> std::io::Result<Self> {
+    pub fn begin(
+        settings: Arc<PartitionedSettings>,
+        client: ClientConfig,
+        partitions: Vec<i32>,
+    ) -> std::io::Result<Self> {
         let (sender, read) = mpsc::channel();
         let cancelled = Arc::new(AtomicBool::new(false));
         let is_cancelled = Arc::clone(&cancelled);
         thread::Builder::new().name("ledger restore".to_owned()).spawn(move || {
-            let restored = restore(&desk, &client, &partitions, &|| is_cancelled.load(Ordering::SeqCst));
+            let restored = restore(&settings, &client, &partitions, &|| is_cancelled.load(Ordering::SeqCst));
             // Whoever dropped the other end does not want it any more.
             let _unwanted = sender.send(restored);
         })?;
@@ -95,70 +99,70 @@ impl Restoring {
     }
 
     /// What was read, once it is.
-    pub fn poll(&self) -> Option<Result<Read, NotRestored>> {
+    pub fn poll(&self) -> Option<Result<RestoredPartitions, LedgerRestoreError>> {
         match self.read.try_recv() {
             Ok(restored) => Some(restored),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(NotRestored::Died)),
+            Err(TryRecvError::Disconnected) => Some(Err(LedgerRestoreError::Died)),
         }
     }
 }
 
-impl Drop for Restoring {
+impl Drop for LedgerRestore {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::SeqCst);
     }
 }
 
 fn restore(
-    desk: &Desk,
+    settings: &PartitionedSettings,
     client: &ClientConfig,
     numbers: &[i32],
     cancelled: &dyn Fn() -> bool,
-) -> Result<Read, NotRestored> {
-    let inputs = desk.inputs.each_ref().map(ToString::to_string);
+) -> Result<RestoredPartitions, LedgerRestoreError> {
+    let inputs = settings.inputs.each_ref().map(ToString::to_string);
     let wanted = Wanted {
-        group_id: &desk.group_id,
+        group_id: &settings.group_id,
         inputs: &inputs,
-        ledger: desk.records.ledger_topic(),
+        ledger: settings.records.ledger_topic(),
         partitions: numbers,
         patience: PATIENCE,
     };
-    let mut shelf = Shelf::new(desk, numbers);
+    let mut reader = PartitionReader::new(settings, numbers);
     let restored = restore::restore(client, &wanted, cancelled, &mut |partition, key, value| {
-        shelf.take(partition, key, value);
+        reader.take(partition, key, value);
     })?;
-    shelf.finish(restored)
+    reader.finish(restored)
 }
 
 /// The partitions while they are read.
-struct Shelf<'a> {
-    desk: &'a Desk,
-    partitions: BTreeMap<i32, Result<Partition, Unreadable>>,
+struct PartitionReader<'a> {
+    settings: &'a PartitionedSettings,
+    partitions: BTreeMap<i32, Result<Partition, UnreadablePartition>>,
     other_owner: Option<ForeignLedger>,
 }
 
-impl<'a> Shelf<'a> {
-    fn new(desk: &'a Desk, numbers: &[i32]) -> Self {
+impl<'a> PartitionReader<'a> {
+    fn new(settings: &'a PartitionedSettings, numbers: &[i32]) -> Self {
         let partitions = numbers.iter().map(|number| (*number, Ok(Partition::new(*number)))).collect();
-        Self { desk, partitions, other_owner: None }
+        Self { settings, partitions, other_owner: None }
     }
 
     fn take(&mut self, number: i32, key: &[u8], value: Option<&[u8]>) {
         let Some(slot) = self.partitions.get_mut(&number) else { return };
         let Ok(partition) = slot else { return };
         let taken = match value {
-            None => tombstone(self.desk, partition, key),
+            None => tombstone(self.settings, partition, key),
             Some(value) => match ledger::decode(key, value) {
                 Ok(LedgerRecord::Owner(found)) => {
                     partition.has_owner = true;
-                    if let Err(other) = self.desk.goes_on_with(number, found) {
+                    if let Err(other) = self.settings.check_owner(number, found) {
                         self.other_owner.get_or_insert(other);
                     }
                     Ok(())
                 }
                 Ok(kept) => {
-                    entry(self.desk, partition, kept);
+                    entry(self.settings, partition, kept);
                     Ok(())
                 }
                 Err(error) => Err(error.into()),
@@ -169,12 +173,12 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    fn finish(self, restored: Vec<Restored>) -> Result<Read, NotRestored> {
+    fn finish(self, restored: Vec<Restored>) -> Result<RestoredPartitions, LedgerRestoreError> {
         if let Some(other) = self.other_owner {
             return Err(other.into());
         }
         let mut places: BTreeMap<i32, Restored> = restored.into_iter().map(|place| (place.partition, place)).collect();
-        let mut read = Read { partitions: Vec::new(), stopped: Vec::new() };
+        let mut read = RestoredPartitions { partitions: Vec::new(), stopped: Vec::new() };
         for (number, partition) in self.partitions {
             match partition.and_then(|partition| in_place(partition, places.remove(&number))) {
                 Ok(partition) => read.partitions.push(partition),
@@ -185,29 +189,29 @@ impl<'a> Shelf<'a> {
     }
 }
 
-fn entry(desk: &Desk, partition: &mut Partition, kept: LedgerRecord) {
+fn entry(settings: &PartitionedSettings, partition: &mut Partition, kept: LedgerRecord) {
     match kept {
         LedgerRecord::Owner(_) => partition.has_owner = true,
-        LedgerRecord::Entry(key, entry) => partition.take_over(key, entry, &desk.policy),
-        LedgerRecord::Done(key, done) => partition.end(&key, &done, &desk.policy),
+        LedgerRecord::Entry(key, entry) => partition.take_over(key, entry, &settings.policy),
+        LedgerRecord::Done(key, done) => partition.end(&key, &done, &settings.policy),
     }
 }
 
-fn tombstone(desk: &Desk, partition: &mut Partition, key: &[u8]) -> Result<(), Unreadable> {
-    let key = SessionKey::parse(key).ok_or(Unreadable::Tombstone)?;
-    partition.forget(&key, &desk.policy);
+fn tombstone(settings: &PartitionedSettings, partition: &mut Partition, key: &[u8]) -> Result<(), UnreadablePartition> {
+    let key = SessionKey::parse(key).ok_or(UnreadablePartition::Tombstone)?;
+    partition.forget(&key, &settings.policy);
     Ok(())
 }
 
-fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, Unreadable> {
-    let Restored { next, ends, was_read, .. } = place.ok_or(Unreadable::Inputs)?;
+fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, UnreadablePartition> {
+    let Restored { next, ends, was_read, .. } = place.ok_or(UnreadablePartition::Inputs)?;
     if !partition.has_owner && !partition.is_empty() {
-        return Err(Unreadable::NoOwner);
+        return Err(UnreadablePartition::NoOwner);
     }
     if !partition.has_owner && was_read {
-        return Err(Unreadable::Lost);
+        return Err(UnreadablePartition::Lost);
     }
-    let offsets = |list: Vec<i64>| <[i64; INPUTS]>::try_from(list).map_err(|_| Unreadable::Inputs);
+    let offsets = |list: Vec<i64>| <[i64; INPUTS]>::try_from(list).map_err(|_| UnreadablePartition::Inputs);
     let mut partition = partition;
     partition.next = offsets(next)?;
     partition.ends = offsets(ends)?;

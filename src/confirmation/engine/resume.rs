@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::assignment::Holding;
-use super::restore::{NotRestored, Read, Restoring};
-use super::{Assignment, Engine, EngineError, Held, Standing};
+use super::assignment::Assignment;
+use super::restore::{LedgerRestore, LedgerRestoreError, RestoredPartitions};
+use super::{AssignedPartitions, Engine, EngineError, Membership};
 use crate::causes;
 use crate::kafka::group::{InputPosition, TakeError};
 
@@ -19,73 +19,76 @@ const AGAIN_MAX: Duration = Duration::from_secs(30);
 impl Engine {
     /// Begins to read the ledger of what was assigned.
     pub(super) fn begin_restore(&mut self) -> Result<(), EngineError> {
-        match &self.standing {
-            Standing::Assigned(assignment, not_before) if self.producer.is_some() && Instant::now() >= *not_before => {
-                self.standing = self.restore(assignment.clone())?;
+        match &self.membership {
+            Membership::Assigned(assigned, not_before) if self.producer.is_some() && Instant::now() >= *not_before => {
+                self.membership = self.restore(assigned.clone())?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn restore(&self, assignment: Assignment) -> Result<Standing, EngineError> {
-        let partitions = assignment.partitions.clone();
-        let restoring = Restoring::begin(Arc::clone(&self.desk), self.client.clone(), partitions)?;
-        Ok(Standing::Restoring(assignment, restoring))
+    fn restore(&self, assigned: AssignedPartitions) -> Result<Membership, EngineError> {
+        let partitions = assigned.partitions.clone();
+        let restore = LedgerRestore::begin(Arc::clone(&self.settings), self.client.clone(), partitions)?;
+        Ok(Membership::Restoring(assigned, restore))
     }
 
     /// Begins to work on partitions once their ledger is read.
     pub(super) fn take_restored(&mut self) -> Result<(), EngineError> {
-        let Standing::Restoring(assignment, restoring) = &self.standing else { return Ok(()) };
-        let Some(restored) = restoring.poll() else { return Ok(()) };
-        let assignment = assignment.clone();
+        let Membership::Restoring(assigned, restore) = &self.membership else { return Ok(()) };
+        let Some(restored) = restore.poll() else { return Ok(()) };
+        let assigned = assigned.clone();
         match restored {
-            Ok(read) => self.hold(assignment, read),
-            Err(NotRestored::ForeignLedger(other)) => Err(other.into()),
+            Ok(restored) => self.work_on(assigned, restored),
+            Err(LedgerRestoreError::ForeignLedger(other)) => Err(other.into()),
             Err(error) => {
-                tracing::error!(error = causes::told(&error), "the ledger is read again");
-                self.standing = self.again(assignment);
+                tracing::error!(
+                    error = causes::told(&error),
+                    "ledger could not be read; the ledger is read again after a pause"
+                );
+                self.membership = self.again(assigned);
                 Ok(())
             }
         }
     }
 
     /// What was assigned, to be restored after a pause that grows with each failure in a row.
-    pub(super) fn again(&mut self, assignment: Assignment) -> Standing {
+    pub(super) fn again(&mut self, assigned: AssignedPartitions) -> Membership {
         let pause =
             AGAIN_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(AGAIN_MAX);
         self.failures = self.failures.saturating_add(1);
-        Standing::Assigned(assignment, Instant::now() + pause)
+        Membership::Assigned(assigned, Instant::now() + pause)
     }
 
-    fn hold(&mut self, assignment: Assignment, read: Read) -> Result<(), EngineError> {
-        let positions = read.partitions.iter().flat_map(|partition| {
+    fn work_on(&mut self, assigned: AssignedPartitions, restored: RestoredPartitions) -> Result<(), EngineError> {
+        let positions = restored.partitions.iter().flat_map(|partition| {
             let next = (0..).zip(partition.next);
             next.map(|(input, next)| InputPosition { input, partition: partition.number, next })
         });
         let positions: Vec<InputPosition> = positions.collect();
-        let held = read.partitions.len();
-        match self.group.take(&assignment.generation, &positions) {
+        let working = restored.partitions.len();
+        match self.group.take(&assigned.generation, &positions) {
             Ok(()) => {}
             // The event that says so comes with the next poll.
             Err(TakeError::Superseded) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let stopped = read.stopped.len();
-        tracing::info!(partitions = held, stopped, "the ledger is read: the confirmation engine works");
-        let mut holding = Holding::new(
-            Arc::clone(&self.desk),
+        let stopped = restored.stopped.len();
+        tracing::info!(partitions = working, stopped, "the ledger is read: the confirmation engine works");
+        let mut assignment = Assignment::new(
+            Arc::clone(&self.settings),
             self.epoch,
-            read.partitions,
+            restored.partitions,
             Arc::clone(&self.set_aside),
             Timestamp::now(),
         );
-        holding.write_owners();
-        self.tally.unknown_sources(&holding.unknown_sources());
-        self.standing = Standing::Holding(Held { assignment, holding, committed: Instant::now() });
-        self.tally.assigned(held, &read.stopped);
-        self.tally.accepted();
-        self.tally.restoring(None);
+        assignment.write_owners();
+        self.telemetry.unknown_sources(&assignment.unknown_sources());
+        self.membership = Membership::Working { assigned, assignment, committed: Instant::now() };
+        self.telemetry.assigned(working, &restored.stopped);
+        self.telemetry.accepted();
+        self.telemetry.restoring(None);
         self.asked_for_the_time = Instant::now();
         // Before any input is looked at: by then the broker has told its time.
         self.commit()

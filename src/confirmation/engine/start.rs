@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::duplicate_instance::SameInstance;
+use super::duplicate_instance::DuplicateInstanceCheck;
 use super::ledger_owners;
 use super::partition::INPUTS;
-use super::partition_counts::Watch;
-use super::settings::{Desk, Untold};
-use super::telemetry::Tally;
-use super::{AT_ONCE, Engine, Renewals, Standing};
+use super::partition_counts::PartitionCountWatch;
+use super::settings::EngineSettings;
+use super::telemetry::Telemetry;
+use super::{AT_ONCE, CredentialRenewals, Engine, Membership};
 use crate::causes;
-use crate::confirmation::calls::{Answer, Caller};
+use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::codec::ledger::ForeignLedger;
 use crate::confirmation::session::clock::{self, ClockGuard};
 use crate::kafka::client_error::ClientError;
@@ -87,7 +87,7 @@ pub enum EngineError {
 /// What the engine is made of.
 pub struct Plan {
     /// What is known before Kafka tells the number of partitions.
-    pub desk: Desk<Untold>,
+    pub settings: EngineSettings,
     /// The engine's clients.
     pub client: ClientConfig,
     /// Who writes: the same after a restart of this process.
@@ -99,9 +99,9 @@ pub struct Plan {
     /// Makes calls.
     pub caller: Caller,
     /// Their answers.
-    pub answers: Receiver<Answer>,
+    pub answers: Receiver<CallAnswer>,
     /// Other properties for its clients, when credentials change.
-    pub renewals: Renewals,
+    pub renewals: CredentialRenewals,
     /// What is told.
     pub metrics: Arc<ConfirmationMetrics>,
     /// Set once transactions can begin.
@@ -138,45 +138,45 @@ impl Plan {
     /// What no waiting mends.
     pub fn run(self) -> Result<(), EngineError> {
         let mut plan = self;
-        let mut tally = Tally::new(Arc::clone(&plan.metrics));
+        let mut telemetry = Telemetry::new(Arc::clone(&plan.metrics));
         // Topics that are missing keep no webhook from being taken: what readiness waits for comes before them.
-        let Some(producer) = plan.await_producer(&mut tally) else { return Ok(()) };
-        let Some(partitions) = plan.await_topics(&mut tally)? else { return Ok(()) };
-        if plan.settle_group(partitions, &mut tally) == Settled::Stopped {
+        let Some(producer) = plan.await_producer(&mut telemetry) else { return Ok(()) };
+        let Some(partitions) = plan.await_topics(&mut telemetry)? else { return Ok(()) };
+        if plan.settle_group(partitions, &mut telemetry) == Settled::Stopped {
             return Ok(());
         }
-        plan.engine(partitions, producer, tally)?.run()
+        plan.engine(partitions, producer, telemetry)?.run()
     }
 
-    fn engine(self, partitions: i32, producer: Transactions, tally: Tally) -> Result<Engine, EngineError> {
+    fn engine(self, partitions: i32, producer: Transactions, telemetry: Telemetry) -> Result<Engine, EngineError> {
         let transaction_settings = self.transaction_settings();
-        let desk = self.desk.told(partitions);
-        ledger_owners::look(&desk, &self.client)?;
-        let inputs = desk.inputs.each_ref().map(ToString::to_string).to_vec();
+        let settings = self.settings.with_partitions(partitions);
+        ledger_owners::look(&settings, &self.client)?;
+        let inputs = settings.inputs.each_ref().map(ToString::to_string).to_vec();
         let client_id = Some(self.instance.clone());
-        let group_settings = GroupSettings { client_id, ..GroupSettings::new(desk.group_id.clone(), inputs) };
+        let group_settings = GroupSettings { client_id, ..GroupSettings::new(settings.group_id.clone(), inputs) };
         let began = Instant::now();
         let now = clock::ClockReading { wall: Timestamp::now(), monotonic: began.elapsed() };
-        let clock = ClockGuard::new(desk.broker, now);
-        let watched = inputs_and_ledger(&desk.inputs, desk.records.ledger_topic());
-        let watch = Watch::begin(self.client.clone(), watched, partitions)?;
-        let same_instance = SameInstance {
+        let clock = ClockGuard::new(settings.broker, now);
+        let watched = inputs_and_ledger(&settings.inputs, settings.records.ledger_topic());
+        let partition_counts = PartitionCountWatch::begin(self.client.clone(), watched, partitions)?;
+        let duplicate_instance = DuplicateInstanceCheck {
             client: self.client.clone(),
-            group_id: desk.group_id.clone(),
+            group_id: settings.group_id.clone(),
             instance: self.instance,
             stop: self.stop.clone(),
         };
-        same_instance.look_for()?;
+        duplicate_instance.look_for()?;
         Ok(Engine {
-            watch,
-            desk: Arc::new(desk),
+            partition_counts,
+            settings: Arc::new(settings),
             group: GroupMember::join(&self.client, &group_settings)?,
             transaction_settings,
             client: self.client,
             group_settings,
             producer: Some(producer),
             tried_producer: None,
-            standing: Standing::Unassigned(None),
+            membership: Membership::Unassigned(None),
             epoch: 0,
             caller: self.caller,
             answers: self.answers,
@@ -185,14 +185,14 @@ impl Plan {
             clock,
             asked_for_the_time: began,
             began,
-            tally,
+            telemetry,
             at_once: AT_ONCE,
             set_aside: Arc::default(),
             taking: BTreeSet::new(),
             polled: began,
             kept_up: began,
             shown: began,
-            seen: now,
+            last_reading: now,
             failures: 0,
             stop: self.stop,
             grace: self.grace,
@@ -204,16 +204,16 @@ impl Plan {
     }
 
     /// The first producer; nothing when it is stopped before Kafka gives one.
-    fn await_producer(&mut self, tally: &mut Tally) -> Option<Transactions> {
+    fn await_producer(&mut self, telemetry: &mut Telemetry) -> Option<Transactions> {
         while !self.stop.is_cancelled() {
             match Transactions::start(&self.client, &self.transaction_settings(), LOOK_WITHIN) {
                 Ok(producer) => {
-                    tally.trouble_is_over();
+                    telemetry.kafka_available();
                     tracing::info!("the confirmation engine can write");
                     self.ready.open();
                     return Some(producer);
                 }
-                Err(error) => tally.trouble(&causes::told(&error)),
+                Err(error) => telemetry.kafka_unavailable(&causes::told(&error)),
             }
             self.pause();
         }
@@ -221,18 +221,18 @@ impl Plan {
     }
 
     /// How many partitions the inputs and the ledger have; nothing when it is stopped before they are there.
-    fn await_topics(&mut self, tally: &mut Tally) -> Result<Option<i32>, EngineError> {
-        let alike = inputs_and_ledger(&self.desk.inputs, self.desk.records.ledger_topic());
+    fn await_topics(&mut self, telemetry: &mut Telemetry) -> Result<Option<i32>, EngineError> {
+        let alike = inputs_and_ledger(&self.settings.inputs, self.settings.records.ledger_topic());
         // No provider is called while what comes of it cannot be told.
-        let outputs = self.desk.records.output_topics().map(ToString::to_string);
+        let outputs = self.settings.records.output_topics().map(ToString::to_string);
         let topics: Vec<String> = alike.iter().cloned().chain(outputs).collect();
         while !self.stop.is_cancelled() {
             match cluster::partition_counts(&self.client, &topics, Instant::now() + LOOK_WITHIN) {
                 Ok(counts) => match agree(counts, &alike)? {
                     Ok(partitions) => return Ok(Some(partitions)),
-                    Err(missing) => tally.trouble(&format!("topics are missing: {}", missing.join(", "))),
+                    Err(missing) => telemetry.kafka_unavailable(&format!("topics are missing: {}", missing.join(", "))),
                 },
-                Err(trouble) => tally.trouble(&trouble.to_string()),
+                Err(trouble) => telemetry.kafka_unavailable(&trouble.to_string()),
             }
             self.pause();
         }
@@ -241,12 +241,12 @@ impl Plan {
 
     /// Goes on as the group of an earlier version's default name, where that one has read these inputs: in another group it would
     /// read them from their beginning, and decide beside members of the old one that still run.
-    fn settle_group(&mut self, partitions: i32, tally: &mut Tally) -> Settled {
-        let inputs = self.desk.inputs.each_ref().map(ToString::to_string);
-        while let (Some(former), false) = (self.desk.former_group_id, self.stop.is_cancelled()) {
+    fn settle_group(&mut self, partitions: i32, telemetry: &mut Telemetry) -> Settled {
+        let inputs = self.settings.inputs.each_ref().map(ToString::to_string);
+        while let (Some(former), false) = (self.settings.former_group_id, self.stop.is_cancelled()) {
             let has_read = |group: &str| offsets::has_committed(&self.client, group, &inputs, partitions, LOOK_WITHIN);
-            let is_former =
-                has_read(&self.desk.group_id).and_then(|is_ours| if is_ours { Ok(false) } else { has_read(former) });
+            let is_former = has_read(&self.settings.group_id)
+                .and_then(|is_ours| if is_ours { Ok(false) } else { has_read(former) });
             match is_former {
                 Ok(false) => return Settled::Group,
                 Ok(true) => {
@@ -255,10 +255,10 @@ impl Plan {
                         "the confirmation engine goes on as the consumer group that has read its inputs: its name was the default of \
                          an earlier version"
                     );
-                    self.desk.group_id = former.to_owned();
+                    self.settings.group_id = former.to_owned();
                     return Settled::Group;
                 }
-                Err(trouble) => tally.trouble(&trouble.to_string()),
+                Err(trouble) => telemetry.kafka_unavailable(&trouble.to_string()),
             }
             self.pause();
         }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::assignment::Holding;
-use super::partition::Partition;
-use super::restore::Unreadable;
+use super::restore::UnreadablePartition;
 use crate::causes;
 use crate::confirmation::rules;
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::machine::{Note, Policy};
+use crate::confirmation::session::machine::Note;
 use crate::confirmation::session::model::{Outcome, SessionKey};
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
@@ -20,7 +18,7 @@ use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, Tr
 
 /// Something to be counted once it is committed.
 #[derive(Clone, Debug)]
-pub enum Count {
+pub enum TelemetryEvent {
     /// What the machine noted of a session.
     Noted(SessionKey, Note),
     /// A session opened and waits.
@@ -40,10 +38,10 @@ pub enum Count {
 }
 
 /// Tells.
-pub struct Tally {
+pub struct Telemetry {
     metrics: Arc<ConfirmationMetrics>,
-    /// What was told last of Kafka's trouble: it is told once.
-    trouble: Option<String>,
+    /// Why Kafka cannot be used, as it was told last: it is told once.
+    kafka_unavailable: Option<String>,
     /// What was told last of the clock.
     clock: ClockState,
     /// Sessions that were told to be held back since the clock was trusted last.
@@ -53,43 +51,43 @@ pub struct Tally {
 /// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
 const HELD_BACK_TOLD_MAX: usize = 200;
 
-impl Tally {
+impl Telemetry {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, trouble: None, clock: ClockState::Trusted, held_back: BTreeSet::new() }
+        Self { metrics, kafka_unavailable: None, clock: ClockState::Trusted, held_back: BTreeSet::new() }
     }
 
     /// What was committed.
-    pub fn counted(&mut self, counts: Vec<Count>) {
-        for count in counts {
+    pub fn record_all(&mut self, events: Vec<TelemetryEvent>) {
+        for count in events {
             self.count(count);
         }
     }
 
-    fn count(&mut self, count: Count) {
+    fn count(&mut self, count: TelemetryEvent) {
         match count {
-            Count::Noted(key, note) => self.noted(&key, note),
-            Count::Held(key, held) => self.held(&key, &held),
-            Count::Ended(key, outcome) => {
+            TelemetryEvent::Noted(key, note) => self.noted(&key, note),
+            TelemetryEvent::Held(key, held) => self.held(&key, &held),
+            TelemetryEvent::Ended(key, outcome) => {
                 let decided = outcome.decided.as_ref();
                 let action = decided.map_or(v1::Action::Unspecified, |(action, ..)| (*action).into());
                 self.metrics.ended(action, outcome.result);
                 tracing::debug!(session = %key, ?action, result = ?outcome.result, "a session ended");
             }
-            Count::Rejected(reason) => {
+            TelemetryEvent::Rejected(reason) => {
                 self.metrics.rejected(reason);
                 tracing::debug!(?reason, "a decision does not count");
             }
-            Count::Quarantined(reason) => {
+            TelemetryEvent::Quarantined(reason) => {
                 self.metrics.quarantined(reason);
                 tracing::debug!(?reason, "a record of an input is in quarantine");
             }
-            Count::Trimmed(key) => {
+            TelemetryEvent::Trimmed(key) => {
                 self.metrics.alert(Alert::RecordRefused);
                 tracing::error!(session = %key, "session is written without its operations, because Kafka refused them");
             }
-            Count::PassedOn => self.metrics.passed_on.increment(1),
-            Count::UnknownSource(key) => {
+            TelemetryEvent::PassedOn => self.metrics.passed_on.increment(1),
+            TelemetryEvent::UnknownSource(key) => {
                 self.metrics.alert(Alert::UnknownSource);
                 tracing::debug!(
                     session = %key,
@@ -155,7 +153,7 @@ impl Tally {
     }
 
     /// How many partitions are worked on, and which are stopped, why.
-    pub fn assigned(&self, working: usize, stopped: &[(i32, Unreadable)]) {
+    pub fn assigned(&self, working: usize, stopped: &[(i32, UnreadablePartition)]) {
         self.metrics.assigned_partitions.set(float(working));
         for stop in [Stop::Unreadable, Stop::Lost] {
             let count = stopped.iter().filter(|(_, unreadable)| unreadable.stop() == stop).count();
@@ -219,18 +217,17 @@ impl Tally {
         }
     }
 
-    /// How things stand.
-    pub fn show(&self, holding: &Holding, policy: &Policy, lag: Option<u64>, now: Timestamp) {
-        self.metrics.open_sessions.set(float(holding.partitions().map(Partition::open_sessions).sum()));
-        let first = holding.partitions().filter_map(|partition| partition.first_window_end(policy)).min();
-        self.metrics.oldest_remaining(first.map(|end| end.duration_since(now).as_secs_f64()));
+    /// How things stand: how many sessions are open, when the first of their windows ends, and how many records wait.
+    pub fn show(&self, open: usize, first_window_end: Option<Timestamp>, lag: Option<u64>, now: Timestamp) {
+        self.metrics.open_sessions.set(float(open));
+        self.metrics.oldest_remaining(first_window_end.map(|end| end.duration_since(now).as_secs_f64()));
         if let Some(lag) = lag {
             self.metrics.lag_records.set(float(usize::try_from(lag).unwrap_or(usize::MAX)));
         }
     }
 
     /// Others hold what was held here, and show it.
-    pub fn nothing_held(&mut self) {
+    pub fn unassigned(&mut self) {
         // Nothing is held that a wrong clock could spoil, and nobody tells the time.
         self.clock = ClockState::Trusted;
         self.metrics.clock.show(ClockTrust::Trusted);
@@ -240,17 +237,17 @@ impl Tally {
     }
 
     /// Kafka cannot be used at the moment; told once for each reason.
-    pub fn trouble(&mut self, reason: &str) {
-        if self.trouble.as_deref() != Some(reason) {
-            tracing::error!(reason, "the confirmation engine has trouble with Kafka, and tries again");
-            self.trouble = Some(reason.to_owned());
+    pub fn kafka_unavailable(&mut self, reason: &str) {
+        if self.kafka_unavailable.as_deref() != Some(reason) {
+            tracing::error!(reason, "Kafka cannot be used; the confirmation engine tries again");
+            self.kafka_unavailable = Some(reason.to_owned());
         }
     }
 
     /// It can again.
-    pub fn trouble_is_over(&mut self) {
-        if self.trouble.take().is_some() {
-            tracing::info!("the confirmation engine's trouble with Kafka is over");
+    pub fn kafka_available(&mut self) {
+        if self.kafka_unavailable.take().is_some() {
+            tracing::info!("Kafka can be used again; the confirmation engine goes on");
         }
     }
 }
@@ -266,7 +263,7 @@ pub fn producer_replaced(transactional_id: &str) {
 }
 
 /// Other members of the group have the name of this process.
-pub fn same_instance(group_id: &str, instance: &str, hosts: &str) {
+pub fn duplicate_instance(group_id: &str, instance: &str, hosts: &str) {
     tracing::warn!(
         group = group_id,
         instance,
@@ -294,7 +291,7 @@ mod tests {
         confirmation.lag_records.set(7.0);
         confirmation.oldest_remaining(Some(7.0));
         assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 3);
-        Tally::new(confirmation).nothing_held();
+        Telemetry::new(confirmation).unassigned();
         assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 0);
     }
 }

@@ -32,6 +32,15 @@ impl SessionKey {
     }
 }
 
+/// Whether the provider is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    Live,
+    /// It is not: decisions are only told.
+    DryRun,
+}
+
 /// What is done with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {

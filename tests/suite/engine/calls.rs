@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
-use paybridge::confirmation::calls::{Answer, Call, Caller, Settings};
+use paybridge::confirmation::calls::{Call, CallAnswer, CallSettings, Caller};
 use paybridge::confirmation::session::model::SessionKey;
 use paybridge::https::Roots;
 use paybridge::metrics::Metrics;
@@ -44,7 +44,7 @@ const PROJECT: &str = "shop";
 struct CallsSetup {
     simulator: Simulator,
     caller: Caller,
-    answers: Receiver<Answer>,
+    answers: Receiver<CallAnswer>,
     api: Arc<ArcSwap<SessionApi>>,
     metrics: Arc<Metrics>,
     runtime: Runtime,
@@ -116,7 +116,7 @@ impl CallsSetup {
         let api = Arc::new(ArcSwap::from_pointee(session_api(base_url, &way)));
         let apis = BTreeMap::from([(Arc::from("sg"), Arc::clone(&api))]);
         let Way { timeout, in_flight_max, send_within, roots, .. } = way;
-        let settings = Settings { timeout, in_flight_max, send_within, roots: Roots::Only(roots) };
+        let settings = CallSettings { timeout, in_flight_max, send_within, roots: Roots::Only(roots) };
         let (caller, answers) = Caller::start(settings, apis, runtime.handle().clone(), &metrics).unwrap();
         Self { simulator, caller, answers, api, metrics, runtime }
     }
@@ -132,12 +132,12 @@ impl CallsSetup {
         self.caller.call(call, Instant::now());
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> CallAnswer {
         self.answers.recv_timeout(LIMIT).unwrap()
     }
 
     /// Calls, and waits for the one answer.
-    fn ask(&self, operation: Operation, key_number: u32) -> Answer {
+    fn ask(&self, operation: Operation, key_number: u32) -> CallAnswer {
         let call = Call { operation, key_number, ..call(1) };
         self.call(call.clone());
         let answer = self.answer();

@@ -8,11 +8,11 @@ fn session(number: usize) -> SessionKey {
     SessionKey { source: "sg".into(), session_id: format!("ps_{number}").into() }
 }
 
-/// A call about the session of this number, which gets leave and comes to this.
+/// A call about the session of this number, which gets a permit and comes to this.
 #[track_caller]
-fn hear(breaker: &mut Breaker, number: usize, health: Health, now: Instant) -> Option<Change> {
-    let leave = breaker.leave(&session(number), now).unwrap();
-    breaker.heard(&session(number), leave, health, now)
+fn hear(breaker: &mut Breaker, number: usize, health: Health, now: Instant) -> Option<BreakerChange> {
+    let permit = breaker.permit(&session(number), now).unwrap();
+    breaker.record(&session(number), permit, health, now)
 }
 
 /// Opened by the sessions 0 to 4.
@@ -22,7 +22,7 @@ fn opened(health: Health, now: Instant) -> Breaker {
     for number in 1..FAILURES_TO_OPEN {
         assert_eq!(hear(&mut breaker, number, health, now), None);
     }
-    assert_eq!(hear(&mut breaker, 0, health, now), Some(Change::Opened));
+    assert_eq!(hear(&mut breaker, 0, health, now), Some(BreakerChange::Opened));
     breaker
 }
 
@@ -69,9 +69,9 @@ fn an_outage_holds_back_every_session_and_what_concerns_each_alone_only_those_th
     // 35 more of the same kind hold back themselves alone; then one that is well shows that we are.
     for number in 5..40 {
         assert_eq!(hear(&mut foreign, number, Health::UnwellAlone, now), None);
-        assert_eq!(foreign.leave(&session(number), now), None);
+        assert_eq!(foreign.permit(&session(number), now), None);
     }
-    assert_eq!(hear(&mut foreign, 40, Health::Well, now), Some(Change::Closed));
+    assert_eq!(hear(&mut foreign, 40, Health::Well, now), Some(BreakerChange::Closed));
     assert!(foreign.is_passable(&session(0), now));
 }
 
@@ -91,7 +91,7 @@ fn an_outage_among_foreign_sessions_holds_back_all() {
 fn a_refusal_for_the_account_is_a_good_answer_only_where_there_ever_was_one() {
     let now = Instant::now();
     let mut breaker = opened(Health::WellIfEver, now);
-    assert_eq!(hear(&mut breaker, 9, Health::Well, now), Some(Change::Closed));
+    assert_eq!(hear(&mut breaker, 9, Health::Well, now), Some(BreakerChange::Closed));
     for number in 0..10 {
         assert_eq!(hear(&mut breaker, number, Health::WellIfEver, now), None);
     }
@@ -106,20 +106,20 @@ fn pauses_longer_after_each_failed_probe_up_to_a_bound() {
         let held = session(0);
         for seconds in pauses {
             let almost = now + Duration::from_millis(seconds * 1000 - 1);
-            assert_eq!((breaker.leave(&held, almost), breaker.is_probe_due(almost)), (None, false));
+            assert_eq!((breaker.permit(&held, almost), breaker.is_probe_due(almost)), (None, false));
             now += Duration::from_secs(seconds);
             assert!(breaker.is_probe_due(now) && !breaker.is_free(&held));
-            assert_eq!(breaker.leave(&held, now), Some(Leave::Probe));
-            let second = (breaker.leave(&held, now), breaker.is_passable(&held, now), breaker.is_probe_due(now));
+            assert_eq!(breaker.permit(&held, now), Some(Permit::Probe));
+            let second = (breaker.permit(&held, now), breaker.is_passable(&held, now), breaker.is_probe_due(now));
             assert_eq!(second, (None, false, false), "one probe at a time");
-            assert_eq!(breaker.heard(&session(1), Leave::Ordinary, health, now), None, "a late failure");
-            assert_eq!(breaker.leave(&held, now), None);
-            assert_eq!(breaker.heard(&held, Leave::Probe, health, now), None);
+            assert_eq!(breaker.record(&session(1), Permit::Ordinary, health, now), None, "a late failure");
+            assert_eq!(breaker.permit(&held, now), None);
+            assert_eq!(breaker.record(&held, Permit::Probe, health, now), None);
         }
         now += PAUSE_MAX;
-        assert_eq!(breaker.leave(&held, now), Some(Leave::Probe));
-        assert_eq!(breaker.heard(&held, Leave::Probe, Health::Well, now), Some(Change::Closed));
-        assert_eq!((breaker.leave(&held, now), breaker.is_free(&held)), (Some(Leave::Ordinary), true));
+        assert_eq!(breaker.permit(&held, now), Some(Permit::Probe));
+        assert_eq!(breaker.record(&held, Permit::Probe, Health::Well, now), Some(BreakerChange::Closed));
+        assert_eq!((breaker.permit(&held, now), breaker.is_free(&held)), (Some(Permit::Ordinary), true));
         assert!(!opened(health, now).is_passable(&held, now), "the pause begins anew");
     }
 }
@@ -130,9 +130,9 @@ fn a_probe_that_fails_for_its_session_alone_keeps_nobody_else_shut_out() {
     let mut now = Instant::now();
     let mut breaker = opened(Health::Unwell, now);
     now += PAUSE_MIN;
-    assert!(breaker.leave(&session(0), now).is_some());
+    assert!(breaker.permit(&session(0), now).is_some());
     assert!(!breaker.is_passable(&session(20), now));
-    assert_eq!(breaker.heard(&session(0), Leave::Probe, Health::UnwellAlone, now), None);
+    assert_eq!(breaker.record(&session(0), Permit::Probe, Health::UnwellAlone, now), None);
     assert!(breaker.is_passable(&session(20), now));
     // Its failure is one of five of the outage no more; so another one is needed to hold back all again.
     assert_eq!(hear(&mut breaker, 20, Health::Unwell, now), None);
@@ -146,9 +146,9 @@ fn counts_how_often_each_session_failed_since_the_last_good_answer() {
     assert_eq!(breaker.failures(&session(9)), 0);
     for times in 1..4 {
         assert_eq!(breaker.failures(&session(0)), times);
-        assert_eq!(breaker.heard(&session(0), Leave::Ordinary, Health::UnwellAlone, now), None);
+        assert_eq!(breaker.record(&session(0), Permit::Ordinary, Health::UnwellAlone, now), None);
     }
-    assert_eq!(breaker.heard(&session(1), Leave::Ordinary, Health::Well, now), Some(Change::Closed));
+    assert_eq!(breaker.record(&session(1), Permit::Ordinary, Health::Well, now), Some(BreakerChange::Closed));
     assert_eq!(breaker.failures(&session(0)), 0);
 }
 
@@ -157,7 +157,7 @@ fn remembers_a_bounded_number_of_sessions_and_holds_back_the_others_with_them() 
     let now = Instant::now();
     let mut breaker = Breaker::new();
     for number in 0..=FAILED_MAX {
-        breaker.heard(&session(number), Leave::Ordinary, Health::UnwellAlone, now);
+        breaker.record(&session(number), Permit::Ordinary, Health::UnwellAlone, now);
     }
     assert_eq!(breaker.failed.len(), FAILED_MAX);
     assert!(!breaker.is_passable(&session(FAILED_MAX + 7), now));
@@ -184,27 +184,27 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let (mut breaker, mut is_open) = (Breaker::new(), false);
-        let mut on_their_way: Vec<(SessionKey, Leave)> = Vec::new();
+        let mut on_their_way: Vec<(SessionKey, Permit)> = Vec::new();
         for (milliseconds, number, health, is_late) in steps {
             now += Duration::from_millis(milliseconds);
             let key = session(number);
             let passable = breaker.is_passable(&key, now);
-            let leave = breaker.leave(&key, now);
-            prop_assert_eq!(passable, leave.is_some());
-            on_their_way.extend(leave.map(|leave| (key, leave)));
+            let permit = breaker.permit(&key, now);
+            prop_assert_eq!(passable, permit.is_some());
+            on_their_way.extend(permit.map(|permit| (key, permit)));
             if is_late || on_their_way.is_empty() {
                 continue;
             }
-            let (key, leave) = on_their_way.remove(number % on_their_way.len());
-            match breaker.heard(&key, leave, health, now) {
-                Some(Change::Opened) => prop_assert!(!std::mem::replace(&mut is_open, true)),
-                Some(Change::Closed) => prop_assert!(std::mem::replace(&mut is_open, false)),
+            let (key, permit) = on_their_way.remove(number % on_their_way.len());
+            match breaker.record(&key, permit, health, now) {
+                Some(BreakerChange::Opened) => prop_assert!(!std::mem::replace(&mut is_open, true)),
+                Some(BreakerChange::Closed) => prop_assert!(std::mem::replace(&mut is_open, false)),
                 None => {}
             }
-            prop_assert_eq!(matches!(breaker.state, State::Closed), !is_open);
-            let for_all = breaker.failed.values().filter(|failed| failed.whose == Held::All).count();
+            prop_assert_eq!(matches!(breaker.state, BreakerState::Closed), !is_open);
+            let for_all = breaker.failed.values().filter(|failed| failed.whose == BreakerScope::AllSessions).count();
             prop_assert_eq!(breaker.failed_for_all, for_all);
-            let is_probing = matches!(breaker.state, State::Probing { .. });
+            let is_probing = matches!(breaker.state, BreakerState::Probing { .. });
             let any_session = session(100 + number);
             prop_assert!(is_probing || breaker.is_passable(&any_session, now + PAUSE_MAX));
         }
@@ -219,8 +219,8 @@ proptest! {
         let mut breaker = Breaker::new();
         for (milliseconds, number) in steps {
             now += Duration::from_millis(milliseconds);
-            if let Some(leave) = breaker.leave(&session(number), now) {
-                breaker.heard(&session(number), leave, Health::UnwellAlone, now);
+            if let Some(permit) = breaker.permit(&session(number), now) {
+                breaker.record(&session(number), permit, Health::UnwellAlone, now);
             }
             prop_assert!(breaker.is_passable(&session(40), now));
         }

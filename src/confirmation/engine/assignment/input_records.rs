@@ -5,38 +5,37 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Holding;
+use super::{Assignment, TurnContext};
 use crate::confirmation::codec::decision;
 use crate::confirmation::codec::inputs::{
-    self, EventProof, FinishedEvent, Mode, ReadyEvent, RecordProblem, UndecodableRecord,
+    self, EventProof, FinishedEvent, ReadyEvent, RecordProblem, UndecodableRecord,
 };
 use crate::confirmation::codec::records::was_passed_on;
-use crate::confirmation::engine::set_aside::{Cause, InputPlace};
-use crate::confirmation::engine::settings::Present;
-use crate::confirmation::engine::telemetry::Count;
+use crate::confirmation::engine::set_aside::{InputLocation, RecordCause};
+use crate::confirmation::engine::telemetry::TelemetryEvent;
 use crate::confirmation::rules::Verdict;
 use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};
-use crate::confirmation::session::model::{Action, Decider, Entry, RuleBasis, SessionKey};
+use crate::confirmation::session::model::{Action, Decider, Entry, Mode, RuleBasis, SessionKey};
 use crate::kafka::group::InputRecord;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
 use crate::message::smart_glocal::v1::Session;
 use crate::provider::smart_glocal::api::ShownSession;
 
-impl Holding {
-    pub(super) fn ready(&mut self, record: &InputRecord, present: &Present) {
+impl Assignment {
+    pub(super) fn ready(&mut self, record: &InputRecord, turn: &TurnContext) {
         let value = record.value.as_deref().unwrap_or_default();
-        let read = inputs::ready(value, recorded_at(record, present), &self.desk.verifiers)
+        let read = inputs::ready(value, recorded_at(record, turn), &self.settings.verifiers)
             .and_then(|ready| self.in_place(ready, record))
             .and_then(|ready| self.of_its_source(ready, record.partition));
         match read {
             Ok(ready) => {
                 let basis = self.judge_event(record.partition, &ready);
-                let (opening, age) = ready.opening(self.desk.mode);
+                let (opening, age) = ready.opening(self.settings.mode);
                 let input = Input::Ready { opening, basis, age };
-                self.feed(record.partition, &ready.key, input, Some(place_of(record)), present)
+                self.feed(record.partition, &ready.key, input, Some(location_of(record)), turn);
             }
-            Err(why) => self.quarantine(record, &why, present.now),
+            Err(why) => self.quarantine(record, &why, turn.now),
         }
     }
 
@@ -44,17 +43,17 @@ impl Holding {
     fn judge_event(&mut self, partition: i32, ready: &ReadyEvent) -> RuleBasis {
         let may_open =
             self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
-        let is_known = self.desk.sources.contains(&ready.key.source);
-        match (ready.proof, self.desk.mode) {
+        let is_known = self.settings.sources.contains(&ready.key.source);
+        match (ready.proof, self.settings.mode) {
             _ if !may_open => RuleBasis::Webhook(None),
             (_, Mode::DryRun) if !is_known => {
-                self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                self.pending.events.push(TelemetryEvent::UnknownSource(ready.key.clone()));
                 RuleBasis::Webhook(None)
             }
             // Nobody can ask until the source is configured: it waits, and its decisions with it.
             (EventProof::Unverifiable, Mode::Live) => {
                 if !is_known {
-                    self.pending.counts.push(Count::UnknownSource(ready.key.clone()));
+                    self.pending.events.push(TelemetryEvent::UnknownSource(ready.key.clone()));
                 }
                 RuleBasis::Status
             }
@@ -66,10 +65,10 @@ impl Holding {
     }
 
     fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Option<(Action, Decider)> {
-        match self.desk.rules.judge(&key.source, session, unread_fields) {
+        match self.settings.rules.judge(&key.source, session, unread_fields) {
             Verdict::Act(action, decider) => Some((action, decider)),
             Verdict::Hold(held) => {
-                self.pending.counts.push(Count::Held(key.clone(), held));
+                self.pending.events.push(TelemetryEvent::Held(key.clone(), held));
                 None
             }
         }
@@ -89,57 +88,62 @@ impl Holding {
         Some(StatusDetails { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
     }
 
-    pub(super) fn finished(&mut self, record: &InputRecord, present: &Present) {
+    pub(super) fn finished(&mut self, record: &InputRecord, turn: &TurnContext) {
         let value = record.value.as_deref().unwrap_or_default();
-        let read = inputs::finished(value, recorded_at(record, present), &self.desk.verifiers);
+        let read = inputs::finished(value, recorded_at(record, turn), &self.settings.verifiers);
         match read.and_then(|finished| self.in_place(finished, record)) {
             Ok(FinishedEvent { key, recorded_at, view, proof }) => {
-                let input = match (proof, self.desk.mode) {
+                let input = match (proof, self.settings.mode) {
                     (EventProof::Unverifiable, Mode::Live) => Input::Unverified,
                     (EventProof::Verified, _) | (EventProof::Unverifiable, Mode::DryRun) => {
                         Input::Finished { view, recorded_at }
                     }
                 };
-                self.feed(record.partition, &key, input, Some(place_of(record)), present)
+                self.feed(record.partition, &key, input, Some(location_of(record)), turn);
             }
-            Err(why) => self.quarantine(record, &why, present.now),
+            Err(why) => self.quarantine(record, &why, turn.now),
         }
     }
 
-    pub(super) fn decision(&mut self, record: &InputRecord, present: &Present) {
+    pub(super) fn decision(&mut self, record: &InputRecord, turn: &TurnContext) {
         let value = record.value.as_deref().unwrap_or_default();
-        let (key, decision) = match decision::read(value, record.offset, recorded_at(record, present)) {
+        let (key, decision) = match decision::read(value, record.offset, recorded_at(record, turn)) {
             Ok(read) => read,
             Err(malformed) => {
-                let found = (self.desk.place(record), record.key.as_deref());
-                let rejection = self.desk.records.malformed(value, &malformed, found, present.now);
-                self.pending.push(rejection, &Cause::Input(place_of(record)));
-                self.pending.counts.push(Count::Rejected(RejectionReason::Malformed));
+                let found = (self.settings.location(record), record.key.as_deref());
+                let rejection = self.settings.records.malformed(value, &malformed, found, turn.now);
+                self.pending.push(rejection, &RecordCause::Input(location_of(record)));
+                self.pending.events.push(TelemetryEvent::Rejected(RejectionReason::Malformed));
                 return;
             }
         };
-        let right = inputs::partition_of(&key.session_id, self.desk.partitions);
+        let right = inputs::partition_of(&key.session_id, self.settings.partitions);
         if right == record.partition {
-            let place = Some(place_of(record));
-            return self.feed(record.partition, &key, Input::Decision(decision), place, present);
+            let place = Some(location_of(record));
+            return self.feed(record.partition, &key, Input::Decision(decision), place, turn);
         }
-        let found = self.desk.place(record);
+        let found = self.settings.location(record);
         if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
-            let misrouted = self.desk.records.misrouted(found, value, &key, present.now);
-            self.pending.push(misrouted, &Cause::Input(place_of(record)));
-            self.pending.counts.push(Count::Quarantined(QuarantineReason::MisroutedDecision));
+            let misrouted = self.settings.records.misrouted(found, value, &key, turn.now);
+            self.pending.push(misrouted, &RecordCause::Input(location_of(record)));
+            self.pending.events.push(TelemetryEvent::Quarantined(QuarantineReason::MisroutedDecision));
         } else {
-            let passed_on =
-                self.desk.records.passed_on(found, record.key.clone(), value.to_vec(), record.headers.clone(), right);
-            self.pending.push(passed_on, &Cause::Input(place_of(record)));
-            self.pending.counts.push(Count::PassedOn);
+            let passed_on = self.settings.records.passed_on(
+                found,
+                record.key.clone(),
+                value.to_vec(),
+                record.headers.clone(),
+                right,
+            );
+            self.pending.push(passed_on, &RecordCause::Input(location_of(record)));
+            self.pending.events.push(TelemetryEvent::PassedOn);
         }
     }
 
     /// A session on another partition than its id's would have two ledgers.
     fn in_place<T: OfSession>(&self, read: T, record: &InputRecord) -> Result<T, UndecodableRecord> {
         let key = read.key();
-        if inputs::partition_of(&key.session_id, self.desk.partitions) == record.partition {
+        if inputs::partition_of(&key.session_id, self.settings.partitions) == record.partition {
             return Ok(read);
         }
         Err(UndecodableRecord { problem: RecordProblem::OtherPartition, source_name: Some(Arc::clone(&key.source)) })
@@ -157,19 +161,19 @@ impl Holding {
 
     pub(super) fn quarantine(&mut self, record: &InputRecord, why: &UndecodableRecord, now: Timestamp) {
         let value = record.value.as_deref().unwrap_or_default();
-        let quarantined = self.desk.records.undecodable(self.desk.place(record), value, why, now);
-        self.pending.push(quarantined, &Cause::Input(place_of(record)));
-        self.pending.counts.push(Count::Quarantined(why.problem.reason()));
+        let quarantined = self.settings.records.undecodable(self.settings.location(record), value, why, now);
+        self.pending.push(quarantined, &RecordCause::Input(location_of(record)));
+        self.pending.events.push(TelemetryEvent::Quarantined(why.problem.reason()));
     }
 }
 
 /// When Kafka appended a record, by the broker's clock; ours where the topic does not keep that (`message.timestamp.type`).
-fn recorded_at(record: &InputRecord, present: &Present) -> Timestamp {
-    record.appended_at.unwrap_or(present.now)
+fn recorded_at(record: &InputRecord, turn: &TurnContext) -> Timestamp {
+    record.appended_at.unwrap_or(turn.now)
 }
 
-pub(super) fn place_of(record: &InputRecord) -> InputPlace {
-    InputPlace { input: record.input, partition: record.partition, offset: record.offset }
+pub(super) fn location_of(record: &InputRecord) -> InputLocation {
+    InputLocation { input: record.input, partition: record.partition, offset: record.offset }
 }
 
 /// What is read of a topic whose records are of one session each.

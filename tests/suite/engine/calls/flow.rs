@@ -49,7 +49,7 @@ fn what_is_due_first_goes_first() {
     }
     setup.simulator.release(1);
     setup.await_calls(5);
-    let _all_answered: Vec<Answer> = (0..5).map(|_| setup.answer()).collect();
+    let _all_answered: Vec<CallAnswer> = (0..5).map(|_| setup.answer()).collect();
     assert_eq!(order(&setup), [1, 5, 2, 4, 3]);
 }
 
