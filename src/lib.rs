@@ -14,12 +14,12 @@
 //! # The way of a session that waits for the merchant's word
 //!
 //! ```text
-//! kafka::group ──▶ inputs ──▶ rules ──▶ machine::step ──▶ records, ledger ──▶ kafka::transaction ──▶ calls ──▶ the provider
-//! (ready events,   (what they  (what they  (the one pure     (what is to be      (records and input     (HTTP, only      │
-//!  decisions,       mean)       say of a    function that     written)            offsets together,      after the       │
-//!  finished)                    session)    decides)                              or nothing)            commit)         │
-//!       ▲                                        ▲                                                                       │
-//!       └── restoring: an earlier owner's ledger └──────────────────────── its answer ◀──────────────────────────────────┘
+//! kafka::group ──▶ codec ────▶ rules ─────▶ session::machine ──▶ codec ──────────▶ kafka::transaction ──▶ calls ──▶ the provider
+//! (ready events,   (what they  (what they   (the one pure        (records and      (records and input     (HTTP, only      │
+//!  decisions,       mean)       say of a     function that        ledger entries    offsets together,      after the       │
+//!  finished)                    session)     decides)             to be written)    or nothing)            commit)         │
+//!       ▲                                         ▲                                                                        │
+//!       └── engine::restore: the ledger of before └──────────────────────── its answer ◀───────────────────────────────────┘
 //! ```
 //!
 //! [`confirmation::engine::Engine`] turns this wheel on a thread of its own; what a step does to a session stands in

@@ -225,6 +225,7 @@ struct WorkerSlot<'s> {
 impl WorkerSlot<'_> {
     /// The next call; or the slot is given back in the same moment, so that no call is put to wait for it any more.
     fn next(&mut self) -> Option<(Call, Instant)> {
+        // Under one lock: between finding no call and freeing the slot a call could be put to wait that no worker takes.
         let mut state = self.shared.state();
         let call = state.waiting.pop();
         if call.is_none() {
@@ -271,6 +272,7 @@ impl CallerShared {
     fn enqueue(&self, call: Call, owned_at: Instant) -> bool {
         let mut state = self.state();
         state.waiting.push(call, owned_at);
+        // The slot is taken here and not by the task, which may start much later: else a burst would start too many.
         let free = state.in_flight < self.in_flight_max;
         if free {
             state.in_flight += 1;
@@ -285,6 +287,7 @@ impl CallerShared {
     }
 
     async fn carry_out(self: &Arc<Self>, call: Call, owned_at: Instant) {
+        // Counted from when the session was ours, not from when the call was queued. A status has no effect, so it may be late.
         if call.operation != Operation::Status && owned_at.elapsed() > self.send_within {
             return self.not_sent(call);
         }

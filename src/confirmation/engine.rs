@@ -36,7 +36,8 @@ pub use settings::EngineSettings;
 pub use start::{EngineError, Plan};
 
 use crate::confirmation::calls::{CallAnswer, Caller};
-use crate::confirmation::session::clock::{ClockGuard, ClockReading};
+use crate::confirmation::session::clock::ClockGuard;
+use crate::kafka::broker_clock::ClockReading;
 use crate::kafka::group::{Generation, GroupMember, GroupSettings, Polled};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
 use assignment::Assignment;
@@ -74,7 +75,6 @@ pub struct Engine {
     expects_answers: bool,
     clock: ClockGuard,
     asked_for_the_time: Instant,
-    began: Instant,
     telemetry: Telemetry,
     /// The most records for the next transaction: fewer after one was too large.
     at_once: usize,

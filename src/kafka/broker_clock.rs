@@ -24,8 +24,8 @@ pub enum Broker {
 }
 
 /// Both of our clocks at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct ClockPair {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
     /// What the wall clock shows.
     pub wall: Timestamp,
     /// The monotonic clock, which nobody sets.
@@ -46,21 +46,31 @@ pub enum WallClockTrust {
 /// What the brokers told.
 #[derive(Debug, Default)]
 pub struct BrokerClock {
-    latest: Option<SkewSample>,
-    disagreeing: Option<SkewSample>,
+    latest: Option<ClockSkew>,
+    disagreeing: Option<ClockSkew>,
 }
 
-/// How far apart the clocks were, and when.
+/// How far our wall clock was ahead of another when that told its time; behind where it is negative.
 #[derive(Clone, Copy, Debug)]
-struct SkewSample {
-    skew: SignedDuration,
-    at: ClockPair,
+pub struct ClockSkew {
+    /// By so much.
+    pub ahead: SignedDuration,
+    /// Then, by ours.
+    pub at: ClockReading,
+}
+
+impl ClockReading {
+    /// How far the wall clock went on by more than the monotonic one since: it was set by so much, or the machine stood still.
+    pub fn drift_since(self, earlier: Self) -> SignedDuration {
+        let passed = signed(self.monotonic.saturating_duration_since(earlier.monotonic));
+        self.wall.duration_since(earlier.wall).saturating_sub(passed)
+    }
 }
 
 impl BrokerClock {
     /// A record was sent at `sent`, the broker gave it this time, and the report of it has come `now`.
-    pub fn reported(&mut self, broker: Timestamp, sent: Instant, now: ClockPair) {
-        let seen = SkewSample { skew: skew(broker, sent, now), at: now };
+    pub fn reported(&mut self, broker: Timestamp, sent: Instant, now: ClockReading) {
+        let seen = ClockSkew { ahead: skew(broker, sent, now), at: now };
         if seen.disagrees() {
             self.disagreeing = Some(seen);
         }
@@ -69,34 +79,31 @@ impl BrokerClock {
 
     /// How far our wall clock may be believed now. One that was set since is taken for right if that mends it, and is
     /// not accused if that would spoil it: a machine that was suspended looks the same, and is right.
-    pub fn trust(&self, now: ClockPair) -> WallClockTrust {
-        let holds =
-            |seen: &&SkewSample| now.monotonic.saturating_duration_since(seen.at.monotonic) < DISAGREEMENT_HOLDS;
-        let weighty = self.disagreeing.as_ref().filter(holds).filter(|seen| is_wrong(seen.skew_at(now)));
+    pub fn trust(&self, now: ClockReading) -> WallClockTrust {
+        let holds = |seen: &&ClockSkew| now.monotonic.saturating_duration_since(seen.at.monotonic) < DISAGREEMENT_HOLDS;
+        let weighty = self.disagreeing.as_ref().filter(holds).filter(|seen| is_wrong(seen.at_reading(now)));
         match weighty.or(self.latest.as_ref()) {
-            Some(seen) if !is_wrong(seen.skew_at(now)) => WallClockTrust::Trusted,
-            Some(seen) if seen.disagrees() => WallClockTrust::Untrusted(seen.skew_at(now)),
+            Some(seen) if !is_wrong(seen.at_reading(now)) => WallClockTrust::Trusted,
+            Some(seen) if seen.disagrees() => WallClockTrust::Untrusted(seen.at_reading(now)),
             None | Some(_) => WallClockTrust::Unproven,
         }
     }
 }
 
-impl SkewSample {
+impl ClockSkew {
     fn disagrees(&self) -> bool {
-        is_wrong(self.skew)
+        is_wrong(self.ahead)
     }
 
-    /// The wall clock may have been set since: what it went further than the monotonic one is added.
-    fn skew_at(&self, now: ClockPair) -> SignedDuration {
-        let passed = signed(now.monotonic.saturating_duration_since(self.at.monotonic));
-        let set = now.wall.duration_since(self.at.wall).saturating_sub(passed);
-        self.skew.saturating_add(set)
+    /// How far the wall clock is ahead now: it may have been set since, and by so much the skew has changed.
+    pub fn at_reading(&self, now: ClockReading) -> SignedDuration {
+        self.ahead.saturating_add(now.drift_since(self.at))
     }
 }
 
 /// By how much our clock is ahead of the broker's at least. The broker took the record between its sending and its report,
 /// so any time between the two agrees.
-fn skew(broker: Timestamp, sent: Instant, now: ClockPair) -> SignedDuration {
+fn skew(broker: Timestamp, sent: Instant, now: ClockReading) -> SignedDuration {
     let on_its_way = signed(now.monotonic.saturating_duration_since(sent));
     let ahead = now.wall.duration_since(broker);
     if ahead.is_negative() { ahead } else { ahead.saturating_sub(on_its_way).max(SignedDuration::ZERO) }
@@ -127,9 +134,9 @@ mod tests {
             Self { start: Instant::now(), epoch: "2024-05-27T02:03:00Z".parse().unwrap() }
         }
 
-        fn at(&self, true_ms: i64, off_ms: i64) -> ClockPair {
+        fn at(&self, true_ms: i64, off_ms: i64) -> ClockReading {
             let monotonic = self.start + Duration::from_millis(true_ms.unsigned_abs());
-            ClockPair { wall: self.true_time(true_ms + off_ms), monotonic }
+            ClockReading { wall: self.true_time(true_ms + off_ms), monotonic }
         }
 
         fn true_time(&self, true_ms: i64) -> Timestamp {

@@ -157,6 +157,7 @@ fn what_is_pure_stays_pure() {
     let more = ["src/kafka/record.rs", "src/ingress/forwarded.rs"];
     let calls = [
         "src/kafka/broker_clock.rs",
+        "src/confirmation/engine/pending.rs",
         "src/confirmation/engine/set_aside.rs",
         "src/confirmation/engine/settings.rs",
         "src/confirmation/calls/breaker.rs",

@@ -204,6 +204,7 @@ impl Breaker {
     }
 
     fn note(&mut self, session: &SessionKey, whose: BreakerScope) {
+        // A session that is known already is counted on, so that the bound does not freeze who is at fault.
         let is_full = self.failed.len() >= FAILED_MAX;
         let hash = hash(session);
         let before = self.failed.get(&hash).copied();

@@ -84,6 +84,7 @@ impl SourceEndpoint {
         let mut hold = self.hold();
         let expired = hold.questions.take_expired(now);
         let breaker = self.breaker();
+        // Only when the breaker is closed is every session free; while it is open, those that never failed may be.
         let mut released = hold.questions.take_free(|session| breaker.is_free(session));
         if breaker.is_probe_due(now) {
             released.extend(hold.questions.take_first(|session| breaker.failures(session)));

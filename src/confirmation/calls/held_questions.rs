@@ -31,6 +31,7 @@ struct HeldCall {
 impl HeldQuestions {
     /// Holds a call until it is due by, within bounds, as the wall clock has it.
     pub fn push(&mut self, call: Call, owned_at: Instant, now: Instant, clock: Timestamp) {
+        // A due time that is over gives no duration: the question is held for the least time then.
         let left = Duration::try_from(call.due_by.duration_since(clock)).unwrap_or_default();
         let until = now + left.clamp(HELD_MIN, HELD_MAX);
         self.calls.push(HeldCall { call, owned_at, until });

@@ -131,6 +131,7 @@ impl Assignment {
         if let Some(next) = partition.next.get_mut(record.input) {
             *next = record.offset.saturating_add(1);
         }
+        // Also for a record that changes nothing: its offset is committed with the next transaction.
         self.pending.touch(partition, &self.settings);
         if self.set_aside.has_input(&location_of(record)) {
             return self.quarantine(record, &RecordProblem::Refused.into(), turn.now);
@@ -146,6 +147,8 @@ impl Assignment {
     /// Takes the answer of a call; one of another epoch does not count.
     pub fn answer(&mut self, answer: CallAnswer, turn: &TurnContext) {
         let CallAnswer { call, reply, retry_after, session, .. } = answer;
+        // It was made under an assignment that is over. The session may be somebody else's by now, or was read again here:
+        // then the provider is asked before anything is done.
         if call.epoch != self.epoch {
             return;
         }
@@ -165,6 +168,7 @@ impl Assignment {
         numbers.rotate_left(first);
         let mut fired = 0;
         for number in numbers {
+            // A step may set another timer of the same partition that is due already: `max` bounds that, too.
             while fired < max {
                 let due = self.partitions.get(&number).and_then(|partition| partition.due(turn.now));
                 let Some(key) = due else { break };
@@ -238,6 +242,7 @@ impl Assignment {
             jitter: turn.jitter,
         };
         let state = partition.state(key);
+        // Looked at before the step: afterwards the session may have ended, and its call would go on waiting.
         let was_calling = state.is_calling();
         let cause = &match (state, place) {
             (SessionState::Absent, Some(place)) => RecordCause::Input(place),
@@ -246,11 +251,13 @@ impl Assignment {
             }
         };
         let step = machine::step(state, input, &settings.policy, &context);
+        // What Kafka refused as too large is written without its large part, from the step on that was refused.
         let is_trimmed = set_aside.has_session(key);
         let Transition { next, effects } = if is_trimmed { step.without_operations() } else { step };
         if was_calling && matches!(next, NextState::Done(_)) {
             pending.withdrawn.insert(key.clone());
         }
+        // The record is made before the partition takes the step over: it needs the entry, which then moves.
         if let Some(record) = settings.ledger_record(number, key, &next) {
             pending.touch(partition, settings);
             pending.push(record, cause);

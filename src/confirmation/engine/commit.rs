@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clocks::read_clocks;
 use super::pending::PendingTransaction;
 use super::telemetry::{self, TelemetryEvent};
 use super::{Engine, EngineError, Membership};
@@ -31,8 +32,7 @@ impl Engine {
             self.follow_commit(events, calls, Instant::now());
             return Ok(());
         }
-        // While there is none the transaction grows no further than one poll's worth: the group is read on, and what is
-        // pending waits for the next producer.
+        // There is one whenever there is an assignment: what ends a producer ends the assignment, too.
         let Some(producer) = &mut self.producer else { return Ok(()) };
         let offsets = assignment.offsets();
         let PendingTransaction { records, causes, withdrawn, calls, events, .. } =
@@ -44,7 +44,7 @@ impl Engine {
         match producer.commit(&batch, &assigned.generation, |epoch| epoch == group.epoch()) {
             Ok(appended_at) => {
                 *committed = Instant::now();
-                self.clock.stamped(appended_at, self.clock_reading());
+                self.clock.stamped(appended_at, read_clocks());
                 self.telemetry.transaction(TransactionEnd::Committed);
                 // Before new calls are queued: a session that ended may have a call of before among those that wait.
                 self.caller.withdraw(&withdrawn);
@@ -75,13 +75,17 @@ impl Engine {
     fn recover(&mut self, broken: &CommitError) -> Result<(), EngineError> {
         let error = causes::told(broken);
         let end = match broken {
+            // Others have the partitions by now, and read what was committed: what failed here was never written.
             CommitError::Fenced(_) => {
                 tracing::warn!(error, "the confirmation engine lost its partitions; it waits for the next assignment");
                 self.change_membership(Membership::Unassigned(Some(Instant::now())));
                 self.telemetry.transaction(TransactionEnd::Fenced);
                 return Ok(());
             }
+            // Nothing of it was written, and Kafka said so: the same producer begins the next one.
             CommitError::Aborted(_) | CommitError::Refused { .. } => TransactionEnd::Aborted,
+            // It may be committed. Only the start of another producer of the same transactional id ends it for certain, so the
+            // ledger is read after that.
             CommitError::Unknown(_) => {
                 if self.producer.as_ref().is_some_and(Transactions::was_replaced) {
                     telemetry::producer_replaced(&self.transaction_settings.transactional_id);
@@ -100,7 +104,7 @@ impl Engine {
             Ok(()) | Err(TakeError::Superseded) => {}
             Err(error) => return Err(error.into()),
         }
-        // A smaller batch may pass where this one was too much.
+        // A smaller batch may pass where this one was too much; down to one record, so that a refused one is found.
         self.at_once = (self.at_once / 2).max(1);
         let membership = self.again(assigned);
         self.change_membership(membership);

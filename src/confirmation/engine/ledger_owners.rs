@@ -8,8 +8,7 @@ use rdkafka::ClientConfig;
 
 use super::settings::PartitionedSettings;
 use crate::causes;
-use crate::confirmation::codec::ledger::ForeignLedger;
-use crate::confirmation::codec::ledger::{self, LedgerRecord, OWNER_KEY};
+use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerRecord, OWNER_KEY};
 use crate::kafka::scan::scan;
 
 /// How long it may take. An owner stands where its partition was assigned last; 200,000 entries are read in a second.
@@ -19,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// One of them is somebody else's.
-pub(super) fn look(settings: &PartitionedSettings, client: &ClientConfig) -> Result<(), ForeignLedger> {
+pub(super) fn check_owners(settings: &PartitionedSettings, client: &ClientConfig) -> Result<(), ForeignLedger> {
     let topic = settings.records.ledger_topic();
     let mut other = None;
     let scanned = scan(client, topic, WITHIN, &mut |partition, key, value| match value {
@@ -27,6 +26,7 @@ pub(super) fn look(settings: &PartitionedSettings, client: &ClientConfig) -> Res
             if let Ok(LedgerRecord::Owner(found)) = ledger::decode(key, value) {
                 other = other.take().or(settings.check_owner(partition, found).err());
             }
+            // The owner is written again at each assignment: later ones of this partition say the same.
             ControlFlow::Break(())
         }
         Some(_) | None => ControlFlow::Continue(()),

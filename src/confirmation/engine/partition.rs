@@ -111,6 +111,7 @@ impl Partition {
         if self.state(key).was_opened() {
             return SessionOwner::NoOther;
         }
+        // There are a few sources and very many sessions, so each source is asked for this id.
         let has = |source: &Arc<str>| {
             let other = SessionKey { source: Arc::clone(source), session_id: Arc::clone(&key.session_id) };
             self.state(&other).was_opened()
@@ -168,6 +169,7 @@ impl Partition {
     }
 
     fn keep(&mut self, key: SessionKey, open: OpenSession, policy: &Policy) {
+        // 200,000 sessions of one source would each keep the copy of its name that they came with.
         let key = if SessionState::Open(&open).was_opened() {
             SessionKey { source: self.counted_source(key.source), ..key }
         } else {

@@ -110,6 +110,7 @@ impl LedgerRestore {
 
 impl Drop for LedgerRestore {
     fn drop(&mut self) {
+        // The thread ends by itself, soon: joining it would keep the group from being polled.
         self.cancelled.store(true, Ordering::SeqCst);
     }
 }
@@ -150,6 +151,7 @@ impl<'a> PartitionReader<'a> {
 
     fn take(&mut self, number: i32, key: &[u8], value: Option<&[u8]>) {
         let Some(slot) = self.partitions.get_mut(&number) else { return };
+        // One entry that is not understood stops its whole partition: nobody knows whose session it is.
         let Ok(partition) = slot else { return };
         let taken = match value {
             None => tombstone(self.settings, partition, key),
@@ -208,6 +210,7 @@ fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, 
     if !partition.has_owner && !partition.is_empty() {
         return Err(UnreadablePartition::NoOwner);
     }
+    // Offsets without a ledger: what was decided up to them is lost, and would be decided again.
     if !partition.has_owner && was_read {
         return Err(UnreadablePartition::Lost);
     }

@@ -55,6 +55,7 @@ impl Engine {
 
     /// What was assigned, to be restored after a pause that grows with each failure in a row.
     pub(super) fn again(&mut self, assigned: AssignedPartitions) -> Membership {
+        // A ledger that cannot be read is mostly a broker that is away: all members would ask for it at once, again and again.
         let pause =
             AGAIN_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(AGAIN_MAX);
         self.failures = self.failures.saturating_add(1);
@@ -68,6 +69,8 @@ impl Engine {
         });
         let positions: Vec<InputPosition> = positions.collect();
         let working = restored.partitions.len();
+        // From where the restore says, not from where the client would go on by itself: those offsets and the ledger are of the
+        // same transactions.
         match self.group.take(&assigned.generation, &positions) {
             Ok(()) => {}
             // The event that says so comes with the next poll.

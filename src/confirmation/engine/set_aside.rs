@@ -102,12 +102,14 @@ impl SetAside {
             }
             RecordRefusal::Invalid => takes_others(refused),
         });
+        // One transaction may have been refused for several sessions: then nobody knows yet which one is at fault.
         let mut each = causes.iter();
         let action = match (each.next(), each.next()) {
             (Some(_), Some(_)) => RefusalAction::Divide,
             (Some(cause), None) if is_at_fault && self.add(cause) => RefusalAction::SetAside,
             (Some(_) | None, _) => RefusalAction::Wait,
         };
+        // Noted after it is judged: a record is at fault only when it is refused for the second time.
         if self.suspects.len() < SET_ASIDE_MAX {
             self.suspects.extend(causes);
         }

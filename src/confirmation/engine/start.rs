@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::clocks::read_clocks;
 use super::duplicate_instance::DuplicateInstanceCheck;
 use super::ledger_owners;
 use super::partition::INPUTS;
@@ -20,7 +20,7 @@ use super::{AT_ONCE, CredentialRenewals, Engine, Membership};
 use crate::causes;
 use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::codec::ledger::ForeignLedger;
-use crate::confirmation::session::clock::{self, ClockGuard};
+use crate::confirmation::session::clock::ClockGuard;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
 use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
@@ -151,12 +151,13 @@ impl Plan {
     fn engine(self, partitions: i32, producer: Transactions, telemetry: Telemetry) -> Result<Engine, EngineError> {
         let transaction_settings = self.transaction_settings();
         let settings = self.settings.with_partitions(partitions);
-        ledger_owners::look(&settings, &self.client)?;
+        // Before the group is joined: whoever joins takes partitions from members that can work.
+        ledger_owners::check_owners(&settings, &self.client)?;
         let inputs = settings.inputs.each_ref().map(ToString::to_string).to_vec();
         let client_id = Some(self.instance.clone());
         let group_settings = GroupSettings { client_id, ..GroupSettings::new(settings.group_id.clone(), inputs) };
         let began = Instant::now();
-        let now = clock::ClockReading { wall: Timestamp::now(), monotonic: began.elapsed() };
+        let now = read_clocks();
         let clock = ClockGuard::new(settings.broker, now);
         let watched = inputs_and_ledger(&settings.inputs, settings.records.ledger_topic());
         let partition_counts = PartitionCountWatch::begin(self.client.clone(), watched, partitions)?;
@@ -184,7 +185,6 @@ impl Plan {
             expects_answers: false,
             clock,
             asked_for_the_time: began,
-            began,
             telemetry,
             at_once: AT_ONCE,
             set_aside: Arc::default(),
@@ -244,6 +244,7 @@ impl Plan {
     fn settle_group(&mut self, partitions: i32, telemetry: &mut Telemetry) -> Settled {
         let inputs = self.settings.inputs.each_ref().map(ToString::to_string);
         while let (Some(former), false) = (self.settings.former_group_id, self.stop.is_cancelled()) {
+            // Asked of our own group first: once that has read them, an old group of the former name is of no account.
             let has_read = |group: &str| offsets::has_committed(&self.client, group, &inputs, partitions, LOOK_WITHIN);
             let is_former = has_read(&self.settings.group_id)
                 .and_then(|is_ours| if is_ours { Ok(false) } else { has_read(former) });
@@ -267,6 +268,7 @@ impl Plan {
 
     /// Lets some time pass between two looks, unless it is stopped.
     fn pause(&mut self) {
+        // In short naps, so that a stop is not kept waiting for the next look.
         let again = Instant::now() + LOOK_EVERY;
         while Instant::now() < again && !self.stop.is_cancelled() {
             std::thread::sleep(STOP_POLL);

@@ -155,6 +155,7 @@ impl Telemetry {
     /// How many partitions are worked on, and which are stopped, why.
     pub fn assigned(&self, working: usize, stopped: &[(i32, UnreadablePartition)]) {
         self.metrics.assigned_partitions.set(float(working));
+        // Both are set each time: a gauge that is left alone would show what was stopped under an earlier assignment.
         for stop in [Stop::Unreadable, Stop::Lost] {
             let count = stopped.iter().filter(|(_, unreadable)| unreadable.stop() == stop).count();
             self.metrics.stopped(stop, float(count));

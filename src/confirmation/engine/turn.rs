@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::assignment::TurnContext;
+use super::clocks::read_clocks;
 use super::partition::Partition;
 use super::{AssignedPartitions, BUSY, Engine, EngineError, Membership};
 use crate::confirmation::calls::CallAnswer;
@@ -139,7 +140,7 @@ impl Engine {
     fn take_answer(&mut self, answer: CallAnswer) {
         // Before it is judged: its `Date` may show that our clock is wrong, and then it decides nothing by that clock.
         if let Some(skew) = answer.clock_skew {
-            self.clock.heard(&answer.call.key.source, skew, self.clock_reading());
+            self.clock.heard(&answer.call.key.source, skew, read_clocks());
         }
         let turn = self.turn_context();
         if let Some(assignment) = self.assignment() {
@@ -189,7 +190,7 @@ impl Engine {
         if assignment.partitions().next().is_some() {
             let is_trusted = turn.clock == ClockState::Trusted && turn.disagreeing.is_empty();
             let clock = if is_trusted { ClockState::Trusted } else { ClockState::Untrusted };
-            self.telemetry.clock(clock, self.clock.ahead(self.clock_reading()));
+            self.telemetry.clock(clock, self.clock.ahead(read_clocks()));
         }
     }
 

@@ -56,6 +56,7 @@ pub struct EndedSession<'a> {
 impl EndedSessions {
     /// Remembers a session as the last that ended; forgets what was known of it.
     pub fn insert(&mut self, session: &SessionKey, done: &Done) {
+        // One that ends again goes to the end of the queue, which is in the order in which sessions are forgotten.
         self.remove(session);
         let entry = EndedEntry {
             key: SessionKey { source: self.shared_name(&session.source), session_id: Arc::clone(&session.session_id) },
@@ -89,6 +90,7 @@ impl EndedSessions {
         if let Some(place) = number.checked_sub(*first).and_then(|place| queue.get_mut(place)) {
             *place = None;
         }
+        // Mostly the oldest are forgotten, so the front moves each time; one that was asked about again leaves a gap.
         while let Some(None) = queue.front() {
             queue.pop_front();
             *first += 1;

@@ -266,6 +266,7 @@ pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
         (Phase::Resting(until), _) => Some(until),
         (Phase::Idle, Entry::Early(early)) => Some(policy.unknown_at(early)),
         (Phase::Idle, Entry::Awaiting(opening)) => Some(policy.first_look(opening)),
+        // Nothing goes on and something should: it has just come, or was read from the ledger.
         (Phase::Idle, Entry::Checking(_) | Entry::Decided(_)) => Some(Timestamp::MIN),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::kafka::broker_clock::{Broker, BrokerClock, ClockPair, WallClockTrust};
+use crate::kafka::broker_clock::{Broker, BrokerClock, ClockReading, WallClockTrust};
 use crate::metrics::{ClockGauge, ClockTrust};
 
 /// The one clock of the process, as all producers see it.
@@ -47,10 +47,10 @@ impl ClockWatch {
         self.look(|_, _| {})
     }
 
-    fn look(&self, learn: impl FnOnce(&mut BrokerClock, ClockPair)) -> WallClockTrust {
+    fn look(&self, learn: impl FnOnce(&mut BrokerClock, ClockReading)) -> WallClockTrust {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Inside the lock, so that moments come in their order.
-        let now = ClockPair { wall: Timestamp::now(), monotonic: Instant::now() };
+        let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
         learn(&mut seen.brokers, now);
         let trust = seen.brokers.trust(now);
         let shown = match trust {

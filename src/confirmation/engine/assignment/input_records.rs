@@ -123,6 +123,8 @@ impl Assignment {
             return self.feed(record.partition, &key, Input::Decision(decision), place, turn);
         }
         let found = self.settings.location(record);
+        // Passed on once it is on a wrong partition still: its number of partitions and ours differ, and it would go round for
+        // ever.
         if was_passed_on(record.headers.iter().map(|(name, _)| name.as_str())) {
             let misrouted = self.settings.records.misrouted(found, value, &key, turn.now);
             self.pending.push(misrouted, &RecordCause::Input(location_of(record)));

@@ -85,6 +85,7 @@ fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, cont
         decided.tried_after_window || policy.believed_window(&decided.opening, context) == SessionWindow::Over;
     let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
     let operation = decided.operation();
+    // With another key the call of before is another call: whether that is still on its way was settled when the key was spent.
     let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
     let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
@@ -167,12 +168,15 @@ impl DecidedStep<'_> {
             }
             Reply::Refused { code, description } => self.refused(code, description),
             Reply::UnknownCode { code, description } => self.unknown_code(code, description),
+            // It is meant to be tried again, with another key.
             Reply::TryAgain => self.rest(self.spent()),
+            // An earlier call with this key arrived after all, and its answer was lost: what it did, a status will show.
             Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
             Reply::Unclear => {
                 let activity = Activity { key: KeyUse::Unclear(now), unanswered: Some(now), ..self.activity.clone() };
                 Transition::rest(&activity, self.rest_until())
             }
+            // It had no effect, so the key is as good as new.
             Reply::OurTrouble => self.rest(KeyUse::Usable),
             Reply::NotSent => self.not_sent(),
         }

@@ -46,6 +46,7 @@ pub fn result(taken: ActionTaken, view: SessionView, window: SessionWindow) -> O
             | ActionTaken::Sent(Cancel)
             | ActionTaken::AnsweredOk(Cancel),
         ) => Result::Superseded,
+        // Ours may have done it, or the customer, or time: nobody can tell without our call's answer.
         (SessionStatus::Cancelled, ActionTaken::NotSent(Cancel) | ActionTaken::Sent(Cancel)) => Result::AlreadyDone,
         (
             SessionStatus::Cancelled,

@@ -93,6 +93,7 @@ impl Policy {
     pub fn waits_for_inputs(&self, opening: &Opening, context: &StepContext) -> bool {
         let InputProgress::Behind { since } = context.progress else { return false };
         let window_end = self.window_end(opening);
+        // The other half is for the call itself, and its retries.
         let half = later(window_end, -(self.deadline_margin / 2));
         let catch_up = later(since, CATCH_UP_WITHIN).min(later(window_end, -CATCH_UP_BEFORE_END));
         context.now < half.max(catch_up)
@@ -133,6 +134,7 @@ impl Policy {
         retry_after: Option<SignedDuration>,
         context: &StepContext,
     ) -> Timestamp {
+        // The provider may ask for more peace than there is time: the ends of the window are not slept over.
         let wait = backoff(activity.fruitless, context.jitter).max(retry_after.unwrap_or_default());
         let until = later(context.now, wait);
         let window_end = later(window_began_at, self.window);
