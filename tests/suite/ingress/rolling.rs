@@ -1,5 +1,6 @@
 //! A rolling restart under load: one process after the other gets SIGTERM and a successor on its address, behind a balancer
-//! that hears late. No webhook is lost, and nobody is told anything but 200, or 503 with a time to come again.
+//! that hears late. No webhook is lost, and nobody is told anything but 200, or 503 with a time to come again. A webhook that
+//! crosses the end of a connection which was idle for the whole drain is sent anew.
 
 mod balancer;
 mod load;

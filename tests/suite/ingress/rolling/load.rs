@@ -231,11 +231,11 @@ async fn send(
     mut kept: Option<Connection>,
     event: &Event,
 ) -> (Result<Answered, String>, Option<Connection>) {
-    let mut request = shared.request(event);
-    let path = request.uri().path_and_query().unwrap().to_string();
-    *request.uri_mut() = path.parse().unwrap();
-    request.headers_mut().insert(HOST, HeaderValue::from_static("balancer"));
     loop {
+        let mut request = shared.request(event);
+        let path = request.uri().path_and_query().unwrap().to_string();
+        *request.uri_mut() = path.parse().unwrap();
+        request.headers_mut().insert(HOST, HeaderValue::from_static("balancer"));
         let (mut connection, is_new) = match kept.take() {
             Some(kept) => (kept, false),
             None => match Connection::open(shared, habit).await {
@@ -249,11 +249,7 @@ async fn send(
                 let is_told = answered.headers.get(CONNECTION).is_some_and(|value| value == "close");
                 return (Ok(answered), Some(connection).filter(|_| !is_told));
             }
-            // Not a byte of it was written.
-            Err(Unanswered::Unsent(unsent)) if !is_new => {
-                connection.ended_silently(shared).await;
-                request = *unsent;
-            }
+            Err(Unanswered::Unsent | Unanswered::Crossed) if !is_new => connection.ended_silently(shared).await,
             Err(unanswered) => {
                 let idle = connection.answered.elapsed().as_millis();
                 return (Err(format!("{unanswered}; {idle} ms before, it opened or answered")), None);
@@ -331,7 +327,7 @@ async fn streams(
     while sender.ready().await.is_ok() {
         let Some(event) = first.take().or_else(|| shared.next()) else { return (pauses, None) };
         match answer(sender.try_send_request(shared.request(&event))).await {
-            Err(Unanswered::Unsent(_) | Unanswered::NotTaken) => return (pauses, Some(event)),
+            Err(Unanswered::Unsent | Unanswered::NotTaken) => return (pauses, Some(event)),
             Ok(answered) => shared.note(Habit::Http2, event, Ok(answered)),
             Err(unanswered) => shared.note(Habit::Http2, event, Err(unanswered.to_string())),
         }
@@ -344,10 +340,13 @@ async fn streams(
 #[derive(Debug)]
 enum Unanswered {
     /// The connection had ended before a byte of the request was written: it is as if it had not been tried.
-    Unsent(Box<Request<Full<Bytes>>>),
+    Unsent,
     /// The server said where it ends, and the request crossed that word: it is as if it had not been tried, and safe to send
     /// anew (RFC 9113 section 6.8).
     NotTaken,
+    /// The connection ended without a byte of an answer. Where it was idle, the request crossed its end on the way, which
+    /// nobody can avoid (RFC 9112 section 9.5): it was not read, and its client sends it anew.
+    Crossed,
     /// The connection ended later.
     Broken(String),
     /// Nothing came.
@@ -357,8 +356,9 @@ enum Unanswered {
 impl std::fmt::Display for Unanswered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unsent(_) => f.write_str("the connection ended before its first request"),
+            Self::Unsent => f.write_str("the connection ended before its first request"),
             Self::NotTaken => f.write_str("the server had said that it takes no more"),
+            Self::Crossed => f.write_str("the connection ended without a byte of an answer"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Late => write!(f, "no answer within {} s", ANSWERED_WITHIN.as_secs()),
         }
@@ -372,7 +372,7 @@ async fn answer(
     let begun = Instant::now();
     let whole = async {
         let response = asked.await.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered::Unsent(Box::new(request)),
+            Some(_request) => Unanswered::Unsent,
             None => ended(&error.into_error()),
         })?;
         let (head, body) = response.into_parts();
@@ -390,6 +390,7 @@ fn ended(error: &hyper::Error) -> Unanswered {
         Some(http2) if http2.is_go_away() && http2.is_remote() && http2.reason() == Some(h2::Reason::NO_ERROR) => {
             Unanswered::NotTaken
         }
+        None if error.is_incomplete_message() => Unanswered::Crossed,
         Some(_) | None => Unanswered::Broken(format!("{error:?}")),
     }
 }
