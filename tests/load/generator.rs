@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -223,7 +223,10 @@ impl Shared {
 }
 
 /// Sends a request, and reads its answer to the begin of `read`.
-pub async fn exchange(stream: &mut TcpStream, request: &[u8], read: &mut [u8]) -> Result<Answer, String> {
+pub async fn exchange<S>(stream: &mut S, request: &[u8], read: &mut [u8]) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     stream.write_all(request).await.map_err(|error| format!("writing: {error}"))?;
     let mut filled = 0;
     loop {

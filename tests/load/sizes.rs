@@ -56,7 +56,7 @@ impl Sizes {
             voice: Voice::Loud,
             broker_warm_up: Duration::from_secs(30),
             connections: 256,
-            idle_connections: 10_000,
+            idle_connections: 2_000,
             lingers_ms: vec![1, 5],
             rates: vec![1000.0, 3000.0, 10_000.0],
             bodies: (vec![300, 1024, 4096, 16_384, 65_536], 500.0),

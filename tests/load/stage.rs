@@ -17,6 +17,7 @@ use crate::measured::{Measured, Scene};
 use crate::pace::Pace;
 use crate::sizes::{Sizes, Voice};
 use crate::subject::{PARTITIONS, Running, Setting, Subject};
+use crate::support::authority::Pair;
 use crate::support::eventually::eventually;
 use crate::support::kafka::Cluster;
 use crate::webhooks::{Kind, Size, Webhooks};
@@ -109,9 +110,9 @@ impl Stage {
         measured
     }
 
-    /// Starts the daemon alone.
-    pub fn daemon(&mut self, case: Case) -> Running {
-        Subject::Daemon.start(&self.setting(case))
+    /// Starts the daemon alone; with a certificate it speaks TLS.
+    pub fn daemon(&mut self, case: Case, certificate: Option<Arc<Pair>>) -> Running {
+        Subject::Daemon.start(&Setting { certificate, ..self.setting(case) })
     }
 
     /// At least so many webhooks of a case.
@@ -164,6 +165,7 @@ impl Stage {
             kind: case.kind,
             sources: case.sources,
             linger_ms: case.linger_ms,
+            certificate: None,
         };
         if self.with_topics.insert(case.kind.provider) {
             setting.create_topics();

@@ -8,12 +8,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use paybridge::config::Config;
 use tempfile::TempDir;
 
 use crate::process::{Process, free_addresses, without_settings};
+use crate::support::authority::Pair;
 use crate::support::cache;
 use crate::support::eventually::eventually;
 use crate::webhooks::Kind;
@@ -47,6 +49,8 @@ pub struct Setting {
     pub sources: u64,
     /// How long a record waits for others to share its request.
     pub linger_ms: u32,
+    /// The certificate of a daemon that speaks TLS.
+    pub certificate: Option<Arc<Pair>>,
 }
 
 /// A program that runs and is ready.
@@ -124,7 +128,7 @@ impl Setting {
     }
 
     fn write(&self, folder: &TempDir, addresses: [SocketAddr; 2]) -> PathBuf {
-        let text = self.configuration(addresses);
+        let text = self.configuration(addresses, &self.tls(folder));
         if let Err(errors) = Config::from_toml(&text, []) {
             panic!("{errors}");
         }
@@ -133,14 +137,23 @@ impl Setting {
         file
     }
 
+    /// The files of a daemon that speaks TLS, and their section.
+    fn tls(&self, folder: &TempDir) -> String {
+        let Some(pair) = &self.certificate else { return String::new() };
+        let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
+        fs::write(&certificate, &pair.certificate).unwrap();
+        fs::write(&key, &pair.key).unwrap();
+        format!("[ingress.tls]\ncert_file = '{}'\nkey_file = '{}'", certificate.display(), key.display())
+    }
+
     /// The daemon's configuration: the defaults, but for what a measurement needs.
-    fn configuration(&self, [listen, admin]: [SocketAddr; 2]) -> String {
+    fn configuration(&self, [listen, admin]: [SocketAddr; 2], tls: &str) -> String {
         format!(
             r#"
 bridge_instance = "load"
 [ingress]
 listen = "{listen}"
-connections_max = 16384
+{tls}
 [admin]
 listen = "{admin}"
 [log]

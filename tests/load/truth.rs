@@ -86,7 +86,7 @@ fn complete(outcome: &Outcome) -> Result<(), Failed> {
 fn echo(pace: Pace, at_end: AtEnd) -> (Running, Load) {
     let kind = Kind::of("unipaas");
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9)).to_string();
-    let setting = Setting { bootstrap: nowhere, nodes: 1, kind, sources: 1, linger_ms: 1 };
+    let setting = Setting { bootstrap: nowhere, nodes: 1, kind, sources: 1, linger_ms: 1, certificate: None };
     let running = Subject::Echo.start(&setting);
     let load = Load {
         address: running.address,
