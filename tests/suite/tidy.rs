@@ -13,9 +13,6 @@ use paybridge::provider::PROVIDERS;
 
 use crate::support::cache::CHECKOUT;
 
-/// What is being replaced at the moment, and is held to its new names and sizes when it is there: to be deleted with that.
-const UNFINISHED: [&str; 2] = ["src/confirmation", "src/server"];
-
 /// One text file of the tree.
 struct File {
     /// Its path from the root of the checkout.
