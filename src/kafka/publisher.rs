@@ -26,7 +26,7 @@ use clock::ClockWatch;
 use context::{PendingRecord, PublisherContext};
 pub use delivery::{Delivery, DeliveryFailure, FAILURE_REASONS};
 use missing::MissingTopics;
-use producer_switch::{ProducerSwitch, RefusedRecord};
+use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;
 
 use super::broker_clock::{Broker, WallClockTrust};
@@ -210,8 +210,8 @@ impl Publisher {
         old
     }
 
-    fn settle_refused(&self, refused: impl IntoIterator<Item = RefusedRecord>) {
-        for RefusedRecord { topic, pending, error } in refused {
+    fn settle_refused(&self, refused: impl IntoIterator<Item = UnsentRecord>) {
+        for UnsentRecord { topic, pending, error } in refused {
             self.shared.settle(&topic, *pending, Delivery::of(&error), &error);
         }
     }

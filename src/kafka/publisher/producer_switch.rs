@@ -30,7 +30,7 @@ struct WaitingRecords {
 }
 
 /// A record that was not taken, and why.
-pub(super) struct RefusedRecord {
+pub(super) struct UnsentRecord {
     pub(super) topic: String,
     pub(super) pending: Box<PendingRecord>,
     pub(super) error: KafkaError,
@@ -43,7 +43,7 @@ impl ProducerSwitch {
     }
 
     /// Sends a record, or holds it.
-    pub(super) fn send(&self, record: &Record, pending: Box<PendingRecord>) -> Result<(), RefusedRecord> {
+    pub(super) fn send(&self, record: &Record, pending: Box<PendingRecord>) -> Result<(), UnsentRecord> {
         let target = self.read();
         match &target.waiting {
             None => send(&target.producer, record, pending),
@@ -60,7 +60,7 @@ impl ProducerSwitch {
 
     /// Puts `successor`, if there is one, in the producer's place, and sends what waited, in order. Gives the old
     /// producer, and what was refused.
-    pub(super) fn resume(&self, successor: Option<Producer>) -> (Option<Producer>, Vec<RefusedRecord>) {
+    pub(super) fn resume(&self, successor: Option<Producer>) -> (Option<Producer>, Vec<UnsentRecord>) {
         let mut target = self.write();
         let old = successor.map(|successor| std::mem::replace(&mut target.producer, successor));
         let waiting = target.waiting.take().map(|waiting| waiting.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -94,11 +94,11 @@ impl ProducerSwitch {
 }
 
 impl WaitingRecords {
-    fn push(&mut self, record: &Record, pending: Box<PendingRecord>, bytes_max: usize) -> Result<(), RefusedRecord> {
+    fn push(&mut self, record: &Record, pending: Box<PendingRecord>, bytes_max: usize) -> Result<(), UnsentRecord> {
         let bytes = self.bytes.saturating_add(record.size());
         if bytes > bytes_max {
             let error = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-            return Err(RefusedRecord { topic: record.topic.to_string(), pending, error });
+            return Err(UnsentRecord { topic: record.topic.to_string(), pending, error });
         }
         self.bytes = bytes;
         self.records.push((record.clone(), pending));
@@ -106,13 +106,13 @@ impl WaitingRecords {
     }
 }
 
-fn send(producer: &Producer, record: &Record, pending: Box<PendingRecord>) -> Result<(), RefusedRecord> {
+fn send(producer: &Producer, record: &Record, pending: Box<PendingRecord>) -> Result<(), UnsentRecord> {
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
     let headers =
         record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
     let base =
         BaseRecord::with_opaque_to(&record.topic, pending).key(&record.key).payload(&record.value).headers(headers);
-    producer.send(base).map_err(|(error, refused)| RefusedRecord {
+    producer.send(base).map_err(|(error, refused)| UnsentRecord {
         topic: record.topic.to_string(),
         pending: refused.delivery_opaque,
         error,
