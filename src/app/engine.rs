@@ -21,7 +21,7 @@ use crate::config::{AtDeadline, ClientSide, Config, Confirmation, FORMER_GROUP_I
 use crate::confirmation::calls::{CallSettings, Caller};
 use crate::confirmation::codec::evidence::Verifiers;
 use crate::confirmation::codec::records::Records;
-use crate::confirmation::engine::{CredentialRenewal, CredentialRenewals, EngineSettings, Plan};
+use crate::confirmation::engine::{CredentialRenewal, CredentialRenewals, EnginePlan, EngineSettings};
 use crate::confirmation::rules::Rules;
 use crate::confirmation::session::machine::Policy;
 use crate::confirmation::session::model::{Action, Mode};
@@ -78,7 +78,7 @@ pub fn start(
 }
 
 /// Ends when the engine has ended in order; where no webhooks are taken, also when it cannot go on.
-async fn keep_running(maker: Arc<Maker>, first: Plan) {
+async fn keep_running(maker: Arc<Maker>, first: EnginePlan) {
     let mut plan = Ok(first);
     loop {
         let failure = match plan {
@@ -109,7 +109,7 @@ struct EngineFailure {
 }
 
 /// Runs an engine to its end; nothing where that is in order.
-async fn run(plan: Plan) -> Option<EngineFailure> {
+async fn run(plan: EnginePlan) -> Option<EngineFailure> {
     match tokio::task::spawn_blocking(move || plan.run()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(EngineFailure { error: causes::told(&error), may_pass: error.may_pass() }),
@@ -164,7 +164,7 @@ impl Maker {
         self.config.confirmation.rules.iter().map(|rule| rule.name.clone()).collect()
     }
 
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn plan(&self) -> anyhow::Result<EnginePlan> {
         let config = &self.config;
         let confirmation = &config.confirmation;
         let call_settings = CallSettings {
@@ -176,7 +176,7 @@ impl Maker {
         };
         let settings = engine_settings(config, &self.apis, &self.verification)?;
         let (caller, answers) = Caller::start(call_settings, self.apis.clone(), Handle::current(), &self.metrics)?;
-        Ok(Plan {
+        Ok(EnginePlan {
             settings,
             client: client::base(&config.kafka, ClientSide::Engine)?,
             transactional_id: confirmation.transactional_id(&config.kafka.topic_prefix, &config.bridge_instance),

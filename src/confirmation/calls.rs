@@ -32,7 +32,7 @@ use transport::{Exchange, HeadTimes, Transport};
 
 /// A call of the provider's session API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct ProviderCall {
     /// The session.
     pub key: SessionKey,
     /// The epoch under which the engine asks.
@@ -51,7 +51,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallAnswer {
     /// The call.
-    pub call: Call,
+    pub call: ProviderCall,
     /// What the provider says, or that it says nothing.
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
@@ -148,7 +148,7 @@ impl Caller {
     /// At `owned_at` its session was this process's for certain: an action is sent within the set time after that, or not at
     /// all. Or this would happen: the action is committed; the process freezes; another takes the session over, acts with the
     /// same key, hears an error that is worth another key, and acts with that; the process wakes, and sends what waited.
-    pub fn call(&self, call: Call, owned_at: Instant) {
+    pub fn call(&self, call: ProviderCall, owned_at: Instant) {
         let Some(endpoint) = self.shared.endpoints.get(&call.key.source) else { return self.shared.not_sent(call) };
         if endpoint.is_passable(&call.key) {
             self.shared.send(call, owned_at);
@@ -224,7 +224,7 @@ struct WorkerSlot<'s> {
 
 impl WorkerSlot<'_> {
     /// The next call; or the slot is given back in the same moment, so that no call is put to wait for it any more.
-    fn next(&mut self) -> Option<(Call, Instant)> {
+    fn next(&mut self) -> Option<(ProviderCall, Instant)> {
         // Under one lock: between finding no call and freeing the slot a call could be put to wait that no worker takes.
         let mut state = self.shared.state();
         let call = state.waiting.pop();
@@ -251,7 +251,7 @@ impl CallerShared {
     }
 
     /// Puts a call to wait for a slot, and takes one for it where one is free.
-    fn send(self: &Arc<Self>, call: Call, owned_at: Instant) {
+    fn send(self: &Arc<Self>, call: ProviderCall, owned_at: Instant) {
         if self.enqueue(call, owned_at) {
             self.handle.spawn(work(Arc::clone(self)));
         }
@@ -259,7 +259,7 @@ impl CallerShared {
 
     /// A call whose source's provider is left alone. An action is not put off: it would be too old to be sent; and it may
     /// have an effect that nobody hears of, so it is not what should find out whether the provider is well.
-    fn hold_back(self: &Arc<Self>, endpoint: &SourceEndpoint, call: Call, owned_at: Instant) {
+    fn hold_back(self: &Arc<Self>, endpoint: &SourceEndpoint, call: ProviderCall, owned_at: Instant) {
         if call.operation != Operation::Status {
             return self.not_sent(call);
         }
@@ -269,7 +269,7 @@ impl CallerShared {
     }
 
     /// Puts a call to wait; whether there is a slot for a worker to take it, which is then taken.
-    fn enqueue(&self, call: Call, owned_at: Instant) -> bool {
+    fn enqueue(&self, call: ProviderCall, owned_at: Instant) -> bool {
         let mut state = self.state();
         state.waiting.push(call, owned_at);
         // The slot is taken here and not by the task, which may start much later: else a burst would start too many.
@@ -286,7 +286,7 @@ impl CallerShared {
         self.metrics.in_flight.decrement(1.0);
     }
 
-    async fn carry_out(self: &Arc<Self>, call: Call, owned_at: Instant) {
+    async fn carry_out(self: &Arc<Self>, call: ProviderCall, owned_at: Instant) {
         // Counted from when the session was ours, not from when the call was queued. A status has no effect, so it may be late.
         if call.operation != Operation::Status && owned_at.elapsed() > self.send_within {
             return self.not_sent(call);
@@ -300,12 +300,12 @@ impl CallerShared {
         in_flight.end(exchange);
     }
 
-    fn not_sent(&self, call: Call) {
+    fn not_sent(&self, call: ProviderCall) {
         self.metrics.answered(call.operation.as_str(), NOT_SENT);
         self.answer(call, Exchange::without_answer(Reply::NotSent, String::new()));
     }
 
-    fn answer(&self, call: Call, exchange: Exchange) {
+    fn answer(&self, call: ProviderCall, exchange: Exchange) {
         let Exchange { reply, session, times: HeadTimes { retry_after, clock_skew }, .. } = exchange;
         // An engine that has ended wants no answer.
         let _ = self.answers.send(CallAnswer { call, reply, session, retry_after, clock_skew });
@@ -317,7 +317,7 @@ struct InFlightCall<'s> {
     shared: &'s CallerShared,
     endpoint: &'s SourceEndpoint,
     permit: Permit,
-    call: Call,
+    call: ProviderCall,
     began: Instant,
     exchange: Option<Exchange>,
 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use credentials::{CredentialRenewal, CredentialRenewals};
 pub use settings::EngineSettings;
-pub use start::{EngineError, Plan};
+pub use start::{EngineError, EnginePlan};
 
 use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::session::clock::ClockGuard;

@@ -59,7 +59,7 @@ pub struct RuleProblem {
 
 /// What the rules say of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RuleVerdict {
     /// It is decided, by a rule or by the default.
     Act(Action, Decider),
     /// It waits for a decision or its deadline.
@@ -118,27 +118,27 @@ impl Rules {
 
     /// What is done with this session of this source: the first rule that is true decides, then the default. `unread_fields` are
     /// the paths of the fields of its body that could not be read.
-    pub fn judge(&self, source: &str, session: &Session, unread_fields: &[String]) -> Verdict {
+    pub fn judge(&self, source: &str, session: &Session, unread_fields: &[String]) -> RuleVerdict {
         let unread = UnreadFields::of(unread_fields);
         let Some(facts) = SessionFacts::of(source, session) else {
-            return Verdict::Hold(HoldReason::NotEvaluated);
+            return RuleVerdict::Hold(HoldReason::NotEvaluated);
         };
         let context = self.context(&facts);
         let mut steps_left = SESSION_STEPS_MAX;
         for rule in &self.in_order {
             if unread.has_any_of(&rule.read) {
-                return Verdict::Hold(HoldReason::UnreadField(rule.name.clone()));
+                return RuleVerdict::Hold(HoldReason::UnreadField(rule.name.clone()));
             }
             match rule.is_true(&facts, &context, &mut steps_left) {
                 Ok(true) => return rule.verdict(),
                 Ok(false) => {}
-                Err(_) => return Verdict::Hold(HoldReason::Failed(rule.name.clone())),
+                Err(_) => return RuleVerdict::Hold(HoldReason::Failed(rule.name.clone())),
             }
         }
         match self.default {
-            SessionDefault::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Default, "")),
-            SessionDefault::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
-            SessionDefault::Hold => Verdict::Hold(HoldReason::NoRule),
+            SessionDefault::Confirm => RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Default, "")),
+            SessionDefault::Cancel => RuleVerdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
+            SessionDefault::Hold => RuleVerdict::Hold(HoldReason::NoRule),
         }
     }
 
@@ -194,11 +194,11 @@ impl CompiledRule {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> RuleVerdict {
         match self.then {
-            RuleAction::Confirm => Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, &self.name)),
-            RuleAction::Cancel => Verdict::Act(Action::Cancel, decider(DeciderKind::Rule, &self.name)),
-            RuleAction::Hold => Verdict::Hold(HoldReason::Rule(self.name.clone())),
+            RuleAction::Confirm => RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, &self.name)),
+            RuleAction::Cancel => RuleVerdict::Act(Action::Cancel, decider(DeciderKind::Rule, &self.name)),
+            RuleAction::Hold => RuleVerdict::Hold(HoldReason::Rule(self.name.clone())),
         }
     }
 }

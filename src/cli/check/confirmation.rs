@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::config::{Config, Confirmation};
-use crate::confirmation::rules::{HoldReason, RuleProblem, Rules, Verdict, sample};
+use crate::confirmation::rules::{HoldReason, RuleProblem, RuleVerdict, Rules, sample};
 use crate::confirmation::session::model::Action;
 use crate::finding::{Code, Finding};
 use crate::message::confirmation::v1::DeciderKind;
@@ -54,9 +54,9 @@ fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<F
     findings
 }
 
-fn told(verdict: &Verdict) -> String {
+fn told(verdict: &RuleVerdict) -> String {
     match verdict {
-        Verdict::Act(action, decider) => {
+        RuleVerdict::Act(action, decider) => {
             let done = match action {
                 Action::Confirm => "confirmed",
                 Action::Cancel => "cancelled",
@@ -66,13 +66,13 @@ fn told(verdict: &Verdict) -> String {
                 _ => format!("{done} by default: no rule is for it"),
             }
         }
-        Verdict::Hold(HoldReason::Rule(name)) => format!("held by the rule \"{name}\""),
-        Verdict::Hold(HoldReason::NoRule) => "held: no rule is for it".to_owned(),
-        Verdict::Hold(HoldReason::NotEvaluated) => "held without asking the rules".to_owned(),
-        Verdict::Hold(HoldReason::UnreadField(name)) => {
+        RuleVerdict::Hold(HoldReason::Rule(name)) => format!("held by the rule \"{name}\""),
+        RuleVerdict::Hold(HoldReason::NoRule) => "held: no rule is for it".to_owned(),
+        RuleVerdict::Hold(HoldReason::NotEvaluated) => "held without asking the rules".to_owned(),
+        RuleVerdict::Hold(HoldReason::UnreadField(name)) => {
             format!("held, because the rule \"{name}\" reads an unreadable field")
         }
-        Verdict::Hold(HoldReason::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
+        RuleVerdict::Hold(HoldReason::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
     }
 }
 

@@ -11,7 +11,7 @@ use metrics::Gauge;
 use super::breaker::{Breaker, BreakerChange, Health, Permit};
 use super::held_questions::HeldQuestions;
 use super::transport::Exchange;
-use super::{Call, NOT_SENT};
+use super::{NOT_SENT, ProviderCall};
 use crate::confirmation::session::model::SessionKey;
 use crate::provider::smart_glocal::api::{Reply, SessionApi, Whose, is_of_account};
 
@@ -37,9 +37,9 @@ struct BreakerHold {
 /// The questions that were held back and need not wait any more.
 pub(super) struct ReleasedQuestions {
     /// Held for long enough: to be answered as not sent.
-    pub expired: Vec<Call>,
+    pub expired: Vec<ProviderCall>,
     /// To be sent now, and since when their sessions were ours for certain.
-    pub released: Vec<(Call, Instant)>,
+    pub released: Vec<(ProviderCall, Instant)>,
     /// None are left, and no task looks after them any more.
     pub is_over: bool,
 }
@@ -68,7 +68,7 @@ impl SourceEndpoint {
     }
 
     /// Holds a question back; whether a task has to be started that looks after it.
-    pub(super) fn hold_back(&self, call: Call, owned_at: Instant) -> bool {
+    pub(super) fn hold_back(&self, call: ProviderCall, owned_at: Instant) -> bool {
         let mut hold = self.hold();
         hold.questions.push(call, owned_at, Instant::now(), Timestamp::now());
         !std::mem::replace(&mut hold.has_task, true)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Call;
+use super::ProviderCall;
 use super::queue::is_of_the_ended;
 use crate::confirmation::session::model::SessionKey;
 
@@ -23,14 +23,14 @@ pub struct HeldQuestions {
 
 #[derive(Debug)]
 struct HeldCall {
-    call: Call,
+    call: ProviderCall,
     owned_at: Instant,
     until: Instant,
 }
 
 impl HeldQuestions {
     /// Holds a call until it is due by, within bounds, as the wall clock has it.
-    pub fn push(&mut self, call: Call, owned_at: Instant, now: Instant, clock: Timestamp) {
+    pub fn push(&mut self, call: ProviderCall, owned_at: Instant, now: Instant, clock: Timestamp) {
         // A due time that is over gives no duration: the question is held for the least time then.
         let left = Duration::try_from(call.due_by.duration_since(clock)).unwrap_or_default();
         let until = now + left.clamp(HELD_MIN, HELD_MAX);
@@ -43,7 +43,7 @@ impl HeldQuestions {
     }
 
     /// Takes out the call whose session failed the least often, of equals the one that is due first.
-    pub fn take_first(&mut self, failures: impl Fn(&SessionKey) -> u32) -> Option<(Call, Instant)> {
+    pub fn take_first(&mut self, failures: impl Fn(&SessionKey) -> u32) -> Option<(ProviderCall, Instant)> {
         let calls = self.calls.iter().enumerate();
         let (first, _) = calls.min_by_key(|(_, held)| (failures(&held.call.key), held.call.due_by))?;
         let HeldCall { call, owned_at, .. } = self.calls.swap_remove(first);
@@ -51,12 +51,12 @@ impl HeldQuestions {
     }
 
     /// Takes out those whose session need not wait any more.
-    pub fn take_free(&mut self, is_free: impl Fn(&SessionKey) -> bool) -> Vec<(Call, Instant)> {
+    pub fn take_free(&mut self, is_free: impl Fn(&SessionKey) -> bool) -> Vec<(ProviderCall, Instant)> {
         self.calls.extract_if(.., |held| is_free(&held.call.key)).map(|held| (held.call, held.owned_at)).collect()
     }
 
     /// Takes out those that were held for long enough.
-    pub fn take_expired(&mut self, now: Instant) -> Vec<Call> {
+    pub fn take_expired(&mut self, now: Instant) -> Vec<ProviderCall> {
         self.calls.extract_if(.., |held| held.until <= now).map(|held| held.call).collect()
     }
 
@@ -85,8 +85,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn question(id: &str, due_by: i64, epoch: u64) -> Call {
-        Call {
+    fn question(id: &str, due_by: i64, epoch: u64) -> ProviderCall {
+        ProviderCall {
             key: SessionKey { source: "sg".into(), session_id: id.into() },
             epoch,
             number: 1,
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    fn ids(calls: impl IntoIterator<Item = Call>) -> Vec<String> {
+    fn ids(calls: impl IntoIterator<Item = ProviderCall>) -> Vec<String> {
         calls.into_iter().map(|call| call.key.session_id.to_string()).collect()
     }
 

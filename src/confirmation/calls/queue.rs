@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Instant;
 
-use super::Call;
+use super::ProviderCall;
 use crate::confirmation::session::machine::AFTER_THE_END;
 use crate::confirmation::session::model::SessionKey;
 use crate::provider::smart_glocal::api::Operation;
@@ -23,14 +23,14 @@ pub struct CallQueue {
 
 #[derive(Debug)]
 struct WaitingCall {
-    call: Call,
+    call: ProviderCall,
     owned_at: Instant,
     arrival: u64,
 }
 
 impl CallQueue {
     /// Puts a call in its place; at `owned_at` its session was this process's.
-    pub fn push(&mut self, call: Call, owned_at: Instant) {
+    pub fn push(&mut self, call: ProviderCall, owned_at: Instant) {
         self.arrivals = self.arrivals.saturating_add(1);
         let waiting = WaitingCall { call, owned_at, arrival: self.arrivals };
         self.actions += usize::from(!waiting.is_question());
@@ -38,7 +38,7 @@ impl CallQueue {
     }
 
     /// Takes out what is due first, and what it was put in with.
-    pub fn pop(&mut self) -> Option<(Call, Instant)> {
+    pub fn pop(&mut self) -> Option<(ProviderCall, Instant)> {
         let waiting = self.waiting.pop()?;
         self.actions -= usize::from(!waiting.is_question());
         Some((waiting.call, waiting.owned_at))
@@ -66,14 +66,14 @@ impl CallQueue {
         self.retain(|_| false);
     }
 
-    fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&ProviderCall) -> bool) {
         self.waiting.retain(|waiting| keep(&waiting.call));
         self.actions = self.waiting.iter().filter(|waiting| !waiting.is_question()).count();
     }
 }
 
 /// Whether a call is about one of these sessions, which have ended; one that asks about a session that had ended before is not.
-pub fn is_of_the_ended(call: &Call, ended: &BTreeSet<SessionKey>) -> bool {
+pub fn is_of_the_ended(call: &ProviderCall, ended: &BTreeSet<SessionKey>) -> bool {
     call.number != AFTER_THE_END && ended.contains(&call.key)
 }
 
@@ -115,8 +115,8 @@ mod tests {
 
     use super::*;
 
-    fn call(number: u32, due_by: i64, epoch: u64) -> Call {
-        Call {
+    fn call(number: u32, due_by: i64, epoch: u64) -> ProviderCall {
+        ProviderCall {
             key: SessionKey { source: "sg".into(), session_id: "ps".into() },
             epoch,
             number,

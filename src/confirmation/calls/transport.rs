@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Call, coding, headers};
+use super::{ProviderCall, coding, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::provider::smart_glocal::api::ShownSession;
@@ -82,7 +82,7 @@ impl Transport {
     }
 
     /// Sends a call and reads its answer.
-    pub async fn exchange(&self, api: &SessionApi, call: &Call) -> Exchange {
+    pub async fn exchange(&self, api: &SessionApi, call: &ProviderCall) -> Exchange {
         let mut times = HeadTimes::default();
         // What the head said stays known when the body never ends.
         let exchange = match timeout(self.timeout, self.ask(api, call, &mut times)).await {
@@ -95,7 +95,7 @@ impl Transport {
         Exchange { times, ..exchange }
     }
 
-    async fn ask(&self, api: &SessionApi, call: &Call, times: &mut HeadTimes) -> Exchange {
+    async fn ask(&self, api: &SessionApi, call: &ProviderCall, times: &mut HeadTimes) -> Exchange {
         let request = request(api, call);
         let (began, clock) = (Timestamp::now(), Instant::now());
         let response = match self.client.request(request).await {
@@ -144,7 +144,7 @@ fn seen(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-fn request(api: &SessionApi, call: &Call) -> Request<Full<Bytes>> {
+fn request(api: &SessionApi, call: &ProviderCall) -> Request<Full<Bytes>> {
     let key = call.operation.idempotency_key(&call.key.session_id, call.key_number);
     let mut request = api.request(call.operation, &call.key.session_id, key.as_deref()).map(Full::new);
     let agent = HeaderValue::from_static(concat!("paybridge/", env!("CARGO_PKG_VERSION")));

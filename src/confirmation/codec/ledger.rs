@@ -5,7 +5,7 @@ mod owner;
 mod reading;
 mod writing;
 
-use crate::confirmation::session::model::{Done, Entry, SessionKey};
+use crate::confirmation::session::model::{Done, SessionEntry, SessionKey};
 
 pub use owner::ForeignLedger;
 pub use reading::decode;
@@ -27,7 +27,7 @@ pub fn key(session: &SessionKey) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerRecord {
     /// A session that has not ended.
-    Entry(SessionKey, Entry),
+    Entry(SessionKey, SessionEntry),
     /// A session that has.
     Done(SessionKey, Done),
     /// Who keeps the ledger.

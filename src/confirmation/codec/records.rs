@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prost::Message;
 
 use super::ledger::{self, LedgerOwner};
-use crate::confirmation::session::model::{Decider, Done, Entry, Outcome, SessionKey};
+use crate::confirmation::session::model::{Decider, Done, Outcome, SessionEntry, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::{ForeignRecord, Record};
 use crate::kafka::topics::{self, CONFIRMATION_PROVIDER, OUTCOME_MESSAGE};
@@ -89,7 +89,7 @@ impl Records {
 
     /// A session's entry that has not ended. As large as its operations, which came in one webhook, or as its early
     /// decisions, of at most 4 KiB each: whoever keeps these bounds their number.
-    pub fn entry(&self, session: &SessionKey, entry: &Entry) -> Record {
+    pub fn entry(&self, session: &SessionKey, entry: &SessionEntry) -> Record {
         self.of_ledger(ledger::key(session), ledger::encode(session, entry))
     }
 

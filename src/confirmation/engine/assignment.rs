@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::partition::Partition;
+use super::partition::SessionPartition;
 use super::pending::PendingTransaction;
 use super::set_aside::{InputLocation, RecordCause, SetAside};
 use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
-use crate::confirmation::calls::{Call, CallAnswer};
+use crate::confirmation::calls::{CallAnswer, ProviderCall};
 use crate::confirmation::codec::inputs::{self, RecordProblem};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::machine::{
@@ -39,7 +39,7 @@ const FORGOTTEN_AT_ONCE: usize = 500;
 pub struct Assignment {
     settings: Arc<PartitionedSettings>,
     epoch: u64,
-    partitions: BTreeMap<i32, Partition>,
+    partitions: BTreeMap<i32, SessionPartition>,
     /// What the next transaction will write.
     pub pending: PendingTransaction,
     /// What Kafka refuses for good.
@@ -74,11 +74,11 @@ impl Assignment {
     pub fn new(
         settings: Arc<PartitionedSettings>,
         epoch: u64,
-        partitions: Vec<Partition>,
+        partitions: Vec<SessionPartition>,
         set_aside: Arc<SetAside>,
         now: Timestamp,
     ) -> Self {
-        let behind = |mut partition: Partition| {
+        let behind = |mut partition: SessionPartition| {
             partition.progress = InputProgress::Behind { since: now };
             (partition.number, partition)
         };
@@ -87,13 +87,13 @@ impl Assignment {
     }
 
     /// The partitions.
-    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+    pub fn partitions(&self) -> impl Iterator<Item = &SessionPartition> {
         self.partitions.values()
     }
 
     /// How many sessions were opened and have not ended.
     pub fn open_sessions(&self) -> usize {
-        self.partitions.values().map(Partition::open_sessions).sum()
+        self.partitions.values().map(SessionPartition::open_sessions).sum()
     }
 
     /// The window of an open session that closes first.
@@ -102,7 +102,7 @@ impl Assignment {
     }
 
     /// Notes how far the inputs were read, where that was not known yet.
-    pub fn note_progress(&mut self, is_caught_up: impl Fn(&Partition) -> bool) {
+    pub fn note_progress(&mut self, is_caught_up: impl Fn(&SessionPartition) -> bool) {
         for partition in self.partitions.values_mut() {
             if partition.progress != InputProgress::CaughtUp && is_caught_up(partition) {
                 partition.progress = InputProgress::CaughtUp;
@@ -196,19 +196,19 @@ impl Assignment {
 
     /// The sources of open sessions that are not configured here: nobody can call their provider.
     pub fn unknown_sources(&self) -> BTreeSet<Arc<str>> {
-        let open = self.partitions.values().flat_map(Partition::open_sources);
+        let open = self.partitions.values().flat_map(SessionPartition::open_sources);
         open.filter(|source| !self.settings.sources.contains(source)).collect()
     }
 
     /// When the first timer is due.
     pub fn next_timer(&self) -> Option<Timestamp> {
-        self.partitions.values().filter_map(Partition::next_timer).min()
+        self.partitions.values().filter_map(SessionPartition::next_timer).min()
     }
 
     /// The next offsets of every partition that the pending transaction touches: whoever lost one of them is refused.
     pub fn offsets(&self) -> Vec<NextOffset> {
         let touched = self.pending.touched.iter().filter_map(|number| self.partitions.get(number));
-        let of_inputs = |partition: &Partition| {
+        let of_inputs = |partition: &SessionPartition| {
             let number = partition.number;
             let pairs: Vec<NextOffset> = zip(&self.settings.inputs, partition.next)
                 .map(|(topic, next)| NextOffset { topic: Arc::clone(topic), partition: number, next })
@@ -219,7 +219,7 @@ impl Assignment {
     }
 
     /// The calls to make now that they are written; those whose session has gone on meanwhile are not made.
-    pub fn calls_to_make(&self, calls: Vec<Call>) -> impl Iterator<Item = Call> {
+    pub fn calls_to_make(&self, calls: Vec<ProviderCall>) -> impl Iterator<Item = ProviderCall> {
         calls.into_iter().filter(|call| {
             let number = inputs::partition_of(&call.key.session_id, self.settings.partitions);
             self.partitions
@@ -281,7 +281,7 @@ impl Assignment {
                     pending.push(rejection, cause);
                 }
                 Effect::Call { operation, number, key_number } => {
-                    let call = Call { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
+                    let call = ProviderCall { key: key.clone(), epoch: *epoch, number, operation, key_number, due_by };
                     pending.calls.push(call);
                 }
                 Effect::Note(note) => pending.events.push(TelemetryEvent::Noted(key.clone(), note)),

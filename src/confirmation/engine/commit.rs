@@ -8,7 +8,7 @@ use super::pending::PendingTransaction;
 use super::telemetry::{self, TelemetryEvent};
 use super::{Engine, EngineError, Membership};
 use crate::causes;
-use crate::confirmation::calls::Call;
+use crate::confirmation::calls::ProviderCall;
 use crate::kafka::group::TakeError;
 use crate::kafka::transaction::{Batch, CommitError, Transactions};
 use crate::metrics::TransactionEnd;
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// What is written may be told and acted upon; at `owned_at` the sessions were this process's for certain.
-    fn follow_commit(&mut self, events: Vec<TelemetryEvent>, calls: Vec<Call>, owned_at: Instant) {
+    fn follow_commit(&mut self, events: Vec<TelemetryEvent>, calls: Vec<ProviderCall>, owned_at: Instant) {
         self.telemetry.record_all(events);
         let Membership::Working { assignment, .. } = &self.membership else { return };
         for call in assignment.calls_to_make(calls) {

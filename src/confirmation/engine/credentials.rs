@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::start::Plan;
+use super::start::EnginePlan;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::group::GroupMember;
 
@@ -56,7 +56,7 @@ impl Engine {
     }
 }
 
-impl Plan {
+impl EnginePlan {
     /// The same before there is an engine. A producer that is there already is made anew when Kafka refuses it.
     pub(super) fn renew(&mut self) {
         if let Some(CredentialRenewal { client, done }) = self.renewals.next() {

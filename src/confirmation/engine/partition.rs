@@ -10,13 +10,13 @@ use crate::confirmation::session::ended::EndedSessions;
 use crate::confirmation::session::machine::{
     self, EarlyRoom, Input, InputProgress, NextState, OpenSession, Policy, SessionOwner, SessionState, timing,
 };
-use crate::confirmation::session::model::{Done, Entry, SessionKey};
+use crate::confirmation::session::model::{Done, SessionEntry, SessionKey};
 
 /// The inputs, by their place in the group's list.
 pub const INPUTS: usize = 3;
 
 /// One partition of the inputs and the ledger.
-pub struct Partition {
+pub struct SessionPartition {
     /// Its number.
     pub number: i32,
     /// The next offset of each input.
@@ -36,7 +36,7 @@ pub struct Partition {
     sources: BTreeMap<Arc<str>, usize>,
 }
 
-impl Partition {
+impl SessionPartition {
     /// A partition of which nothing is known.
     pub fn new(number: i32) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Partition {
     }
 
     /// Takes over a session that has not ended, as the ledger has it.
-    pub fn take_over(&mut self, key: SessionKey, entry: Entry, policy: &Policy) {
+    pub fn take_over(&mut self, key: SessionKey, entry: SessionEntry, policy: &Policy) {
         self.remove(&key, policy);
         self.ended.remove(&key);
         self.keep(key, OpenSession::taken_over(entry), policy);
@@ -74,12 +74,12 @@ impl Partition {
 
     /// How many sessions were opened and have not ended.
     pub fn open_sessions(&self) -> usize {
-        self.open.values().filter(|open| !matches!(open.entry, Entry::Early(_))).count()
+        self.open.values().filter(|open| !matches!(open.entry, SessionEntry::Early(_))).count()
     }
 
     /// The sources of sessions that were opened and have not ended.
     pub fn open_sources(&self) -> BTreeSet<Arc<str>> {
-        let opened = self.open.iter().filter(|(_, open)| !matches!(open.entry, Entry::Early(_)));
+        let opened = self.open.iter().filter(|(_, open)| !matches!(open.entry, SessionEntry::Early(_)));
         opened.map(|(key, _)| Arc::clone(&key.source)).collect()
     }
 
@@ -209,11 +209,11 @@ impl Partition {
 
 fn window_end(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     match &open.entry {
-        Entry::Early(_) => None,
+        SessionEntry::Early(_) => None,
         // When the event came is certain; when the window began is what the provider is asked about.
-        Entry::Checking(checking) => Some(timing::later(checking.opening.recorded_at, policy.window)),
-        Entry::Awaiting(opening) => Some(policy.window_end(opening)),
-        Entry::Decided(decided) => Some(policy.window_end(&decided.opening)),
+        SessionEntry::Checking(checking) => Some(timing::later(checking.opening.recorded_at, policy.window)),
+        SessionEntry::Awaiting(opening) => Some(policy.window_end(opening)),
+        SessionEntry::Decided(decided) => Some(policy.window_end(&decided.opening)),
     }
 }
 
@@ -225,10 +225,10 @@ mod tests {
     /// There are 200,000 sessions and a few sources.
     #[test]
     fn sessions_of_a_source_share_its_name() {
-        let (policy, mut partition) = (policy(), Partition::new(0));
+        let (policy, mut partition) = (policy(), SessionPartition::new(0));
         for session_id in ["ps_1", "ps_2"] {
             let key = SessionKey { source: "sg-main".into(), session_id: session_id.into() };
-            partition.take_over(key, Entry::Awaiting(Box::new(opening())), &policy);
+            partition.take_over(key, SessionEntry::Awaiting(Box::new(opening())), &policy);
         }
         let sources: Vec<Arc<str>> = partition.timers.iter().map(|(_, key)| Arc::clone(&key.source)).collect();
         assert!(Arc::ptr_eq(&sources[0], &sources[1]));

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::partition::Partition;
+use super::partition::SessionPartition;
 use super::set_aside::RecordCause;
 use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
-use crate::confirmation::calls::Call;
+use crate::confirmation::calls::ProviderCall;
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::transaction::Outgoing;
 
@@ -23,7 +23,7 @@ pub struct PendingTransaction {
     /// Sessions that ended while a call about them waited or was on its way: it is not to be sent any more.
     pub withdrawn: BTreeSet<SessionKey>,
     /// The calls to make afterwards.
-    pub calls: Vec<Call>,
+    pub calls: Vec<ProviderCall>,
     /// What to count and log afterwards.
     pub events: Vec<TelemetryEvent>,
 }
@@ -37,7 +37,7 @@ impl PendingTransaction {
 
     /// The next transaction carries offsets of this partition. The first one of all names the ledger's owner, so that a
     /// ledger that is lost is not taken for one that was never begun.
-    pub(super) fn touch(&mut self, partition: &mut Partition, settings: &PartitionedSettings) {
+    pub(super) fn touch(&mut self, partition: &mut SessionPartition, settings: &PartitionedSettings) {
         if partition.has_owner {
             self.touched.insert(partition.number);
         } else {
@@ -46,7 +46,7 @@ impl PendingTransaction {
     }
 
     /// The next transaction names the ledger's owner.
-    pub(super) fn write_owner(&mut self, partition: &mut Partition, settings: &PartitionedSettings) {
+    pub(super) fn write_owner(&mut self, partition: &mut SessionPartition, settings: &PartitionedSettings) {
         partition.has_owner = true;
         let owner = settings.records.owner(&settings.owner());
         self.push(Outgoing::owned(owner, partition.number), &RecordCause::Ledger);

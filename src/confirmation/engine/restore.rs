@@ -9,7 +9,7 @@ use std::thread;
 
 use rdkafka::ClientConfig;
 
-use super::partition::{INPUTS, Partition};
+use super::partition::{INPUTS, SessionPartition};
 use super::settings::PartitionedSettings;
 use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerError, LedgerRecord};
 use crate::confirmation::session::model::SessionKey;
@@ -25,7 +25,7 @@ pub struct LedgerRestore {
 /// What was read.
 pub struct RestoredPartitions {
     /// The partitions that can be worked on.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<SessionPartition>,
     /// Those that cannot, and why.
     pub stopped: Vec<(i32, UnreadablePartition)>,
 }
@@ -139,13 +139,13 @@ fn restore(
 /// The partitions while they are read.
 struct PartitionReader<'a> {
     settings: &'a PartitionedSettings,
-    partitions: BTreeMap<i32, Result<Partition, UnreadablePartition>>,
+    partitions: BTreeMap<i32, Result<SessionPartition, UnreadablePartition>>,
     other_owner: Option<ForeignLedger>,
 }
 
 impl<'a> PartitionReader<'a> {
     fn new(settings: &'a PartitionedSettings, numbers: &[i32]) -> Self {
-        let partitions = numbers.iter().map(|number| (*number, Ok(Partition::new(*number)))).collect();
+        let partitions = numbers.iter().map(|number| (*number, Ok(SessionPartition::new(*number)))).collect();
         Self { settings, partitions, other_owner: None }
     }
 
@@ -191,7 +191,7 @@ impl<'a> PartitionReader<'a> {
     }
 }
 
-fn entry(settings: &PartitionedSettings, partition: &mut Partition, kept: LedgerRecord) {
+fn entry(settings: &PartitionedSettings, partition: &mut SessionPartition, kept: LedgerRecord) {
     match kept {
         LedgerRecord::Owner(_) => partition.has_owner = true,
         LedgerRecord::Entry(key, entry) => partition.take_over(key, entry, &settings.policy),
@@ -199,13 +199,17 @@ fn entry(settings: &PartitionedSettings, partition: &mut Partition, kept: Ledger
     }
 }
 
-fn tombstone(settings: &PartitionedSettings, partition: &mut Partition, key: &[u8]) -> Result<(), UnreadablePartition> {
+fn tombstone(
+    settings: &PartitionedSettings,
+    partition: &mut SessionPartition,
+    key: &[u8],
+) -> Result<(), UnreadablePartition> {
     let key = SessionKey::parse(key).ok_or(UnreadablePartition::Tombstone)?;
     partition.forget(&key, &settings.policy);
     Ok(())
 }
 
-fn in_place(partition: Partition, place: Option<Restored>) -> Result<Partition, UnreadablePartition> {
+fn in_place(partition: SessionPartition, place: Option<Restored>) -> Result<SessionPartition, UnreadablePartition> {
     let Restored { next, ends, was_read, .. } = place.ok_or(UnreadablePartition::Inputs)?;
     if !partition.has_owner && !partition.is_empty() {
         return Err(UnreadablePartition::NoOwner);

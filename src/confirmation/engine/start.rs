@@ -85,7 +85,7 @@ pub enum EngineError {
 }
 
 /// What the engine is made of.
-pub struct Plan {
+pub struct EnginePlan {
     /// What is known before Kafka tells the number of partitions.
     pub settings: EngineSettings,
     /// The engine's clients.
@@ -130,7 +130,7 @@ impl EngineError {
     }
 }
 
-impl Plan {
+impl EnginePlan {
     /// Waits until it can write, and for the topics, joins the group, and runs until it is stopped. Blocks: it wants a thread
     /// of its own.
     ///

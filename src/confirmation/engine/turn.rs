@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::assignment::TurnContext;
 use super::clocks::read_clocks;
-use super::partition::Partition;
+use super::partition::SessionPartition;
 use super::{AssignedPartitions, BUSY, Engine, EngineError, Membership};
 use crate::confirmation::calls::CallAnswer;
 use crate::confirmation::session::clock::ClockState;
@@ -216,7 +216,7 @@ impl Engine {
 }
 
 /// Whether the inputs were read up to where they ended when the partition was assigned.
-fn is_caught_up(positions: &[InputPosition], partition: &Partition) -> bool {
+fn is_caught_up(positions: &[InputPosition], partition: &SessionPartition) -> bool {
     let reached = |input: usize, end: i64| {
         let is_it = |position: &&InputPosition| position.input == input && position.partition == partition.number;
         positions.iter().find(is_it).is_some_and(|position| position.next >= end)

@@ -62,20 +62,20 @@ fn with_operation(change: impl FnOnce(&mut Json)) -> Json {
     session
 }
 
-fn confirmed() -> Verdict {
+fn confirmed() -> RuleVerdict {
     confirmed_by("rule 0")
 }
 
-fn confirmed_by(rule: &str) -> Verdict {
-    Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, rule))
+fn confirmed_by(rule: &str) -> RuleVerdict {
+    RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, rule))
 }
 
-fn failed() -> Verdict {
-    Verdict::Hold(HoldReason::Failed("rule 0".to_owned()))
+fn failed() -> RuleVerdict {
+    RuleVerdict::Hold(HoldReason::Failed("rule 0".to_owned()))
 }
 
 #[track_caller]
-fn check(when: &str, given: &Json, expected: &Verdict) {
+fn check(when: &str, given: &Json, expected: &RuleVerdict) {
     assert_eq!(&compiled(when).judge("sg-main", &session(given), &[]), expected, "{when} on {given}");
 }
 
@@ -112,7 +112,7 @@ fn a_rule_that_reads_a_field_that_could_not_be_read_holds_the_session() {
         let rules = Rules::compile(&rules(whens), SessionDefault::Confirm).unwrap();
         rules.judge("sg", &session(&full()), &[unread.to_owned()])
     };
-    let held = |rule: &str| Verdict::Hold(HoldReason::UnreadField(rule.to_owned()));
+    let held = |rule: &str| RuleVerdict::Hold(HoldReason::UnreadField(rule.to_owned()));
     let reads_reference = "session.operations.exists(o, has(o.customer.reference) && o.customer.reference == 'x')";
     for unread in
         ["session.payout_list[0].customer", "session.payments[7].customer.reference", "session.payout_list", "…"]
@@ -180,7 +180,7 @@ const FIELDS: [(&str, &str, bool); 19] = [
 fn every_field_of_the_model_can_be_read() {
     for (field, value, absent) in FIELDS {
         check(&format!("{field} == {value}"), &full(), &confirmed());
-        check(&format!("{field} != {value}"), &full(), &Verdict::Hold(HoldReason::NoRule));
+        check(&format!("{field} != {value}"), &full(), &RuleVerdict::Hold(HoldReason::NoRule));
         if absent {
             check(&format!("{field} == {value}"), &bare(), &failed());
         }
@@ -260,13 +260,13 @@ fn the_rules_of_the_documentation_decide_as_it_says() {
     let mut payment = full();
     payment["payment_list"] = payment["payout_list"].take();
     for (given, expected) in [
-        (customer("user-66"), Verdict::Act(Action::Cancel, decider(DeciderKind::Rule, "rule 0"))),
-        (customer("user-6"), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
-        (amount(99), Verdict::Hold(HoldReason::NoRule)),
-        (amount(100), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
-        (amount(50_000), Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
-        (amount(50_001), Verdict::Hold(HoldReason::NoRule)),
-        (payment, Verdict::Hold(HoldReason::NoRule)),
+        (customer("user-66"), RuleVerdict::Act(Action::Cancel, decider(DeciderKind::Rule, "rule 0"))),
+        (customer("user-6"), RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
+        (amount(99), RuleVerdict::Hold(HoldReason::NoRule)),
+        (amount(100), RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
+        (amount(50_000), RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, "rule 1"))),
+        (amount(50_001), RuleVerdict::Hold(HoldReason::NoRule)),
+        (payment, RuleVerdict::Hold(HoldReason::NoRule)),
         (bare(), failed()),
     ] {
         assert_eq!(rules.judge("sg", &session(&given), &[]), expected, "{given}");
@@ -283,7 +283,7 @@ fn the_examples_of_default_toml_compile() {
     assert_eq!(config.rules.len(), 2);
     let compiled = Rules::compile(&config.rules, config.default).unwrap();
     assert_eq!(compiled.confirm_before_cancel(), []);
-    let confirmed = Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, "small payouts"));
+    let confirmed = RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, "small payouts"));
     assert_eq!(compiled.judge("sg", &session(&full()), &[]), confirmed);
 }
 
@@ -302,20 +302,20 @@ fn the_first_true_rule_decides_then_the_default() {
         }
         Rules::compile(&all, default).unwrap().judge("sg", &session(&full()), &[])
     };
-    let rule = |action, name| Verdict::Act(action, decider(DeciderKind::Rule, name));
+    let rule = |action, name| RuleVerdict::Act(action, decider(DeciderKind::Rule, name));
     let (confirm, cancel, hold) = (RuleAction::Confirm, RuleAction::Cancel, RuleAction::Hold);
     let default = SessionDefault::Confirm;
     assert_eq!(judge(&[("true", cancel), ("true", confirm)], default), rule(Action::Cancel, "rule 0"));
     assert_eq!(judge(&[("false", cancel), ("true", confirm)], default), rule(Action::Confirm, "rule 1"));
     assert_eq!(
         judge(&[("true", hold), ("true", confirm)], default),
-        Verdict::Hold(HoldReason::Rule("rule 0".to_owned()))
+        RuleVerdict::Hold(HoldReason::Rule("rule 0".to_owned()))
     );
-    let by_default = |action| Verdict::Act(action, decider(DeciderKind::Default, ""));
+    let by_default = |action| RuleVerdict::Act(action, decider(DeciderKind::Default, ""));
     for (default, expected) in [
         (SessionDefault::Confirm, by_default(Action::Confirm)),
         (SessionDefault::Cancel, by_default(Action::Cancel)),
-        (SessionDefault::Hold, Verdict::Hold(HoldReason::NoRule)),
+        (SessionDefault::Hold, RuleVerdict::Hold(HoldReason::NoRule)),
     ] {
         assert_eq!(judge(&[("false", cancel)], default), expected);
         assert_eq!(judge(&[], default), expected);

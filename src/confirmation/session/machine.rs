@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::ClockState;
 use super::ended::EndedSession;
-use super::model::{Action, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis};
+use super::model::{Action, Decided, Decider, Decision, Done, EventAge, Opening, RuleBasis, SessionEntry};
 use crate::message::confirmation::v1;
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionView};
 pub use timing::Policy;
@@ -56,7 +56,7 @@ pub enum SessionState<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
     /// What the ledger remembers.
-    pub entry: Entry,
+    pub entry: SessionEntry,
     /// What this process alone knows.
     pub activity: Activity,
 }
@@ -207,10 +207,10 @@ pub fn step(state: SessionState<'_>, input: Input, policy: &Policy, context: &St
         (SessionState::Ended(ended), input) => after_the_end(&ended, input, policy),
         (SessionState::Absent, input) => unopened::step(&[], &Activity::default(), input, policy, context),
         (SessionState::Open(OpenSession { entry, activity }), input) => match entry {
-            Entry::Early(early) => unopened::step(early, activity, input, policy, context),
-            Entry::Checking(checking) => checking::step(checking, activity, input, policy, context),
-            Entry::Awaiting(opening) => awaiting::step(opening, activity, input, policy, context),
-            Entry::Decided(decided) => calling::step(decided, activity, input, policy, context),
+            SessionEntry::Early(early) => unopened::step(early, activity, input, policy, context),
+            SessionEntry::Checking(checking) => checking::step(checking, activity, input, policy, context),
+            SessionEntry::Awaiting(opening) => awaiting::step(opening, activity, input, policy, context),
+            SessionEntry::Decided(decided) => calling::step(decided, activity, input, policy, context),
         },
     }
 }
@@ -220,7 +220,7 @@ impl SessionState<'_> {
     pub fn is_unopened(self) -> bool {
         match self {
             SessionState::Absent => true,
-            SessionState::Open(open) => matches!(open.entry, Entry::Early(_)),
+            SessionState::Open(open) => matches!(open.entry, SessionEntry::Early(_)),
             SessionState::Ended(_) => false,
         }
     }
@@ -228,7 +228,7 @@ impl SessionState<'_> {
     /// Whether an event of it has the rules asked: where it may open by that.
     pub fn takes_rules(self) -> bool {
         match self {
-            SessionState::Open(OpenSession { entry: Entry::Checking(checking), .. }) => {
+            SessionState::Open(OpenSession { entry: SessionEntry::Checking(checking), .. }) => {
                 checking.basis == RuleBasis::Status
             }
             SessionState::Absent | SessionState::Open(_) | SessionState::Ended(_) => self.is_unopened(),
@@ -239,7 +239,7 @@ impl SessionState<'_> {
     pub fn was_opened(self) -> bool {
         match self {
             SessionState::Absent => false,
-            SessionState::Open(open) => matches!(open.entry, Entry::Awaiting(_) | Entry::Decided(_)),
+            SessionState::Open(open) => matches!(open.entry, SessionEntry::Awaiting(_) | SessionEntry::Decided(_)),
             SessionState::Ended(_) => true,
         }
     }
@@ -264,10 +264,10 @@ pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     match (open.activity.phase, &open.entry) {
         (Phase::Calling(_), _) => None,
         (Phase::Resting(until), _) => Some(until),
-        (Phase::Idle, Entry::Early(early)) => Some(policy.unknown_at(early)),
-        (Phase::Idle, Entry::Awaiting(opening)) => Some(policy.first_look(opening)),
+        (Phase::Idle, SessionEntry::Early(early)) => Some(policy.unknown_at(early)),
+        (Phase::Idle, SessionEntry::Awaiting(opening)) => Some(policy.first_look(opening)),
         // Nothing goes on and something should: it has just come, or was read from the ledger.
-        (Phase::Idle, Entry::Checking(_) | Entry::Decided(_)) => Some(Timestamp::MIN),
+        (Phase::Idle, SessionEntry::Checking(_) | SessionEntry::Decided(_)) => Some(Timestamp::MIN),
     }
 }
 
@@ -305,7 +305,7 @@ fn after_the_end(ended: &EndedSession<'_>, input: Input, policy: &Policy) -> Tra
 
 impl OpenSession {
     /// A session whose entry was read from the ledger: whatever was going on about it, it is not ours.
-    pub fn taken_over(entry: Entry) -> Self {
+    pub fn taken_over(entry: SessionEntry) -> Self {
         Self { entry, activity: Activity::default() }
     }
 }

@@ -61,7 +61,7 @@ impl From<Action> for v1::Action {
 
 /// What the ledger remembers of a session that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum SessionEntry {
     /// Decisions that wait for their session; at least one.
     Early(Vec<Decision>),
     /// Not opened yet: the provider is asked first whether it still waits.
@@ -72,7 +72,7 @@ pub enum Entry {
     Decided(Box<Decided>),
 }
 
-impl Entry {
+impl SessionEntry {
     /// How many decisions wait for the session to open.
     pub fn waiting_decisions(&self) -> usize {
         match self {

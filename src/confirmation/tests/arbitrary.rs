@@ -6,8 +6,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::confirmation::session::model::{
-    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, Outcome, ProviderRefusal, RuleBasis,
-    SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, EventAge, Opening, Outcome, ProviderRefusal, RuleBasis,
+    SessionEntry, SessionKey,
 };
 use crate::message::confirmation::v1;
 use crate::message::event::v1::Money;
@@ -30,12 +30,12 @@ pub fn action() -> impl Strategy<Value = Action> {
 }
 
 /// A session that has not ended, in any state.
-pub fn entry() -> impl Strategy<Value = Entry> {
+pub fn entry() -> impl Strategy<Value = SessionEntry> {
     prop_oneof![
-        vec(decision(), 1..4).prop_map(Entry::Early),
-        checking().prop_map(|checking| Entry::Checking(Box::new(checking))),
-        opening().prop_map(|opening| Entry::Awaiting(Box::new(opening))),
-        decided().prop_map(|decided| Entry::Decided(Box::new(decided))),
+        vec(decision(), 1..4).prop_map(SessionEntry::Early),
+        checking().prop_map(|checking| SessionEntry::Checking(Box::new(checking))),
+        opening().prop_map(|opening| SessionEntry::Awaiting(Box::new(opening))),
+        decided().prop_map(|decided| SessionEntry::Decided(Box::new(decided))),
     ]
 }
 

@@ -207,7 +207,7 @@ fn tail_and_check_know_the_engines_topics() {
     setup.write(&setup.records.outcome(&key_of("ps_1"), &outcome(v1::DeciderKind::Rule, "r", "")));
     setup.write(&setup.records.entry(
         &key_of("ps_1"),
-        &paybridge::confirmation::session::model::Entry::Awaiting(Box::new(
+        &paybridge::confirmation::session::model::SessionEntry::Awaiting(Box::new(
             outcome(v1::DeciderKind::Rule, "r", "").opening,
         )),
     ));

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
-use paybridge::confirmation::calls::{Call, CallAnswer, CallSettings, Caller};
+use paybridge::confirmation::calls::{CallAnswer, CallSettings, Caller, ProviderCall};
 use paybridge::confirmation::session::model::SessionKey;
 use paybridge::https::Roots;
 use paybridge::metrics::Metrics;
@@ -128,7 +128,7 @@ impl CallsSetup {
     }
 
     /// Makes a call about a session that is ours at this moment.
-    fn call(&self, call: Call) {
+    fn call(&self, call: ProviderCall) {
         self.caller.call(call, Instant::now());
     }
 
@@ -138,7 +138,7 @@ impl CallsSetup {
 
     /// Calls, and waits for the one answer.
     fn ask(&self, operation: Operation, key_number: u32) -> CallAnswer {
-        let call = Call { operation, key_number, ..call(1) };
+        let call = ProviderCall { operation, key_number, ..call(1) };
         self.call(call.clone());
         let answer = self.answer();
         assert_eq!(answer.call, call);
@@ -178,8 +178,8 @@ impl CallsSetup {
 }
 
 /// The first confirmation of one session.
-fn call(number: u32) -> Call {
-    Call {
+fn call(number: u32) -> ProviderCall {
+    ProviderCall {
         key: SessionKey { source: "sg".into(), session_id: "ps_1".into() },
         epoch: 1,
         number,

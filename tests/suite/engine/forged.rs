@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::ledger;
-use paybridge::confirmation::session::model::{Checking, Entry, EventAge, Opening, RuleBasis, SessionKey};
+use paybridge::confirmation::session::model::{Checking, EventAge, Opening, RuleBasis, SessionEntry, SessionKey};
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};
 use paybridge::message::event::v1::QuarantineReason;
 use paybridge::message::smart_glocal::v1::{NextAction, ReadyToConfirm, SessionStatus};
@@ -206,7 +206,7 @@ fn an_event_that_nobody_signed_and_the_provider_never_confirms_has_no_outcome() 
     };
     let early = Vec::new();
     let checking = Checking { opening, basis: RuleBasis::Status, age: EventAge::Known, early };
-    let entry = ledger::encode(&key, &Entry::Checking(Box::new(checking)));
+    let entry = ledger::encode(&key, &SessionEntry::Checking(Box::new(checking)));
     setup.write_to(LEDGER, setup.partition_of(&id), &ledger::key(&key), Some(&entry));
     let engine = setup.engine();
     await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"too_old\"}", 1);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::codec::{inputs, ledger};
-use paybridge::confirmation::session::model::{Entry, Opening, SessionKey};
+use paybridge::confirmation::session::model::{Opening, SessionEntry, SessionKey};
 use paybridge::message::confirmation::v1::{Action, DecisionRejected, Outcome, RejectionReason};
 use paybridge::message::event::v1::QuarantinedWebhook;
 use paybridge::message::smart_glocal::v1::SessionStatus;
@@ -157,7 +157,7 @@ impl EngineSetup {
         };
         let partition = self.partition_of(session_id);
         self.write_to(LEDGER, partition, ledger::OWNER_KEY, Some(&ledger::encode_owner(&owner)));
-        let entry = ledger::encode(&key, &Entry::Awaiting(Box::new(opening)));
+        let entry = ledger::encode(&key, &SessionEntry::Awaiting(Box::new(opening)));
         self.write_to(LEDGER, partition, &ledger::key(&key), Some(&entry));
     }
 

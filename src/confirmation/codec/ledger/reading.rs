@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::{LedgerError, LedgerOwner, LedgerRecord, OWNER_KEY, SCHEMA};
 use crate::confirmation::session::model::{
-    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, EventAge, Opening, RuleBasis, SessionEntry, SessionKey,
 };
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::instant;
@@ -32,14 +32,19 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<LedgerRecord, LedgerError> {
     }
     let session = session(key, &source, &session_id)?;
     match state {
-        State::Early(early) => Ok(LedgerRecord::Entry(session.clone(), Entry::Early(self::early(&session, early)?))),
-        State::Checking(checking) => {
-            Ok(LedgerRecord::Entry(session.clone(), Entry::Checking(Box::new(self::checking(&session, checking)?))))
+        State::Early(early) => {
+            Ok(LedgerRecord::Entry(session.clone(), SessionEntry::Early(self::early(&session, early)?)))
         }
+        State::Checking(checking) => Ok(LedgerRecord::Entry(
+            session.clone(),
+            SessionEntry::Checking(Box::new(self::checking(&session, checking)?)),
+        )),
         State::Awaiting(awaiting) => {
-            Ok(LedgerRecord::Entry(session, Entry::Awaiting(Box::new(self::opening(awaiting.opening)?))))
+            Ok(LedgerRecord::Entry(session, SessionEntry::Awaiting(Box::new(self::opening(awaiting.opening)?))))
         }
-        State::Decided(decided) => Ok(LedgerRecord::Entry(session, Entry::Decided(Box::new(self::decided(decided)?)))),
+        State::Decided(decided) => {
+            Ok(LedgerRecord::Entry(session, SessionEntry::Decided(Box::new(self::decided(decided)?))))
+        }
         State::Done(done) => Ok(LedgerRecord::Done(session, self::done(done)?)),
         State::Owner(_) => Err(LedgerError::UnknownState),
     }

@@ -79,9 +79,9 @@ fn owner() -> LedgerOwner {
 /// One of each state, with every field filled.
 fn each() -> [(&'static str, LedgerRecord); 5] {
     [
-        ("early", LedgerRecord::Entry(session(), Entry::Early(early()))),
-        ("awaiting", LedgerRecord::Entry(session(), Entry::Awaiting(Box::new(opening())))),
-        ("decided", LedgerRecord::Entry(session(), Entry::Decided(Box::new(decided())))),
+        ("early", LedgerRecord::Entry(session(), SessionEntry::Early(early()))),
+        ("awaiting", LedgerRecord::Entry(session(), SessionEntry::Awaiting(Box::new(opening())))),
+        ("decided", LedgerRecord::Entry(session(), SessionEntry::Decided(Box::new(decided())))),
         ("done", LedgerRecord::Done(session(), ended())),
         ("owner", LedgerRecord::Owner(owner())),
     ]
@@ -106,8 +106,8 @@ fn check(kept: &LedgerRecord, spoil: impl FnOnce(&mut v1::LedgerEntry), expected
 /// A list is decoded with room for four operations, and most sessions have one for hours.
 #[test]
 fn what_is_read_takes_no_room_that_it_does_not_need() {
-    let written = encode(&session(), &Entry::Awaiting(Box::new(opening())));
-    let Ok(LedgerRecord::Entry(_, Entry::Awaiting(read))) = decode(key(&session()).as_bytes(), &written) else {
+    let written = encode(&session(), &SessionEntry::Awaiting(Box::new(opening())));
+    let Ok(LedgerRecord::Entry(_, SessionEntry::Awaiting(read))) = decode(key(&session()).as_bytes(), &written) else {
         panic!("not read")
     };
     assert_eq!((read.operations.len(), read.operations.capacity()), (1, 1));

@@ -5,22 +5,22 @@ use prost::Message;
 
 use super::{LedgerOwner, SCHEMA};
 use crate::confirmation::session::model::{
-    Action, Checking, Decided, Decider, Decision, Done, Entry, EventAge, Opening, RuleBasis, SessionKey,
+    Action, Checking, Decided, Decider, Decision, Done, EventAge, Opening, RuleBasis, SessionEntry, SessionKey,
 };
 use crate::message::confirmation::v1::{self, ledger_entry::State};
 use crate::message::timestamp;
 
 /// The value of a session's entry that has not ended.
-pub fn encode(session: &SessionKey, entry: &Entry) -> Vec<u8> {
+pub fn encode(session: &SessionKey, entry: &SessionEntry) -> Vec<u8> {
     of_session(
         session,
         match entry {
-            Entry::Early(decisions) => State::Early(v1::Early {
+            SessionEntry::Early(decisions) => State::Early(v1::Early {
                 decisions: decisions.iter().map(|early| early_decision(session, early)).collect(),
             }),
-            Entry::Checking(checking) => State::Checking(self::checking(session, checking)),
-            Entry::Awaiting(awaiting) => State::Awaiting(v1::Awaiting { opening: Some(opening(awaiting)) }),
-            Entry::Decided(decided) => State::Decided(self::decided(decided)),
+            SessionEntry::Checking(checking) => State::Checking(self::checking(session, checking)),
+            SessionEntry::Awaiting(awaiting) => State::Awaiting(v1::Awaiting { opening: Some(opening(awaiting)) }),
+            SessionEntry::Decided(decided) => State::Decided(self::decided(decided)),
         },
     )
 }

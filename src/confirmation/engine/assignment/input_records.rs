@@ -13,9 +13,9 @@ use crate::confirmation::codec::inputs::{
 use crate::confirmation::codec::records::was_passed_on;
 use crate::confirmation::engine::set_aside::{InputLocation, RecordCause};
 use crate::confirmation::engine::telemetry::TelemetryEvent;
-use crate::confirmation::rules::Verdict;
+use crate::confirmation::rules::RuleVerdict;
 use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};
-use crate::confirmation::session::model::{Action, Decider, Entry, Mode, RuleBasis, SessionKey};
+use crate::confirmation::session::model::{Action, Decider, Mode, RuleBasis, SessionEntry, SessionKey};
 use crate::kafka::group::InputRecord;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
@@ -66,8 +66,8 @@ impl Assignment {
 
     fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Option<(Action, Decider)> {
         match self.settings.rules.judge(&key.source, session, unread_fields) {
-            Verdict::Act(action, decider) => Some((action, decider)),
-            Verdict::Hold(held) => {
+            RuleVerdict::Act(action, decider) => Some((action, decider)),
+            RuleVerdict::Hold(held) => {
                 self.pending.events.push(TelemetryEvent::Held(key.clone(), held));
                 None
             }
@@ -78,8 +78,11 @@ impl Assignment {
     pub(super) fn shown(&mut self, partition: i32, key: &SessionKey, shown: &ShownSession) -> Option<StatusDetails> {
         match self.partitions.get(&partition)?.state(key) {
             SessionState::Open(open) => match &open.entry {
-                Entry::Checking(checking) if checking.basis == RuleBasis::Status => {}
-                Entry::Checking(_) | Entry::Early(_) | Entry::Awaiting(_) | Entry::Decided(_) => return None,
+                SessionEntry::Checking(checking) if checking.basis == RuleBasis::Status => {}
+                SessionEntry::Checking(_)
+                | SessionEntry::Early(_)
+                | SessionEntry::Awaiting(_)
+                | SessionEntry::Decided(_) => return None,
             },
             SessionState::Absent | SessionState::Ended(_) => return None,
         }

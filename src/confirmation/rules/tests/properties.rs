@@ -87,10 +87,10 @@ proptest! {
         let trials = compiled.try_each("sg", &session);
         let first = trials.iter().find(|trial| trial.outcome != Ok(false));
         let expected = match first.map(|trial| (&trial.outcome, trial.rule.as_str())) {
-            _ if SessionFacts::of("sg", &session).is_none() => Verdict::Hold(HoldReason::NotEvaluated),
-            Some((Ok(_), name)) => Verdict::Act(Action::Confirm, decider(DeciderKind::Rule, name)),
-            Some((Err(_), name)) => Verdict::Hold(HoldReason::Failed(name.to_owned())),
-            None => Verdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
+            _ if SessionFacts::of("sg", &session).is_none() => RuleVerdict::Hold(HoldReason::NotEvaluated),
+            Some((Ok(_), name)) => RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, name)),
+            Some((Err(_), name)) => RuleVerdict::Hold(HoldReason::Failed(name.to_owned())),
+            None => RuleVerdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
         };
         prop_assert_eq!(verdict, expected);
     }

@@ -19,7 +19,7 @@ fn a_session_without_a_known_amount_is_not_evaluated() {
         for default in [SessionDefault::Confirm, SessionDefault::Cancel, SessionDefault::Hold] {
             let rules = Rules::compile(&rules(&["true"]), default).unwrap();
             let held = rules.judge("sg", &session(&given), &[]);
-            assert_eq!(held, Verdict::Hold(HoldReason::NotEvaluated), "{given}");
+            assert_eq!(held, RuleVerdict::Hold(HoldReason::NotEvaluated), "{given}");
             assert_eq!(rules.try_each("sg", &session(&given)), []);
         }
     }
@@ -32,7 +32,7 @@ fn a_session_that_gives_nothing_or_less_than_nothing_is_not_evaluated() {
         let details = json!({"amount": amount, "currency": "usd"});
         second["payment_list"] = json!([{"id": "pm_1", "amount_details": details}]);
         for given in [with_operation(|operation| operation["amount_details"] = details), second] {
-            check("true", &given, &Verdict::Hold(HoldReason::NotEvaluated));
+            check("true", &given, &RuleVerdict::Hold(HoldReason::NotEvaluated));
         }
     }
     let least = with_operation(|operation| operation["amount_details"]["amount"] = json!(1));
@@ -59,7 +59,7 @@ fn a_session_with_amounts_that_are_not_read_is_not_evaluated() {
     repeated["payout_list"] = json!([operation, operation]);
     given.push(repeated);
     for given in given {
-        check("true", &given, &Verdict::Hold(HoldReason::NotEvaluated));
+        check("true", &given, &RuleVerdict::Hold(HoldReason::NotEvaluated));
     }
     let mut same = full();
     same["payments"] = same["payout_list"].clone();

@@ -89,7 +89,7 @@ fn sessions_of_a_source_share_its_name() {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum QueueChange {
     Insert(SessionKey, Done),
     Remove(SessionKey),
     Expire(usize),
@@ -99,7 +99,7 @@ fn key() -> impl Strategy<Value = SessionKey> {
     (0..3_u8, 0..40_u8).prop_map(|(source, id)| session(&format!("s{source}"), &format!("ps_{id}")))
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = QueueChange> {
     let result = (1..=6_i32).prop_map(|number| v1::Result::try_from(number).unwrap());
     let done = (0..100_i64, result, "[ab]", "[cd]?").prop_map(|(second, result, ready_event_id, decision_id)| Done {
         done_at: Timestamp::from_second(second).unwrap(),
@@ -108,9 +108,9 @@ fn change() -> impl Strategy<Value = Change> {
         decision_id,
     });
     prop_oneof![
-        6 => (key(), done).prop_map(|(key, done)| Change::Insert(key, done)),
-        2 => key().prop_map(Change::Remove),
-        1 => (0..9_usize).prop_map(Change::Expire),
+        6 => (key(), done).prop_map(|(key, done)| QueueChange::Insert(key, done)),
+        2 => key().prop_map(QueueChange::Remove),
+        1 => (0..9_usize).prop_map(QueueChange::Expire),
     ]
 }
 
@@ -122,17 +122,17 @@ proptest! {
         let mut list: VecDeque<(SessionKey, Done)> = VecDeque::new();
         for change in changes {
             match change {
-                Change::Insert(key, done) => {
+                QueueChange::Insert(key, done) => {
                     ended.insert(&key, &done);
                     list.retain(|(known, _)| *known != key);
                     list.push_back((key, done));
                 }
-                Change::Remove(key) => {
+                QueueChange::Remove(key) => {
                     let known = list.iter().any(|(known, _)| *known == key);
                     prop_assert_eq!(ended.remove(&key), known);
                     list.retain(|(known, _)| *known != key);
                 }
-                Change::Expire(max) => {
+                QueueChange::Expire(max) => {
                     let old = list.iter().take_while(|(_, done)| done.done_at < before).take(max);
                     let expected: Vec<SessionKey> = old.map(|(key, _)| key.clone()).collect();
                     prop_assert_eq!(&ended.expired(before, max), &expected);

@@ -10,7 +10,7 @@ use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
 use super::timing::{Policy, later};
 use super::{Activity, Effect, Input, KeyUse, NextState, Note, OpenSession, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Decided, Decision, Entry, ProviderRefusal};
+use crate::confirmation::session::model::{Decided, Decision, ProviderRefusal, SessionEntry};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
 use crate::provider::smart_glocal::api::{Operation, Reply};
 
@@ -28,7 +28,7 @@ pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, cont
         (_, SessionWindow::Over) => {
             let activity = fresh.calling(Operation::Status);
             let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
-            let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
+            let open = OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity };
             Transition { next: NextState::Entry(open), effects: vec![call] }
         }
     }
@@ -89,7 +89,7 @@ fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, cont
     let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
     let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
-    let open = OpenSession { entry: Entry::Decided(Box::new(decided)), activity };
+    let open = OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity };
     Transition { next: NextState::Entry(open), effects: vec![call] }
 }
 
@@ -188,7 +188,7 @@ impl DecidedStep<'_> {
         let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
         let activity = self.activity.resting(self.rest_until());
         Transition {
-            next: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            next: NextState::Entry(OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
         }
     }
@@ -213,7 +213,7 @@ impl DecidedStep<'_> {
         let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
         let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
         Transition {
-            next: NextState::Entry(OpenSession { entry: Entry::Decided(Box::new(decided)), activity }),
+            next: NextState::Entry(OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
         }
     }

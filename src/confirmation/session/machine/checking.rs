@@ -12,7 +12,9 @@ use super::{
     Activity, Effect, Input, NextState, Note, OpenSession, SessionOwner, StatusDetails, StepContext, Transition,
 };
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Action, Checking, Decider, Decision, Entry, EventAge, Opening, RuleBasis};
+use crate::confirmation::session::model::{
+    Action, Checking, Decider, Decision, EventAge, Opening, RuleBasis, SessionEntry,
+};
 use crate::message::confirmation::v1::Result;
 use crate::provider::smart_glocal::api::{Reply, SessionView};
 
@@ -27,7 +29,7 @@ pub(super) fn step(
     let step = CheckingStep { checking, activity, policy, context };
     match input {
         Input::Decision(decision) => {
-            let early = |early| Entry::Checking(Box::new(Checking { early, ..checking.clone() }));
+            let early = |early| SessionEntry::Checking(Box::new(Checking { early, ..checking.clone() }));
             remember_early(&checking.early, activity, decision, context, early)
         }
         // What is proven takes the place of what was not.
@@ -166,7 +168,7 @@ impl CheckingStep<'_> {
     fn pass_over(&self, why: Note) -> Transition {
         let next = match self.checking.early.as_slice() {
             [] => NextState::Forgotten,
-            early => NextState::Entry(OpenSession::taken_over(Entry::Early(early.to_vec()))),
+            early => NextState::Entry(OpenSession::taken_over(SessionEntry::Early(early.to_vec()))),
         };
         Transition { next, effects: vec![Effect::Note(why)] }
     }

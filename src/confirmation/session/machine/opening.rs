@@ -6,7 +6,9 @@ use super::ending::SessionWindow;
 use super::timing::Policy;
 use super::{Activity, Effect, Note, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Action, Checking, Decider, Decision, Entry, EventAge, Opening, RuleBasis};
+use crate::confirmation::session::model::{
+    Action, Checking, Decider, Decision, EventAge, Opening, RuleBasis, SessionEntry,
+};
 use crate::message::confirmation::v1::RejectionReason;
 
 /// A session that may open, the decisions that wait for it, and all that this meets.
@@ -52,7 +54,7 @@ impl OpeningStep<'_> {
         let (mut transition, others) = match (verdict, early.split_first()) {
             (Some((action, decider)), _) => (decide(NewDecision { opening, action, decider }), early),
             (None, Some((first, others))) => (decide(NewDecision::by_team(opening, first)), others),
-            (None, None) => (Transition::to_entry(Entry::Awaiting(Box::new(opening))), early),
+            (None, None) => (Transition::to_entry(SessionEntry::Awaiting(Box::new(opening))), early),
         };
         transition.effects.extend(others.iter().map(reject));
         transition
@@ -61,7 +63,7 @@ impl OpeningStep<'_> {
     /// Asks the provider about the session, with the decisions that wait for it.
     fn check_first(self, basis: RuleBasis, age: EventAge) -> Transition {
         let checking = Checking { opening: self.opening, basis, age, early: self.early.to_vec() };
-        Transition::to_entry(Entry::Checking(Box::new(checking)))
+        Transition::to_entry(SessionEntry::Checking(Box::new(checking)))
     }
 
     fn window(&self) -> SessionWindow {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::timing::clock_again;
 use super::{Activity, OpenSession, Phase, StepContext};
-use crate::confirmation::session::model::{Decision, Done, Entry, Outcome};
+use crate::confirmation::session::model::{Decision, Done, Outcome, SessionEntry};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason};
 use crate::provider::smart_glocal::api::Operation;
 
@@ -81,7 +81,7 @@ impl Transition {
     }
 
     /// To another entry, about which nothing goes on yet.
-    pub(super) fn to_entry(entry: Entry) -> Self {
+    pub(super) fn to_entry(entry: SessionEntry) -> Self {
         Self::to(NextState::Entry(OpenSession::taken_over(entry)))
     }
 

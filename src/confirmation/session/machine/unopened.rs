@@ -8,7 +8,7 @@ use super::{
     Transition,
 };
 use crate::confirmation::session::clock::ClockState;
-use crate::confirmation::session::model::{Decision, Entry};
+use crate::confirmation::session::model::{Decision, SessionEntry};
 use crate::message::confirmation::v1::RejectionReason;
 
 /// How many decisions wait for a session that has not opened. All but the first are rejected in the end; this many are
@@ -27,7 +27,7 @@ pub(super) fn step(
         Input::Ready { opening, basis, age } => OpeningStep { early, opening, policy, context }.ready(basis, age),
         Input::Decision(decision) => match context.owner {
             SessionOwner::OtherSource => Transition::reject(decision, RejectionReason::SourceMismatch),
-            SessionOwner::NoOther => remember_early(early, activity, decision, context, Entry::Early),
+            SessionOwner::NoOther => remember_early(early, activity, decision, context, SessionEntry::Early),
         },
         Input::Timer => unknown_session(early, activity, policy, context),
         // It finished without ever asking, or was asked about and is forgotten.
@@ -41,7 +41,7 @@ pub(super) fn remember_early(
     activity: &Activity,
     decision: Decision,
     context: &StepContext,
-    entry: impl FnOnce(Vec<Decision>) -> Entry,
+    entry: impl FnOnce(Vec<Decision>) -> SessionEntry,
 ) -> Transition {
     // The same record is read again after a rebalance: its decision waits already, so it takes no further room.
     if early.iter().any(|early| early.is_again(&decision.decision_id)) {
@@ -80,7 +80,7 @@ fn unknown_session(early: &[Decision], activity: &Activity, policy: &Policy, con
     let next = if left.is_empty() {
         NextState::Forgotten
     } else {
-        NextState::Entry(OpenSession::taken_over(Entry::Early(left.into_iter().cloned().collect())))
+        NextState::Entry(OpenSession::taken_over(SessionEntry::Early(left.into_iter().cloned().collect())))
     };
     Transition { next, effects }
 }

@@ -21,7 +21,7 @@ fn no_more_go_at_once_than_may_and_each_is_answered_once() {
     let setup = narrow(3);
     setup.simulator.misbehave(Fault::Hold, 20);
     for number in 1..=20 {
-        setup.call(Call { key_number: number, ..call(number) });
+        setup.call(ProviderCall { key_number: number, ..call(number) });
     }
     setup.await_calls(3);
     assert_eq!(setup.caller.in_flight(), 3);
@@ -43,7 +43,7 @@ fn what_is_due_first_goes_first() {
     setup.simulator.misbehave(Fault::Hold, 1);
     for (number, due_by) in (1..).zip([9, 5, 7, 5, 1]) {
         let due_by = Timestamp::from_second(due_by).unwrap();
-        setup.call(Call { key_number: number, due_by, ..call(number) });
+        setup.call(ProviderCall { key_number: number, due_by, ..call(number) });
         // The first is on its way before the others come.
         setup.await_calls(1);
     }
@@ -58,7 +58,7 @@ fn what_waits_in_an_old_epoch_is_never_sent() {
     let setup = narrow(1);
     setup.simulator.misbehave(Fault::Hold, 1);
     for (number, epoch) in (1..).zip([1, 1, 2, 1, 3]) {
-        setup.call(Call { key_number: number, epoch, ..call(number) });
+        setup.call(ProviderCall { key_number: number, epoch, ..call(number) });
     }
     setup.await_calls(1);
     setup.caller.forget(2);
@@ -77,7 +77,7 @@ fn an_action_that_waited_for_too_long_is_never_sent_and_a_question_is() {
     assert_eq!(setup.answer().reply, Reply::NotSent);
     assert_eq!(setup.simulator.calls(), 0);
     assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "1");
-    setup.caller.call(Call { operation: Operation::Status, ..call(2) }, long_ago);
+    setup.caller.call(ProviderCall { operation: Operation::Status, ..call(2) }, long_ago);
     assert!(matches!(setup.answer().reply, Reply::Ok(Some(_))));
     assert!(matches!(setup.reply(Operation::Confirm, 1), Reply::Ok(_)));
 }
@@ -87,7 +87,7 @@ fn what_waits_when_the_caller_is_dropped_is_never_sent() {
     let setup = narrow(1);
     setup.simulator.misbehave(Fault::Hold, 1);
     for number in 1..=3 {
-        setup.call(Call { key_number: number, ..call(number) });
+        setup.call(ProviderCall { key_number: number, ..call(number) });
     }
     setup.await_calls(1);
     let CallsSetup { caller, answers, simulator, runtime, .. } = setup;
@@ -100,15 +100,15 @@ fn what_waits_when_the_caller_is_dropped_is_never_sent() {
 }
 
 /// A status call about the session of this number.
-fn question(number: u32) -> Call {
+fn question(number: u32) -> ProviderCall {
     let key = SessionKey { source: "sg".into(), session_id: format!("ps_{number}").into() };
-    Call { key, operation: Operation::Status, key_number: 0, ..call(number) }
+    ProviderCall { key, operation: Operation::Status, key_number: 0, ..call(number) }
 }
 
 /// The same, due so many seconds after an hour from now.
-fn question_due(number: u32, second: i64) -> Call {
+fn question_due(number: u32, second: i64) -> ProviderCall {
     let due_by = Timestamp::now() + SignedDuration::from_hours(1) + SignedDuration::from_secs(second);
-    Call { due_by, ..question(number) }
+    ProviderCall { due_by, ..question(number) }
 }
 
 fn open(setup: &CallsSetup) -> String {
@@ -187,7 +187,7 @@ fn sessions_of_another_project_hold_back_themselves_alone() {
     for number in 1..=3 {
         setup.call(question_due(number, 1));
     }
-    setup.call(Call { operation: Operation::Confirm, key_number: 1, ..question_due(41, 2) });
+    setup.call(ProviderCall { operation: Operation::Confirm, key_number: 1, ..question_due(41, 2) });
     let well: BTreeMap<u32, bool> = (0..4)
         .map(|_| setup.answer())
         .map(|answer| (answer.call.number, matches!(answer.reply, Reply::Ok(_))))
@@ -223,7 +223,7 @@ fn what_is_held_back_is_never_sent_in_an_old_epoch_or_after_its_session_ended() 
     let setup = CallsSetup::start();
     open_with(&setup, Fault::Unauthorized);
     for (number, epoch) in [(11, 1), (12, 2), (13, 2)] {
-        setup.call(Call { epoch, ..question(number) });
+        setup.call(ProviderCall { epoch, ..question(number) });
     }
     setup.caller.forget(2);
     setup.caller.withdraw(&BTreeSet::from([question(12).key]));
@@ -240,7 +240,7 @@ fn a_question_that_is_held_back_is_given_up_when_it_is_due() {
     setup.simulator.misbehave(Fault::Hold, 1);
     let began = Instant::now();
     let due_by = Timestamp::from_second(-1).unwrap();
-    setup.call(Call { due_by, ..question(11) });
+    setup.call(ProviderCall { due_by, ..question(11) });
     setup.call(question(12));
     // The first finds out for longer than the second may be held.
     let answer = setup.answer();
@@ -254,7 +254,7 @@ fn a_question_that_is_held_back_is_given_up_when_it_is_due() {
 #[test]
 fn calls_that_wait_when_a_provider_goes_away_are_not_sent_either() {
     let setup = narrow(1);
-    let confirm = |number| Call { operation: Operation::Confirm, key_number: 1, ..question(number) };
+    let confirm = |number| ProviderCall { operation: Operation::Confirm, key_number: 1, ..question(number) };
     setup.simulator.misbehave(Fault::Hold, 1);
     setup.call(confirm(1));
     setup.await_calls(1);

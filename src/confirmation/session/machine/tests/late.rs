@@ -11,7 +11,7 @@ use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result as S
 #[test]
 fn a_call_that_was_not_sent_is_no_attempt_and_not_the_one_try_after_the_window() {
     let scenario = Scenario::confirmed(Reply::NotSent);
-    let TestSession::Open(OpenSession { entry: Entry::Decided(decided), .. }) = &scenario.state else {
+    let TestSession::Open(OpenSession { entry: SessionEntry::Decided(decided), .. }) = &scenario.state else {
         panic!("it ended")
     };
     assert_eq!((decided.attempts, decided.key_number), (0, 1));

@@ -42,7 +42,7 @@ fn a_session_whose_window_is_over_on_arrival_opens_as_usual_while_the_provider_w
     let recorded_at = scenario.context.now;
     let scenario = scenario.answered(Reply::Ok(Some(WAITS)));
     assert_eq!(scenario.called(), Some((Operation::Confirm, 1)), "by its rule");
-    let TestSession::Open(OpenSession { entry: Entry::Decided(decided), .. }) = &scenario.state else {
+    let TestSession::Open(OpenSession { entry: SessionEntry::Decided(decided), .. }) = &scenario.state else {
         panic!("it is not decided")
     };
     assert_eq!(decided.opening.window_began_at, recorded_at, "its window begins with its record");
@@ -115,7 +115,7 @@ fn what_cannot_be_verified_goes_by_what_the_provider_shows() {
         StatusDetails { began_at: Some(opened_at()), operations: vec![operation.clone()], verdict: Some(rule()) };
     let scenario = shows(asked(), WAITS, details.clone());
     assert_eq!(scenario.called(), Some((Operation::Confirm, 1)));
-    let TestSession::Open(OpenSession { entry: Entry::Decided(decided), .. }) = &scenario.state else {
+    let TestSession::Open(OpenSession { entry: SessionEntry::Decided(decided), .. }) = &scenario.state else {
         panic!("it is not decided")
     };
     assert_eq!(decided.opening.operations, [operation]);
@@ -156,7 +156,7 @@ fn decisions_wait_while_the_provider_is_asked_and_the_first_counts_on_hold() {
     let passed_over = old.answered(Reply::Ok(Some(CANCELLED)));
     assert!(passed_over.notes(&Note::TooOld), "and its decision goes on waiting");
     assert!(
-        matches!(&passed_over.state, TestSession::Open(OpenSession { entry: Entry::Early(early), .. }) if early.len() == 1)
+        matches!(&passed_over.state, TestSession::Open(OpenSession { entry: SessionEntry::Early(early), .. }) if early.len() == 1)
     );
 }
 

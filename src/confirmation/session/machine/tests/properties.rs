@@ -65,7 +65,7 @@ proptest! {
             let kinds: BTreeSet<bool> = simulation.actions_called.iter().map(|action| *action == Action::Confirm).collect();
             prop_assert!(kinds.len() <= 1, "both actions were called");
             prop_assert!(simulation.outcomes.len() <= 1, "two outcomes");
-            let is_open = matches!(&simulation.state, TestSession::Open(OpenSession { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }));
+            let is_open = matches!(&simulation.state, TestSession::Open(OpenSession { entry: SessionEntry::Awaiting(_) | SessionEntry::Decided(_), .. }));
             prop_assert!(simulation.outcomes.is_empty() || !is_open, "it opened again");
         }
         // A rest that began while the clock was wrong, or the inputs not read, is finished first.

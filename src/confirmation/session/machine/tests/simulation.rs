@@ -197,7 +197,9 @@ impl Simulation {
         let written = matches!(step.next, NextState::Entry(_));
         match &step.next {
             NextState::Done(done) => self.done_at = Some(done.done_at),
-            NextState::Entry(OpenSession { entry: Entry::Awaiting(_) | Entry::Decided(_), .. }) => self.opened = true,
+            NextState::Entry(OpenSession { entry: SessionEntry::Awaiting(_) | SessionEntry::Decided(_), .. }) => {
+                self.opened = true
+            }
             NextState::Same | NextState::Activity(_) | NextState::Entry(_) | NextState::Forgotten => {}
         }
         self.state.follow(step.next);
