@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use activity::Activity;
+use activity::ConnectionActivity;
 use connections::Connections;
 
 /// After a failed accept: file descriptors come back when connections end, which takes a moment; longer would be an outage.
@@ -273,7 +273,7 @@ where
     // Answers are small and complete: waiting for more to send with them would only delay them. A socket that refuses the
     // option is one that its client has closed already: the first read will tell.
     let _ = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(ConnectionActivity::new());
     connections.add(Arc::clone(&activity), connection::run(Arc::clone(server), stream, address, activity));
 }
 

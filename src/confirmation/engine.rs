@@ -47,6 +47,8 @@ use set_aside::SetAside;
 use settings::PartitionedSettings;
 use telemetry::Telemetry;
 
+/// How often a wait looks whether it is stopped.
+const STOP_POLL: Duration = Duration::from_millis(50);
 /// The most records, answers and timers that one transaction is made of: large enough for any backlog, and done in
 /// milliseconds.
 const AT_ONCE: usize = 500;

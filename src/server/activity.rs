@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// One connection's activity, from accept to close.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(super) struct ConnectionActivity {
     seen: Mutex<Seen>,
     end: Notify,
 }
@@ -28,9 +28,9 @@ pub(super) struct Seen {
 }
 
 /// A request is being handled, until this is dropped.
-pub(super) struct Handling(Arc<Activity>);
+pub(super) struct Handling(Arc<ConnectionActivity>);
 
-impl Activity {
+impl ConnectionActivity {
     /// A connection that is accepted now.
     pub(super) fn new() -> Self {
         let seen = Seen { handling: 0, idle_since: Instant::now(), head_since: None, version: None };

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 use super::requests::Requests;
 use super::socket::Socket;
 use super::{AnswerBody, ConnectionEvent, Peer, Server, WebService};
@@ -20,7 +20,7 @@ pub(super) async fn run<S, B>(
     server: Arc<Server<S, B>>,
     stream: TcpStream,
     address: SocketAddr,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
 ) where
     S: WebService<B>,
     B: AnswerBody,
@@ -48,7 +48,7 @@ pub(super) async fn run<S, B>(
 }
 
 /// Speaks HTTP, the version that the client chooses.
-async fn http<S, B, I>(server: &Arc<Server<S, B>>, stream: I, peer: Peer, activity: Arc<Activity>)
+async fn http<S, B, I>(server: &Arc<Server<S, B>>, stream: I, peer: Peer, activity: Arc<ConnectionActivity>)
 where
     S: WebService<B>,
     B: AnswerBody,

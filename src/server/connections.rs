@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 use super::{ConnectionEvent, Events, Limits};
 
 /// How often it is looked whose time is over: a connection ends at most so much late. Timers of their own would be exact, and
@@ -29,12 +29,12 @@ pub(super) struct Connections {
     open: HashMap<Id, Open>,
     sweeps: Interval,
     ending: CancellationToken,
-    phase: Phase,
+    phase: EndPhase,
 }
 
 /// How far the server's end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum EndPhase {
     /// It serves.
     Serve,
     /// HTTP/2 is told to end after its first request; HTTP/1.1 is told by its next answer.
@@ -44,7 +44,7 @@ enum Phase {
 }
 
 struct Open {
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
     task: AbortHandle,
     /// Since when it ends.
     ending: Option<Instant>,
@@ -56,7 +56,7 @@ impl Connections {
     pub(super) fn new(limits: Limits, events: Events, ending: CancellationToken) -> Self {
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { limits, events, tasks: JoinSet::new(), open: HashMap::new(), sweeps, ending, phase: Phase::Serve }
+        Self { limits, events, tasks: JoinSet::new(), open: HashMap::new(), sweeps, ending, phase: EndPhase::Serve }
     }
 
     /// How many are open.
@@ -85,7 +85,11 @@ impl Connections {
     }
 
     /// Runs one connection, in a task of its own.
-    pub(super) fn add(&mut self, activity: Arc<Activity>, connection: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn add(
+        &mut self,
+        activity: Arc<ConnectionActivity>,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
         let (task, events) = (self.tasks.spawn(connection), Arc::clone(&self.events));
         events(ConnectionEvent::Accepted);
         self.open.insert(task.id(), Open { activity, task, ending: None, events });
@@ -94,7 +98,7 @@ impl Connections {
     /// From now on every connection ends as soon as it can; one without a request a whole [`SWEEP`] later: one may be on its
     /// way, or in the kernel already.
     pub(super) fn stop(&mut self) {
-        self.phase = Phase::Stop;
+        self.phase = EndPhase::Stop;
         self.sweeps.reset();
     }
 
@@ -106,8 +110,8 @@ impl Connections {
                 self.open.remove(&ended.map_or_else(|error: JoinError| error.id(), |(id, ())| id));
             }
             now = self.sweeps.tick() => {
-                if self.phase == Phase::Serve && self.ending.is_cancelled() {
-                    self.phase = Phase::Drain;
+                if self.phase == EndPhase::Serve && self.ending.is_cancelled() {
+                    self.phase = EndPhase::Drain;
                 }
                 let (limits, phase) = (&self.limits, self.phase);
                 self.open.values_mut().for_each(|open| open.look(limits, phase, now));
@@ -118,7 +122,7 @@ impl Connections {
 
 impl Open {
     /// Ends the connection if its time is over. No time runs while a request is handled.
-    fn look(&mut self, limits: &Limits, phase: Phase, now: Instant) {
+    fn look(&mut self, limits: &Limits, phase: EndPhase, now: Instant) {
         let seen = self.activity.seen();
         let is_over = |since: Instant, timeout| now.saturating_duration_since(since) >= timeout;
         if let Some(ending) = self.ending {
@@ -127,7 +131,7 @@ impl Open {
             }
             return;
         }
-        if phase != Phase::Serve && seen.version == Some(Version::HTTP_2) {
+        if phase != EndPhase::Serve && seen.version == Some(Version::HTTP_2) {
             return self.tell(now);
         }
         if seen.handling > 0 {
@@ -142,7 +146,7 @@ impl Open {
                 self.tell(now);
             }
             // Not where a head has begun: hyper would drop it, and its own time is short.
-            (_, None) if phase == Phase::Stop => self.tell(now),
+            (_, None) if phase == EndPhase::Stop => self.tell(now),
             _ => {}
         }
     }

@@ -11,14 +11,14 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 use super::{AnswerBody, ConnectionEvent, Peer, Server, Unanswered, WebService, Why};
 
 /// What hyper calls with each request of one connection.
 pub(super) struct Requests<S, B> {
     pub(super) server: Arc<Server<S, B>>,
     pub(super) peer: Peer,
-    pub(super) activity: Arc<Activity>,
+    pub(super) activity: Arc<ConnectionActivity>,
 }
 
 impl<S: WebService<B>, B: AnswerBody> Requests<S, B> {

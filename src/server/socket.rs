@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 
 /// How long a client may go on sending what nobody will read, so that it finds the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -20,14 +20,14 @@ const UNREAD_BYTES: usize = 1024;
 /// A stream that lingers when it is shut down.
 pub(super) struct Socket<S> {
     stream: S,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
     /// Runs from the last byte that was written.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Socket<S> {
     /// Wraps a stream of which nothing was read.
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(stream: S, activity: Arc<ConnectionActivity>) -> Self {
         Self { stream, activity, linger: None }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::start::STOP_POLL;
+use super::STOP_POLL;
 use super::telemetry;
 use crate::kafka::group::SESSION_TIMEOUT;
 use crate::kafka::group::members::{self, MemberSeen};

@@ -16,7 +16,7 @@ use super::partition::INPUTS;
 use super::partition_counts::PartitionCountWatch;
 use super::settings::EngineSettings;
 use super::telemetry::Telemetry;
-use super::{AT_ONCE, CredentialRenewals, Engine, Membership};
+use super::{AT_ONCE, CredentialRenewals, Engine, Membership, STOP_POLL};
 use crate::causes;
 use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::codec::ledger::ForeignLedger;
@@ -31,8 +31,6 @@ use crate::metrics::ConfirmationMetrics;
 /// How long one look at the topics may take, and between two looks.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often a wait looks whether it is stopped.
-pub(super) const STOP_POLL: Duration = Duration::from_millis(50);
 
 /// Whether it is known which group to join.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
-use super::timing::{Policy, later};
+use super::ending::{self, ActionTaken, SessionEnd};
+use super::timing::{Policy, SessionWindow, later};
 use super::{Activity, Effect, Input, KeyUse, NextState, Note, OpenSession, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Decided, Decision, ProviderRefusal, SessionEntry};

@@ -4,9 +4,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::{self, ActionTaken, SessionEnd, SessionWindow};
+use super::ending::{self, ActionTaken, SessionEnd};
 use super::opening::OpeningStep;
 use super::timing::Policy;
+use super::timing::SessionWindow;
 use super::unopened::remember_early;
 use super::{
     Activity, Effect, Input, NextState, Note, OpenSession, SessionOwner, StatusDetails, StepContext, Transition,

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::timing::later;
+use super::timing::{SessionWindow, later};
 use super::{Effect, NextState, Policy, Transition};
 use crate::confirmation::session::model::{Action, Decided, Decider, Done, Opening, Outcome, ProviderRefusal};
 use crate::message::confirmation::v1::{RejectionReason, Result};
@@ -21,15 +21,6 @@ pub enum ActionTaken {
     Sent(Action),
     /// A call was answered ok.
     AnsweredOk(Action),
-}
-
-/// Whether the session's window is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionWindow {
-    /// The provider waits still, by our clock.
-    Open,
-    /// It does not.
-    Over,
 }
 
 /// How a session ended that the provider shows like this; nothing while it has not. What the provider waits for does not

@@ -2,8 +2,8 @@
 //! Pure: must not know how an open session is decided later, nor what the provider says when it is asked.
 
 use super::deciding::NewDecision;
-use super::ending::SessionWindow;
 use super::timing::Policy;
+use super::timing::SessionWindow;
 use super::{Activity, Effect, Note, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{

@@ -3,7 +3,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::SessionWindow;
 use super::{Activity, InputProgress, StepContext};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
@@ -21,6 +20,15 @@ const CATCH_UP_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 const CATCH_UP_BEFORE_END: SignedDuration = SignedDuration::from_secs(60);
 /// A last try is made this long before the window's end, whatever the provider asks to wait.
 const LAST_TRY_BEFORE_END: SignedDuration = SignedDuration::from_secs(30);
+
+/// Whether the session's window is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionWindow {
+    /// The provider waits still, by our clock.
+    Open,
+    /// It does not.
+    Over,
+}
 
 /// What the configuration says about times and deadlines.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -198,7 +198,7 @@ impl Simulation {
         match &step.next {
             NextState::Done(done) => self.done_at = Some(done.done_at),
             NextState::Entry(OpenSession { entry: SessionEntry::Awaiting(_) | SessionEntry::Decided(_), .. }) => {
-                self.opened = true
+                self.opened = true;
             }
             NextState::Same | NextState::Activity(_) | NextState::Entry(_) | NextState::Forgotten => {}
         }
