@@ -42,7 +42,7 @@ const BACKLOG_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections. Beyond it the one that has been idle longest makes room; where each has a request, the new one is
-    /// closed at accept.
+    /// closed at accept. Those that are ending do not count, unless they are more than an eighth.
     pub connections_max: usize,
     /// Bytes of a request's head; at least 8192, the smallest buffer that hyper works with.
     pub head_bytes_max: u32,

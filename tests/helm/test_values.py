@@ -253,16 +253,16 @@ def test_the_chart_is_of_the_daemons_version():
 
 def test_the_limit_of_memory_holds_what_the_defaults_may_take():
     text = " ".join((CHART / "README.md").read_text().split("### Memory")[1].split("###")[0].split())
-    [process, connection, event, sessions, total] = map(
+    [process, connection, event, sessions, ended, total] = map(
         int,
         re.search(
             r"(\d+) MiB for the process; (\d+) KB for each connection.* (\d+) bytes for each event.* (\d+) MiB for 200,000 open"
-            r" sessions.* that is about (\d+) MiB",
+            r" sessions.* (\d+) MiB for a million sessions that have ended.* that is about (\d+) MiB",
             text,
         ).groups(),
     )
     ingress, mebibyte = VALUES["ingress"], 2**20
-    needed = (process + sessions) * mebibyte + connection * 1000 * ingress["connectionsMax"]
+    needed = (process + sessions + ended) * mebibyte + connection * 1000 * ingress["connectionsMax"]
     needed += 2 * ingress["inFlightBytesMax"] + event * VALUES["dedup"]["entriesMax"]
     assert needed // mebibyte <= total <= needed // mebibyte + 5
     limit = VALUES["workload"]["resources"]["limits"]["memory"]
