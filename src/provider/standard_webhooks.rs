@@ -143,8 +143,8 @@ impl Source for StandardWebhooksSource {
         let payload = webhook.content().clone();
         let unread = Unread::default();
         let (r#type, occurred_at) = match json::parse(&payload) {
-            Ok(object) => {
-                let body = Reader::new(&object, &unread);
+            Ok(document) => {
+                let body = Reader::new(document.object(), &unread);
                 (body.text("type"), body.time("timestamp"))
             }
             // The body need not be JSON.

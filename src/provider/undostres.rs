@@ -149,7 +149,7 @@ struct UnDosTresSource {
 
 impl UnDosTresSource {
     /// Whether the plaintext is for one of the listed accounts.
-    fn lists_account_of(&self, notification: &Object<'_>) -> bool {
+    fn lists_account_of(&self, notification: Object<'_>) -> bool {
         let unread = Unread::default();
         let account_id = Reader::new(notification, &unread).integer("account_id");
         self.account_ids.is_empty() || account_id.is_some_and(|id| self.account_ids.contains(&id))
@@ -163,7 +163,7 @@ impl Source for UnDosTresSource {
         for cipher in &self.ciphers {
             let Some(plaintext) = cipher.decrypt(&ciphertext) else { continue };
             let Ok(notification) = json::parse(&plaintext) else { continue };
-            if !self.lists_account_of(&notification) {
+            if !self.lists_account_of(notification.object()) {
                 return Err(Unverified::ForeignAccount);
             }
             return Ok(Proof {

@@ -17,7 +17,7 @@ pub enum Place {
 
 /// The byte ranges, in order, of the values at `place` in `object`, which was parsed from `body`. A part of another shape
 /// than the place expects is looked at no further: nothing is cut there.
-pub fn ranges(body: &[u8], object: &Object<'_>, place: &'static Place) -> Vec<Range<usize>> {
+pub fn ranges(body: &[u8], object: Object<'_>, place: &'static Place) -> Vec<Range<usize>> {
     let mut search = Search { start: body.as_ptr().addr(), found: Vec::new() };
     if let Place::Fields(wanted) = place {
         search.fields(object, wanted);
@@ -31,7 +31,7 @@ struct Search {
 }
 
 impl Search {
-    fn fields(&mut self, object: &Object<'_>, wanted: &'static [(&'static str, Place)]) {
+    fn fields(&mut self, object: Object<'_>, wanted: &'static [(&'static str, Place)]) {
         // Each of several fields of one name, although only the last one counts as a field.
         for (name, value) in object.fields() {
             if let Some((_, place)) = wanted.iter().find(|(field, _)| *field == name) {
@@ -40,7 +40,7 @@ impl Search {
         }
     }
 
-    fn value(&mut self, value: &Value<'_>, place: &'static Place) {
+    fn value(&mut self, value: Value<'_>, place: &'static Place) {
         match place {
             Place::Here => {
                 let from = value.json().as_ptr().addr() - self.start;
@@ -69,8 +69,8 @@ mod tests {
         Place::Fields(&[("at", Place::Here), ("items", Place::Each(&Place::Fields(&[("at", Place::Here)])))]);
 
     fn cut(body: &str) -> Vec<&str> {
-        let object = json::parse(body.as_bytes()).unwrap();
-        ranges(body.as_bytes(), &object, &PLACE).into_iter().map(|range| &body[range]).collect()
+        let document = json::parse(body.as_bytes()).unwrap();
+        ranges(body.as_bytes(), document.object(), &PLACE).into_iter().map(|range| &body[range]).collect()
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Unread {
 /// Reads the fields of one object.
 #[derive(Clone, Copy)]
 pub struct Reader<'r, 'a> {
-    object: &'r Object<'a>,
+    object: Object<'a>,
     path: Path<'r>,
     unread: &'r Unread,
 }
@@ -73,17 +73,17 @@ impl fmt::Display for Path<'_> {
 
 impl<'r, 'a> Reader<'r, 'a> {
     /// Reads a whole body, and notes in `unread` what it cannot read.
-    pub fn new(body: &'r Object<'a>, unread: &'r Unread) -> Self {
+    pub fn new(body: Object<'a>, unread: &'r Unread) -> Self {
         Self { object: body, path: Path::Body, unread }
     }
 
     /// The object itself.
-    pub fn tree(&self) -> &'r Object<'a> {
+    pub fn tree(&self) -> Object<'a> {
         self.object
     }
 
     /// A field as `read` understands it; nothing where it is absent or null, or, noted, where `read` does not understand it.
-    pub fn read<T>(&self, name: &str, read: impl FnOnce(&'r Value<'a>) -> Option<T>) -> Option<T> {
+    pub fn read<T>(&self, name: &str, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<T> {
         let value = self.object.value(name)?;
         let understood = read(value);
         if understood.is_none() {
@@ -156,12 +156,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// An object, read by `read`. An empty list is an empty object.
     pub fn object<T>(&self, name: &str, read: impl FnOnce(&Reader<'_, 'a>) -> T) -> Option<T> {
-        let empty = Object::default();
         let path = Path::Field(&self.path, name);
         let reader = |object| Reader { object, path, unread: self.unread };
         match self.object.value(name)?.kind() {
             Kind::Object(object) => Some(read(&reader(object))),
-            Kind::List([]) => Some(read(&reader(&empty))),
+            Kind::List(items) if items.is_empty() => Some(read(&reader(Object::default()))),
             _ => {
                 self.unread.note(path.to_string());
                 None
@@ -186,12 +185,12 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// An object's fields as texts: a text as it is, anything else as its JSON; empty where it is absent, null, or an empty list.
     pub fn text_map(&self, name: &str) -> BTreeMap<String, String> {
-        let text = |value: &Value<'_>| match value.kind() {
+        let text = |value: Value<'_>| match value.kind() {
             Kind::Text(text) => text.into_owned(),
             _ => value.json().to_owned(),
         };
         let texts = |object: &Reader<'_, 'a>| {
-            object.object.fields().map(|(field, value)| (field.to_owned(), text(value))).collect()
+            object.object.fields().map(|(field, value)| (field.into_owned(), text(value))).collect()
         };
         self.object(name, texts).unwrap_or_default()
     }
@@ -203,13 +202,13 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// The fields that are none of `known`, as JSON: what a contract does not name and a subscriber may need.
     pub fn others(&self, known: &[&str]) -> BTreeMap<String, String> {
-        let others = self.object.fields().filter(|(name, _)| !known.contains(name));
-        others.map(|(name, value)| (name.to_owned(), value.json().to_owned())).collect()
+        let others = self.object.fields().filter(|(name, _)| !known.contains(&name.as_ref()));
+        others.map(|(name, value)| (name.into_owned(), value.json().to_owned())).collect()
     }
 }
 
 /// A text, or a number as it is written.
-fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
+fn text<'a>(value: Value<'a>) -> Option<Cow<'a, str>> {
     match value.kind() {
         Kind::Text(text) => Some(text),
         Kind::Number(text) => Some(Cow::Borrowed(text)),
@@ -235,9 +234,9 @@ mod tests {
     /// Reads one field `a` of this JSON; what is read, and what is noted.
     fn read<T>(value: &str, read: impl FnOnce(&Reader<'_, '_>) -> T) -> (T, Vec<String>) {
         let body = format!(r#"{{"a":{value}}}"#);
-        let object = json::parse(body.as_bytes()).unwrap();
+        let document = json::parse(body.as_bytes()).unwrap();
         let unread = Unread::default();
-        let read = read(&Reader::new(&object, &unread));
+        let read = read(&Reader::new(document.object(), &unread));
         (read, unread.into_paths())
     }
 

@@ -1,92 +1,122 @@
 //! A provider's JSON as a tree: names and values in the order in which they stand, numbers as they are written, and of each value
-//! its own text. Parts are parsed when somebody looks inside, once.
+//! its own text. All of it lies in one list, each part before what is inside it: nothing recurses, however deep it is nested.
 //! Must not know any provider, nor how lenient its readers are. The parser beneath is known here alone.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
-use std::fmt;
+use std::collections::BTreeMap;
+use std::{fmt, iter, mem};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
+
+/// Room is made in advance for a value in so many bytes: few are shorter, with their names.
+const BYTES_A_NODE: usize = 16;
+
+/// The names and values of a body, which is one JSON object.
+pub struct Document<'a> {
+    /// Its own node, and then those inside it.
+    nodes: Vec<Node<'a>>,
+}
+
+/// A value with its name.
+struct Node<'a> {
+    /// What it says, or, where it is written with escapes, its JSON. Empty where there is none.
+    name: &'a str,
+    json: &'a str,
+    /// How many of the nodes behind this one are inside it.
+    inside: usize,
+}
 
 /// A JSON object; where a name stands twice, the last one counts, as in most parsers.
-#[derive(Default)]
-pub struct Object<'a> {
-    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+#[derive(Clone, Copy, Default)]
+pub struct Object<'t> {
+    nodes: &'t [Node<'t>],
 }
 
 /// A JSON value.
-pub struct Value<'a> {
-    json: &'a str,
-    /// In a box: few values have something inside.
-    inside: OnceCell<Box<Inside<'a>>>,
-}
-
-/// What is inside a value.
-enum Inside<'a> {
-    Object(Object<'a>),
-    List(Vec<Value<'a>>),
+#[derive(Clone, Copy)]
+pub struct Value<'t> {
+    json: &'t str,
+    inside: &'t [Node<'t>],
 }
 
 /// What a value is.
-pub enum Kind<'t, 'a> {
+pub enum Kind<'t> {
     /// Nothing.
     Null,
     /// True or false.
     Boolean(bool),
     /// A number, as it is written.
-    Number(&'a str),
+    Number(&'t str),
     /// A text, without its escapes. Half of a surrogate pair that stands alone, which no text can hold, is U+FFFD.
-    Text(Cow<'a, str>),
+    Text(Cow<'t, str>),
     /// A list.
-    List(&'t [Value<'a>]),
+    List(Elements<'t>),
     /// An object.
-    Object(&'t Object<'a>),
+    Object(Object<'t>),
 }
 
-impl<'a> Object<'a> {
+impl<'a> Document<'a> {
     /// The object that a text is, and nothing behind it.
     ///
     /// # Errors
     /// The parser's: of the category `Data` where the text is JSON and no object.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        if text.trim_ascii_start().starts_with('{') {
+            let IgnoredAny = serde_json::from_str(text)?;
+        } else {
+            let _: BTreeMap<String, IgnoredAny> = serde_json::from_str(text)?;
+        }
+        Ok(Self { nodes: nodes(text) })
     }
 
-    /// The field's value; `None` when it is absent or null.
-    pub fn value(&self, name: &str) -> Option<&Value<'a>> {
-        let (_, value) = self.fields.iter().rev().find(|(key, _)| key == name)?;
-        (value.json != "null").then_some(value)
-    }
-
-    /// Whether the field stands there, null or not.
-    pub fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(key, _)| key == name)
-    }
-
-    /// The fields in their order, each of those that have one name.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        self.fields.iter().map(|(name, value)| (name.as_ref(), value))
+    /// The object.
+    pub fn object(&self) -> Object<'_> {
+        Object { nodes: self.nodes.get(1..).unwrap_or_default() }
     }
 }
 
-impl<'a> Value<'a> {
-    fn new(raw: &'a RawValue) -> Self {
-        Self { json: raw.get(), inside: OnceCell::new() }
+impl<'t> Object<'t> {
+    /// The field's value; `None` when it is absent or null.
+    pub fn value(self, name: &str) -> Option<Value<'t>> {
+        self.named(name).filter(|value| value.json != "null")
     }
 
+    /// Whether the field stands there, null or not.
+    pub fn has(self, name: &str) -> bool {
+        self.named(name).is_some()
+    }
+
+    /// The fields in their order, each of those that have one name.
+    pub fn fields(self) -> impl Iterator<Item = (Cow<'t, str>, Value<'t>)> {
+        let mut rest = self.nodes;
+        let said = |name: &'t str| if name.starts_with('"') { unescaped(name) } else { Cow::Borrowed(name) };
+        iter::from_fn(move || next(&mut rest)).map(move |(name, value)| (said(name), value))
+    }
+
+    /// The last field of this name.
+    fn named(self, name: &str) -> Option<Value<'t>> {
+        let (mut place, mut found) = (0, None);
+        while let Some(node) = self.nodes.get(place) {
+            if node.name == name || node.name.starts_with('"') && unescaped(node.name) == name {
+                found = self.nodes.get(place..);
+            }
+            place += 1 + node.inside;
+        }
+        next(&mut found?).map(|(_, value)| value)
+    }
+}
+
+impl<'t> Value<'t> {
     /// The value's own text, as received.
-    pub fn json(&self) -> &'a str {
+    pub fn json(self) -> &'t str {
         self.json
     }
 
     /// What it is.
-    pub fn kind(&self) -> Kind<'_, 'a> {
+    pub fn kind(self) -> Kind<'t> {
         match self.json.as_bytes().first() {
-            Some(b'{' | b'[') => match self.inside() {
-                Inside::Object(object) => Kind::Object(object),
-                Inside::List(items) => Kind::List(items),
-            },
+            Some(b'{') => Kind::Object(Object { nodes: self.inside }),
+            Some(b'[') => Kind::List(Elements { nodes: self.inside }),
             Some(b'"') => Kind::Text(unescaped(self.json)),
             Some(b't') => Kind::Boolean(true),
             Some(b'f') => Kind::Boolean(false),
@@ -96,56 +126,111 @@ impl<'a> Value<'a> {
     }
 
     /// The elements of a list. An object whose names are all numbers is a list too, as PHP may write one.
-    pub fn elements(&self) -> Option<Elements<'_, 'a>> {
+    pub fn elements(self) -> Option<Elements<'t>> {
         let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         match self.kind() {
-            Kind::List(items) => Some(Elements::OfList(items.iter())),
-            Kind::Object(object) if object.fields().all(|(name, _)| is_number(name)) => {
-                Some(Elements::OfObject(object.fields.iter()))
+            Kind::List(items) => Some(items),
+            Kind::Object(object) if object.fields().all(|(name, _)| is_number(&name)) => {
+                Some(Elements { nodes: object.nodes })
             }
             _ => None,
         }
     }
+}
 
-    fn inside(&self) -> &Inside<'a> {
-        // The text was found to be JSON when its object was read.
-        self.inside.get_or_init(|| {
-            Box::new(if self.json.starts_with('{') {
-                Inside::Object(Object::parse(self.json).unwrap_or_default())
-            } else {
-                let items: Vec<&'a RawValue> = serde_json::from_str(self.json).unwrap_or_default();
-                Inside::List(items.into_iter().map(Self::new).collect())
-            })
-        })
+/// The elements of a list that are still to come.
+#[derive(Clone, Copy)]
+pub struct Elements<'t> {
+    nodes: &'t [Node<'t>],
+}
+
+impl Elements<'_> {
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.nodes.is_empty()
     }
 }
 
-/// The elements of a list.
-pub enum Elements<'t, 'a> {
-    /// That is one.
-    OfList(std::slice::Iter<'t, Value<'a>>),
-    /// That is written as an object.
-    OfObject(std::slice::Iter<'t, (Cow<'a, str>, Value<'a>)>),
-}
-
-impl<'t, 'a> Iterator for Elements<'t, 'a> {
-    type Item = &'t Value<'a>;
+impl<'t> Iterator for Elements<'t> {
+    type Item = Value<'t>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::OfList(items) => items.next(),
-            Self::OfObject(fields) => fields.next().map(|(_, value)| value),
+        next(&mut self.nodes).map(|(_, value)| value)
+    }
+}
+
+/// The first value, and its name as its node has it; what is inside it is passed over.
+fn next<'t>(nodes: &mut &'t [Node<'t>]) -> Option<(&'t str, Value<'t>)> {
+    let (node, behind) = nodes.split_first()?;
+    let (inside, behind) = behind.split_at_checked(node.inside)?;
+    *nodes = behind;
+    Some((node.name, Value { json: node.json, inside }))
+}
+
+/// The nodes of a text that is known to be JSON.
+fn nodes(text: &str) -> Vec<Node<'_>> {
+    let mut nodes: Vec<Node<'_>> = Vec::with_capacity(text.len() / BYTES_A_NODE);
+    // The objects and lists whose ends are still to come.
+    let mut open: Vec<usize> = Vec::new();
+    let mut name = "";
+    let mut place = 0;
+    while let Some(first) = text.as_bytes().get(place) {
+        let start = place;
+        place += 1;
+        match first {
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => {}
+            // The text before it is a name.
+            b':' => name = nodes.pop().map_or("", |node| plain(node.json).unwrap_or(node.json)),
+            b'}' | b']' => {
+                let (opened, count) = (open.pop().unwrap_or_default(), nodes.len());
+                if let Some(node) = nodes.get_mut(opened) {
+                    // Until now it went on to the end of all.
+                    let behind = text.len() - place;
+                    node.json = node.json.get(..node.json.len() - behind).unwrap_or_default();
+                    node.inside = count - opened - 1;
+                }
+            }
+            b'{' | b'[' => {
+                open.push(nodes.len());
+                let json = text.get(start..).unwrap_or_default();
+                nodes.push(Node { name: mem::take(&mut name), json, inside: 0 });
+            }
+            _ => {
+                place = end(text.as_bytes(), *first, place);
+                let json = text.get(start..place).unwrap_or_default();
+                nodes.push(Node { name: mem::take(&mut name), json, inside: 0 });
+            }
+        }
+    }
+    nodes
+}
+
+/// Where the text, the number or the word ends that begins with `first` and goes on at `place`.
+fn end(json: &[u8], first: u8, mut place: usize) -> usize {
+    loop {
+        match (first, json.get(place)) {
+            (_, None) => return place,
+            (b'"', Some(b'"')) => return place + 1,
+            (b'"', Some(b'\\')) => place += 2,
+            (b'"', Some(_)) => place += 1,
+            (_, Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')) => return place,
+            (_, Some(_)) => place += 1,
         }
     }
 }
 
 /// What a JSON text says.
 fn unescaped(json: &str) -> Cow<'_, str> {
-    let inner = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
-    if inner.contains('\\') {
-        return serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default();
+    match plain(json) {
+        Some(text) => Cow::Borrowed(text),
+        None => serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default(),
     }
-    Cow::Borrowed(inner)
+}
+
+/// The same, where it is written without escapes.
+fn plain(json: &str) -> Option<&str> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 /// A JSON text in which anything may stand.
@@ -182,25 +267,4 @@ fn without_lone_halves(bytes: &[u8]) -> Vec<u8> {
         }
     }
     bytes
-}
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object<'de>;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                // Without room in advance: a body may be a list of very many empty objects, which are all kept.
-                let mut fields = Vec::new();
-                while let Some(Text(name)) = map.next_key()? {
-                    fields.push((name, Value::new(map.next_value()?)));
-                }
-                Ok(Object { fields })
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
 }

@@ -35,11 +35,11 @@ const OPERATIONS: Place = Place::Each(&Place::Fields(&[("updated_at", Place::Her
 pub fn normalize(source: &str, body: &[u8]) -> Normalized {
     let unread = Unread::default();
     let (event_type, volatile, reading) = match json::parse(body) {
-        Ok(object) => {
-            let fields = Reader::new(&object, &unread);
+        Ok(document) => {
+            let fields = Reader::new(document.object(), &unread);
             let event_type = fields.text("type").unwrap_or_default();
             let reading = read(&fields, &event_type);
-            (event_type, json::ranges(body, &object, &VOLATILE), reading)
+            (event_type, json::ranges(body, document.object(), &VOLATILE), reading)
         }
         Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
     };

@@ -29,7 +29,7 @@ pub(super) struct UnknownAmounts {
 
 impl UnknownAmounts {
     /// The lists that stand in this session.
-    pub fn of(session: &Object<'_>) -> Self {
+    pub fn of(session: Object<'_>) -> Self {
         let mut found = Self::default();
         found.fields(session, "", SessionPart::Session);
         found
@@ -52,27 +52,23 @@ impl UnknownAmounts {
     }
 
     /// The fields of a part that the normalizer reads.
-    fn fields(&mut self, object: &Object<'_>, path: &str, part: SessionPart) {
-        let fields: Vec<(&str, &Value<'_>)> = object.fields().collect();
-        for (index, (name, value)) in fields.iter().enumerate() {
-            let known = part.reads(name);
-            if !matches!(known, Known::List(_)) && !may_hold_amounts(name, value) {
-                continue;
-            }
+    fn fields(&mut self, object: Object<'_>, path: &str, part: SessionPart) {
+        for (index, (name, value)) in object.fields().enumerate() {
+            let name = name.as_ref();
+            let is_last = || object.fields().skip(index + 1).all(|(other, _)| other != name);
             let place = || joined(path, name);
-            let is_last = fields.iter().skip(index + 1).all(|(other, _)| other != name);
-            match known {
-                Known::List(part) if is_last => self.elements(value, &place(), part),
+            match part.reads(name) {
+                Known::List(part) if is_last() => self.elements(value, &place(), part),
                 _ if !may_hold_amounts(name, value) => {}
                 // Only the last field of a name is read.
-                _ if !is_last => self.note(place()),
+                _ if !is_last() => self.note(place()),
                 Known::Amount => {}
                 Known::List(_) | Known::No => self.look(name, value, place(), DEPTH_MAX),
             }
         }
     }
 
-    fn elements(&mut self, list: &Value<'_>, path: &str, part: SessionPart) {
+    fn elements(&mut self, list: Value<'_>, path: &str, part: SessionPart) {
         match (list.kind(), list.elements()) {
             (Kind::Null, _) => {}
             (_, None) => self.note(path.to_owned()),
@@ -89,12 +85,12 @@ impl UnknownAmounts {
     }
 
     /// A value that the normalizer does not read, or takes as it stands.
-    fn look(&mut self, name: &str, value: &Value<'_>, path: String, depth_left: u32) {
+    fn look(&mut self, name: &str, value: Value<'_>, path: String, depth_left: u32) {
         match (value.kind(), depth_left.checked_sub(1)) {
             (Kind::List(_) | Kind::Object(_), None) => self.note(path),
-            (Kind::List(items), Some(left)) => {
+            (Kind::List(mut items), Some(left)) => {
                 let is_named_so = is_of_amounts(name) && !items.is_empty();
-                if is_named_so || items.iter().any(|item| holds_amount(item, left)) {
+                if is_named_so || items.any(|item| holds_amount(item, left)) {
                     self.note(path);
                 }
             }
@@ -102,8 +98,8 @@ impl UnknownAmounts {
                 if is_map(object, left) {
                     return self.note(path);
                 }
-                for (name, value) in object.fields().filter(|(name, value)| may_hold_amounts(name, value)) {
-                    self.look(name, value, joined(&path, name), left);
+                for (name, value) in object.fields().filter(|(name, value)| may_hold_amounts(name, *value)) {
+                    self.look(&name, value, joined(&path, &name), left);
                 }
             }
             (Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_), _) => {}
@@ -139,12 +135,12 @@ impl SessionPart {
 }
 
 /// Whether this is an object that has an amount, or is around one.
-fn holds_amount(value: &Value<'_>, depth_left: u32) -> bool {
+fn holds_amount(value: Value<'_>, depth_left: u32) -> bool {
     match (value.kind(), depth_left.checked_sub(1)) {
         (Kind::List(_) | Kind::Object(_), None) => may_hold_amounts("", value),
-        (Kind::List(items), Some(left)) => items.iter().any(|item| holds_amount(item, left)),
+        (Kind::List(mut items), Some(left)) => items.any(|item| holds_amount(item, left)),
         (Kind::Object(object), Some(left)) => object.fields().any(|(name, value)| {
-            (is_of_amounts(name) && value.json() != "null")
+            (is_of_amounts(&name) && value.json() != "null")
                 || (may_hold_amounts("", value) && holds_amount(value, left))
         }),
         (Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_), _) => false,
@@ -152,23 +148,34 @@ fn holds_amount(value: &Value<'_>, depth_left: u32) -> bool {
 }
 
 /// Whether an object is a list in another form, with amounts.
-fn is_map(object: &Object<'_>, depth_left: u32) -> bool {
+fn is_map(object: Object<'_>, depth_left: u32) -> bool {
     let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    let has_id = |value: &Value<'_>| matches!(value.kind(), Kind::Object(object) if object.has("id"));
-    object.fields().all(|(name, value)| is_number(name) || (has_id(value) && holds_amount(value, depth_left)))
+    let has_id = |value: Value<'_>| matches!(value.kind(), Kind::Object(object) if object.has("id"));
+    object.fields().all(|(name, value)| is_number(&name) || (has_id(value) && holds_amount(value, depth_left)))
         && object.fields().any(|(_, value)| holds_amount(value, depth_left))
 }
 
 /// Whether a field's name or anything in it speaks of an amount; it may be said of more than it is true of.
-fn may_hold_amounts(name: &str, value: &Value<'_>) -> bool {
+fn may_hold_amounts(name: &str, value: Value<'_>) -> bool {
     let text = value.json();
     let is_inside = || text.starts_with(['[', '{']) && (text.contains('\\') || is_of_amounts(text));
     is_of_amounts(name) || is_inside()
 }
 
 fn is_of_amounts(text: &str) -> bool {
-    let holds = |word: &str| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
-    WORDS.into_iter().any(holds)
+    let begins = |text: &[u8], word: &&str| {
+        text.get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let mut rest = text.as_bytes();
+    // By the first letters of the words, for whole bodies are looked through.
+    while let Some(place) = rest.iter().position(|byte| matches!(byte | 0x20, b'a' | b'c' | b'm' | b's')) {
+        rest = rest.get(place..).unwrap_or_default();
+        if WORDS.iter().any(|word| begins(rest, word)) {
+            return true;
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 fn joined(path: &str, name: &str) -> String {
@@ -183,7 +190,7 @@ mod tests {
     use crate::provider::json;
 
     fn found(session: &str) -> Vec<String> {
-        UnknownAmounts::of(&json::parse(session.as_bytes()).unwrap()).paths()
+        UnknownAmounts::of(json::parse(session.as_bytes()).unwrap().object()).paths()
     }
 
     const MONEY: &str = r#"{"amount":99999999,"currency":"usd"}"#;

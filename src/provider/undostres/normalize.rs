@@ -37,11 +37,11 @@ impl Notifications {
     pub fn normalize(&self, source: &str, plaintext: &[u8]) -> Normalized {
         let unread = Unread::default();
         let (event_type, volatile, reading) = match json::parse(plaintext) {
-            Ok(object) => {
-                let body = Reader::new(&object, &unread);
+            Ok(document) => {
+                let body = Reader::new(document.object(), &unread);
                 let event_type = body.text("event_type").unwrap_or_default();
                 let reading = self.read(&body, &event_type);
-                (event_type, json::ranges(plaintext, &object, &VOLATILE), reading)
+                (event_type, json::ranges(plaintext, document.object(), &VOLATILE), reading)
             }
             Err(undecodable) => (String::new(), Vec::new(), Err(undecodable)),
         };

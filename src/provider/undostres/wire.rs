@@ -34,7 +34,7 @@ impl Wire {
     /// The ciphertext in a body; `None` when it does not stand where and as it should.
     pub fn ciphertext(&self, body: &[u8]) -> Option<Vec<u8>> {
         match (&self.field, self.encoding) {
-            (Some(field), encoding) => match json::parse(body).ok()?.value(field)?.kind() {
+            (Some(field), encoding) => match json::parse(body).ok()?.object().value(field)?.kind() {
                 Kind::Text(text) => encoding.decode(text.as_bytes()),
                 _ => None,
             },

@@ -36,8 +36,8 @@ mod tests {
 
     fn check(value: &str, currency: Option<&str>, expect: Option<(i64, u32)>) {
         let body = format!(r#"{{"amount":{value}}}"#);
-        let (object, unread) = (json::parse(body.as_bytes()).unwrap(), Unread::default());
-        let money = amount(&Reader::new(&object, &unread), "amount", currency);
+        let (document, unread) = (json::parse(body.as_bytes()).unwrap(), Unread::default());
+        let money = amount(&Reader::new(document.object(), &unread), "amount", currency);
         assert_eq!(money.map(|money| (money.minor_units, money.exponent.unwrap())), expect, "{value}");
         assert_eq!(unread.into_paths().len(), usize::from(expect.is_none() && value != "null"), "{value}");
     }

@@ -33,7 +33,7 @@ pub enum KnownBody {
     /// Its fields.
     Typed {
         /// Whether a body that came without a name is of this kind, given that none of the kinds above it has it.
-        has_shape: fn(&Object<'_>) -> bool,
+        has_shape: fn(Object<'_>) -> bool,
         /// Reads it.
         read: ReadBody,
     },
@@ -133,7 +133,7 @@ type Names = (&'static str, &'static str, &'static str);
 
 const fn typed(
     (name, topic_part, message): Names,
-    has_shape: fn(&Object<'_>) -> bool,
+    has_shape: fn(Object<'_>) -> bool,
     (read, sameness): (ReadBody, Sameness),
 ) -> WebhookKind {
     let event_type = EventType { topic_part, message, payload: Payload::Typed };
@@ -157,7 +157,7 @@ pub fn named(path_suffix: &str) -> Option<&'static WebhookKind> {
 
 /// The kind that a body of no known name has the shape of, and how it is read.
 /// A field counts when it stands there, null or not.
-pub fn shaped(object: &Object<'_>) -> Option<(&'static WebhookKind, ReadBody)> {
+pub fn shaped(object: Object<'_>) -> Option<(&'static WebhookKind, ReadBody)> {
     KINDS.iter().find_map(|kind| match kind.body {
         KnownBody::Typed { has_shape, read } => has_shape(object).then_some((kind, read)),
         KnownBody::Untyped(_) => None,
@@ -166,7 +166,7 @@ pub fn shaped(object: &Object<'_>) -> Option<(&'static WebhookKind, ReadBody)> {
 
 impl WebhookKind {
     /// The kind whose shape a body has that came under this one's name, and has not this one's shape.
-    pub fn contradicted_by(&self, object: &Object<'_>) -> Option<&'static WebhookKind> {
+    pub fn contradicted_by(&self, object: Object<'_>) -> Option<&'static WebhookKind> {
         match self.body {
             KnownBody::Typed { has_shape, .. } if has_shape(object) => None,
             // An `id` with a status and a merchant is too little to accuse a body: mandates and plans have it as well. So have
@@ -231,7 +231,11 @@ mod tests {
             (r#"{"importance":"high"}"#, "none"),
             ("{}", "none"),
         ] {
-            assert_eq!(name(shaped(&json::parse(body.as_bytes()).unwrap()).map(|(kind, _)| kind)), expect, "{body}");
+            assert_eq!(
+                name(shaped(json::parse(body.as_bytes()).unwrap().object()).map(|(kind, _)| kind)),
+                expect,
+                "{body}"
+            );
         }
     }
 

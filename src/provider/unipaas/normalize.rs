@@ -53,14 +53,15 @@ impl Understood {
 /// The path names the kind, and nobody signs the path: a body that has another kind's shape contradicts it.
 fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &Unread) -> Understood {
     let parsed = json::parse(body);
-    let other = parsed.as_ref().ok().and_then(|object| kind.contradicted_by(object)).filter(|_| !is_exempt);
+    let other =
+        parsed.as_ref().ok().and_then(|document| kind.contradicted_by(document.object())).filter(|_| !is_exempt);
     match (&kind.body, parsed, other) {
         (_, _, Some(other)) => Understood::without_kind(Content::Undecodable(Undecodable {
             reason: QuarantineReason::NameContradictsBody,
             detail: format!("the path names {}, and the body has the shape of {}", kind.name, other.name),
         })),
-        (KnownBody::Typed { read, .. }, Ok(object), None) => {
-            Understood::of_kind(kind, read(&Reader::new(&object, unread)))
+        (KnownBody::Typed { read, .. }, Ok(document), None) => {
+            Understood::of_kind(kind, read(&Reader::new(document.object(), unread)))
         }
         (KnownBody::Typed { .. }, Err(undecodable), None) => {
             Understood { kind: Some(kind), ..Understood::without_kind(Content::Undecodable(undecodable)) }
@@ -76,8 +77,8 @@ fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &U
 /// a name it is of an unknown type, and without one nothing at all is known of it.
 fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> Understood {
     match json::parse(body) {
-        Ok(object) => match kinds::shaped(&object) {
-            Some((kind, read)) => Understood::of_kind(kind, read(&Reader::new(&object, unread))),
+        Ok(document) => match kinds::shaped(document.object()) {
+            Some((kind, read)) => Understood::of_kind(kind, read(&Reader::new(document.object(), unread))),
             None => Understood::without_kind(Content::Unrecognized),
         },
         Err(undecodable) if path_suffix.trim_matches('/').is_empty() => {

@@ -99,18 +99,19 @@ struct Failure {
 impl Said {
     fn of(class: Class, session_id: &str, body: &[u8]) -> Self {
         let body = String::from_utf8_lossy(body);
-        let Ok(object) = json::parse(body.as_bytes()) else { return Self::Nothing };
-        let status = text(&object, "status").map(|status| status.to_ascii_lowercase());
+        let Ok(document) = json::parse(body.as_bytes()) else { return Self::Nothing };
+        let object = document.object();
+        let status = text(object, "status").map(|status| status.to_ascii_lowercase());
         match (class, status.as_deref()) {
-            (Class::Success, Some("ok")) if !has_error(&object) => Self::ok(session_id, &object),
+            (Class::Success, Some("ok")) if !has_error(object) => Self::ok(session_id, object),
             (Class::Success, Some("error")) | (Class::Refusal | Class::Failure, _) => {
-                Failure::of(&object).map_or(Self::Nothing, Self::Error)
+                Failure::of(object).map_or(Self::Nothing, Self::Error)
             }
             _ => Self::Nothing,
         }
     }
 
-    fn ok(session_id: &str, object: &Object<'_>) -> Self {
+    fn ok(session_id: &str, object: Object<'_>) -> Self {
         let Some(Kind::Object(session)) = object.value("session").map(Value::kind) else { return Self::Ok(None) };
         let (status, next) = (word(session, "status"), word(session, "next_action"));
         let id = text(session, "id");
@@ -131,27 +132,28 @@ impl Said {
 }
 
 /// Whether an error is told; PHP writes an empty object as a list.
-fn has_error(object: &Object<'_>) -> bool {
+fn has_error(object: Object<'_>) -> bool {
     match object.value("error").map(Value::kind) {
-        None | Some(Kind::List([])) => false,
+        None => false,
+        Some(Kind::List(items)) => !items.is_empty(),
         Some(Kind::Object(error)) => error.fields().next().is_some(),
         Some(_) => true,
     }
 }
 
 impl Failure {
-    fn of(object: &Object<'_>) -> Option<Self> {
+    fn of(object: Object<'_>) -> Option<Self> {
         match object.value("error")?.kind() {
             Kind::Object(error) => Self::read(error),
-            Kind::List([one]) => match one.kind() {
-                Kind::Object(error) => Self::read(error),
+            Kind::List(mut items) => match (items.next()?.kind(), items.is_empty()) {
+                (Kind::Object(error), true) => Self::read(error),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn read(error: &Object<'_>) -> Option<Self> {
+    fn read(error: Object<'_>) -> Option<Self> {
         let code = text(error, "code").filter(|code| !code.is_empty())?;
         Some(Self { code, description: text(error, "description").unwrap_or_default() })
     }
@@ -187,7 +189,7 @@ fn bounded(mut text: String, bytes_max: usize) -> String {
 }
 
 /// The text of a JSON text or number; nothing of another value.
-fn text(object: &Object<'_>, name: &str) -> Option<String> {
+fn text(object: Object<'_>, name: &str) -> Option<String> {
     Reader::new(object, &Unread::default()).text(name)
 }
 
@@ -195,7 +197,7 @@ fn text(object: &Object<'_>, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// Something else stands there.
-fn word<'a>(object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()> {
+fn word<'a>(object: Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()> {
     match object.value(name).map(Value::kind) {
         None => Ok(None),
         Some(Kind::Text(word)) if !word.contains(char::REPLACEMENT_CHARACTER) => Ok(Some(word)),
@@ -206,7 +208,7 @@ fn word<'a>(object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()>
 /// Which of our troubles an answer names, for whoever has to mend it; nothing else that stands in it is repeated.
 pub fn our_trouble(body: &[u8]) -> Option<&'static str> {
     let body = String::from_utf8_lossy(body);
-    let Failure { code, .. } = Failure::of(&json::parse(body.as_bytes()).ok()?)?;
+    let Failure { code, .. } = Failure::of(json::parse(body.as_bytes()).ok()?.object())?;
     OUR_TROUBLE.into_iter().find(|known| *known == code)
 }
 

@@ -26,8 +26,8 @@ pub fn session(session_id: &str, status: StatusCode, body: &[u8]) -> Option<Show
         Reply::Ok(Some(_)) => {}
         _ => return None,
     }
-    let (object, unread) = (json::parse(body).ok()?, Unread::default());
-    let session = Reader::new(&object, &unread).object("session", normalize::session).flatten()?;
+    let (document, unread) = (json::parse(body).ok()?, Unread::default());
+    let session = Reader::new(document.object(), &unread).object("session", normalize::session).flatten()?;
     (session.id == session_id).then(|| ShownSession { session, unread_fields: unread.into_paths() })
 }
 
