@@ -248,11 +248,11 @@ impl Encoder {
         let names = self.provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
         // As RFC 9110, section 5.3 joins several lines of one header.
         let joined = |name: &str| {
-            let lines = webhook.headers.get_all(name).iter();
-            lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect::<Vec<_>>().join(", ")
+            let mut lines = webhook.headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+            let first = lines.next()?.into_owned();
+            Some(lines.fold(first, |joined, line| joined + ", " + &line))
         };
-        let present = names.filter(|name| webhook.headers.contains_key(**name));
-        present.map(|name| ((*name).to_owned(), joined(name))).collect()
+        names.filter_map(|name| Some(((*name).to_owned(), joined(name)?))).collect()
     }
 }
 

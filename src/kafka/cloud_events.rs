@@ -1,6 +1,8 @@
 //! Record headers by the CloudEvents 1.0 Kafka protocol binding, binary content mode.
 //! Must not know what an event means.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 /// The attributes of one event.
@@ -20,20 +22,21 @@ pub struct CloudEvent<'a> {
 }
 
 /// The event's record headers.
-pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", event.id.to_owned()),
-        ("ce_source", format!("/paybridge/{}", event.source)),
-        ("ce_type", event.message.to_owned()),
-        ("ce_time", event.time.to_string()),
-        ("ce_dataschema", format!("urn:paybridge:proto:{}", event.message)),
-        ("content-type", "application/protobuf".to_owned()),
+pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, Cow<'static, str>)> {
+    let subject = Some(event.subject).filter(|subject| !subject.is_empty());
+    let always = [
+        ("ce_specversion", "1.0".into()),
+        ("ce_id", event.id.to_owned().into()),
+        ("ce_source", ["/paybridge/", event.source].concat().into()),
+        ("ce_type", event.message.into()),
+        ("ce_time", event.time.to_string().into()),
+        ("ce_dataschema", ["urn:paybridge:proto:", event.message].concat().into()),
+        ("content-type", "application/protobuf".into()),
     ];
-    if !event.subject.is_empty() {
-        headers.push(("ce_subject", event.subject.to_owned()));
-    }
-    headers.extend(event.traceparent.map(|traceparent| ("traceparent", traceparent.to_owned())));
+    let optional = [("ce_subject", subject), ("traceparent", event.traceparent)];
+    let mut headers = Vec::with_capacity(always.len() + optional.len());
+    headers.extend(always);
+    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned().into()))));
     headers
 }
 
@@ -65,7 +68,7 @@ mod tests {
             traceparent: None,
         };
         let headers = headers(&event);
-        let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_ref())).collect();
         assert_eq!(
             pairs,
             [

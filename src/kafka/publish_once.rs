@@ -64,8 +64,10 @@ pub fn publish_once(client: &ClientConfig, record: &Record, within: Duration) ->
         .map_err(|error| PublishError::Client(ClientError::of_creation(&error)))?;
     let (report, reported) = channel();
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    let headers =
-        record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+    let headers = record
+        .headers
+        .iter()
+        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) }));
     let base = BaseRecord::with_opaque_to(&record.topic, Box::new(report))
         .key(&record.key)
         .payload(&record.value)

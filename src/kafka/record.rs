@@ -1,5 +1,6 @@
 //! One record, ready for Kafka. Must not know how it gets there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A record for one topic.
@@ -12,7 +13,7 @@ pub struct Record {
     /// The protobuf message.
     pub value: Vec<u8>,
     /// The headers, in order.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Record {

@@ -108,8 +108,10 @@ impl WaitingRecords {
 
 fn send(producer: &Producer, record: &Record, pending: Box<PendingRecord>) -> Result<(), UnsentRecord> {
     let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    let headers =
-        record.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+    let headers = record
+        .headers
+        .iter()
+        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) }));
     let base =
         BaseRecord::with_opaque_to(&record.topic, pending).key(&record.key).payload(&record.value).headers(headers);
     producer.send(base).map_err(|(error, refused)| UnsentRecord {

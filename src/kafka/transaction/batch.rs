@@ -46,7 +46,9 @@ impl From<Record> for Outgoing {
             destination: Destination::ByKey,
             key: record.key.into_bytes(),
             value: Some(record.value),
-            headers: headers.map(|(name, value)| (Cow::Borrowed(name), Some(value.into_bytes()))).collect(),
+            headers: headers
+                .map(|(name, value)| (Cow::Borrowed(name), Some(value.into_owned().into_bytes())))
+                .collect(),
         }
     }
 }
@@ -187,7 +189,7 @@ mod tests {
             topic: "outcomes".into(),
             key: "ps_1".to_owned(),
             value: b"value".to_vec(),
-            headers: vec![("ce_id", "1".to_owned())],
+            headers: vec![("ce_id", "1".into())],
         };
         let expected = Outgoing {
             topic: "outcomes".into(),

@@ -14,7 +14,7 @@ impl Decimal {
     /// Reads a number as JSON writes one; zeros before it are passed over. Nothing where it is none, or where its digits or its
     /// decimals are more than [`Decimal`] holds.
     pub fn parse(text: &str) -> Option<Self> {
-        let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+        let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (number, power) = match text.split_once(['e', 'E']) {
             Some((number, power)) => (number, parse_power(power)?),
             None => (text, 0),
@@ -28,14 +28,29 @@ impl Decimal {
         if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
             return None;
         }
-        let digits = format!("{whole}{fraction}");
-        let digits = digits.trim_start_matches('0');
+        let digits = || whole.bytes().chain(fraction.bytes()).map(|byte| i64::from(byte - b'0'));
         let written = i64::try_from(fraction.len()).ok()?;
-        if digits.is_empty() {
+        if digits().all(|digit| digit == 0) {
             // Nothing, to whatever power.
             return Some(Self { mantissa: 0, decimals: u32::try_from(written).ok()? });
         }
-        Self::of_digits(sign, digits, written.checked_sub(power)?)
+        let mantissa = |count| {
+            // Downwards: there is one number more below zero than above.
+            let below = digits().take(count).try_fold(0_i64, |all, digit| all.checked_mul(10)?.checked_sub(digit))?;
+            if is_negative { Some(below) } else { below.checked_neg() }
+        };
+        let (count, decimals) = (whole.len() + fraction.len(), written.checked_sub(power)?);
+        let Ok(decimals) = usize::try_from(decimals) else {
+            // Zeros follow.
+            let factor = 10_i64.checked_pow(u32::try_from(-decimals).ok()?)?;
+            return Some(Self { mantissa: mantissa(count)?.checked_mul(factor)?, decimals: 0 });
+        };
+        if let Some(mantissa) = mantissa(count) {
+            return Some(Self { mantissa, decimals: u32::try_from(decimals).ok()? });
+        }
+        // Zeros at the end may be too many, and say nothing.
+        let cut = digits().rev().take_while(|digit| *digit == 0).count().min(decimals);
+        Some(Self { mantissa: mantissa(count - cut)?, decimals: u32::try_from(decimals - cut).ok()? })
     }
 
     /// The whole number that this is; nothing where it is none.
@@ -44,23 +59,6 @@ impl Decimal {
             Some(unit) => (self.mantissa % unit == 0).then(|| self.mantissa / unit),
             None => (self.mantissa == 0).then_some(0),
         }
-    }
-
-    /// `digits` without zeros before them, `decimals` of them behind the point; where that is negative, zeros follow.
-    fn of_digits(sign: &str, digits: &str, decimals: i64) -> Option<Self> {
-        let parse = |digits: &str| format!("{sign}{digits}").parse::<i64>().ok();
-        let Ok(decimals) = usize::try_from(decimals) else {
-            let factor = 10_i64.checked_pow(u32::try_from(-decimals).ok()?)?;
-            return Some(Self { mantissa: parse(digits)?.checked_mul(factor)?, decimals: 0 });
-        };
-        if let Some(mantissa) = parse(digits) {
-            return Some(Self { mantissa, decimals: u32::try_from(decimals).ok()? });
-        }
-        // Zeros at the end may be too many, and say nothing.
-        let shorter = digits.trim_end_matches('0');
-        let cut = (digits.len() - shorter.len()).min(decimals);
-        let mantissa = parse(digits.get(..digits.len() - cut)?)?;
-        Some(Self { mantissa, decimals: u32::try_from(decimals - cut).ok()? })
     }
 }
 

@@ -139,7 +139,7 @@ fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
             let failure = Unverified::SignatureMismatch;
             let rejected = encoder.rejected(&webhook, failure, 64, "00112233445566778899aabbccddeeff");
             records.push((REJECTED_MESSAGE.to_owned(), rejected.value));
-            let message = record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1.clone();
+            let message = record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1.to_string();
             records.push((message, record.value));
         }
     }
