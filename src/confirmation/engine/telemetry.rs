@@ -240,7 +240,7 @@ impl Telemetry {
     /// Kafka cannot be used at the moment; told once for each reason.
     pub fn kafka_unavailable(&mut self, reason: &str) {
         if self.kafka_unavailable.as_deref() != Some(reason) {
-            tracing::error!(reason, "Kafka cannot be used; the confirmation engine tries again");
+            tracing::error!(reason, "the confirmation engine cannot use Kafka; it tries again");
             self.kafka_unavailable = Some(reason.to_owned());
         }
     }
@@ -248,7 +248,7 @@ impl Telemetry {
     /// It can again.
     pub fn kafka_available(&mut self) {
         if self.kafka_unavailable.take().is_some() {
-            tracing::info!("Kafka can be used again; the confirmation engine goes on");
+            tracing::info!("the confirmation engine can use Kafka again");
         }
     }
 }

@@ -86,7 +86,7 @@ fn waits_for_its_topics_says_which_are_missing_and_goes_on_when_they_are_made() 
     let missing: Vec<String> = [DECISION, LEDGER, READY, FINISHED].map(|part| setup.topic(part)).to_vec();
     eventually(LIMIT, || {
         let log = daemon.log();
-        let told = log.lines().filter(|line| line.contains("the confirmation engine has trouble"));
+        let told = log.lines().filter(|line| line.contains("the confirmation engine cannot use Kafka"));
         let told: Vec<&str> = told.filter(|line| missing.iter().all(|topic| line.contains(topic))).collect();
         if told.len() == 1 { Ok(()) } else { Err(format!("told {} times: {log}", told.len())) }
     });
