@@ -2,7 +2,7 @@
 //! Pure: no clock. Must not know the ledger, nor what is done with a session that comes again.
 //!
 //! A queue holds them, oldest first, and an index tells the place of each. One with an id of 16 bytes takes 64 bytes in the
-//! queue, 32 for its id, and 10 to 24 in the index: about 110 in all, and at most 128.
+//! queue, 32 for its id, and 10 to 24 in the index: about 115 in all, and at most 128.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, VecDeque};
