@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderName;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,8 @@ pub struct Encoder {
     bridge: Arc<Bridge>,
     source: String,
     provider: &'static dyn Provider,
+    /// The headers that are kept of a webhook.
+    headers: Vec<HeaderName>,
     topics: BTreeMap<&'static str, Arc<str>>,
     unrecognized: Arc<str>,
     quarantine: Arc<str>,
@@ -62,10 +65,12 @@ impl Encoder {
     /// The encoder of one source.
     pub fn new(bridge: Arc<Bridge>, source: &str, provider: &'static dyn Provider, prefix: &str) -> Self {
         let topic = |event_type| Arc::from(topics::event_topic(prefix, provider.name(), event_type));
+        let headers = provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
         Self {
             bridge,
             source: source.to_owned(),
             provider,
+            headers: headers.map(|name| HeaderName::from_static(name)).collect(),
             topics: provider.event_types().iter().map(|event| (event.topic_part, topic(event))).collect(),
             unrecognized: Arc::from(topics::unrecognized_topic(prefix)),
             quarantine: Arc::from(topics::quarantine_topic(prefix)),
@@ -245,14 +250,13 @@ impl Encoder {
     }
 
     fn headers_that_matter(&self, webhook: &RawWebhook) -> BTreeMap<String, String> {
-        let names = self.provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
         // As RFC 9110, section 5.3 joins several lines of one header.
-        let joined = |name: &str| {
+        let joined = |name: &HeaderName| {
             let mut lines = webhook.headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
             let first = lines.next()?.into_owned();
             Some(lines.fold(first, |joined, line| joined + ", " + &line))
         };
-        names.filter_map(|name| Some(((*name).to_owned(), joined(name)?))).collect()
+        self.headers.iter().filter_map(|name| Some((name.as_str().to_owned(), joined(name)?))).collect()
     }
 }
 

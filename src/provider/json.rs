@@ -9,7 +9,7 @@ mod tree;
 pub use decimal::Decimal;
 pub use place::{Place, ranges};
 pub use reader::{Reader, Unread};
-pub use tree::{Document, Kind, Object, Value};
+pub use tree::{JsonDocument, Kind, Object, Value};
 
 use super::event::Undecodable;
 use crate::message::event::v1::QuarantineReason;
@@ -21,13 +21,13 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 ///
 /// # Errors
 /// Not UTF-8, not JSON, or JSON that is not an object.
-pub fn parse(body: &[u8]) -> Result<Document<'_>, Undecodable> {
+pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|error| Undecodable {
         reason: QuarantineReason::NotUtf8,
         detail: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
     })?;
-    Document::parse(text).map_err(|error| match error.classify() {
+    JsonDocument::parse(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             Undecodable { reason: QuarantineReason::WrongShape, detail: "the body is not a JSON object".to_owned() }
         }

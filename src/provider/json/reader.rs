@@ -208,7 +208,7 @@ impl<'r, 'a> Reader<'r, 'a> {
 }
 
 /// A text, or a number as it is written.
-fn text<'a>(value: Value<'a>) -> Option<Cow<'a, str>> {
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value.kind() {
         Kind::Text(text) => Some(text),
         Kind::Number(text) => Some(Cow::Borrowed(text)),

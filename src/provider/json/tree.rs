@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 const BYTES_A_NODE: usize = 16;
 
 /// The names and values of a body, which is one JSON object.
-pub struct Document<'a> {
+pub struct JsonDocument<'a> {
     /// Its own node, and then those inside it.
     nodes: Vec<Node<'a>>,
 }
@@ -55,7 +55,7 @@ pub enum Kind<'t> {
     Object(Object<'t>),
 }
 
-impl<'a> Document<'a> {
+impl<'a> JsonDocument<'a> {
     /// The object that a text is, and nothing behind it.
     ///
     /// # Errors
@@ -64,6 +64,10 @@ impl<'a> Document<'a> {
         if text.trim_ascii_start().starts_with('{') {
             let IgnoredAny = serde_json::from_str(text)?;
         } else {
+            #[expect(
+                clippy::zero_sized_map_values,
+                reason = "only the error is wanted, which says that it is no object"
+            )]
             let _: BTreeMap<String, IgnoredAny> = serde_json::from_str(text)?;
         }
         Ok(Self { nodes: nodes(text) })
@@ -139,14 +143,14 @@ impl<'t> Value<'t> {
 }
 
 /// The elements of a list that are still to come.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Elements<'t> {
     nodes: &'t [Node<'t>],
 }
 
 impl Elements<'_> {
     /// Whether there are none.
-    pub fn is_empty(self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 }
@@ -173,14 +177,16 @@ fn nodes(text: &str) -> Vec<Node<'_>> {
     // The objects and lists whose ends are still to come.
     let mut open: Vec<usize> = Vec::new();
     let mut name = "";
-    let mut place = 0;
+    let (mut place, mut has_escapes) = (0, false);
     while let Some(first) = text.as_bytes().get(place) {
         let start = place;
         place += 1;
         match first {
             b' ' | b'\t' | b'\n' | b'\r' | b',' => {}
             // The text before it is a name.
-            b':' => name = nodes.pop().map_or("", |node| plain(node.json).unwrap_or(node.json)),
+            b':' => {
+                name = nodes.pop().map_or("", |node| if has_escapes { node.json } else { without_quotes(node.json) });
+            }
             b'}' | b']' => {
                 let (opened, count) = (open.pop().unwrap_or_default(), nodes.len());
                 if let Some(node) = nodes.get_mut(opened) {
@@ -196,7 +202,8 @@ fn nodes(text: &str) -> Vec<Node<'_>> {
                 nodes.push(Node { name: mem::take(&mut name), json, inside: 0 });
             }
             _ => {
-                place = end(text.as_bytes(), *first, place);
+                let end = if *first == b'"' { end_of_text } else { end_of_word };
+                (place, has_escapes) = end(text.as_bytes(), place);
                 let json = text.get(start..place).unwrap_or_default();
                 nodes.push(Node { name: mem::take(&mut name), json, inside: 0 });
             }
@@ -205,32 +212,35 @@ fn nodes(text: &str) -> Vec<Node<'_>> {
     nodes
 }
 
-/// Where the text, the number or the word ends that begins with `first` and goes on at `place`.
-fn end(json: &[u8], first: u8, mut place: usize) -> usize {
+/// The place behind the text that goes on at `place`, and whether there are escapes in it.
+fn end_of_text(json: &[u8], mut place: usize) -> (usize, bool) {
+    let mut has_escapes = false;
     loop {
-        match (first, json.get(place)) {
-            (_, None) => return place,
-            (b'"', Some(b'"')) => return place + 1,
-            (b'"', Some(b'\\')) => place += 2,
-            (b'"', Some(_)) => place += 1,
-            (_, Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')) => return place,
-            (_, Some(_)) => place += 1,
+        match json.get(place) {
+            Some(b'"') | None => return (place + 1, has_escapes),
+            Some(b'\\') => (place, has_escapes) = (place + 2, true),
+            Some(_) => place += 1,
         }
     }
 }
 
-/// What a JSON text says.
-fn unescaped(json: &str) -> Cow<'_, str> {
-    match plain(json) {
-        Some(text) => Cow::Borrowed(text),
-        None => serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default(),
-    }
+/// The same for a number or a word.
+fn end_of_word(json: &[u8], place: usize) -> (usize, bool) {
+    let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
+    let rest = json.get(place..).unwrap_or_default();
+    (place + rest.iter().position(is_end).unwrap_or(rest.len()), false)
 }
 
-/// The same, where it is written without escapes.
-fn plain(json: &str) -> Option<&str> {
-    let text = json.strip_prefix('"')?.strip_suffix('"')?;
-    (!text.contains('\\')).then_some(text)
+/// What a JSON text says.
+fn unescaped(json: &str) -> Cow<'_, str> {
+    if json.contains('\\') {
+        return serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default();
+    }
+    Cow::Borrowed(without_quotes(json))
+}
+
+fn without_quotes(json: &str) -> &str {
+    json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default()
 }
 
 /// A JSON text in which anything may stand.
