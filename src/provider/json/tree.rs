@@ -3,7 +3,6 @@
 //! Must not know any provider, nor how lenient its readers are. The parser beneath is known here alone.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::{fmt, iter, mem};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
@@ -64,11 +63,7 @@ impl<'a> JsonDocument<'a> {
         if text.trim_ascii_start().starts_with('{') {
             let IgnoredAny = serde_json::from_str(text)?;
         } else {
-            #[expect(
-                clippy::zero_sized_map_values,
-                reason = "only the error is wanted, which says that it is no object"
-            )]
-            let _: BTreeMap<String, IgnoredAny> = serde_json::from_str(text)?;
+            serde_json::from_str::<serde_json::Map<_, _>>(text)?;
         }
         Ok(Self { nodes: nodes(text) })
     }
@@ -143,7 +138,6 @@ impl<'t> Value<'t> {
 }
 
 /// The elements of a list that are still to come.
-#[derive(Clone)]
 pub struct Elements<'t> {
     nodes: &'t [Node<'t>],
 }
