@@ -77,7 +77,7 @@ pub struct CallSettings {
 /// Everything that a call can come to, as counted: `not_sent` for one that the breaker held back, that waited for too long,
 /// or whose source has no api.
 pub const OUTCOMES: [&str; 8] =
-    ["ok", "refused", "unknown_code", "try_again", "key_exists", "our_trouble", "unclear", NOT_SENT];
+    ["ok", "refused", "unknown_code", "try_again", "key_exists", "not_processed", "unclear", NOT_SENT];
 
 const NOT_SENT: &str = "not_sent";
 

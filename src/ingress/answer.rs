@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_trouble_is_503_with_whole_seconds_from_1_to_5() {
+    fn our_own_failure_is_503_with_whole_seconds_from_1_to_5() {
         for answer in Answer::each(ID) {
             let response = answer.response();
             let after =

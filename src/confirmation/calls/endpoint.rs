@@ -13,7 +13,7 @@ use super::held_questions::HeldQuestions;
 use super::transport::Exchange;
 use super::{NOT_SENT, ProviderCall};
 use crate::confirmation::session::model::SessionKey;
-use crate::provider::smart_glocal::api::{Reply, SessionApi, Whose, is_of_account};
+use crate::provider::smart_glocal::api::{FailureScope, Reply, SessionApi, is_of_account};
 
 /// One source's provider, to call.
 pub(super) struct SourceEndpoint {
@@ -125,9 +125,9 @@ pub(super) fn judge(exchange: &Exchange) -> (Health, &'static str) {
         Reply::UnknownCode { code, .. } => (of_code(code), "unknown_code"),
         Reply::TryAgain => (Health::Well, "try_again"),
         Reply::KeyExists => (Health::Well, "key_exists"),
-        Reply::OurTrouble => match exchange.whose {
-            Whose::OneSession => (Health::UnwellAlone, "our_trouble"),
-            Whose::All => (Health::Unwell, "our_trouble"),
+        Reply::NotProcessed => match exchange.scope {
+            FailureScope::Session => (Health::UnwellAlone, "not_processed"),
+            FailureScope::Source => (Health::Unwell, "not_processed"),
         },
         Reply::NotSent => (Health::Unwell, NOT_SENT),
         Reply::Unclear => (Health::Unwell, "unclear"),

@@ -18,7 +18,7 @@ use super::{ProviderCall, coding, headers};
 use crate::causes;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::provider::smart_glocal::api::ShownSession;
-use crate::provider::smart_glocal::api::{self, Operation, Reply, SessionApi, Whose};
+use crate::provider::smart_glocal::api::{self, FailureScope, Operation, Reply, SessionApi};
 
 /// Connections kept for the next call: more at once are rare, and are closed again.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -38,8 +38,8 @@ pub(super) struct Exchange {
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
     pub session: Option<Box<ShownSession>>,
-    /// Of our trouble: whether it may be that of this session alone.
-    pub whose: Whose,
+    /// Of a call that was not processed: whether that may concern this session alone.
+    pub scope: FailureScope,
     pub times: HeadTimes,
     /// What was seen of the answer, or instead of it, for whoever is on call: nothing that a session or its customer is.
     pub seen: String,
@@ -55,7 +55,7 @@ pub(super) struct HeadTimes {
 impl Exchange {
     /// Nothing came back.
     pub fn without_answer(reply: Reply, seen: String) -> Self {
-        Self { reply, session: None, whose: Whose::All, times: HeadTimes::default(), seen }
+        Self { reply, session: None, scope: FailureScope::Source, times: HeadTimes::default(), seen }
     }
 }
 
@@ -105,7 +105,7 @@ impl Transport {
                 let seen = causes::told(&error);
                 debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
-                let reply = if error.is_connect() { Reply::OurTrouble } else { Reply::Unclear };
+                let reply = if error.is_connect() { Reply::NotProcessed } else { Reply::Unclear };
                 return Exchange::without_answer(reply, seen);
             }
         };
@@ -117,14 +117,14 @@ impl Transport {
         let body = coding::decoded(&head.headers, body, api.response_bytes_max()).unwrap_or_default();
         let reply = api::read(call.operation, &call.key.session_id, head.status, &body);
         let seen = match &reply {
-            Reply::OurTrouble | Reply::Unclear => seen(head.status, &body),
+            Reply::NotProcessed | Reply::Unclear => seen(head.status, &body),
             _ => String::new(), // nobody asks
         };
         let session = match call.operation {
             Operation::Status => api::session(&call.key.session_id, head.status, &body).map(Box::new),
             Operation::Confirm | Operation::Cancel => None,
         };
-        Exchange { reply, session, whose: api::whose(head.status, &body), times: HeadTimes::default(), seen }
+        Exchange { reply, session, scope: api::failure_scope(head.status, &body), times: HeadTimes::default(), seen }
     }
 }
 
@@ -138,7 +138,7 @@ impl HeadTimes {
 }
 
 fn seen(status: StatusCode, body: &[u8]) -> String {
-    match api::our_trouble(body) {
+    match api::not_processed_code(body) {
         Some(code) => format!("HTTP status {}, {code}", status.as_u16()),
         None => format!("HTTP status {}", status.as_u16()),
     }

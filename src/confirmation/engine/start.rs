@@ -230,7 +230,7 @@ impl EnginePlan {
                     Ok(partitions) => return Ok(Some(partitions)),
                     Err(missing) => telemetry.kafka_unavailable(&format!("topics are missing: {}", missing.join(", "))),
                 },
-                Err(trouble) => telemetry.kafka_unavailable(&trouble.to_string()),
+                Err(failure) => telemetry.kafka_unavailable(&failure.to_string()),
             }
             self.pause();
         }
@@ -257,7 +257,7 @@ impl EnginePlan {
                     self.settings.group_id = former.to_owned();
                     return Settled::Group;
                 }
-                Err(trouble) => telemetry.kafka_unavailable(&trouble.to_string()),
+                Err(failure) => telemetry.kafka_unavailable(&failure.to_string()),
             }
             self.pause();
         }

@@ -20,7 +20,7 @@ pub use super::unknown_amounts::OPERATION_LISTS;
 use super::{ConfigureError, KeyFiles, Section, SmartGlocalSettings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
 
-pub use reply::{Whose, is_of_account, our_trouble, read, whose};
+pub use reply::{FailureScope, failure_scope, is_of_account, not_processed_code, read};
 pub use session::{ShownSession, session};
 pub(super) use settings::ApiSettings;
 
@@ -74,8 +74,8 @@ pub enum Reply {
     KeyExists,
     /// It was not sent at all: held back after others failed, too late to be sent, or there is nowhere to send it.
     NotSent,
-    /// Our trouble, not the session's: signature, project, address, TLS, too many calls. The call had no effect.
-    OurTrouble,
+    /// Not processed, and not for the session's sake: signature, project, address, TLS, too many calls. The call had no effect.
+    NotProcessed,
     /// No telling whether the call had an effect: a timeout, a 5xx, an answer that does not parse.
     Unclear,
 }
@@ -123,7 +123,7 @@ impl fmt::Debug for Reply {
             Self::TryAgain => f.write_str("TryAgain"),
             Self::KeyExists => f.write_str("KeyExists"),
             Self::NotSent => f.write_str("NotSent"),
-            Self::OurTrouble => f.write_str("OurTrouble"),
+            Self::NotProcessed => f.write_str("NotProcessed"),
             Self::Unclear => f.write_str("Unclear"),
         }
     }

@@ -67,7 +67,7 @@ fn a_provider_that_knows_us_no_more_for_a_while_refuses_no_session() {
         let calls = usize::try_from(setup.provider.calls() - calls).unwrap();
         assert!(calls <= in_vain + 3 * SESSIONS, "{calls} calls: the provider was not left alone");
     }
-    assert!(engine.count("paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"our_trouble\"}") >= 5);
+    assert!(engine.count("paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"not_processed\"}") >= 5);
     engine.stop().unwrap();
 }
 

@@ -177,7 +177,7 @@ impl DecidedStep<'_> {
                 Transition::rest(&activity, self.rest_until())
             }
             // It had no effect, so the key is as good as new.
-            Reply::OurTrouble => self.rest(KeyUse::Usable),
+            Reply::NotProcessed => self.rest(KeyUse::Usable),
             Reply::NotSent => self.not_sent(),
         }
     }
@@ -199,7 +199,7 @@ impl DecidedStep<'_> {
         end.of_decided(self.decided, self.policy, self.context.now)
     }
 
-    /// It may be a refusal of a later version of the contract, or trouble that passes: only time tells.
+    /// It may be a refusal of a later version of the contract, or a failure that passes: only time tells.
     fn unknown_code(&self, code: String, description: String) -> Transition {
         if self.context.clock == ClockState::Untrusted {
             return self.rest(self.spent());

@@ -3,13 +3,13 @@
 //!
 //! | body ↓, HTTP → | 2xx | 401, 403, 404, 429 | other 4xx | 5xx | all else |
 //! | --- | --- | --- | --- | --- | --- |
-//! | `ok` | `Ok`; of a status without its session, or of another session: `Unclear` | `OurTrouble` | `Unclear` | `Unclear` | `Unclear` |
-//! | code of our trouble | `OurTrouble` | `OurTrouble` | `OurTrouble` | `OurTrouble` | `Unclear` |
-//! | code to try again | `TryAgain` | `OurTrouble` | `TryAgain` | `TryAgain` | `Unclear` |
-//! | key exists | `KeyExists`; of a status: `Unclear` | `OurTrouble` | as 2xx | as 2xx | `Unclear` |
-//! | listed refusal | `Refused`; of a status: `UnknownCode` | `OurTrouble` | as 2xx | `Unclear` | `Unclear` |
-//! | any other code | `UnknownCode` | `OurTrouble` | `UnknownCode` | `Unclear` | `Unclear` |
-//! | does not parse | `Unclear` | `OurTrouble` | `Unclear` | `Unclear` | `Unclear` |
+//! | `ok` | `Ok`; of a status without its session, or of another session: `Unclear` | `NotProcessed` | `Unclear` | `Unclear` | `Unclear` |
+//! | code of a request that was not processed | `NotProcessed` | `NotProcessed` | `NotProcessed` | `NotProcessed` | `Unclear` |
+//! | code to try again | `TryAgain` | `NotProcessed` | `TryAgain` | `TryAgain` | `Unclear` |
+//! | key exists | `KeyExists`; of a status: `Unclear` | `NotProcessed` | as 2xx | as 2xx | `Unclear` |
+//! | listed refusal | `Refused`; of a status: `UnknownCode` | `NotProcessed` | as 2xx | `Unclear` | `Unclear` |
+//! | any other code | `UnknownCode` | `NotProcessed` | `UnknownCode` | `Unclear` | `Unclear` |
+//! | does not parse | `Unclear` | `NotProcessed` | `Unclear` | `Unclear` | `Unclear` |
 //!
 //! A 401, 403, 404 or 429 is mostly a gateway's, which does not know sessions: its body is not believed. A 5xx may come
 //! after the effect, so it ends nothing; but an error that the provider itself names retryable is one with it, too.
@@ -33,7 +33,7 @@ use super::{Operation, Reply, SessionView};
 use crate::provider::json::{self, Kind, Object, Reader, Unread, Value};
 
 /// Codes that speak of our signature, our project, or our request, and not of the session.
-const OUR_TROUBLE: [&str; 4] =
+const NOT_PROCESSED_CODES: [&str; 4] =
     ["identification_error", "authentication_error", "authorization_error", "invalid_request"];
 
 /// A code is a word.
@@ -45,7 +45,7 @@ const DESCRIPTION_BYTES_MAX: usize = 1024;
 pub fn read(operation: Operation, session_id: &str, status: StatusCode, body: &[u8]) -> Reply {
     let class = Class::of(status);
     let said = match class {
-        Class::Ours => return Reply::OurTrouble,
+        Class::NotProcessed => return Reply::NotProcessed,
         Class::Strange => return Reply::Unclear,
         Class::Success | Class::Refusal | Class::Failure => Said::of(class, session_id, body),
     };
@@ -62,7 +62,7 @@ pub fn read(operation: Operation, session_id: &str, status: StatusCode, body: &[
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Success,
-    Ours,
+    NotProcessed,
     Refusal,
     Failure,
     Strange,
@@ -72,7 +72,7 @@ impl Class {
     fn of(status: StatusCode) -> Self {
         match status.as_u16() {
             200..=299 => Self::Success,
-            401 | 403 | 404 | 429 => Self::Ours,
+            401 | 403 | 404 | 429 => Self::NotProcessed,
             400..=499 => Self::Refusal,
             500..=599 => Self::Failure,
             _ => Self::Strange,
@@ -161,7 +161,7 @@ impl Failure {
     fn reply(self, class: Class, operation: Operation) -> Reply {
         let asks_only = operation == Operation::Status;
         match self.code.as_str() {
-            code if OUR_TROUBLE.contains(&code) => Reply::OurTrouble,
+            code if NOT_PROCESSED_CODES.contains(&code) => Reply::NotProcessed,
             "internal_error" | "provider_timeout" | "provider_internal_error" | "capture_timeout" => Reply::TryAgain,
             // A status has no key.
             "idempotency_key_already_exists" if asks_only => Reply::Unclear,
@@ -205,28 +205,28 @@ fn word<'a>(object: Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, ()> 
     }
 }
 
-/// Which of our troubles an answer names, for whoever has to mend it; nothing else that stands in it is repeated.
-pub fn our_trouble(body: &[u8]) -> Option<&'static str> {
+/// Which code of a request that was not processed an answer names, for whoever has to mend it; nothing else of it is repeated.
+pub fn not_processed_code(body: &[u8]) -> Option<&'static str> {
     let body = String::from_utf8_lossy(body);
     let Failure { code, .. } = Failure::of(json::parse(body.as_bytes()).ok()?.object())?;
-    OUR_TROUBLE.into_iter().find(|known| *known == code)
+    NOT_PROCESSED_CODES.into_iter().find(|known| *known == code)
 }
 
-/// Whose trouble an answer may be.
+/// How far a failure reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// This session's alone: it is another project's, or unknown. Where it is everybody's, each session is answered so.
-    OneSession,
-    /// Every session's: our key, our address, too many calls, or the provider is away.
-    All,
+pub enum FailureScope {
+    /// This session alone: it is another project's, or unknown. Where our project is wrong, each session is answered so.
+    Session,
+    /// Every session of the source: our key, our address, too many calls, or the provider is away.
+    Source,
 }
 
-/// Whose trouble it is that a call was answered with this status and body, and did not help.
-pub fn whose(status: StatusCode, body: &[u8]) -> Whose {
-    match (status, our_trouble(body)) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => Whose::All,
-        (_, Some("authorization_error" | "invalid_request")) | (StatusCode::NOT_FOUND, None) => Whose::OneSession,
-        (_, _) => Whose::All,
+/// How far the failure of a call reaches that was answered with this status and body.
+pub fn failure_scope(status: StatusCode, body: &[u8]) -> FailureScope {
+    match (status, not_processed_code(body)) {
+        (StatusCode::TOO_MANY_REQUESTS, _) => FailureScope::Source,
+        (_, Some("authorization_error" | "invalid_request")) | (StatusCode::NOT_FOUND, None) => FailureScope::Session,
+        (_, _) => FailureScope::Source,
     }
 }
 

@@ -34,9 +34,9 @@ fn what_takes_too_long_is_unclear_at_the_end_of_the_time_to_its_last_byte() {
 }
 
 #[test]
-fn what_is_our_trouble_had_no_effect() {
+fn what_was_not_processed_had_no_effect() {
     for fault in [Fault::Unauthorized, Fault::NotFound, Fault::TooMany("1")] {
-        check(&fault, &Reply::OurTrouble, &[]);
+        check(&fault, &Reply::NotProcessed, &[]);
     }
 }
 
@@ -64,10 +64,10 @@ fn an_answer_that_came_compressed_or_behind_a_mark_is_read() {
 }
 
 #[test]
-fn without_a_connection_or_an_address_it_is_our_trouble() {
+fn without_a_connection_or_an_address_nothing_was_processed() {
     let setup = CallsSetup::calling_nobody();
-    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
-    assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "our_trouble"]), "1");
+    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::NotProcessed);
+    assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "not_processed"]), "1");
     let mut stranger = call(2);
     stranger.key.source = "other".into();
     setup.call(stranger);

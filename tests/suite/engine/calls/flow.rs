@@ -122,7 +122,7 @@ fn open_with(setup: &CallsSetup, fault: Fault) {
     for number in 1..=5 {
         assert_eq!(open(setup), "0");
         setup.call(question(number));
-        assert_eq!(setup.answer().reply, Reply::OurTrouble);
+        assert_eq!(setup.answer().reply, Reply::NotProcessed);
     }
     assert_eq!(open(setup), "1");
 }
@@ -180,7 +180,7 @@ fn sessions_of_another_project_hold_back_themselves_alone() {
     }
     for number in 1..=40 {
         setup.call(question(number));
-        assert_eq!(setup.answer().reply, Reply::OurTrouble);
+        assert_eq!(setup.answer().reply, Reply::NotProcessed);
     }
     assert_eq!(open(&setup), "1");
     // Those that failed wait, although they are due first; a new one goes at once, and shows that we are well.
@@ -203,14 +203,14 @@ fn a_wrong_project_is_not_tried_again_and_again() {
     let setup = CallsSetup::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
     for number in 1..=30 {
         setup.call(question(number));
-        assert_eq!(setup.answer().reply, Reply::OurTrouble);
+        assert_eq!(setup.answer().reply, Reply::NotProcessed);
     }
     for number in 1..=30 {
         setup.call(question_due(number, i64::from(number)));
     }
     for number in 1..=2 {
         let answer = setup.answer();
-        assert_eq!((answer.call.number, answer.reply), (number, Reply::OurTrouble));
+        assert_eq!((answer.call.number, answer.reply), (number, Reply::NotProcessed));
     }
     assert_eq!(setup.simulator.calls(), 32, "two probes, a second apart and two");
     setup.api.store(Arc::new(session_api(&format!("http://{}", setup.simulator.address), &Way::default())));
@@ -265,7 +265,7 @@ fn calls_that_wait_when_a_provider_goes_away_are_not_sent_either() {
     setup.simulator.release(1);
     let replies: Vec<Reply> = (0..10).map(|_| setup.answer().reply).collect();
     assert!(matches!(replies[0], Reply::Ok(_)));
-    assert!(replies[1..6].iter().all(|reply| *reply == Reply::OurTrouble), "{replies:?}");
+    assert!(replies[1..6].iter().all(|reply| *reply == Reply::NotProcessed), "{replies:?}");
     assert!(replies[6..].iter().all(|reply| *reply == Reply::NotSent), "{replies:?}");
     assert_eq!(setup.simulator.calls(), 6);
     assert_eq!(setup.counted("paybridge_confirmation_calls_total", &["confirm", "not_sent"]), "4");

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 #[test]
-fn a_foreign_key_or_project_is_our_trouble_and_the_right_one_is_in_force_at_the_next_call() {
+fn with_a_foreign_key_or_project_nothing_is_processed_and_the_right_one_is_in_force_at_the_next_call() {
     let folder = tempfile::tempdir().unwrap();
     let foreign = folder.path().join("foreign.pem");
     fs::write(&foreign, generate_pem_pair().unwrap().0.as_bytes()).unwrap();
     for way in [Way { private_key: foreign, ..Way::default() }, Way { project: "another", ..Way::default() }] {
         let setup = CallsSetup::with(way, simulator::SimulatorSettings::new(PROJECT, known_keys()));
-        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::NotProcessed);
         assert!(setup.simulator.session("ps_1").is_none());
         setup.api.store(Arc::new(session_api(&format!("http://{}", setup.simulator.address), &Way::default())));
         assert!(matches!(setup.reply(Operation::Confirm, 1), Reply::Ok(_)));
@@ -47,23 +47,23 @@ fn over_tls(roots: RootCertStore, tls: Acceptor) -> CallsSetup {
 }
 
 #[test]
-fn a_certificate_that_nobody_known_signed_is_our_trouble() {
+fn with_a_certificate_that_nobody_known_signed_nothing_is_processed() {
     let (_, tls) = authority();
     let (others, _) = authority();
     for roots in [RootCertStore::empty(), others] {
         let setup = over_tls(roots, tls.clone());
-        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+        assert_eq!(setup.reply(Operation::Confirm, 1), Reply::NotProcessed);
         assert_eq!(setup.simulator.calls(), 0);
     }
 }
 
 #[test]
-fn a_provider_without_tls_where_there_should_be_is_our_trouble() {
+fn by_a_provider_without_tls_where_there_should_be_nothing_is_processed() {
     let (roots, _) = authority();
     let CallsSetup { simulator, runtime, .. } = CallsSetup::start();
     let base_url = format!("https://{}", simulator.address);
     let setup = CallsSetup::calling(&base_url, Way { roots, ..Way::default() }, simulator, runtime);
-    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::OurTrouble);
+    assert_eq!(setup.reply(Operation::Confirm, 1), Reply::NotProcessed);
     assert_eq!(setup.simulator.calls(), 0);
 }
 

@@ -131,8 +131,8 @@ fn a_rule_is_called_at_once_and_its_ok_is_the_end() {
 #[test]
 fn after_each_failed_call_the_provider_is_asked_and_the_key_follows_the_rules() {
     for (reply, key) in [
-        (Reply::OurTrouble, 1), // it had no effect
-        (Reply::Unclear, 1),    // the same key cannot act twice
+        (Reply::NotProcessed, 1), // it had no effect
+        (Reply::Unclear, 1),      // the same key cannot act twice
         (Reply::TryAgain, 2),
         (Reply::UnknownCode { code: "odd".into(), description: String::new() }, 2),
     ] {
@@ -180,7 +180,7 @@ fn a_key_whose_call_may_still_be_on_its_way_is_not_replaced_because_of_a_later_e
 /// Whoever had the session before may have called just before it lost it.
 #[test]
 fn taken_over_the_key_is_not_replaced_because_of_an_error_before_the_wait_is_over() {
-    let TestSession::Open(open) = Scenario::confirmed(Reply::OurTrouble).state else { panic!("it ended") };
+    let TestSession::Open(open) = Scenario::confirmed(Reply::NotProcessed).state else { panic!("it ended") };
     let mut scenario = Scenario::new();
     scenario.state = TestSession::Open(OpenSession::taken_over(open.entry));
     let scenario = scenario.asked();
@@ -217,7 +217,7 @@ fn a_code_that_no_contract_lists_refuses_after_five_tries_over_ten_minutes() {
 
 #[test]
 fn taken_over_after_a_crash_the_provider_is_asked_first() {
-    let TestSession::Open(open) = Scenario::confirmed(Reply::OurTrouble).state else { panic!("it ended") };
+    let TestSession::Open(open) = Scenario::confirmed(Reply::NotProcessed).state else { panic!("it ended") };
     let mut scenario = Scenario::new();
     scenario.state = TestSession::Open(OpenSession::taken_over(open.entry));
     let scenario = scenario.timer();

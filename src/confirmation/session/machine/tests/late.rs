@@ -20,7 +20,7 @@ fn a_call_that_was_not_sent_is_no_attempt_and_not_the_one_try_after_the_window()
     assert_eq!(scenario.called(), Some((Operation::Confirm, 1)));
     let scenario = scenario.answered(Reply::NotSent).asked();
     assert_eq!(scenario.called(), Some((Operation::Confirm, 1)), "it was never tried");
-    assert_eq!(scenario.answered(Reply::OurTrouble).asked().called(), None, "it was");
+    assert_eq!(scenario.answered(Reply::NotProcessed).asked().called(), None, "it was");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn what_may_have_ended_and_been_forgotten_opens_only_while_the_provider_waits() 
     let working = working.at(last_end).timer().answered(Reply::Ok(Some(WORKS)));
     assert!(working.notes(&Note::TooOld) && is_absent(&working) && working.result().is_none());
     assert_eq!(old().answered(Reply::Ok(Some(WAITS))).called(), Some((Operation::Confirm, 1)));
-    let silent = old().answered(Reply::OurTrouble).at(last_end).timer().answered(Reply::OurTrouble);
+    let silent = old().answered(Reply::NotProcessed).at(last_end).timer().answered(Reply::NotProcessed);
     assert!(silent.notes(&Note::TooOld) && is_absent(&silent));
     let undated = arrives(Scenario::new(), RuleBasis::Webhook(Some(rule())), EventAge::Unknown).timer();
     let undated = undated.answered(Reply::Ok(Some(CANCELLED)));

@@ -62,7 +62,7 @@ pub enum CallFate {
     TryAgain,
     Refused,
     UnknownCode,
-    OurTrouble,
+    NotProcessed,
 }
 
 pub const CALL_FATES: [CallFate; 7] = [
@@ -72,7 +72,7 @@ pub const CALL_FATES: [CallFate; 7] = [
     CallFate::TryAgain,
     CallFate::Refused,
     CallFate::UnknownCode,
-    CallFate::OurTrouble,
+    CallFate::NotProcessed,
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +250,7 @@ impl Simulation {
                 self.stragglers.push(call);
                 Reply::Unclear
             }
-            (CallFate::OurTrouble, _) => Reply::OurTrouble,
+            (CallFate::NotProcessed, _) => Reply::NotProcessed,
             (CallFate::TryAgain | CallFate::UnknownCode | CallFate::Refused, Operation::Status) => Reply::TryAgain,
             (CallFate::TryAgain, _) => {
                 self.keys.insert((0, call.key_number));

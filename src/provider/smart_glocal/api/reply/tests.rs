@@ -52,7 +52,7 @@ fn unknown(code: &str) -> Reply {
 const ACTIONS: [Operation; 2] = [Operation::Confirm, Operation::Cancel];
 const STATUS: [Operation; 1] = [Operation::Status];
 const SUCCESS: [u16; 3] = [200, 202, 299];
-const OURS: [u16; 4] = [401, 403, 404, 429];
+const NOT_PROCESSED: [u16; 4] = [401, 403, 404, 429];
 const REFUSAL: [u16; 6] = [400, 402, 405, 409, 422, 499];
 const FAILURE: [u16; 5] = [500, 502, 503, 504, 599];
 const STRANGE: [u16; 6] = [101, 300, 301, 302, 308, 600];
@@ -87,11 +87,11 @@ fn what_is_not_understood_is_unclear() {
 }
 
 #[test]
-fn some_statuses_are_our_trouble_and_some_nobodys_whatever_the_body_says() {
+fn some_statuses_say_that_nothing_was_processed_and_some_say_nothing_whatever_the_body_says() {
     let errors = ALL_ERRORS.map(error);
     let bodies = errors.iter().map(String::as_str).chain(["", "<html>", OK, SIGHTED]);
     for body in bodies {
-        check(&OURS, &Operation::ALL, body, &Reply::OurTrouble);
+        check(&NOT_PROCESSED, &Operation::ALL, body, &Reply::NotProcessed);
         check(&STRANGE, &Operation::ALL, body, &Reply::Unclear);
     }
 }
@@ -152,7 +152,7 @@ fn each_code_has_its_row() {
         let body = error(code);
         match code {
             "identification_error" | "authentication_error" | "authorization_error" | "invalid_request" => {
-                check(&all, &Operation::ALL, &body, &Reply::OurTrouble);
+                check(&all, &Operation::ALL, &body, &Reply::NotProcessed);
             }
             "internal_error" | "provider_timeout" | "provider_internal_error" | "capture_timeout" => {
                 check(&all, &Operation::ALL, &body, &Reply::TryAgain);
@@ -182,10 +182,10 @@ fn an_http_error_with_a_code_is_that_error_whatever_status_says() {
         check(&REFUSAL, &ACTIONS, &body("bank_card_expired"), &refused("bank_card_expired"));
         check(&REFUSAL, &STATUS, &body("bank_card_expired"), &unknown("bank_card_expired"));
         check(&FAILURE, &Operation::ALL, &body("bank_card_expired"), &Reply::Unclear);
-        check(&REFUSAL, &Operation::ALL, &body("authorization_error"), &Reply::OurTrouble);
+        check(&REFUSAL, &Operation::ALL, &body("authorization_error"), &Reply::NotProcessed);
         check(&REFUSAL, &Operation::ALL, &body("internal_error"), &Reply::TryAgain);
         check(&FAILURE, &Operation::ALL, &body("internal_error"), &Reply::TryAgain);
-        check(&OURS, &Operation::ALL, &body("bank_card_expired"), &Reply::OurTrouble);
+        check(&NOT_PROCESSED, &Operation::ALL, &body("bank_card_expired"), &Reply::NotProcessed);
     }
     for body in [r#"{"error":{"code":"account_not_found"}}"#, r#"{"status":"ok","error":{"code":"account_not_found"}}"#]
     {
@@ -281,34 +281,34 @@ proptest! {
 }
 
 #[test]
-fn names_our_troubles_and_repeats_nothing_else() {
+fn names_what_kept_a_call_from_being_processed_and_repeats_nothing_else() {
     for code in ALL_ERRORS {
-        let ours = OUR_TROUBLE.into_iter().find(|known| *known == code);
-        assert_eq!(our_trouble(error(code).as_bytes()), ours, "{code}");
+        let expected = NOT_PROCESSED_CODES.into_iter().find(|known| *known == code);
+        assert_eq!(not_processed_code(error(code).as_bytes()), expected, "{code}");
     }
     for body in ["", "{}", r#"{"error":"authentication_error"}"#, r#"{"error":{"code":["authentication_error"]}}"#] {
-        assert_eq!(our_trouble(body.as_bytes()), None, "{body}");
+        assert_eq!(not_processed_code(body.as_bytes()), None, "{body}");
     }
 }
 
 #[test]
 fn tells_what_may_be_of_one_session_alone() {
     for (status, code, expect) in [
-        (400, "authorization_error", Whose::OneSession),
-        (403, "authorization_error", Whose::OneSession),
-        (400, "invalid_request", Whose::OneSession),
-        (404, "authorization_error", Whose::OneSession),
-        (404, "later_code", Whose::OneSession),
-        (404, "authentication_error", Whose::All),
-        (429, "authorization_error", Whose::All),
-        (400, "authentication_error", Whose::All),
-        (401, "identification_error", Whose::All),
-        (401, "later_code", Whose::All),
-        (500, "later_code", Whose::All),
+        (400, "authorization_error", FailureScope::Session),
+        (403, "authorization_error", FailureScope::Session),
+        (400, "invalid_request", FailureScope::Session),
+        (404, "authorization_error", FailureScope::Session),
+        (404, "later_code", FailureScope::Session),
+        (404, "authentication_error", FailureScope::Source),
+        (429, "authorization_error", FailureScope::Source),
+        (400, "authentication_error", FailureScope::Source),
+        (401, "identification_error", FailureScope::Source),
+        (401, "later_code", FailureScope::Source),
+        (500, "later_code", FailureScope::Source),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(whose(status, error(code).as_bytes()), expect, "{status} {code}");
+        assert_eq!(failure_scope(status, error(code).as_bytes()), expect, "{status} {code}");
     }
-    assert_eq!(whose(StatusCode::NOT_FOUND, b"<html>"), Whose::OneSession);
-    assert_eq!(whose(StatusCode::UNAUTHORIZED, b""), Whose::All);
+    assert_eq!(failure_scope(StatusCode::NOT_FOUND, b"<html>"), FailureScope::Session);
+    assert_eq!(failure_scope(StatusCode::UNAUTHORIZED, b""), FailureScope::Source);
 }
