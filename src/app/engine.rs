@@ -32,9 +32,9 @@ use crate::kafka::{client, topics};
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 
-/// How long a refused engine rests before it is tried again, and how often it is told that it is refused.
+/// How long a refused engine waits before it is tried again, and how often it is told that it is refused.
 const REFUSED_AGAIN: Duration = Duration::from_mins(1);
-/// How often a resting one looks for renewals.
+/// How often a waiting one looks for renewals.
 const RENEWALS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the engine holds events and its own clock against.

@@ -1,5 +1,5 @@
 //! Carries the engine's calls out: a bounded number at once, whatever is due first, each answered exactly once.
-//! Must not know why a call is made, nor what its answer leads to.
+//! Must not know why a call is made, nor what its answer leads to; when a call is repeated stands in `session::machine`.
 
 pub mod breaker;
 pub mod coding;

@@ -13,7 +13,7 @@ use crate::kafka::broker_clock::ClockReading;
 const SET_BY: SignedDuration = SignedDuration::from_secs(5);
 
 impl Engine {
-    /// Rests and the ages of idempotency keys are times of the wall clock: where that is set they would last longer or shorter, so
+    /// Backoffs and the ages of idempotency keys are times of the wall clock: where that is set they would last longer or shorter, so
     /// all begins anew.
     pub(super) fn follow_the_clock(&mut self) {
         // A virtual machine that was paused looks the same: its monotonic clock stood still, or went on where the wall clock did

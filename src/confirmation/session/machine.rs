@@ -16,11 +16,12 @@
 //! everything that can have happened, and an activity that begins anew with `session/status` finds out what did.
 
 mod awaiting;
-mod calling;
+mod carrying_out;
 mod checking;
 mod deciding;
 pub mod ending;
 mod opening;
+mod retry;
 pub mod timing;
 mod transition;
 mod unopened;
@@ -64,14 +65,14 @@ pub struct OpenSession {
 /// What this process does about a session at the moment; a restart, or another owner, begins with the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Calling, resting, or neither.
+    /// Calling, waiting for the next try, or neither.
     pub phase: Phase,
     /// Calls made: the number of the last, whose answer alone counts.
     pub calls: u32,
-    /// Rests since an answer brought the session on; the backoff grows with it.
-    pub fruitless: u32,
+    /// Failed attempts since an answer brought the session on; the backoff grows with them.
+    pub failed_attempts: u32,
     /// What became of the last idempotency key, as far as this process saw.
-    pub key: KeyUse,
+    pub key: IdempotencyKeyState,
     /// When a call with that key was last left without a clear answer, or may have been by an earlier owner: it may still be
     /// on its way, whatever later calls with the same key are answered.
     pub unanswered: Option<Timestamp>,
@@ -85,22 +86,25 @@ pub enum Phase {
     Idle,
     /// A call is queued or on its way.
     Calling(Operation),
-    /// Nothing until this time.
-    Resting(Timestamp),
+    /// Nothing until the next try, or the next look.
+    Waiting {
+        /// When that is.
+        until: Timestamp,
+    },
 }
 
 /// What is known of the idempotency key used last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KeyUse {
+pub enum IdempotencyKeyState {
     /// It may be used again: whoever used it before us had no answer that we know of.
     #[default]
     Usable,
     /// Its call got no clear answer at this time: it may be used again, and replaced after a while.
-    Unclear(Timestamp),
+    Unanswered(Timestamp),
     /// The provider had it before, so said at this time: only another helps, after a while.
-    Burnt(Timestamp),
+    AlreadyUsed(Timestamp),
     /// Its call got an error that wants another try: another key is due.
-    Spent,
+    ReplacementDue,
 }
 
 /// What happens to a session.
@@ -210,7 +214,7 @@ pub fn step(state: SessionState<'_>, input: Input, policy: &Policy, context: &St
             SessionEntry::Early(early) => unopened::step(early, activity, input, policy, context),
             SessionEntry::Checking(checking) => checking::step(checking, activity, input, policy, context),
             SessionEntry::Awaiting(opening) => awaiting::step(opening, activity, input, policy, context),
-            SessionEntry::Decided(decided) => calling::step(decided, activity, input, policy, context),
+            SessionEntry::Decided(decided) => carrying_out::step(decided, activity, input, policy, context),
         },
     }
 }
@@ -263,7 +267,7 @@ impl SessionState<'_> {
 pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     match (open.activity.phase, &open.entry) {
         (Phase::Calling(_), _) => None,
-        (Phase::Resting(until), _) => Some(until),
+        (Phase::Waiting { until }, _) => Some(until),
         (Phase::Idle, SessionEntry::Early(early)) => Some(policy.unknown_at(early)),
         (Phase::Idle, SessionEntry::Awaiting(opening)) => Some(policy.first_look(opening)),
         // Nothing goes on and something should: it has just come, or was read from the ledger.
@@ -333,9 +337,13 @@ impl Activity {
         Transition { next: NextState::Activity(activity), effects: vec![call] }
     }
 
-    /// The same at rest.
-    fn resting(&self, until: Timestamp) -> Self {
-        Self { phase: Phase::Resting(until), fruitless: self.fruitless.saturating_add(1), ..self.clone() }
+    /// The same after a failed attempt, with the next one due then.
+    fn failed_until(&self, until: Timestamp) -> Self {
+        Self {
+            phase: Phase::Waiting { until },
+            failed_attempts: self.failed_attempts.saturating_add(1),
+            ..self.clone()
+        }
     }
 }
 

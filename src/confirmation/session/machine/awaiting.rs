@@ -89,7 +89,7 @@ impl AwaitingStep<'_> {
             // Decisions may have been read meanwhile, and more may come.
             Some(_) if policy.waits_for_inputs(opening, context) => Transition::wait(activity, look_again(now)),
             Some(action) if ending::waits_for_word(view) && now >= policy.deadline(opening) => self.at_deadline(action),
-            Some(_) | None => self.rest(retry_after),
+            Some(_) | None => self.retry(retry_after),
         }
     }
 
@@ -108,7 +108,7 @@ impl AwaitingStep<'_> {
         match policy.at_deadline {
             // The question fails and the time runs out: the action may not fail, and its clock was proven before.
             Some(action) if policy.is_last_chance(opening, context.now) => self.at_deadline(action),
-            Some(_) | None => self.rest(retry_after),
+            Some(_) | None => self.retry(retry_after),
         }
     }
 
@@ -124,8 +124,8 @@ impl AwaitingStep<'_> {
         end.of_awaiting(self.opening, self.policy, self.context.now)
     }
 
-    fn rest(&self, retry_after: Option<SignedDuration>) -> Transition {
+    fn retry(&self, retry_after: Option<SignedDuration>) -> Transition {
         let began_at = self.opening.window_began_at;
-        Transition::rest(self.activity, self.policy.rest(began_at, self.activity, retry_after, self.context))
+        Transition::retry_at(self.activity, self.policy.retry_at(began_at, self.activity, retry_after, self.context))
     }
 }

@@ -127,7 +127,7 @@ impl CheckingStep<'_> {
         // Anything but an end may be a moment's: only the last end makes one of it.
         let result = ending::result(ActionTaken::Undecided, view, window);
         match result.or_else(|| self.is_over().then(|| ending::at_last_end(ActionTaken::Undecided, view))) {
-            None => self.rest(retry_after),
+            None => self.retry(retry_after),
             Some(_) if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
             Some(_) if self.policy.may_be_forgotten(&opening, age, now) => self.pass_over(Note::TooOld),
             Some(result) => self.end(&opening, SessionEnd::by_provider(result, now)),
@@ -142,7 +142,7 @@ impl CheckingStep<'_> {
             *basis == RuleBasis::Status || self.policy.may_be_forgotten(opening, *age, self.context.now);
         match self.context.clock {
             ClockState::Untrusted => Transition::clock_untrusted(self.activity, self.context),
-            ClockState::Trusted if !self.is_over() => self.rest(retry_after),
+            ClockState::Trusted if !self.is_over() => self.retry(retry_after),
             ClockState::Trusted if self.context.owner == SessionOwner::OtherSource => self.pass_over(Note::OtherSource),
             ClockState::Trusted if may_be_forgotten => self.pass_over(Note::TooOld),
             ClockState::Trusted => self.end(opening, SessionEnd::without_provider(Result::Expired)),
@@ -186,9 +186,9 @@ impl CheckingStep<'_> {
         step
     }
 
-    fn rest(&self, retry_after: Option<SignedDuration>) -> Transition {
-        let until = self.policy.rest(self.checking.opening.recorded_at, self.activity, retry_after, self.context);
-        Transition::rest(self.activity, until)
+    fn retry(&self, retry_after: Option<SignedDuration>) -> Transition {
+        let until = self.policy.retry_at(self.checking.opening.recorded_at, self.activity, retry_after, self.context);
+        Transition::retry_at(self.activity, until)
     }
 
     /// Its last end goes by its record: the window of an old event was over long ago.

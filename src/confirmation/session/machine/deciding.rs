@@ -3,7 +3,7 @@
 
 use super::ending::SessionEnd;
 use super::timing::Policy;
-use super::{Activity, Effect, Note, StepContext, Transition, calling};
+use super::{Activity, Effect, Note, StepContext, Transition, carrying_out};
 use crate::confirmation::session::model::{Action, Decided, Decider, Decision, Opening};
 use crate::message::confirmation::v1::{DeciderKind, Result};
 
@@ -54,6 +54,6 @@ impl NewDecision {
             let end = SessionEnd::without_provider(Result::DryRun);
             return end.of_decided(&decided, policy, context.now).with(note);
         }
-        calling::begin(decided, activity, policy, context).with(note)
+        carrying_out::begin(decided, activity, policy, context).with(note)
     }
 }

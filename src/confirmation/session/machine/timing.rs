@@ -1,25 +1,20 @@
-//! The times of a session: window, margin, last end, and how long to rest.
+//! The times of a session: window, margin and last end.
 //! Pure: must not know what is done at those times.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Activity, InputProgress, StepContext};
+use super::{InputProgress, StepContext};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
 
 /// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
 const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
-/// The first rest, and the longest, before jitter takes up to half of it away.
-const REST_MIN: SignedDuration = SignedDuration::from_millis(500);
-const REST_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// How long to wait for what cannot be hurried: the inputs to be read, the clock to be mended.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 const CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long a deadline that is due waits for the inputs after an assignment, and how close to the window's end at most.
 const CATCH_UP_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 const CATCH_UP_BEFORE_END: SignedDuration = SignedDuration::from_secs(60);
-/// A last try is made this long before the window's end, whatever the provider asks to wait.
-const LAST_TRY_BEFORE_END: SignedDuration = SignedDuration::from_secs(30);
 
 /// Whether the session's window is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,29 +127,6 @@ impl Policy {
     pub fn remembered(&self) -> SignedDuration {
         self.window.saturating_add(self.ledger_retention)
     }
-
-    /// Until when to rest before the next try about a session whose window began then: growing, spread, at least what the
-    /// provider asks for, and not across a time at which something has to happen.
-    pub fn rest(
-        &self,
-        window_began_at: Timestamp,
-        activity: &Activity,
-        retry_after: Option<SignedDuration>,
-        context: &StepContext,
-    ) -> Timestamp {
-        // The provider may ask for more peace than there is time: the ends of the window are not slept over.
-        let wait = backoff(activity.fruitless, context.jitter).max(retry_after.unwrap_or_default());
-        let until = later(context.now, wait);
-        let window_end = later(window_began_at, self.window);
-        let times = [later(window_end, -LAST_TRY_BEFORE_END), window_end, self.last_end_of(window_began_at)];
-        times.into_iter().find(|time| *time > context.now).map_or(context.now, |time| until.min(time))
-    }
-}
-
-/// How long to rest after `fruitless` rests: doubled each time up to a minute, and by `jitter` at most halved.
-pub fn backoff(fruitless: u32, jitter: u8) -> SignedDuration {
-    let doubled = REST_MIN.saturating_mul(1_i32.checked_shl(fruitless.min(16)).unwrap_or(i32::MAX)).min(REST_MAX);
-    doubled - doubled / 512 * i32::from(jitter)
 }
 
 /// When to look again whether the inputs were read.
@@ -170,38 +142,4 @@ pub fn clock_again(now: Timestamp) -> Timestamp {
 /// `span` after `instant`, as far as times go.
 pub fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(Timestamp::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::confirmation::session::machine::tests::fixtures::{context, opening, policy};
-
-    #[test]
-    fn rests_grow_to_a_minute_and_are_at_most_halved() {
-        for (fruitless, longest_ms) in
-            [(0, 500), (1, 1_000), (5, 16_000), (7, 60_000), (40, 60_000), (u32::MAX, 60_000)]
-        {
-            assert_eq!(backoff(fruitless, 0), SignedDuration::from_millis(longest_ms));
-            let shortest = backoff(fruitless, u8::MAX);
-            assert!(
-                shortest * 2 >= SignedDuration::from_millis(longest_ms) && shortest * 2 < backoff(fruitless, 0) * 2
-            );
-        }
-    }
-
-    #[test]
-    fn a_rest_ends_where_something_has_to_happen() {
-        let (policy, opening, activity) = (policy(), opening(), Activity::default());
-        let window_end = policy.window_end(&opening);
-        let long = Some(SignedDuration::from_secs(800));
-        for (now, expected) in [
-            (window_end - SignedDuration::from_secs(700), window_end - LAST_TRY_BEFORE_END),
-            (window_end - SignedDuration::from_secs(20), window_end),
-            (window_end, policy.last_end(&opening).min(window_end + SignedDuration::from_secs(800))),
-            (policy.last_end(&opening) - LOOK_AGAIN, policy.last_end(&opening)),
-        ] {
-            assert_eq!(policy.rest(opening.window_began_at, &activity, long, &context(now)), expected, "{now}");
-        }
-    }
 }

@@ -93,13 +93,14 @@ impl Transition {
         Self::nothing().with(Effect::Reject(decision, reason))
     }
 
-    pub(super) fn rest(activity: &Activity, until: Timestamp) -> Self {
-        Self::to(NextState::Activity(activity.resting(until)))
+    /// A try failed: the next one is due then.
+    pub(super) fn retry_at(activity: &Activity, until: Timestamp) -> Self {
+        Self::to(NextState::Activity(activity.failed_until(until)))
     }
 
-    /// A rest that no failure caused: the next one is not longer for it.
+    /// A wait that no failure caused: the next backoff is not longer for it.
     pub(super) fn wait(activity: &Activity, until: Timestamp) -> Self {
-        Self::to(NextState::Activity(Activity { phase: Phase::Resting(until), ..activity.clone() }))
+        Self::to(NextState::Activity(Activity { phase: Phase::Waiting { until }, ..activity.clone() }))
     }
 
     /// Nothing is done by a clock that is wrong.

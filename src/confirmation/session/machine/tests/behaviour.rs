@@ -31,7 +31,7 @@ impl Scenario {
         Self::new().then(ready(None))
     }
 
-    /// A session whose confirmation was called, and met `reply`; at rest.
+    /// A session whose confirmation was called, and met `reply`; it waits for the next try.
     pub fn confirmed(reply: Reply) -> Self {
         let rule = Decider { name: "a rule".into(), ..Decider::of_kind(DeciderKind::Rule) };
         Self::new().then(ready(Some((Action::Confirm, rule)))).answered(reply)
@@ -143,15 +143,15 @@ fn after_each_failed_call_the_provider_is_asked_and_the_key_follows_the_rules() 
 }
 
 #[test]
-fn a_burnt_or_unclear_key_is_replaced_after_the_wait_and_not_before() {
+fn a_used_or_unanswered_key_is_replaced_after_the_wait_and_not_before() {
     let scenario = Scenario::confirmed(Reply::KeyExists);
-    let burnt_at = scenario.context.now;
+    let used_at = scenario.context.now;
     let mut scenario = scenario.asked();
     while scenario.called().is_none() {
-        assert!(scenario.context.now < later(burnt_at, seconds(200)), "never replaced");
+        assert!(scenario.context.now < later(used_at, seconds(200)), "never replaced");
         scenario = scenario.asked();
     }
-    assert!(scenario.context.now >= later(burnt_at, scenario.policy.key_reuse_wait), "replaced too early");
+    assert!(scenario.context.now >= later(used_at, scenario.policy.key_reuse_wait), "replaced too early");
     assert_eq!(scenario.called(), Some((Operation::Confirm, 2)));
 
     let unclear = Scenario::confirmed(Reply::Unclear);

@@ -68,7 +68,7 @@ proptest! {
             let is_open = matches!(&simulation.state, TestSession::Open(OpenSession { entry: SessionEntry::Awaiting(_) | SessionEntry::Decided(_), .. }));
             prop_assert!(simulation.outcomes.is_empty() || !is_open, "it opened again");
         }
-        // A rest that began while the clock was wrong, or the inputs not read, is finished first.
+        // A wait that began while the clock was wrong, or the inputs not read, is finished first.
         let last_end = simulation.policy.last_end_of(simulation.recorded_at).max(simulation.now + SignedDuration::from_secs(60));
         simulation.live_out(&fates);
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ending::{self, ActionTaken, SessionEnd};
 use super::timing::{Policy, SessionWindow, later};
-use super::{Activity, Effect, Input, KeyUse, NextState, Note, OpenSession, StepContext, Transition};
+use super::{Activity, Effect, IdempotencyKeyState, Input, NextState, Note, OpenSession, StepContext, Transition};
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Decided, Decision, ProviderRefusal, SessionEntry};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
@@ -24,7 +24,9 @@ pub(super) fn begin(decided: Decided, activity: &Activity, policy: &Policy, cont
     // An answer to a status that was asked before the decision does not count.
     let fresh = Activity { calls: activity.calls, ..Activity::default() };
     match (decided.decider.kind, policy.window(&decided.opening, context.now)) {
-        (DeciderKind::Deadline, _) | (_, SessionWindow::Open) => act(decided, &fresh, KeyUse::Spent, policy, context),
+        (DeciderKind::Deadline, _) | (_, SessionWindow::Open) => {
+            act(decided, &fresh, IdempotencyKeyState::ReplacementDue, policy, context)
+        }
         (_, SessionWindow::Over) => {
             let activity = fresh.calling(Operation::Status);
             let call = Effect::Call { operation: Operation::Status, number: activity.calls, key_number: 0 };
@@ -76,18 +78,26 @@ fn second_decision(decided: &Decided, decision: Decision) -> Transition {
 }
 
 /// Writes the next call, then makes it. `key` is what is known of the last idempotency key.
-fn act(decided: Decided, activity: &Activity, key: KeyUse, policy: &Policy, context: &StepContext) -> Transition {
+fn act(
+    decided: Decided,
+    activity: &Activity,
+    key: IdempotencyKeyState,
+    policy: &Policy,
+    context: &StepContext,
+) -> Transition {
     let key_number = match key {
-        KeyUse::Spent => decided.key_number.saturating_add(1),
-        KeyUse::Usable | KeyUse::Unclear(_) | KeyUse::Burnt(_) => decided.key_number.max(1),
+        IdempotencyKeyState::ReplacementDue => decided.key_number.saturating_add(1),
+        IdempotencyKeyState::Usable | IdempotencyKeyState::Unanswered(_) | IdempotencyKeyState::AlreadyUsed(_) => {
+            decided.key_number.max(1)
+        }
     };
     let tried_after_window =
         decided.tried_after_window || policy.believed_window(&decided.opening, context) == SessionWindow::Over;
     let decided = Decided { key_number, attempts: decided.attempts.saturating_add(1), tried_after_window, ..decided };
     let operation = decided.operation();
-    // With another key the call of before is another call: whether that is still on its way was settled when the key was spent.
-    let unanswered = activity.unanswered.filter(|_| key != KeyUse::Spent);
-    let activity = Activity { key: KeyUse::Usable, unanswered, ..activity.calling(operation) };
+    // With another key the call of before is another call: whether that is still on its way was settled when the key was given up.
+    let unanswered = activity.unanswered.filter(|_| key != IdempotencyKeyState::ReplacementDue);
+    let activity = Activity { key: IdempotencyKeyState::Usable, unanswered, ..activity.calling(operation) };
     let call = Effect::Call { operation, number: activity.calls, key_number };
     let open = OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity };
     Transition { next: NextState::Entry(open), effects: vec![call] }
@@ -110,7 +120,7 @@ impl DecidedStep<'_> {
             return if self.is_over() {
                 self.expire(SessionEnd::without_provider(Result::Expired))
             } else {
-                self.rest(self.activity.key)
+                self.retry(self.activity.key)
             };
         };
         if let Some(result) = ending::result(self.decided.taken(), view, self.window()) {
@@ -121,7 +131,7 @@ impl DecidedStep<'_> {
                 self.expire(SessionEnd::by_provider(ending::at_last_end(self.decided.taken(), view), now))
             }
             () if ending::waits_for_word(view) => self.try_again(),
-            () => self.rest(self.activity.key),
+            () => self.retry(self.activity.key),
         }
     }
 
@@ -129,7 +139,7 @@ impl DecidedStep<'_> {
     /// right.
     fn try_again(&self) -> Transition {
         if self.window() == SessionWindow::Over && self.decided.tried_after_window {
-            return self.rest(self.activity.key);
+            return self.retry(self.activity.key);
         }
         if self.decided.decider.kind == DeciderKind::Deadline && self.context.clock == ClockState::Untrusted {
             return Transition::clock_untrusted(self.activity, self.context);
@@ -138,16 +148,18 @@ impl DecidedStep<'_> {
         // By a clock that was set forward it would be replaced while its call may still take effect.
         let is_over = |since| self.context.clock == ClockState::Trusted && replaced_at(since) <= self.context.now;
         let key = match self.activity.key {
-            KeyUse::Unclear(since) | KeyUse::Burnt(since) if is_over(since) => KeyUse::Spent,
-            KeyUse::Burnt(_) if self.context.clock == ClockState::Untrusted => {
+            IdempotencyKeyState::Unanswered(since) | IdempotencyKeyState::AlreadyUsed(since) if is_over(since) => {
+                IdempotencyKeyState::ReplacementDue
+            }
+            IdempotencyKeyState::AlreadyUsed(_) if self.context.clock == ClockState::Untrusted => {
                 return Transition::clock_untrusted(self.activity, self.context);
             }
-            KeyUse::Burnt(since) => {
-                let until = self.rest_until().min(replaced_at(since));
-                return Transition::rest(self.activity, until);
+            IdempotencyKeyState::AlreadyUsed(since) => {
+                let until = self.retry_at().min(replaced_at(since));
+                return Transition::retry_at(self.activity, until);
             }
-            KeyUse::Unclear(_) | KeyUse::Usable => KeyUse::Usable,
-            KeyUse::Spent => KeyUse::Spent,
+            IdempotencyKeyState::Unanswered(_) | IdempotencyKeyState::Usable => IdempotencyKeyState::Usable,
+            IdempotencyKeyState::ReplacementDue => IdempotencyKeyState::ReplacementDue,
         };
         let used = Activity { key, ..self.activity.clone() };
         act(self.decided.clone(), &used, key, self.policy, self.context)
@@ -169,15 +181,19 @@ impl DecidedStep<'_> {
             Reply::Refused { code, description } => self.refused(code, description),
             Reply::UnknownCode { code, description } => self.unknown_code(code, description),
             // It is meant to be tried again, with another key.
-            Reply::TryAgain => self.rest(self.spent()),
+            Reply::TryAgain => self.retry(self.key_after_error()),
             // An earlier call with this key arrived after all, and its answer was lost: what it did, a status will show.
-            Reply::KeyExists => self.rest(KeyUse::Burnt(now)),
+            Reply::KeyExists => self.retry(IdempotencyKeyState::AlreadyUsed(now)),
             Reply::Unclear => {
-                let activity = Activity { key: KeyUse::Unclear(now), unanswered: Some(now), ..self.activity.clone() };
-                Transition::rest(&activity, self.rest_until())
+                let activity = Activity {
+                    key: IdempotencyKeyState::Unanswered(now),
+                    unanswered: Some(now),
+                    ..self.activity.clone()
+                };
+                Transition::retry_at(&activity, self.retry_at())
             }
             // It had no effect, so the key is as good as new.
-            Reply::NotProcessed => self.rest(KeyUse::Usable),
+            Reply::NotProcessed => self.retry(IdempotencyKeyState::Usable),
             Reply::NotSent => self.not_sent(),
         }
     }
@@ -186,7 +202,7 @@ impl DecidedStep<'_> {
     fn not_sent(&self) -> Transition {
         let attempts = self.decided.attempts.saturating_sub(1);
         let decided = Decided { attempts, tried_after_window: false, ..self.decided.clone() };
-        let activity = self.activity.resting(self.rest_until());
+        let activity = self.activity.failed_until(self.retry_at());
         Transition {
             next: NextState::Entry(OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
@@ -202,7 +218,7 @@ impl DecidedStep<'_> {
     /// It may be a refusal of a later version of the contract, or a failure that passes: only time tells.
     fn unknown_code(&self, code: String, description: String) -> Transition {
         if self.context.clock == ClockState::Untrusted {
-            return self.rest(self.spent());
+            return self.retry(self.key_after_error());
         }
         let now = self.context.now;
         let (before, since) = self.decided.unknown_codes.unwrap_or((0, now));
@@ -211,7 +227,7 @@ impl DecidedStep<'_> {
             return self.refused(code, description);
         }
         let decided = Decided { unknown_codes: Some((tries, since)), ..self.decided.clone() };
-        let activity = Activity { key: self.spent(), ..self.activity.resting(self.rest_until()) };
+        let activity = Activity { key: self.key_after_error(), ..self.activity.failed_until(self.retry_at()) };
         Transition {
             next: NextState::Entry(OpenSession { entry: SessionEntry::Decided(Box::new(decided)), activity }),
             effects: Vec::new(),
@@ -220,17 +236,17 @@ impl DecidedStep<'_> {
 
     /// What an error that wants another try makes of the key. While an earlier call with it may still be on its way, only the
     /// same key keeps the two from both having their effect.
-    fn spent(&self) -> KeyUse {
-        self.activity.unanswered.map_or(KeyUse::Spent, KeyUse::Unclear)
+    fn key_after_error(&self) -> IdempotencyKeyState {
+        self.activity.unanswered.map_or(IdempotencyKeyState::ReplacementDue, IdempotencyKeyState::Unanswered)
     }
 
-    fn rest(&self, key: KeyUse) -> Transition {
+    fn retry(&self, key: IdempotencyKeyState) -> Transition {
         let activity = Activity { key, ..self.activity.clone() };
-        Transition::rest(&activity, self.rest_until())
+        Transition::retry_at(&activity, self.retry_at())
     }
 
-    fn rest_until(&self) -> Timestamp {
-        self.policy.rest(self.decided.opening.window_began_at, self.activity, self.retry_after, self.context)
+    fn retry_at(&self) -> Timestamp {
+        self.policy.retry_at(self.decided.opening.window_began_at, self.activity, self.retry_after, self.context)
     }
 
     fn expire(&self, end: SessionEnd) -> Transition {
