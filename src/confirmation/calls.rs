@@ -3,9 +3,9 @@
 
 pub mod breaker;
 pub mod coding;
+pub mod deferred_status_calls;
 mod endpoint;
 pub mod headers;
-pub mod held_questions;
 pub mod queue;
 mod transport;
 
@@ -25,8 +25,8 @@ use crate::metrics::{CallMetrics, Metrics};
 use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{Operation, Reply, SessionApi};
 use breaker::Permit;
-use endpoint::{ReleasedQuestions, SourceEndpoint, judge};
-use held_questions::HeldQuestions;
+use deferred_status_calls::DeferredStatusCalls;
+use endpoint::{ReleasedStatusCalls, SourceEndpoint, judge};
 use queue::CallQueue;
 use transport::{Exchange, HeadTimes, Transport};
 
@@ -56,7 +56,7 @@ pub struct CallAnswer {
     pub reply: Reply,
     /// The whole session of a status's answer, where that can be read.
     pub session: Option<Box<ShownSession>>,
-    /// How long it asks for peace; at most 15 minutes.
+    /// Its Retry-After, at most 15 minutes.
     pub retry_after: Option<Duration>,
     /// Our wall clock minus the provider's; nothing where it did not tell its time.
     pub clock_skew: Option<SignedDuration>,
@@ -84,8 +84,8 @@ const NOT_SENT: &str = "not_sent";
 /// Actions that wait for each slot: enough that none is ever empty, and few enough that the last is sent within a second or
 /// two also where a call takes half of that.
 const WAITING_FOR_EACH_SLOT: usize = 4;
-/// How often the questions that are held back are looked after: a small part of the shortest pause of a breaker.
-const LOOK_AFTER_HELD_EVERY: Duration = Duration::from_millis(100);
+/// How often the deferred status calls are looked after: a small part of the shortest pause of a breaker.
+const RELEASE_DEFERRED_EVERY: Duration = Duration::from_millis(100);
 
 /// Takes calls. Dropping it drops the calls that wait; those on their way end by themselves.
 pub struct Caller {
@@ -141,33 +141,36 @@ impl Caller {
         Ok((Self { shared: Arc::new(shared) }, receiver))
     }
 
-    /// Takes a call; never blocks. While its source's provider is left alone, an action is answered at once as not sent, and a
-    /// question is held: one of them finds out whether the provider is well again; the others are sent when it is, or answered
-    /// as not sent when they are due.
+    /// Takes a call; never blocks. While its source's breaker is open, an action call is answered at once as not sent, and a
+    /// status call is deferred: one of them finds out whether the provider answers again; the others are sent when it does,
+    /// or answered as not sent when they are due.
     ///
     /// At `owned_at` its session was this process's for certain: an action is sent within the set time after that, or not at
     /// all. Or this would happen: the action is committed; the process freezes; another takes the session over, acts with the
     /// same key, hears an error that is worth another key, and acts with that; the process wakes, and sends what waited.
     pub fn call(&self, call: ProviderCall, owned_at: Instant) {
         let Some(endpoint) = self.shared.endpoints.get(&call.key.source) else { return self.shared.not_sent(call) };
-        if endpoint.is_passable(&call.key) {
+        if endpoint.allows(&call.key) {
             self.shared.send(call, owned_at);
         } else {
-            self.shared.hold_back(endpoint, call, owned_at);
+            self.shared.defer(endpoint, call, owned_at);
         }
     }
 
     /// Drops the waiting calls of all epochs before `epoch`, without an answer. Those on their way are answered.
     pub fn forget(&self, epoch: u64) {
         self.shared.state().waiting.forget(epoch);
-        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(|held| held.forget(epoch)));
+        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_deferred(|deferred| deferred.forget(epoch)));
     }
 
     /// Drops the waiting calls about sessions that have ended, without an answer: nothing is done to a session whose outcome
     /// is told.
     pub fn withdraw(&self, ended: &BTreeSet<SessionKey>) {
         self.shared.state().waiting.withdraw(ended);
-        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(|held| held.withdraw(ended)));
+        self.shared
+            .endpoints
+            .values()
+            .for_each(|endpoint| endpoint.change_deferred(|deferred| deferred.withdraw(ended)));
     }
 
     /// How many more actions may be put to wait: beyond some for each slot they would get too old to be sent.
@@ -185,7 +188,7 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         self.shared.state().waiting.clear();
-        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_held(HeldQuestions::clear));
+        self.shared.endpoints.values().for_each(|endpoint| endpoint.change_deferred(DeferredStatusCalls::clear));
     }
 }
 
@@ -197,13 +200,13 @@ async fn work(shared: Arc<CallerShared>) {
     }
 }
 
-/// Releases the questions of one source that are held back, until there are none: sends one to find out whether the
-/// provider is well again, all when it is, and gives up those that are due.
-async fn release_held(shared: Arc<CallerShared>, source: Arc<str>) {
+/// Releases the deferred status calls of one source, until there are none: sends one to find out whether the
+/// provider answers again, all when it does, and gives up those that are due.
+async fn release_deferred(shared: Arc<CallerShared>, source: Arc<str>) {
     let Some(endpoint) = shared.endpoints.get(&source) else { return };
     loop {
-        sleep(LOOK_AFTER_HELD_EVERY).await;
-        let ReleasedQuestions { expired, released, is_over } = endpoint.release(Instant::now());
+        sleep(RELEASE_DEFERRED_EVERY).await;
+        let ReleasedStatusCalls { expired, released, is_over } = endpoint.release(Instant::now());
         for call in expired {
             shared.not_sent(call);
         }
@@ -257,14 +260,14 @@ impl CallerShared {
         }
     }
 
-    /// A call whose source's provider is left alone. An action is not put off: it would be too old to be sent; and it may
-    /// have an effect that nobody hears of, so it is not what should find out whether the provider is well.
-    fn hold_back(self: &Arc<Self>, endpoint: &SourceEndpoint, call: ProviderCall, owned_at: Instant) {
+    /// A call whose source's breaker is open. An action call is not put off: it would be too old to be sent; and it may
+    /// have an effect that nobody hears of, so it is not what should find out whether the provider answers.
+    fn defer(self: &Arc<Self>, endpoint: &SourceEndpoint, call: ProviderCall, owned_at: Instant) {
         if call.operation != Operation::Status {
             return self.not_sent(call);
         }
-        if endpoint.hold_back(call, owned_at) {
-            self.handle.spawn(release_held(Arc::clone(self), Arc::clone(&endpoint.source)));
+        if endpoint.defer(call, owned_at) {
+            self.handle.spawn(release_deferred(Arc::clone(self), Arc::clone(&endpoint.source)));
         }
     }
 
@@ -294,7 +297,7 @@ impl CallerShared {
         let Some(endpoint) = self.endpoints.get(&call.key.source) else { return self.not_sent(call) };
         // It may have opened while the call waited.
         let permit = endpoint.permit(&call.key);
-        let Some(permit) = permit else { return self.hold_back(endpoint, call, owned_at) };
+        let Some(permit) = permit else { return self.defer(endpoint, call, owned_at) };
         let in_flight = InFlightCall { shared: self, endpoint, permit, call, began: Instant::now(), exchange: None };
         let exchange = self.transport.exchange(&endpoint.api.load_full(), &in_flight.call).await;
         in_flight.end(exchange);

@@ -160,7 +160,7 @@ fn what_is_pure_stays_pure() {
         "src/confirmation/calls/breaker.rs",
         "src/confirmation/calls/coding.rs",
         "src/confirmation/calls/headers.rs",
-        "src/confirmation/calls/held_questions.rs",
+        "src/confirmation/calls/deferred_status_calls.rs",
         "src/confirmation/calls/queue.rs",
         "src/simulator/faults.rs",
         "src/simulator/world.rs",

@@ -1,4 +1,4 @@
-//! Stops calling a provider that does not answer well, and finds out by one call at a time whether it does again.
+//! Stops calling a provider whose calls fail, and finds out by one call at a time whether they succeed again.
 //! Pure: must not read a clock, nor know what a call is.
 //!
 //! It opens after failures of several *different* sessions that no good answer contradicted, so one session that always
@@ -49,9 +49,9 @@ enum BreakerState {
     /// Calls go through.
     Closed,
     /// No call of those held back goes through for a while.
-    Open { until: Instant, pause: Duration, held: BreakerScope },
+    Open { until: Instant, pause: Duration, scope: BreakerScope },
     /// One of them is on its way to find out.
-    Probing { pause: Duration, held: BreakerScope },
+    HalfOpen { pause: Duration, scope: BreakerScope },
 }
 
 /// Whose calls are held back.
@@ -64,7 +64,7 @@ enum BreakerScope {
 #[derive(Clone, Copy, Debug)]
 struct SessionFailures {
     times: u32,
-    whose: BreakerScope,
+    scope: BreakerScope,
 }
 
 /// A permit to call once; comes back with what became of it.
@@ -72,7 +72,7 @@ struct SessionFailures {
 pub enum Permit {
     /// As usual.
     Ordinary,
-    /// To find out whether the provider is well again.
+    /// To find out whether the provider answers again.
     Probe,
 }
 
@@ -80,13 +80,13 @@ pub enum Permit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// The provider understood and decided, whatever it decided.
-    Well,
-    /// Well where any call ever was; before that it may be our account that is wrong.
-    WellIfEver,
+    Success,
+    /// A success where any call ever was one; before that it may be our account that is wrong.
+    SuccessOnceProven,
     /// An answer that helps this session not, and says nothing of others.
-    UnwellAlone,
+    SessionFailure,
     /// No answer, or one that helps no session.
-    Unwell,
+    ProviderFailure,
 }
 
 /// What is to be told.
@@ -105,27 +105,27 @@ impl Breaker {
     }
 
     /// Whether a call about this session would get a permit now.
-    pub fn is_passable(&self, session: &SessionKey, now: Instant) -> bool {
-        self.is_free(session) || self.is_probe_due(now)
+    pub fn allows(&self, session: &SessionKey, now: Instant) -> bool {
+        self.is_closed_for(session) || self.is_probe_due(now)
     }
 
     /// A permit for one call about this session, where it gets one. Whoever takes it has to come back to [`Self::record`].
     pub fn permit(&mut self, session: &SessionKey, now: Instant) -> Option<Permit> {
         match self.state {
-            _ if self.is_free(session) => Some(Permit::Ordinary),
-            BreakerState::Open { until, pause, held } if now >= until => {
-                self.state = BreakerState::Probing { pause, held };
+            _ if self.is_closed_for(session) => Some(Permit::Ordinary),
+            BreakerState::Open { until, pause, scope } if now >= until => {
+                self.state = BreakerState::HalfOpen { pause, scope };
                 Some(Permit::Probe)
             }
-            BreakerState::Closed | BreakerState::Open { .. } | BreakerState::Probing { .. } => None,
+            BreakerState::Closed | BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => None,
         }
     }
 
     /// Whether calls about this session are not held back at all.
-    pub fn is_free(&self, session: &SessionKey) -> bool {
+    pub fn is_closed_for(&self, session: &SessionKey) -> bool {
         match self.state {
             BreakerState::Closed => true,
-            BreakerState::Open { held, .. } | BreakerState::Probing { held, .. } => !self.holds(held, session),
+            BreakerState::Open { scope, .. } | BreakerState::HalfOpen { scope, .. } => !self.includes(scope, session),
         }
     }
 
@@ -148,10 +148,12 @@ impl Breaker {
         now: Instant,
     ) -> Option<BreakerChange> {
         match health {
-            Health::Well => self.worked(),
-            Health::WellIfEver if self.has_worked => self.worked(),
-            Health::WellIfEver | Health::UnwellAlone => self.failed(session, permit, BreakerScope::FailedSessions, now),
-            Health::Unwell => self.failed(session, permit, BreakerScope::AllSessions, now),
+            Health::Success => self.worked(),
+            Health::SuccessOnceProven if self.has_worked => self.worked(),
+            Health::SuccessOnceProven | Health::SessionFailure => {
+                self.failed(session, permit, BreakerScope::FailedSessions, now)
+            }
+            Health::ProviderFailure => self.failed(session, permit, BreakerScope::AllSessions, now),
         }
     }
 
@@ -165,10 +167,10 @@ impl Breaker {
         &mut self,
         session: &SessionKey,
         permit: Permit,
-        whose: BreakerScope,
+        failure: BreakerScope,
         now: Instant,
     ) -> Option<BreakerChange> {
-        self.note(session, whose);
+        self.note(session, failure);
         let due = if self.failed_for_all >= FAILURES_TO_OPEN {
             BreakerScope::AllSessions
         } else {
@@ -177,33 +179,33 @@ impl Breaker {
         let (next, change) = match (self.state, permit) {
             (BreakerState::Closed, _) if self.failed.len() < FAILURES_TO_OPEN => (BreakerState::Closed, None),
             (BreakerState::Closed, _) => (
-                BreakerState::Open { until: now + PAUSE_MIN, pause: PAUSE_MIN, held: due },
+                BreakerState::Open { until: now + PAUSE_MIN, pause: PAUSE_MIN, scope: due },
                 Some(BreakerChange::Opened),
             ),
-            (BreakerState::Probing { pause, held }, Permit::Probe) => {
-                let (pause, held) = match whose {
+            (BreakerState::HalfOpen { pause, scope }, Permit::Probe) => {
+                let (pause, scope) = match failure {
                     BreakerScope::AllSessions => ((pause * 2).min(PAUSE_MAX), due),
-                    // The provider answers: others may go. Where it is not well to them, one call will tell.
-                    BreakerScope::FailedSessions if held == BreakerScope::AllSessions => {
+                    // The provider answers: others may go. Where it fails them, one call will tell.
+                    BreakerScope::FailedSessions if scope == BreakerScope::AllSessions => {
                         (PAUSE_MIN, BreakerScope::FailedSessions)
                     }
                     BreakerScope::FailedSessions => ((pause * 2).min(PAUSE_ALONE_MAX), BreakerScope::FailedSessions),
                 };
-                (BreakerState::Open { until: now + pause, pause, held }, None)
+                (BreakerState::Open { until: now + pause, pause, scope }, None)
             }
             // A late failure says nothing new where all are held back, and may hold back all where some were.
-            (BreakerState::Open { until, pause, held }, _) => {
-                (BreakerState::Open { until, pause, held: held.or(whose, due) }, None)
+            (BreakerState::Open { until, pause, scope }, _) => {
+                (BreakerState::Open { until, pause, scope: scope.or(failure, due) }, None)
             }
-            (BreakerState::Probing { pause, held }, Permit::Ordinary) => {
-                (BreakerState::Probing { pause, held: held.or(whose, due) }, None)
+            (BreakerState::HalfOpen { pause, scope }, Permit::Ordinary) => {
+                (BreakerState::HalfOpen { pause, scope: scope.or(failure, due) }, None)
             }
         };
         self.state = next;
         change
     }
 
-    fn note(&mut self, session: &SessionKey, whose: BreakerScope) {
+    fn note(&mut self, session: &SessionKey, failure: BreakerScope) {
         // A session that is known already is counted on, so that the bound does not freeze who is at fault.
         let is_full = self.failed.len() >= FAILED_MAX;
         let hash = hash(session);
@@ -211,15 +213,15 @@ impl Breaker {
         if before.is_none() && is_full {
             return;
         }
-        let counted = |whose| usize::from(whose == BreakerScope::AllSessions);
+        let counted = |scope| usize::from(scope == BreakerScope::AllSessions);
         let times = before.map_or(0, |failed| failed.times).saturating_add(1);
-        self.failed.insert(hash, SessionFailures { times, whose });
-        self.failed_for_all += counted(whose);
-        self.failed_for_all -= before.map_or(0, |failed| counted(failed.whose));
+        self.failed.insert(hash, SessionFailures { times, scope: failure });
+        self.failed_for_all += counted(failure);
+        self.failed_for_all -= before.map_or(0, |failed| counted(failed.scope));
     }
 
-    fn holds(&self, held: BreakerScope, session: &SessionKey) -> bool {
-        match held {
+    fn includes(&self, scope: BreakerScope, session: &SessionKey) -> bool {
+        match scope {
             BreakerScope::AllSessions => true,
             BreakerScope::FailedSessions => self.failed.len() >= FAILED_MAX || self.failed.contains_key(&hash(session)),
         }

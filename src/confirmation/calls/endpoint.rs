@@ -1,4 +1,4 @@
-//! One source's provider: whether it is called at all, and the questions that wait meanwhile.
+//! One source's provider: whether it is called at all, and the status calls that wait meanwhile.
 //! Must not know how a call travels, nor which of those that may go goes first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use metrics::Gauge;
 
 use super::breaker::{Breaker, BreakerChange, Health, Permit};
-use super::held_questions::HeldQuestions;
+use super::deferred_status_calls::DeferredStatusCalls;
 use super::transport::Exchange;
 use super::{NOT_SENT, ProviderCall};
 use crate::confirmation::session::model::SessionKey;
@@ -22,21 +22,21 @@ pub(super) struct SourceEndpoint {
     /// How it is called.
     pub api: Arc<ArcSwap<SessionApi>>,
     breaker: Mutex<Breaker>,
-    hold: Mutex<BreakerHold>,
+    deferred: Mutex<DeferredState>,
     open: Gauge,
 }
 
-/// The questions about a source's sessions that wait until its provider is well again.
+/// The status calls about a source's sessions that wait until its provider answers again.
 #[derive(Default)]
-struct BreakerHold {
-    questions: HeldQuestions,
+struct DeferredState {
+    calls: DeferredStatusCalls,
     /// Whether a task looks after them.
     has_task: bool,
 }
 
-/// The questions that were held back and need not wait any more.
-pub(super) struct ReleasedQuestions {
-    /// Held for long enough: to be answered as not sent.
+/// The status calls that were deferred and need not wait any more.
+pub(super) struct ReleasedStatusCalls {
+    /// Deferred for long enough: to be answered as not sent.
     pub expired: Vec<ProviderCall>,
     /// To be sent now, and since when their sessions were ours for certain.
     pub released: Vec<(ProviderCall, Instant)>,
@@ -46,12 +46,12 @@ pub(super) struct ReleasedQuestions {
 
 impl SourceEndpoint {
     pub(super) fn new(source: Arc<str>, api: Arc<ArcSwap<SessionApi>>, open: Gauge) -> Self {
-        Self { source, api, breaker: Mutex::default(), hold: Mutex::default(), open }
+        Self { source, api, breaker: Mutex::default(), deferred: Mutex::default(), open }
     }
 
     /// Whether a call about this session may be sent now.
-    pub(super) fn is_passable(&self, session: &SessionKey) -> bool {
-        self.breaker().is_passable(session, Instant::now())
+    pub(super) fn allows(&self, session: &SessionKey) -> bool {
+        self.breaker().allows(session, Instant::now())
     }
 
     /// A permit to send it, where it gets one; whoever takes it comes back to [`Self::record`].
@@ -63,35 +63,35 @@ impl SourceEndpoint {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self) -> MutexGuard<'_, BreakerHold> {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deferred(&self) -> MutexGuard<'_, DeferredState> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds a question back; whether a task has to be started that looks after it.
-    pub(super) fn hold_back(&self, call: ProviderCall, owned_at: Instant) -> bool {
-        let mut hold = self.hold();
-        hold.questions.push(call, owned_at, Instant::now(), Timestamp::now());
-        !std::mem::replace(&mut hold.has_task, true)
+    /// Defers a status call; whether a task has to be started that looks after it.
+    pub(super) fn defer(&self, call: ProviderCall, owned_at: Instant) -> bool {
+        let mut deferred = self.deferred();
+        deferred.calls.push(call, owned_at, Instant::now(), Timestamp::now());
+        !std::mem::replace(&mut deferred.has_task, true)
     }
 
-    /// Changes what is held back.
-    pub(super) fn change_held(&self, change: impl FnOnce(&mut HeldQuestions)) {
-        change(&mut self.hold().questions);
+    /// Changes what is deferred.
+    pub(super) fn change_deferred(&self, change: impl FnOnce(&mut DeferredStatusCalls)) {
+        change(&mut self.deferred().calls);
     }
 
-    /// Takes out the questions that need not wait any more.
-    pub(super) fn release(&self, now: Instant) -> ReleasedQuestions {
-        let mut hold = self.hold();
-        let expired = hold.questions.take_expired(now);
+    /// Takes out the status calls that need not wait any more.
+    pub(super) fn release(&self, now: Instant) -> ReleasedStatusCalls {
+        let mut deferred = self.deferred();
+        let expired = deferred.calls.take_expired(now);
         let breaker = self.breaker();
-        // Only when the breaker is closed is every session free; while it is open, those that never failed may be.
-        let mut released = hold.questions.take_free(|session| breaker.is_free(session));
+        // It may be open for the sessions that failed, and closed for the others.
+        let mut released = deferred.calls.take_closed_for(|session| breaker.is_closed_for(session));
         if breaker.is_probe_due(now) {
-            released.extend(hold.questions.take_first(|session| breaker.failures(session)));
+            released.extend(deferred.calls.take_first(|session| breaker.failures(session)));
         }
-        let is_over = hold.questions.is_empty();
-        hold.has_task = !is_over;
-        ReleasedQuestions { expired, released, is_over }
+        let is_over = deferred.calls.is_empty();
+        deferred.has_task = !is_over;
+        ReleasedStatusCalls { expired, released, is_over }
     }
 
     /// Tells the breaker; logs where that changes something.
@@ -118,18 +118,18 @@ impl SourceEndpoint {
 
 /// What an exchange says of the provider's health, and how it is counted.
 pub(super) fn judge(exchange: &Exchange) -> (Health, &'static str) {
-    let of_code = |code: &str| if is_of_account(code) { Health::WellIfEver } else { Health::Well };
+    let of_code = |code: &str| if is_of_account(code) { Health::SuccessOnceProven } else { Health::Success };
     match &exchange.reply {
-        Reply::Ok(_) => (Health::Well, "ok"),
+        Reply::Ok(_) => (Health::Success, "ok"),
         Reply::Refused { code, .. } => (of_code(code), "refused"),
         Reply::UnknownCode { code, .. } => (of_code(code), "unknown_code"),
-        Reply::TryAgain => (Health::Well, "try_again"),
-        Reply::KeyExists => (Health::Well, "key_exists"),
+        Reply::TryAgain => (Health::Success, "try_again"),
+        Reply::KeyExists => (Health::Success, "key_exists"),
         Reply::NotProcessed => match exchange.scope {
-            FailureScope::Session => (Health::UnwellAlone, "not_processed"),
-            FailureScope::Source => (Health::Unwell, "not_processed"),
+            FailureScope::Session => (Health::SessionFailure, "not_processed"),
+            FailureScope::Source => (Health::ProviderFailure, "not_processed"),
         },
-        Reply::NotSent => (Health::Unwell, NOT_SENT),
-        Reply::Unclear => (Health::Unwell, "unclear"),
+        Reply::NotSent => (Health::ProviderFailure, NOT_SENT),
+        Reply::Unclear => (Health::ProviderFailure, "unclear"),
     }
 }

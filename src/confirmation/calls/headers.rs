@@ -8,7 +8,7 @@ use http::header::{DATE, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
-/// A session's window is four hours: a provider that asks for more peace is asked again all the same.
+/// A session's window is four hours: a provider that asks for a longer wait is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 
 /// The provider's time, by `Date` in its one form of today (RFC 9110, IMF-fixdate). Cut to whole seconds.
@@ -16,7 +16,7 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     parse_date(headers.get(DATE)?.to_str().ok()?)
 }
 
-/// How long the provider asks for peace: seconds, or a date, which is held against the provider's own `Date`, else against
+/// How long to wait, as `Retry-After` says: seconds, or a date, which is compared with the provider's own `Date`, else against
 /// `now`. At most 15 minutes; nothing where it does not parse.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

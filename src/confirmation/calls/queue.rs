@@ -10,7 +10,7 @@ use crate::confirmation::session::machine::AFTER_THE_END;
 use crate::confirmation::session::model::SessionKey;
 use crate::provider::smart_glocal::api::Operation;
 
-/// Actions before questions, so that none gets too old to be sent while others are asked about; then in the order of their
+/// Action calls before status calls, so that none gets too old to be sent while others are asked about; then in the order of their
 /// `due_by`; of equals, the first that came. Holds at most as many as there are sessions whose call was asked for and not
 /// answered, for the engine asks for one at a time for each, and one for each event about a session that has ended.
 #[derive(Debug, Default)]
@@ -18,29 +18,29 @@ pub struct CallQueue {
     waiting: BinaryHeap<WaitingCall>,
     /// How many of them are actions.
     actions: usize,
-    arrivals: u64,
+    pushed: u64,
 }
 
 #[derive(Debug)]
 struct WaitingCall {
     call: ProviderCall,
     owned_at: Instant,
-    arrival: u64,
+    sequence: u64,
 }
 
 impl CallQueue {
     /// Puts a call in its place; at `owned_at` its session was this process's.
     pub fn push(&mut self, call: ProviderCall, owned_at: Instant) {
-        self.arrivals = self.arrivals.saturating_add(1);
-        let waiting = WaitingCall { call, owned_at, arrival: self.arrivals };
-        self.actions += usize::from(!waiting.is_question());
+        self.pushed = self.pushed.saturating_add(1);
+        let waiting = WaitingCall { call, owned_at, sequence: self.pushed };
+        self.actions += usize::from(!waiting.is_status());
         self.waiting.push(waiting);
     }
 
     /// Takes out what is due first, and what it was put in with.
     pub fn pop(&mut self) -> Option<(ProviderCall, Instant)> {
         let waiting = self.waiting.pop()?;
-        self.actions -= usize::from(!waiting.is_question());
+        self.actions -= usize::from(!waiting.is_status());
         Some((waiting.call, waiting.owned_at))
     }
 
@@ -68,7 +68,7 @@ impl CallQueue {
 
     fn retain(&mut self, keep: impl Fn(&ProviderCall) -> bool) {
         self.waiting.retain(|waiting| keep(&waiting.call));
-        self.actions = self.waiting.iter().filter(|waiting| !waiting.is_question()).count();
+        self.actions = self.waiting.iter().filter(|waiting| !waiting.is_status()).count();
     }
 }
 
@@ -78,7 +78,7 @@ pub fn is_of_the_ended(call: &ProviderCall, ended: &BTreeSet<SessionKey>) -> boo
 }
 
 impl WaitingCall {
-    fn is_question(&self) -> bool {
+    fn is_status(&self) -> bool {
         self.call.operation == Operation::Status
     }
 }
@@ -86,11 +86,7 @@ impl WaitingCall {
 /// The greatest is taken first: so the earliest is the greatest.
 impl Ord for WaitingCall {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.is_question(), other.call.due_by, other.arrival).cmp(&(
-            self.is_question(),
-            self.call.due_by,
-            self.arrival,
-        ))
+        (other.is_status(), other.call.due_by, other.sequence).cmp(&(self.is_status(), self.call.due_by, self.sequence))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The questions that wait while their source's provider is left alone: one of them will find out whether it is well again.
+//! The status calls that wait while their source's breaker is open: one of them will find out whether the provider answers again.
 //! Pure: must not know how a call is carried out, nor read a clock.
 
 use std::collections::BTreeSet;
@@ -10,34 +10,34 @@ use super::ProviderCall;
 use super::queue::is_of_the_ended;
 use crate::confirmation::session::model::SessionKey;
 
-/// How long a question is held at least, where it is due already: as long as a call may take.
-const HELD_MIN: Duration = Duration::from_secs(10);
+/// How long a status call waits at least, where it is due already: as long as a call may take.
+const DEFERRED_MIN: Duration = Duration::from_secs(10);
 /// The longest: who asked may have changed its mind about when to ask.
-const HELD_MAX: Duration = Duration::from_mins(10);
+const DEFERRED_MAX: Duration = Duration::from_mins(10);
 
 /// Calls that wait. As many at most as there are sessions, for the engine asks for one at a time for each.
 #[derive(Debug, Default)]
-pub struct HeldQuestions {
-    calls: Vec<HeldCall>,
+pub struct DeferredStatusCalls {
+    calls: Vec<DeferredStatusCall>,
 }
 
 #[derive(Debug)]
-struct HeldCall {
+struct DeferredStatusCall {
     call: ProviderCall,
     owned_at: Instant,
     until: Instant,
 }
 
-impl HeldQuestions {
-    /// Holds a call until it is due by, within bounds, as the wall clock has it.
+impl DeferredStatusCalls {
+    /// Defers a call until it is due, within bounds, as the wall clock has it.
     pub fn push(&mut self, call: ProviderCall, owned_at: Instant, now: Instant, clock: Timestamp) {
-        // A due time that is over gives no duration: the question is held for the least time then.
+        // A due time that is over gives no duration: the call waits for the least time then.
         let left = Duration::try_from(call.due_by.duration_since(clock)).unwrap_or_default();
-        let until = now + left.clamp(HELD_MIN, HELD_MAX);
-        self.calls.push(HeldCall { call, owned_at, until });
+        let until = now + left.clamp(DEFERRED_MIN, DEFERRED_MAX);
+        self.calls.push(DeferredStatusCall { call, owned_at, until });
     }
 
-    /// Whether nothing is held.
+    /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
@@ -45,19 +45,22 @@ impl HeldQuestions {
     /// Takes out the call whose session failed the least often, of equals the one that is due first.
     pub fn take_first(&mut self, failures: impl Fn(&SessionKey) -> u32) -> Option<(ProviderCall, Instant)> {
         let calls = self.calls.iter().enumerate();
-        let (first, _) = calls.min_by_key(|(_, held)| (failures(&held.call.key), held.call.due_by))?;
-        let HeldCall { call, owned_at, .. } = self.calls.swap_remove(first);
+        let (first, _) = calls.min_by_key(|(_, deferred)| (failures(&deferred.call.key), deferred.call.due_by))?;
+        let DeferredStatusCall { call, owned_at, .. } = self.calls.swap_remove(first);
         Some((call, owned_at))
     }
 
-    /// Takes out those whose session need not wait any more.
-    pub fn take_free(&mut self, is_free: impl Fn(&SessionKey) -> bool) -> Vec<(ProviderCall, Instant)> {
-        self.calls.extract_if(.., |held| is_free(&held.call.key)).map(|held| (held.call, held.owned_at)).collect()
+    /// Takes out those for whose session the breaker is closed.
+    pub fn take_closed_for(&mut self, is_closed_for: impl Fn(&SessionKey) -> bool) -> Vec<(ProviderCall, Instant)> {
+        self.calls
+            .extract_if(.., |deferred| is_closed_for(&deferred.call.key))
+            .map(|deferred| (deferred.call, deferred.owned_at))
+            .collect()
     }
 
-    /// Takes out those that were held for long enough.
+    /// Takes out those that waited for long enough.
     pub fn take_expired(&mut self, now: Instant) -> Vec<ProviderCall> {
-        self.calls.extract_if(.., |held| held.until <= now).map(|held| held.call).collect()
+        self.calls.extract_if(.., |deferred| deferred.until <= now).map(|deferred| deferred.call).collect()
     }
 
     /// Drops all calls.
@@ -67,12 +70,12 @@ impl HeldQuestions {
 
     /// Drops the calls of all epochs before `epoch`.
     pub fn forget(&mut self, epoch: u64) {
-        self.calls.retain(|held| held.call.epoch >= epoch);
+        self.calls.retain(|deferred| deferred.call.epoch >= epoch);
     }
 
     /// Drops the calls about sessions that have ended, but not those that ask about one that had ended before.
     pub fn withdraw(&mut self, ended: &BTreeSet<SessionKey>) {
-        self.calls.retain(|held| !is_of_the_ended(&held.call, ended));
+        self.calls.retain(|deferred| !is_of_the_ended(&deferred.call, ended));
     }
 }
 
@@ -85,7 +88,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn question(id: &str, due_by: i64, epoch: u64) -> ProviderCall {
+    fn status_call(id: &str, due_by: i64, epoch: u64) -> ProviderCall {
         ProviderCall {
             key: SessionKey { source: "sg".into(), session_id: id.into() },
             epoch,
@@ -103,40 +106,40 @@ mod tests {
     #[test]
     fn gives_first_what_failed_the_least_then_what_is_due_first() {
         let now = Instant::now();
-        let mut held = HeldQuestions::default();
+        let mut deferred = DeferredStatusCalls::default();
         for (id, due_by) in [("late", 9), ("failed once, early", 1), ("early", 3), ("failed once, late", 5)] {
-            held.push(question(id, due_by, 1), now, now, clock(0));
+            deferred.push(status_call(id, due_by, 1), now, now, clock(0));
         }
         let failures = |key: &SessionKey| u32::from(key.session_id.starts_with("failed"));
-        let given = std::iter::from_fn(|| held.take_first(failures).map(|(call, _)| call));
+        let given = std::iter::from_fn(|| deferred.take_first(failures).map(|(call, _)| call));
         assert_eq!(ids(given), ["early", "late", "failed once, early", "failed once, late"]);
-        assert!(held.is_empty());
+        assert!(deferred.is_empty());
     }
 
     #[test]
     fn gives_up_what_is_due_within_bounds() {
         let now = Instant::now();
-        let mut held = HeldQuestions::default();
+        let mut deferred = DeferredStatusCalls::default();
         for (id, due_by) in [("past", -100), ("soon", 60), ("in hours", 10_000)] {
-            held.push(question(id, due_by, 1), now, now, clock(0));
+            deferred.push(status_call(id, due_by, 1), now, now, clock(0));
         }
         for (seconds, expect) in [(9, vec![]), (10, vec!["past"]), (59, vec![]), (60, vec!["soon"]), (599, vec![])] {
-            assert_eq!(ids(held.take_expired(now + Duration::from_secs(seconds))), expect, "{seconds}");
+            assert_eq!(ids(deferred.take_expired(now + Duration::from_secs(seconds))), expect, "{seconds}");
         }
-        assert_eq!(ids(held.take_expired(now + HELD_MAX)), ["in hours"]);
+        assert_eq!(ids(deferred.take_expired(now + DEFERRED_MAX)), ["in hours"]);
     }
 
     #[test]
     fn drops_what_is_of_an_old_epoch_or_of_a_session_that_has_ended() {
         let now = Instant::now();
-        let mut held = HeldQuestions::default();
+        let mut deferred = DeferredStatusCalls::default();
         for (id, epoch) in [("a", 1), ("b", 2), ("c", 2)] {
-            held.push(question(id, 1, epoch), now, now, clock(0));
+            deferred.push(status_call(id, 1, epoch), now, now, clock(0));
         }
-        held.forget(2);
-        held.withdraw(&BTreeSet::from([question("b", 1, 2).key]));
-        assert!(held.take_free(|_| false).is_empty());
-        assert_eq!(ids(held.take_free(|_| true).into_iter().map(|(call, _)| call)), ["c"]);
-        assert!(held.is_empty());
+        deferred.forget(2);
+        deferred.withdraw(&BTreeSet::from([status_call("b", 1, 2).key]));
+        assert!(deferred.take_closed_for(|_| false).is_empty());
+        assert_eq!(ids(deferred.take_closed_for(|_| true).into_iter().map(|(call, _)| call)), ["c"]);
+        assert!(deferred.is_empty());
     }
 }
