@@ -15,7 +15,7 @@ use std::env;
 use std::hint::black_box;
 use std::process::Command;
 
-use paybridge::ingress::encode::Carry;
+use paybridge::ingress::encode::RecordForm;
 use paybridge::provider::AuthenticWebhook;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use subject::{SOURCES, Subject};
@@ -72,7 +72,7 @@ fn repeat(name: &str, step: &str) -> usize {
     match step {
         "authenticate" => all_of(|| source.authenticate(black_box(raw))),
         "normalize" => all_of(|| source.normalize("measured", black_box(&webhook))),
-        _ => all_of(|| encoder.authentic(black_box(&webhook), black_box(&event), id, Carry::AsConfigured)),
+        _ => all_of(|| encoder.authentic(black_box(&webhook), black_box(&event), id, RecordForm::AsConfigured)),
     }
     let stats = region.change();
     (stats.allocations + stats.reallocations) / TIMES

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use paybridge::ingress::encode::Carry;
+use paybridge::ingress::encode::RecordForm;
 use paybridge::provider::AuthenticWebhook;
 use subject::{SOURCES, Subject};
 
@@ -33,7 +33,12 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, subject: &Subje
     });
     group.bench_function(format!("{name}/encode"), |bencher| {
         bencher.iter(|| {
-            encoder.authentic(black_box(&webhook), black_box(&event), event.identity.of_webhook(), Carry::AsConfigured)
+            encoder.authentic(
+                black_box(&webhook),
+                black_box(&event),
+                event.identity.of_webhook(),
+                RecordForm::AsConfigured,
+            )
         });
     });
 }

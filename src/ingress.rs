@@ -29,10 +29,10 @@ use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
 use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Unverified};
 use answer::Answer;
-use encode::Carry;
-use sending::{Arrival, Published, Sending, Sent};
+use encode::RecordForm;
+use sending::{InFlightRequest, Published, Sending, Sent};
 use source::{RunningSource, Sources};
-use window::Arriving;
+use window::DedupKey;
 
 /// A request's task, buffers and bookkeeping, roughly: so that very many tiny requests are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 1024;
@@ -120,11 +120,11 @@ impl Ingress {
         if self.stopping.is_cancelled() {
             return Answer::ShuttingDown;
         }
-        let Ok(mut hold) = source.share.take(head_size(&request)) else { return Answer::Overloaded };
+        let Ok(mut reservation) = source.share.take(head_size(&request)) else { return Answer::Overloaded };
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
-        let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &mut hold, body_deadline).await;
+        let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &mut reservation, body_deadline).await;
         let body = match read {
             Ok(body) => body,
             Err(answer) => return answer,
@@ -132,24 +132,25 @@ impl Ingress {
         let received = Instant::now();
         self.metrics.receive.record(received - begun);
         let share = source.share.clone();
-        let arrival = Arrival { hold: Arc::new(hold), share, deadline: begun + self.bounds.ack_timeout };
+        let in_flight =
+            InFlightRequest { reservation: Arc::new(reservation), share, deadline: begun + self.bounds.ack_timeout };
         let remote_address = client.address;
         let raw = RawWebhook { path_suffix, headers: head.headers, body, remote_address, received_at };
 
-        let keyed = source.keyed();
-        let authenticated = AuthenticWebhook::authenticate(&**keyed.source, raw);
+        let with_keys = source.with_keys();
+        let authenticated = AuthenticWebhook::authenticate(&**with_keys.source, raw);
         let verified = Instant::now();
         self.metrics.verify.record(verified - received);
         match authenticated {
             Ok(webhook) => {
-                keyed.count_verified(&webhook, &source.metrics);
-                let event = keyed.source.normalize(&source.name, &webhook);
-                drop(keyed);
-                self.publish(source, &webhook, &event, verified, &arrival).await
+                with_keys.count_verified(&webhook, &source.metrics);
+                let event = with_keys.source.normalize(&source.name, &webhook);
+                drop(with_keys);
+                self.publish(source, &webhook, &event, verified, &in_flight).await
             }
             Err(rejected) => {
-                drop(keyed);
-                self.refuse(source, &rejected, &arrival).await
+                drop(with_keys);
+                self.refuse(source, &rejected, &in_flight).await
             }
         }
     }
@@ -162,71 +163,71 @@ impl Ingress {
         webhook: &AuthenticWebhook,
         event: &Normalized,
         verified: Instant,
-        arrival: &Arrival,
+        in_flight: &InFlightRequest,
     ) -> Answer {
-        let forms: &[Carry] = match webhook.plaintext() {
-            Some(_) => &[Carry::AsConfigured, Carry::WithoutPlaintext],
-            None => &[Carry::AsConfigured],
+        let forms: &[RecordForm] = match webhook.plaintext() {
+            Some(_) => &[RecordForm::AsConfigured, RecordForm::WithoutPlaintext],
+            None => &[RecordForm::AsConfigured],
         };
         if let Content::Undecodable(_) = event.content {
             // Quarantine has no dedup: a redelivery after a fix must get through.
-            return self.put_aside(source, webhook, event, forms, arrival).await;
+            return self.quarantine_undecodable(source, webhook, event, forms, in_flight).await;
         }
-        let arriving = Arriving::of(&source.name, event, webhook.raw().received_at);
-        for carry in forms {
+        let dedup_key = DedupKey::of(&source.name, event, webhook.raw().received_at);
+        for form in forms {
             let encode = |id| {
-                let record = source.encoder.authentic(webhook, event, id, *carry);
-                if *carry == Carry::AsConfigured {
+                let record = source.encoder.authentic(webhook, event, id, *form);
+                if *form == RecordForm::AsConfigured {
                     self.metrics.encode.record(verified.elapsed());
                 }
                 record
             };
-            match self.sending.publish_once(arriving, encode, arrival).await {
+            match self.sending.publish_once(dedup_key, encode, in_flight).await {
                 Sent::InKafka(id) => return published(source, event, id),
-                Sent::Before(id) => return duplicate(source, id),
-                Sent::Not(answer) => return answer,
+                Sent::Duplicate(id) => return duplicate(source, id),
+                Sent::Failed(answer) => return answer,
                 Sent::TooLarge => {}
             }
         }
-        self.put_body_aside(source, webhook, event, arrival).await
+        self.quarantine_too_large(source, webhook, event, in_flight).await
     }
 
     /// Puts what cannot be decoded into quarantine.
-    async fn put_aside(
+    async fn quarantine_undecodable(
         &self,
         source: &RunningSource,
         webhook: &AuthenticWebhook,
         event: &Normalized,
-        forms: &[Carry],
-        arrival: &Arrival,
+        forms: &[RecordForm],
+        in_flight: &InFlightRequest,
     ) -> Answer {
         let id = event.identity.of_webhook();
-        for carry in forms {
-            let record = source.encoder.authentic(webhook, event, id, *carry);
-            match self.sending.publish(record, arrival).await {
+        for form in forms {
+            let record = source.encoder.authentic(webhook, event, id, *form);
+            match self.sending.publish(record, in_flight).await {
                 Published::InKafka => return published(source, event, id),
-                Published::Not(answer) => return answer,
+                Published::Failed(answer) => return answer,
                 Published::TooLarge => {}
             }
         }
-        self.put_body_aside(source, webhook, event, arrival).await
+        self.quarantine_too_large(source, webhook, event, in_flight).await
     }
 
     /// Puts the body alone of what is too large for its topic into quarantine.
-    async fn put_body_aside(
+    async fn quarantine_too_large(
         &self,
         source: &RunningSource,
         webhook: &AuthenticWebhook,
         event: &Normalized,
-        arrival: &Arrival,
+        in_flight: &InFlightRequest,
     ) -> Answer {
         let record = source.encoder.too_large(webhook, event);
         let done = Answer::Quarantined(event.identity.of_webhook());
-        self.quarantine(source, record, QuarantineReason::TooLarge, done, arrival).await
+        self.publish_to_quarantine(source, record, QuarantineReason::TooLarge, done, in_flight).await
     }
 
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
-    async fn refuse(&self, source: &Arc<RunningSource>, rejected: &Rejected, arrival: &Arrival) -> Answer {
+    async fn refuse(&self, source: &Arc<RunningSource>, rejected: &Rejected, in_flight: &InFlightRequest) -> Answer {
         let answer = self.refusal(rejected.reason);
         if answer == Answer::Unauthentic {
             source.metrics.unverified(rejected.reason);
@@ -236,7 +237,8 @@ impl Ingress {
         match source.on_unverified {
             OnUnverified::Keep if may_keep => {
                 let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id());
-                self.quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, arrival).await
+                self.publish_to_quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, in_flight)
+                    .await
             }
             OnUnverified::Keep => Answer::Overloaded,
             OnUnverified::Reject => {
@@ -245,7 +247,7 @@ impl Ingress {
                     let count = move || sampled.metrics.sampled(reason);
                     self.sending.publish_without_waiting(
                         source.sample(&rejected.raw, reason, &random_id()),
-                        arrival,
+                        in_flight,
                         count,
                     );
                 }
@@ -271,21 +273,21 @@ impl Ingress {
     }
 
     /// Sends a record to quarantine and waits for its acknowledgement.
-    async fn quarantine(
+    async fn publish_to_quarantine(
         &self,
         source: &RunningSource,
         record: Record,
         reason: QuarantineReason,
         done: Answer,
-        arrival: &Arrival,
+        in_flight: &InFlightRequest,
     ) -> Answer {
-        match self.sending.publish(record, arrival).await {
+        match self.sending.publish(record, in_flight).await {
             Published::InKafka => {
                 source.metrics.quarantined(reason);
                 done
             }
             Published::TooLarge => Answer::NotAcknowledged,
-            Published::Not(answer) => answer,
+            Published::Failed(answer) => answer,
         }
     }
 }

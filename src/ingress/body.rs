@@ -9,9 +9,9 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::budget::Hold;
+use super::budget::BudgetReservation;
 
-/// Reads all of `body` before `deadline`. `hold` grows by the bytes as they arrive, so that a client that only announces a
+/// Reads all of `body` before `deadline`. `reservation` grows by the bytes as they arrive, so that a client that only announces a
 /// large body holds nothing.
 ///
 /// # Errors
@@ -20,24 +20,24 @@ pub async fn read(
     body: Incoming,
     headers: &HeaderMap,
     bytes_max: usize,
-    hold: &mut Hold,
+    reservation: &mut BudgetReservation,
     deadline: Instant,
 ) -> Result<Bytes, Answer> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
         return Err(Answer::BodyTooLarge);
     }
-    timeout_at(deadline, collect(body, bytes_max, hold)).await.unwrap_or(Err(Answer::BodyTooSlow))
+    timeout_at(deadline, collect(body, bytes_max, reservation)).await.unwrap_or(Err(Answer::BodyTooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize, hold: &mut Hold) -> Result<Bytes, Answer> {
+async fn collect(mut body: Incoming, bytes_max: usize, reservation: &mut BudgetReservation) -> Result<Bytes, Answer> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             return Err(Answer::BodyTooLarge);
         }
-        hold.grow(data.len()).map_err(|_| Answer::Overloaded)?;
+        reservation.grow(data.len()).map_err(|_| Answer::Overloaded)?;
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data); // the usual case: one piece, not copied
         }

@@ -24,7 +24,7 @@ struct Amount {
 }
 
 /// Bytes taken by a source; given back when dropped.
-pub struct Hold {
+pub struct BudgetReservation {
     share: Share,
     bytes: usize,
 }
@@ -69,9 +69,9 @@ impl Share {
     ///
     /// # Errors
     /// [`Spent`] when there are not as many left, for this source or at all.
-    pub fn take(&self, bytes: usize) -> Result<Hold, Spent> {
+    pub fn take(&self, bytes: usize) -> Result<BudgetReservation, Spent> {
         self.take_more(bytes)?;
-        Ok(Hold { share: self.clone(), bytes })
+        Ok(BudgetReservation { share: self.clone(), bytes })
     }
 
     fn take_more(&self, bytes: usize) -> Result<(), Spent> {
@@ -80,7 +80,7 @@ impl Share {
     }
 }
 
-impl Hold {
+impl BudgetReservation {
     /// Takes so many bytes more of the same budget, at once or not at all.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for BudgetReservation {
     fn drop(&mut self) {
         self.share.own.give_back(self.bytes);
         self.share.budget.give_back(self.bytes);

@@ -54,7 +54,7 @@ pub struct Encoder {
 
 /// How much of the body the event carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carry {
+pub enum RecordForm {
     /// All that the configuration keeps.
     AsConfigured,
     /// The same without the plaintext: for an event that is too large with it.
@@ -79,9 +79,9 @@ impl Encoder {
     }
 
     /// The record of an authentic webhook under the event id `id`: its event, or what is known of it, on the topic where that belongs.
-    pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, id: EventId, carry: Carry) -> Record {
+    pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, id: EventId, form: RecordForm) -> Record {
         let mut evidence = self.evidence(webhook);
-        if carry == Carry::WithoutPlaintext {
+        if form == RecordForm::WithoutPlaintext {
             evidence.plaintext = None;
         }
         match &event.content {
@@ -150,7 +150,7 @@ impl Encoder {
         let evidence = Evidence { raw_body: Some(sampled), ..whole };
         let message = RejectedWebhook {
             metadata: Some(EventMetadata { evidence: Some(evidence), ..self.bare_metadata(webhook) }),
-            failure: told(failure).into(),
+            failure: failure_code(failure).into(),
             body_bytes: u64::try_from(webhook.body.len()).unwrap_or(u64::MAX),
             body_cut: webhook.body.len() > bytes_max,
         };
@@ -261,7 +261,7 @@ impl Encoder {
 }
 
 /// As subscribers are told it.
-fn told(failure: Unverified) -> AuthenticationFailure {
+fn failure_code(failure: Unverified) -> AuthenticationFailure {
     match failure {
         Unverified::HeaderMissing => AuthenticationFailure::HeaderMissing,
         Unverified::SignatureMalformed => AuthenticationFailure::SignatureMalformed,

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::budget::{Hold, Share};
-use super::window::{Arriving, Entered, Window};
+use super::budget::{BudgetReservation, Share};
+use super::window::{DedupKey, Entered, Window};
 use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::EventId;
@@ -25,10 +25,10 @@ pub struct Sending {
     pub duration: Histogram,
 }
 
-/// A webhook whose body is read: what it holds of the budget, and until when it must be answered.
-pub struct Arrival {
+/// A request whose body is read: what it has of the budget, and until when it must be answered.
+pub struct InFlightRequest {
     /// Its head and body.
-    pub hold: Arc<Hold>,
+    pub reservation: Arc<BudgetReservation>,
     /// What its records may take.
     pub share: Share,
     /// When its answer is due.
@@ -40,11 +40,11 @@ pub enum Sent {
     /// Kafka has it, under this id.
     InKafka(EventId),
     /// Kafka had it before, under this id.
-    Before(EventId),
+    Duplicate(EventId),
     /// Its record is larger than its topic takes.
     TooLarge,
     /// It is not known to be in Kafka: this is the answer.
-    Not(Answer),
+    Failed(Answer),
 }
 
 /// What became of a record.
@@ -54,7 +54,7 @@ pub enum Published {
     /// It is larger than its topic takes.
     TooLarge,
     /// It is not known to be in Kafka: this is the answer.
-    Not(Answer),
+    Failed(Answer),
 }
 
 impl Sending {
@@ -62,30 +62,30 @@ impl Sending {
     /// made by `encode` of its id.
     pub async fn publish_once(
         &self,
-        arriving: Arriving,
+        dedup_key: DedupKey,
         encode: impl FnOnce(EventId) -> Record,
-        arrival: &Arrival,
+        request: &InFlightRequest,
     ) -> Sent {
         let Some(window) = &self.window else {
-            let id = arriving.id_alone();
-            return self.publish(encode(id), arrival).await.of(id);
+            let id = dedup_key.id_alone();
+            return self.publish(encode(id), request).await.of(id);
         };
-        match window.enter(arriving, Instant::now()) {
-            Entered::InKafka(id) => Sent::Before(id),
-            Entered::InFlight(id, report) => match self.wait(report, arrival).await {
-                Published::InKafka => Sent::Before(id),
-                Published::TooLarge => Sent::Not(Answer::NotAcknowledged),
-                Published::Not(answer) => Sent::Not(answer),
+        match window.enter(dedup_key, Instant::now()) {
+            Entered::InKafka(id) => Sent::Duplicate(id),
+            Entered::InFlight(id, report) => match self.wait(report, request).await {
+                Published::InKafka => Sent::Duplicate(id),
+                Published::TooLarge => Sent::Failed(Answer::NotAcknowledged),
+                Published::Failed(answer) => Sent::Failed(answer),
             },
             Entered::New(ticket, report) => {
                 let window = Arc::clone(window);
                 let settle = move |delivery| window.settle(ticket, delivery, Instant::now());
-                match self.send(encode(ticket.id), arrival, settle) {
-                    Ok(()) => self.wait(report, arrival).await.of(ticket.id),
+                match self.send(encode(ticket.id), request, settle) {
+                    Ok(()) => self.wait(report, request).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
                         settle(Delivery::Failed(DeliveryFailure::QueueFull));
-                        Sent::Not(Answer::Overloaded)
+                        Sent::Failed(Answer::Overloaded)
                     }
                 }
             }
@@ -93,15 +93,15 @@ impl Sending {
     }
 
     /// Sends a record that no window knows, and waits for its acknowledgement.
-    pub async fn publish(&self, record: Record, arrival: &Arrival) -> Published {
+    pub async fn publish(&self, record: Record, request: &InFlightRequest) -> Published {
         let (sender, report) = oneshot::channel();
         let settle = move |delivery| {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
-        match self.send(record, arrival, settle) {
-            Ok(()) => self.wait(report, arrival).await,
-            Err(_settle) => Published::Not(Answer::Overloaded),
+        match self.send(record, request, settle) {
+            Ok(()) => self.wait(report, request).await,
+            Err(_settle) => Published::Failed(Answer::Overloaded),
         }
     }
 
@@ -109,7 +109,7 @@ impl Sending {
     pub fn publish_without_waiting(
         &self,
         record: Record,
-        arrival: &Arrival,
+        request: &InFlightRequest,
         acknowledged: impl FnOnce() + Send + Sync + 'static,
     ) {
         let settle = move |delivery| {
@@ -118,7 +118,7 @@ impl Sending {
             }
         };
         // Where there is no room, there is one sample less.
-        let _sent = self.send(record, arrival, settle).is_ok();
+        let _sent = self.send(record, request, settle).is_ok();
     }
 
     /// Hands a record over; its bytes and its body's are given back by the delivery report, past the answer too.
@@ -126,13 +126,13 @@ impl Sending {
     fn send<S: FnOnce(Delivery) + Send + Sync + 'static>(
         &self,
         record: Record,
-        arrival: &Arrival,
+        request: &InFlightRequest,
         settle: S,
     ) -> Result<(), S> {
-        let Ok(hold) = arrival.share.take(record.size()) else { return Err(settle) };
-        let body_hold = Arc::clone(&arrival.hold);
+        let Ok(reservation) = request.share.take(record.size()) else { return Err(settle) };
+        let body_reservation = Arc::clone(&request.reservation);
         let report = move |delivery| {
-            drop((hold, body_hold));
+            drop((reservation, body_reservation));
             settle(delivery);
         };
         self.publisher.publish(&record, Box::new(report));
@@ -141,14 +141,14 @@ impl Sending {
         Ok(())
     }
 
-    async fn wait(&self, report: oneshot::Receiver<Delivery>, arrival: &Arrival) -> Published {
+    async fn wait(&self, report: oneshot::Receiver<Delivery>, request: &InFlightRequest) -> Published {
         let sent = Instant::now();
-        let delivery = timeout_at(arrival.deadline, report).await;
+        let delivery = timeout_at(request.deadline, report).await;
         self.duration.record(sent.elapsed());
         match delivery {
             Ok(Ok(Delivery::Acknowledged)) => Published::InKafka,
             Ok(Ok(Delivery::TooLarge)) => Published::TooLarge,
-            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Published::Not(Answer::NotAcknowledged),
+            Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Published::Failed(Answer::NotAcknowledged),
         }
     }
 }
@@ -159,7 +159,7 @@ impl Published {
         match self {
             Self::InKafka => Sent::InKafka(id),
             Self::TooLarge => Sent::TooLarge,
-            Self::Not(answer) => Sent::Not(answer),
+            Self::Failed(answer) => Sent::Failed(answer),
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct RunningSource {
     pub share: Share,
     allow_from: Vec<IpNet>,
     client_cert_names: Vec<ServerName<'static>>,
-    keyed: ArcSwap<Keyed>,
+    with_keys: ArcSwap<SourceWithKeys>,
     /// What may be kept of its webhooks that fail authentication: samples, or bytes.
     keeping: Mutex<Bucket>,
     sample_bytes_max: usize,
@@ -47,7 +47,7 @@ const HEAD_BYTES_KEPT: u64 = 32 * 1024;
 const SAMPLES_BURST: u64 = 20;
 
 /// A source with the keys of the moment, and a counter for each key.
-pub struct Keyed {
+pub struct SourceWithKeys {
     /// Authenticates and normalizes.
     pub source: Arc<Box<dyn Source>>,
     verified: Vec<(KeyId, Counter)>,
@@ -55,13 +55,13 @@ pub struct Keyed {
 
 impl RunningSource {
     /// The source with the keys of the moment.
-    pub fn keyed(&self) -> Guard<Arc<Keyed>> {
-        self.keyed.load()
+    pub fn with_keys(&self) -> Guard<Arc<SourceWithKeys>> {
+        self.with_keys.load()
     }
 
     /// Takes new keys into use.
     pub fn replace(&self, source: Arc<Box<dyn Source>>, metrics: &Metrics) {
-        self.keyed.store(Arc::new(Keyed::new(&self.name, source, metrics)));
+        self.with_keys.store(Arc::new(SourceWithKeys::new(&self.name, source, metrics)));
     }
 
     /// Whether the source takes webhooks from this client: by its address, and by the names in its certificate.
@@ -101,7 +101,7 @@ fn has_any_name(certificate: &[u8], names: &[ServerName<'static>]) -> bool {
     names.iter().any(|name| certificate.verify_is_valid_for_subject_name(name).is_ok())
 }
 
-impl Keyed {
+impl SourceWithKeys {
     fn new(name: &str, source: Arc<Box<dyn Source>>, metrics: &Metrics) -> Self {
         let verified = metrics.verified(name, &source.key_ids());
         Self { source, verified }
@@ -190,14 +190,14 @@ impl Sources {
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
                 client_cert_names: settings.client_cert_names.clone(),
-                keyed: ArcSwap::from_pointee(Keyed::new(name.as_ref(), source, metrics)),
+                with_keys: ArcSwap::from_pointee(SourceWithKeys::new(name.as_ref(), source, metrics)),
                 keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
                 sample_bytes_max: config.rejected.sample_bytes_max,
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));
         }
-        let takes_longer = by_path.iter().filter(|(_, source)| source.keyed().source.takes_longer_paths());
+        let takes_longer = by_path.iter().filter(|(_, source)| source.with_keys().source.takes_longer_paths());
         let depths: BTreeSet<usize> = takes_longer.map(|(path, _)| path.matches('/').count()).collect();
         Self { budget, by_path, depths: depths.into_iter().rev().collect() }
     }
@@ -212,7 +212,7 @@ impl Sources {
         self.depths.iter().find_map(|depth| {
             let (end, _) = path.match_indices('/').nth(*depth)?;
             let source = self.by_path.get(path.get(..end)?)?;
-            let longer = source.keyed().source.takes_longer_paths();
+            let longer = source.with_keys().source.takes_longer_paths();
             longer.then_some((source, path.get(end + 1..)?))
         })
     }

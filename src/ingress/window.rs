@@ -28,18 +28,18 @@ pub struct Ticket {
     /// Its id.
     pub id: EventId,
     /// Whose state it tells, where that may come back.
-    thing: Option<Thing>,
+    state_key: Option<StateKey>,
 }
 
-/// A webhook as it enters the window.
+/// What a webhook is known by in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arriving {
+pub enum DedupKey {
     /// It is known by its event's id.
     Event(EventId),
     /// It tells a state that may come back.
     State {
         /// Whose state.
-        thing: Thing,
+        state_key: StateKey,
         /// The id of its content.
         content: EventId,
         /// When it was received.
@@ -47,12 +47,12 @@ pub enum Arriving {
     },
 }
 
-impl Arriving {
+impl DedupKey {
     /// A webhook of the source named `source`.
     pub fn of(source: &str, event: &Normalized, received_at: Timestamp) -> Self {
         match event.identity {
             Identity::Event(id) => Self::Event(id),
-            Identity::Content(content) => Self::State { thing: Thing::of(source, event), content, received_at },
+            Identity::Content(content) => Self::State { state_key: StateKey::of(source, event), content, received_at },
         }
     }
 
@@ -67,9 +67,9 @@ impl Arriving {
 
 /// Whose states come one after the other: a source, an event type and a key. Hashed, for keys may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Thing(EventId);
+pub struct StateKey(EventId);
 
-impl Thing {
+impl StateKey {
     fn of(source: &str, event: &Normalized) -> Self {
         let key = event.key.as_deref().unwrap_or_default();
         Self(EventId::over(&[source.as_bytes(), event.event_type.as_bytes(), key.as_bytes()]))
@@ -87,14 +87,14 @@ struct WindowEntries {
     in_kafka: HashSet<EventId>,
     by_age: VecDeque<(EventId, u32)>,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
-    /// The last state of each thing that was taken in here, whatever became of it: one that failed may be in Kafka all the same.
-    last_states: HashMap<Thing, EntryState>,
+    /// The last state of each key that was taken in here, whatever became of it: one that failed may be in Kafka all the same.
+    last_states: HashMap<StateKey, EntryState>,
     /// States in the order in which they came, to forget the oldest first.
-    states_by_age: VecDeque<(Thing, EventId)>,
+    states_by_age: VecDeque<(StateKey, EventId)>,
     start: Instant,
 }
 
-/// One state of a thing.
+/// The last state of a key.
 #[derive(Clone, Copy, Debug)]
 struct EntryState {
     content: EventId,
@@ -113,7 +113,7 @@ pub struct Coverage {
 }
 
 impl Window {
-    /// A window over `span`, of at most `entries_max` events, and as many things whose states come back; all memory for events is
+    /// A window over `span`, of at most `entries_max` events, and as many keys whose states come back; all memory for events is
     /// reserved now, none is touched.
     pub fn new(span: Duration, entries_max: usize, now: Instant) -> Self {
         let state = WindowEntries {
@@ -127,20 +127,20 @@ impl Window {
         Self { span, entries_max, state: Mutex::new(state) }
     }
 
-    /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its thing's last.
-    pub fn enter(&self, arriving: Arriving, now: Instant) -> Entered {
+    /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its key's last.
+    pub fn enter(&self, dedup_key: DedupKey, now: Instant) -> Entered {
         let mut inside = self.inside();
         inside.expire(self.span, now);
-        let ticket = match arriving {
-            Arriving::Event(id) => Ticket { id, thing: None },
-            Arriving::State { thing, content, received_at } => {
-                let last = inside.last_states.get(&thing).copied();
+        let ticket = match dedup_key {
+            DedupKey::Event(id) => Ticket { id, state_key: None },
+            DedupKey::State { state_key, content, received_at } => {
+                let last = inside.last_states.get(&state_key).copied();
                 let id = match last {
                     // It is known, on its way, or failed and comes again. One that the window forgot comes back.
                     Some(last) if last.content == content && inside.counts(last) => last.id,
                     _ => EventId::of_state(content, received_at, last.map(|last| last.id)),
                 };
-                Ticket { id, thing: Some(thing) }
+                Ticket { id, state_key: Some(state_key) }
             }
         };
         let id = ticket.id;
@@ -154,8 +154,8 @@ impl Window {
         }
         let (sender, receiver) = oneshot::channel();
         inside.in_flight.insert(ticket.id, vec![sender]);
-        if let Arriving::State { thing, content, .. } = arriving {
-            inside.follow(thing, EntryState { content, id, acknowledged: false }, self.entries_max);
+        if let DedupKey::State { state_key, content, .. } = dedup_key {
+            inside.follow(state_key, EntryState { content, id, acknowledged: false }, self.entries_max);
         }
         Entered::New(ticket, receiver)
     }
@@ -217,35 +217,35 @@ impl WindowEntries {
         }
     }
 
-    /// Whether a thing's last state is still the same event: what Kafka took counts for the window's span. What it did not, or not
+    /// Whether a key's last state is still the same event: what Kafka took counts for the window's span. What it did not, or not
     /// that we know, is the same event when it comes again.
     fn counts(&self, last: EntryState) -> bool {
         !last.acknowledged || self.in_kafka.contains(&last.id)
     }
 
-    /// A thing has a new last state.
-    fn follow(&mut self, thing: Thing, state: EntryState, things_max: usize) {
-        let before = self.last_states.insert(thing, state);
+    /// A key has a new last state.
+    fn follow(&mut self, state_key: StateKey, state: EntryState, states_max: usize) {
+        let before = self.last_states.insert(state_key, state);
         if before.is_some_and(|before| before.id == state.id) {
             return;
         }
-        self.states_by_age.push_back((thing, state.id));
-        if self.states_by_age.len() > things_max {
+        self.states_by_age.push_back((state_key, state.id));
+        if self.states_by_age.len() > states_max {
             self.forget_oldest_state();
         }
     }
 
     fn acknowledge_state(&mut self, ticket: Ticket) {
-        let state = ticket.thing.and_then(|thing| self.last_states.get_mut(&thing));
+        let state = ticket.state_key.and_then(|state_key| self.last_states.get_mut(&state_key));
         if let Some(state) = state.filter(|state| state.id == ticket.id) {
             state.acknowledged = true;
         }
     }
 
     fn forget_oldest_state(&mut self) {
-        let Some((thing, id)) = self.states_by_age.pop_front() else { return };
-        if self.last_states.get(&thing).is_some_and(|last| last.id == id) {
-            self.last_states.remove(&thing);
+        let Some((state_key, id)) = self.states_by_age.pop_front() else { return };
+        if self.last_states.get(&state_key).is_some_and(|last| last.id == id) {
+            self.last_states.remove(&state_key);
         }
     }
 

@@ -5,16 +5,16 @@ use crate::kafka::publisher::DeliveryFailure;
 
 const SPAN: Duration = Duration::from_mins(1);
 
-fn event(number: u8) -> Arriving {
-    Arriving::Event(EventId::from_bytes([number; 16]))
+fn event(number: u8) -> DedupKey {
+    DedupKey::Event(EventId::from_bytes([number; 16]))
 }
 
-/// A state of one of several things.
-fn state(thing: u8, content: u8) -> Arriving {
-    Arriving::State {
-        thing: Thing(EventId::from_bytes([thing; 16])),
+/// A state of one of several keys.
+fn state(state_key: u8, content: u8) -> DedupKey {
+    DedupKey::State {
+        state_key: StateKey(EventId::from_bytes([state_key; 16])),
         // A body tells whose state it is.
-        content: EventId::over(&[&[thing], &[content]]),
+        content: EventId::over(&[&[state_key], &[content]]),
         received_at: "2024-05-27T10:20:30Z".parse().unwrap(),
     }
 }
@@ -28,14 +28,14 @@ fn new(entry: Entered) -> (Ticket, oneshot::Receiver<Delivery>) {
 }
 
 /// It is new, and Kafka takes it.
-fn published(window: &Window, arriving: Arriving, now: Instant) -> EventId {
-    let (ticket, _) = new(window.enter(arriving, now));
+fn published(window: &Window, dedup_key: DedupKey, now: Instant) -> EventId {
+    let (ticket, _) = new(window.enter(dedup_key, now));
     window.settle(ticket, Delivery::Acknowledged, now);
     ticket.id
 }
 
-fn is_known(window: &Window, arriving: Arriving, now: Instant) -> bool {
-    matches!(window.enter(arriving, now), Entered::InKafka(_))
+fn is_known(window: &Window, dedup_key: DedupKey, now: Instant) -> bool {
+    matches!(window.enter(dedup_key, now), Entered::InKafka(_))
 }
 
 const FAILED: Delivery = Delivery::Failed(DeliveryFailure::TimedOut);
@@ -56,13 +56,13 @@ fn an_acknowledged_event_is_known_for_the_span_and_hardly_longer() {
 #[test]
 fn a_failed_event_is_forgotten_and_told_to_all_who_wait() {
     let now = Instant::now();
-    for arriving in [event(1), state(1, 1)] {
+    for dedup_key in [event(1), state(1, 1)] {
         let window = Window::new(SPAN, 10, now);
-        let (ticket, mut first) = new(window.enter(arriving, now));
-        let Entered::InFlight(_, mut second) = window.enter(arriving, now) else { panic!("not in flight") };
+        let (ticket, mut first) = new(window.enter(dedup_key, now));
+        let Entered::InFlight(_, mut second) = window.enter(dedup_key, now) else { panic!("not in flight") };
         window.settle(ticket, FAILED, now);
         assert_eq!((first.try_recv(), second.try_recv()), (Ok(FAILED), Ok(FAILED)));
-        assert_eq!(new(window.enter(arriving, now)).0, ticket, "the same id once more");
+        assert_eq!(new(window.enter(dedup_key, now)).0, ticket, "the same id once more");
     }
 }
 
@@ -99,7 +99,7 @@ fn a_state_that_comes_back_is_a_new_event_and_one_that_comes_again_is_none() {
     let back = published(&window, state(1, 1), now);
     assert!(is_known(&window, state(1, 1), now));
     assert!(first != back && first != other && other != back);
-    // Another thing has states of its own.
+    // Another key has states of its own.
     published(&window, state(2, 1), now);
     assert!(is_known(&window, state(1, 1), now));
 }
@@ -145,12 +145,12 @@ fn a_state_that_the_window_forgot_is_published_again_under_an_id_of_its_own() {
 }
 
 #[test]
-fn things_are_bounded_in_number() {
+fn state_keys_are_bounded_in_number() {
     let now = Instant::now();
     let window = Window::new(SPAN, 2, now);
-    for thing in 1..=200 {
-        published(&window, state(thing, 1), now);
-        let (ticket, _) = new(window.enter(state(thing, 2), now));
+    for state_key in 1..=200 {
+        published(&window, state(state_key, 1), now);
+        let (ticket, _) = new(window.enter(state(state_key, 2), now));
         window.settle(ticket, FAILED, now);
     }
     let inside = window.inside();

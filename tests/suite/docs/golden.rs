@@ -15,8 +15,8 @@ use paybridge::config::files::FileReader;
 use paybridge::confirmation::codec::decision;
 use paybridge::confirmation::codec::records::{RecordLocation, Records};
 use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, ProviderRefusal};
-use paybridge::ingress::encode::{Bridge, Carry, Encoder};
-use paybridge::ingress::window::Arriving;
+use paybridge::ingress::encode::{Bridge, Encoder, RecordForm};
+use paybridge::ingress::window::DedupKey;
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{
     DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE, QUARANTINED_MESSAGE, REJECTED_MESSAGE,
@@ -199,8 +199,8 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
 
 fn record(source: &dyn Source, encoder: &Encoder, webhook: &AuthenticWebhook) -> Record {
     let event = source.normalize("golden", webhook);
-    let id = Arriving::of("golden", &event, webhook.raw().received_at).id_alone();
-    encoder.authentic(webhook, &event, id, Carry::AsConfigured)
+    let id = DedupKey::of("golden", &event, webhook.raw().received_at).id_alone();
+    encoder.authentic(webhook, &event, id, RecordForm::AsConfigured)
 }
 
 /// The bodies of a provider's fixtures, in the order of their names.
