@@ -22,8 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
-use crate::causes;
 use crate::config::Config;
+use crate::error_chain;
 use crate::ingress::source::Sources;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::topics;
@@ -225,6 +225,6 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 fn joined(problems: Vec<keys::SourceProblem>) -> String {
-    let lines: Vec<String> = problems.into_iter().map(|problem| causes::told(&problem)).collect();
+    let lines: Vec<String> = problems.into_iter().map(|problem| error_chain::joined(&problem)).collect();
     lines.join("\n")
 }

@@ -44,10 +44,10 @@
 
 pub mod admin;
 pub mod app;
-pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod confirmation;
+pub mod error_chain;
 pub mod finding;
 pub mod https;
 pub mod ingress;

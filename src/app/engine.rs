@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::keys::Apis;
 use super::{CONFIRMATION_ENGINE, FLUSH_RESERVE, grace_without, named};
 use crate::admin::Readiness;
-use crate::causes;
 use crate::config::{AtDeadline, ClientSide, Config, Confirmation, FORMER_GROUP_ID};
 use crate::confirmation::calls::{CallSettings, Caller};
 use crate::confirmation::codec::evidence::Verifiers;
@@ -25,6 +24,7 @@ use crate::confirmation::engine::{CredentialRenewal, CredentialRenewals, EngineP
 use crate::confirmation::rules::Rules;
 use crate::confirmation::session::machine::Policy;
 use crate::confirmation::session::model::{Action, Mode};
+use crate::error_chain;
 use crate::https::Roots;
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::group::SESSION_TIMEOUT;
@@ -112,7 +112,7 @@ struct EngineFailure {
 async fn run(plan: EnginePlan) -> Option<EngineFailure> {
     match tokio::task::spawn_blocking(move || plan.run()).await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(EngineFailure { error: causes::told(&error), may_pass: error.may_pass() }),
+        Ok(Err(error)) => Some(EngineFailure { error: error_chain::joined(&error), may_pass: error.may_pass() }),
         Err(error) => Some(EngineFailure { error: format!("its thread failed: {error}"), may_pass: true }),
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::causes;
 use crate::config::files::FileReader;
 use crate::config::{Config, IngressTls, SourceConfig, SourceName};
 use crate::confirmation::codec::evidence::Verifiers;
+use crate::error_chain;
 use crate::ingress::source::{Configured, RunningSource, Sources};
 use crate::metrics::{KeyReloads, Metrics};
 use crate::provider::{self, ApiAddress, ConfigureError, KeyFiles, Provider, SessionApi, Source};
@@ -196,7 +196,7 @@ impl WatchedSource {
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);
-                let error = causes::told(&error);
+                let error = error_chain::joined(&error);
                 tracing::error!(
                     source = name,
                     error,
@@ -282,7 +282,7 @@ impl WatchedCertificate {
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);
-                let error = causes::told(&error);
+                let error = error_chain::joined(&error);
                 tracing::error!(error, "the renewed certificate is unusable; the old one stays in use");
             }
         }

@@ -176,7 +176,7 @@ fn decide(client: &ClientConfig, prefix: &str, decision: &v1::Decision, timeout:
         ));
         return Ok(ExitCode::FAILURE);
     };
-    told(result, record)
+    report_result(result, record)
 }
 
 /// The first record that says what became of the decision; none in time.
@@ -226,7 +226,7 @@ fn result(decision: &v1::Decision, record: &ReadRecord) -> Option<DecisionResult
     Some(DecisionResult::DecidedByAnother { who: name.map_or(kind.to_owned(), |name| format!("{kind} `{name}`")) })
 }
 
-fn told(result: DecisionResult, record: ReadRecord) -> anyhow::Result<ExitCode> {
+fn report_result(result: DecisionResult, record: ReadRecord) -> anyhow::Result<ExitCode> {
     let line = serde_json::to_string(&decoded::decode(record, None, &DESCRIPTORS))?;
     print(&format!("{line}\n"))?;
     match result {

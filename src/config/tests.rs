@@ -6,7 +6,7 @@ use std::fs;
 
 use super::*;
 
-fn told(toml: &str, environment: &[(&str, &str)]) -> Vec<String> {
+fn problems_of(toml: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     match Config::from_toml(toml, pairs) {
         Ok(_) => Vec::new(),
@@ -17,7 +17,7 @@ fn told(toml: &str, environment: &[(&str, &str)]) -> Vec<String> {
 #[track_caller]
 fn check(toml: &str, expected: &[&str]) {
     let expected: Vec<String> = expected.iter().map(|line| format!("configuration: {line}")).collect();
-    assert_eq!(told(toml, &[]), expected, "{toml}");
+    assert_eq!(problems_of(toml, &[]), expected, "{toml}");
 }
 
 #[track_caller]
@@ -224,7 +224,7 @@ fn names_the_variable_that_is_wrong() {
         ("PAYBRIDGE_SPOOL__DIRECTORY", "/x", "`spool.directory` is not in this version: remove it"),
     ] {
         let expected = format!("environment variable {variable}: {expected}");
-        assert_eq!(told("[ingress]\n[kafka]\n[dedup]\n[spool]", &[(variable, value)]), [expected]);
+        assert_eq!(problems_of("[ingress]\n[kafka]\n[dedup]\n[spool]", &[(variable, value)]), [expected]);
     }
 }
 

@@ -189,7 +189,7 @@ impl CompiledRule {
         match catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.tree, context))) {
             Ok(Ok(Value::Bool(truth))) => Ok(truth),
             Ok(Ok(_)) => Err("gives neither true nor false".to_owned()),
-            Ok(Err(error)) => Err(told(&error)),
+            Ok(Err(error)) => Err(describe_error(&error)),
             Err(_) => Err("is more than the evaluator can take".to_owned()),
         }
     }
@@ -221,7 +221,7 @@ fn decider(kind: DeciderKind, name: &str) -> Decider {
 }
 
 /// Why the evaluator failed, without the values that it failed on.
-fn told(error: &ExecutionError) -> String {
+fn describe_error(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(name) => format!("asks for `{name}`, which is absent: test it with has() first"),
         ExecutionError::IndexOutOfBounds(_) => "asks for an element behind the end of a list".to_owned(),

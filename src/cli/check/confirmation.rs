@@ -49,12 +49,12 @@ fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<F
             findings.push(Finding::new(Code::RuleFails, RULES, message));
         }
     }
-    let verdict = told(&rules.judge(sample::SOURCE, &session, &[]));
+    let verdict = describe_verdict(&rules.judge(sample::SOURCE, &session, &[]));
     findings.push(Finding::new(Code::RulesTried, RULES, format!("{} would be {verdict}", sample::DESCRIPTION)));
     findings
 }
 
-fn told(verdict: &RuleVerdict) -> String {
+fn describe_verdict(verdict: &RuleVerdict) -> String {
     match verdict {
         RuleVerdict::Act(action, decider) => {
             let done = match action {

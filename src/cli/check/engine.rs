@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use crate::causes;
 use crate::config::{Config, Confirmation, FORMER_GROUP_ID};
 use crate::confirmation::codec::ledger::ForeignLedger;
 use crate::confirmation::codec::ledger::{self, LedgerError, LedgerOwner, LedgerRecord, OWNER_KEY};
+use crate::error_chain;
 use crate::finding::{Code, Finding};
 use crate::kafka::group::members::{self, MemberSeen};
 use crate::kafka::reader::ReadError;
@@ -50,7 +50,7 @@ fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
         Ok(scanned) => scanned,
         // Told already.
         Err(ReadError::Missing(_)) => return Vec::new(),
-        Err(error) => return vec![not_checked(causes::told(&error))],
+        Err(error) => return vec![not_checked(error_chain::joined(&error))],
     };
     let expected = expected_owner(config, scanned.partitions);
     let mut findings: Vec<Finding> = owners
@@ -90,7 +90,7 @@ fn of_owner(
             (Code::LedgerNotUnderstood, format!("partition {partition} has a session where its owner should stand"))
         }
         Err(error) => {
-            (Code::LedgerNotUnderstood, format!("the owner of partition {partition}: {}", causes::told(&error)))
+            (Code::LedgerNotUnderstood, format!("the owner of partition {partition}: {}", error_chain::joined(&error)))
         }
     };
     Some(Finding::new(code, topic, message))

@@ -16,16 +16,16 @@ const REPLICAS_SAFE: i32 = 3;
 
 /// One finding for each problem of the configuration.
 pub(super) fn of_problems(problems: &[Problem]) -> Vec<Finding> {
-    let of = |problem: &Problem| told(code(problem), problem);
+    let of = |problem: &Problem| finding_of(code(problem), problem);
     problems.iter().map(of).collect()
 }
 
 /// One finding for each file of `[kafka.property_files]` that cannot be used.
 pub(super) fn of_property_files(problems: &[Problem]) -> Vec<Finding> {
-    problems.iter().map(|problem| told(Code::KafkaPropertiesUnusable, problem)).collect()
+    problems.iter().map(|problem| finding_of(Code::KafkaPropertiesUnusable, problem)).collect()
 }
 
-fn told(code: Code, problem: &Problem) -> Finding {
+fn finding_of(code: Code, problem: &Problem) -> Finding {
     let subject = if problem.key.is_empty() { &problem.origin } else { &problem.key };
     let message = match problem.origin.as_str() {
         "" => problem.message.clone(),

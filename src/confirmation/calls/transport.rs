@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{ProviderCall, coding, headers};
-use crate::causes;
+use crate::error_chain;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::provider::smart_glocal::api::ShownSession;
 use crate::provider::smart_glocal::api::{self, FailureScope, Operation, Reply, SessionApi};
@@ -102,7 +102,7 @@ impl Transport {
             Ok(response) => response,
             Err(error) => {
                 // The outermost only says that the client failed.
-                let seen = causes::told(&error);
+                let seen = error_chain::joined(&error);
                 debug!(session = %call.key, operation = call.operation.as_str(), error = seen, "a call failed");
                 // Neither TCP nor TLS came about: nothing was sent. Anything later may have had its effect.
                 let reply = if error.is_connect() { Reply::NotProcessed } else { Reply::Unclear };

@@ -7,8 +7,8 @@ use super::clocks::read_clocks;
 use super::pending::PendingTransaction;
 use super::telemetry::{self, TelemetryEvent};
 use super::{Engine, EngineError, Membership};
-use crate::causes;
 use crate::confirmation::calls::ProviderCall;
+use crate::error_chain;
 use crate::kafka::group::TakeError;
 use crate::kafka::transaction::{Batch, CommitError, Transactions};
 use crate::metrics::TransactionEnd;
@@ -73,7 +73,7 @@ impl Engine {
 
     /// What a transaction did not write is not so: all that was built on it is dropped, and read again.
     fn recover(&mut self, broken: &CommitError) -> Result<(), EngineError> {
-        let error = causes::told(broken);
+        let error = error_chain::joined(broken);
         let end = match broken {
             // Others have the partitions by now, and read what was committed: what failed here was never written.
             CommitError::Fenced(_) => {
@@ -122,7 +122,7 @@ impl Engine {
                 self.producer = Some(producer);
                 self.telemetry.kafka_available();
             }
-            Err(error) => self.telemetry.kafka_unavailable(&causes::told(&error)),
+            Err(error) => self.telemetry.kafka_unavailable(&error_chain::joined(&error)),
         }
         self.tried_producer = Some(Instant::now());
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use super::settings::PartitionedSettings;
-use crate::causes;
 use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerRecord, OWNER_KEY};
+use crate::error_chain;
 use crate::kafka::scan::scan;
 
 /// How long it may take. An owner stands where its partition was assigned last; 200,000 entries are read in a second.
@@ -34,7 +34,7 @@ pub(super) fn check_owners(settings: &PartitionedSettings, client: &ClientConfig
     let unread = match scanned {
         Ok(scanned) if scanned.unread.is_empty() => None,
         Ok(scanned) => Some(format!("partitions {:?} were not read in time", scanned.unread)),
-        Err(error) => Some(causes::told(&error)),
+        Err(error) => Some(error_chain::joined(&error)),
     };
     if let Some(reason) = unread {
         tracing::warn!(

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::assignment::Assignment;
 use super::restore::{LedgerRestore, LedgerRestoreError, RestoredPartitions};
 use super::{AssignedPartitions, Engine, EngineError, Membership};
-use crate::causes;
+use crate::error_chain;
 use crate::kafka::group::{InputPosition, TakeError};
 
 /// The pauses after failed transactions and restores.
@@ -44,7 +44,7 @@ impl Engine {
             Err(LedgerRestoreError::ForeignLedger(other)) => Err(other.into()),
             Err(error) => {
                 tracing::error!(
-                    error = causes::told(&error),
+                    error = error_chain::joined(&error),
                     "ledger could not be read; the ledger is read again after a pause"
                 );
                 self.membership = self.again(assigned);

@@ -17,10 +17,10 @@ use super::partition_counts::PartitionCountWatch;
 use super::settings::EngineSettings;
 use super::telemetry::Telemetry;
 use super::{AT_ONCE, CredentialRenewals, Engine, Membership, STOP_POLL};
-use crate::causes;
 use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::codec::ledger::ForeignLedger;
 use crate::confirmation::session::clock::ClockGuard;
+use crate::error_chain;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;
 use crate::kafka::group::{GroupMember, GroupSettings, TakeError, offsets};
@@ -211,7 +211,7 @@ impl EnginePlan {
                     self.ready.open();
                     return Some(producer);
                 }
-                Err(error) => telemetry.kafka_unavailable(&causes::told(&error)),
+                Err(error) => telemetry.kafka_unavailable(&error_chain::joined(&error)),
             }
             self.pause();
         }

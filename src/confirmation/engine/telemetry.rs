@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::restore::UnreadablePartition;
-use crate::causes;
 use crate::confirmation::rules;
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::machine::Note;
 use crate::confirmation::session::model::{Outcome, SessionKey};
+use crate::error_chain;
 use crate::message::confirmation::v1::{self, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
@@ -161,7 +161,7 @@ impl Telemetry {
             self.metrics.stopped(stop, float(count));
         }
         for (partition, unreadable) in stopped {
-            let error = causes::told(unreadable);
+            let error = error_chain::joined(unreadable);
             tracing::error!(partition, error, "partition stopped; none of its sessions is decided");
         }
     }

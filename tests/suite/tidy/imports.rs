@@ -6,7 +6,7 @@ use super::{File, check, check_words, sources};
 
 /// The modules at the top, and which of them each may import: only such as stand above it.
 const IMPORTS: [(&str, &[&str]); 18] = [
-    ("causes", &[]),
+    ("error_chain", &[]),
     ("finding", &[]),
     ("https", &[]),
     ("latch", &[]),
@@ -19,14 +19,17 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("admin", &["latch", "metrics"]),
     ("kafka", &["config", "finding", "metrics", "provider", "settings"]),
     ("ingress", &["config", "kafka", "message", "metrics", "provider"]),
-    ("confirmation", &["causes", "config", "https", "kafka", "latch", "message", "metrics", "provider", "settings"]),
+    (
+        "confirmation",
+        &["config", "error_chain", "https", "kafka", "latch", "message", "metrics", "provider", "settings"],
+    ),
     (
         "app",
         &[
             "admin",
-            "causes",
             "config",
             "confirmation",
+            "error_chain",
             "finding",
             "https",
             "ingress",
@@ -42,9 +45,9 @@ const IMPORTS: [(&str, &[&str]); 18] = [
         "cli",
         &[
             "app",
-            "causes",
             "config",
             "confirmation",
+            "error_chain",
             "finding",
             "https",
             "ingress",

@@ -4,9 +4,9 @@
 use std::iter::successors;
 
 /// The error and then each cause, from the outermost to the first, joined by colons.
-pub fn told(error: &dyn std::error::Error) -> String {
+pub fn joined(error: &dyn std::error::Error) -> String {
     let causes = successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}"))
 }
 
 #[cfg(test)]
@@ -20,8 +20,8 @@ mod tests {
     #[test]
     fn tells_every_cause_in_order() {
         let lone = Step("it failed", None);
-        assert_eq!(told(&lone), "it failed");
+        assert_eq!(joined(&lone), "it failed");
         let nested = Step("it failed", Some(Box::new(Step("the disk", Some(Box::new(Step("full", None)))))));
-        assert_eq!(told(&nested), "it failed: the disk: full");
+        assert_eq!(joined(&nested), "it failed: the disk: full");
     }
 }
