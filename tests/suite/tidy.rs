@@ -155,7 +155,7 @@ fn what_is_pure_stays_pure() {
     let calls = [
         "src/kafka/broker_clock.rs",
         "src/confirmation/engine/pending.rs",
-        "src/confirmation/engine/set_aside.rs",
+        "src/confirmation/engine/refused_records.rs",
         "src/confirmation/engine/settings.rs",
         "src/confirmation/calls/breaker.rs",
         "src/confirmation/calls/coding.rs",

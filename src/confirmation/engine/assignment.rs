@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::partition::SessionPartition;
 use super::pending::PendingTransaction;
-use super::set_aside::{InputLocation, RecordCause, SetAside};
+use super::refused_records::{InputLocation, RecordCause, SetAside};
 use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
 use crate::confirmation::calls::{CallAnswer, ProviderCall};

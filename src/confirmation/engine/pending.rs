@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::partition::SessionPartition;
-use super::set_aside::RecordCause;
+use super::refused_records::RecordCause;
 use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
 use crate::confirmation::calls::ProviderCall;

@@ -11,7 +11,7 @@ use crate::confirmation::codec::inputs::{
     self, EventProof, FinishedEvent, ReadyEvent, RecordProblem, UndecodableRecord,
 };
 use crate::confirmation::codec::records::was_passed_on;
-use crate::confirmation::engine::set_aside::{InputLocation, RecordCause};
+use crate::confirmation::engine::refused_records::{InputLocation, RecordCause};
 use crate::confirmation::engine::telemetry::TelemetryEvent;
 use crate::confirmation::rules::RuleVerdict;
 use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};

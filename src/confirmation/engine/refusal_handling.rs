@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::set_aside::{RecordCause, RefusalAction, RefusalJudgement, RefusedRecord, Trimming};
+use super::refused_records::{RecordCause, RefusalAction, RefusalJudgement, RefusedRecord, Trimming};
 use super::{AT_ONCE, Engine};
 use crate::kafka::transaction::{Batch, RecordRefusal};
 
