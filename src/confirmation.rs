@@ -1,4 +1,4 @@
-//! The confirmation engine: one decision for each session that waits for the merchant's word, carried out once, told once.
+//! The confirmation engine: one decision for each session that waits for confirmation, carried out once, published once.
 //! Must not know the ingress, nor name a metric.
 
 pub mod calls;

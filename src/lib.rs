@@ -11,7 +11,7 @@
 //! [`ingress::Ingress`] holds all branches of it; what it calls is small and mostly pure. Read it first, then one provider,
 //! [`provider::smart_glocal`] say.
 //!
-//! # The way of a session that waits for the merchant's word
+//! # The way of a session that waits for confirmation
 //!
 //! ```text
 //! kafka::group ──▶ codec ────▶ rules ─────▶ session::machine ──▶ codec ──────────▶ kafka::transaction ──▶ calls ──▶ the provider
@@ -22,7 +22,7 @@
 //!       └── engine::restore: the ledger of before └──────────────────────── its answer ◀───────────────────────────────────┘
 //! ```
 //!
-//! [`confirmation::engine::Engine`] turns this wheel on a thread of its own; what a step does to a session stands in
+//! [`confirmation::engine::Engine`] runs this loop on a thread of its own; what a step does to a session stands in
 //! [`confirmation::session::machine`] and nowhere else. A decision is in the ledger before anybody is called, and the ledger's change,
 //! the outcome and the input's offsets are one transaction: so whoever owns a partition next finds all that may have happened.
 //!

@@ -85,7 +85,7 @@ pub trait Provider: Sync {
     }
 }
 
-/// Where sessions that wait for the merchant's word are answered.
+/// Where sessions that wait for confirmation are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiAddress {
     /// Nowhere: the provider never asks.

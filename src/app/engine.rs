@@ -215,7 +215,7 @@ fn engine_settings(config: &Config, apis: &Apis, verification: &Verification) ->
     })
 }
 
-/// The sources that wait for a word: those with an api, and in a dry run every one of the provider that asks.
+/// The sources that wait for confirmation: those with an api, and in a dry run every one of the provider that asks.
 fn sources(config: &Config, apis: &Apis) -> Vec<Arc<str>> {
     let asks = |provider: &str| topics::confirmation_events().iter().any(|(asking, _)| *asking == provider);
     let configured = config.sources.iter().filter(|(_, source)| asks(&source.provider));

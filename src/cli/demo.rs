@@ -1,5 +1,5 @@
 //! `paybridge demo`: the whole system in one process, with nothing to install: an in-memory Kafka, the bridge, simulated
-//! providers that sign webhooks of every kind, one that asks for the merchant's word, and a team that gives it.
+//! providers that sign webhooks of every kind, one that asks for the merchant's confirmation, and a team that gives it.
 //! Ends with tables of what was sent, acknowledged and seen, and of how sessions ended.
 
 mod cluster;

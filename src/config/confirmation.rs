@@ -1,4 +1,4 @@
-//! `[confirmation]`: decisions on sessions that wait for the merchant's word.
+//! `[confirmation]`: decisions on sessions that wait for confirmation.
 //! Must not know how a rule is read or a session decided.
 
 use std::collections::BTreeMap;

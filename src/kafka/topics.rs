@@ -24,7 +24,7 @@ pub const DECISION_REJECTED_MESSAGE: &str = "paybridge.confirmation.v1.DecisionR
 /// The message type of records on the ledger.
 pub const LEDGER_MESSAGE: &str = "paybridge.confirmation.v1.LedgerEntry";
 
-/// The only provider whose sessions wait for the merchant's word.
+/// The only provider whose sessions wait for confirmation.
 pub const CONFIRMATION_PROVIDER: &str = "smart-glocal";
 /// Its events that the engine reads: the first opens a session, the second ends it.
 const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];

@@ -268,7 +268,7 @@ fn each_provider_is_one_module_of_its_name_in_a_sorted_list() {
     let exceptions = ["src/provider", "src/confirmation", "src/simulator"];
     let others = sources.iter().filter(|file| !exceptions.iter().any(|module| file.is_of(module)));
     check_words(others, &known, "find the provider by its name: a fifth one must change nothing here");
-    // Sessions wait for a word with one provider alone: the engine knows the shape of its calls, and no more of it.
+    // Sessions wait for confirmation with one provider alone: the engine knows the shape of its calls, and no more of it.
     let engine: Vec<File> = sources.into_iter().filter(|file| file.is_of("src/confirmation")).collect();
     let beside_calls = engine.into_iter().map(|file| {
         let text = file.text.replace("provider::smart_glocal::api", "its calls");

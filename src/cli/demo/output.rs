@@ -65,7 +65,7 @@ pub fn invitation(setup: &Setup, examples: &[Example]) {
 /// Tells how sessions are decided.
 fn rules(confirmation: &Confirmation) {
     let seconds = confirmation.window().saturating_sub(confirmation.deadline_margin()).as_secs();
-    line(format_args!("{STRONG}Sessions that wait for the merchant's word are decided{STRONG:#}"));
+    line(format_args!("{STRONG}Sessions that wait for confirmation are decided{STRONG:#}"));
     for rule in &confirmation.rules {
         line(format_args!("  by the rule \"{}\": {FAINT}{}{FAINT:#}", rule.name, rule.when));
     }

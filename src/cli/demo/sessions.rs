@@ -1,4 +1,4 @@
-//! The sessions of the demonstration: the simulated provider asks for the merchant's word on payouts of varied amounts, takes
+//! The sessions of the demonstration: the simulated provider asks for the merchant's confirmation on payouts of varied amounts, takes
 //! the calls of the bridge, and tells some time later how each session finished.
 //! Must not know how a webhook is signed, nor what the bridge makes of it.
 
@@ -72,7 +72,7 @@ impl Sessions {
         let prefix = setup.config.kafka.topic_prefix.as_ref();
         let mut senders = setup.config.sources.iter().map(|(name, settings)| WebhookSender::new(setup, name, settings));
         let found = senders.find(|made| made.as_ref().map_or(true, WebhookSender::asks));
-        let sender = found.context("no provider asks for the merchant's word")??;
+        let sender = found.context("no provider asks for the merchant's confirmation")??;
         let topic = |part| {
             let event = sender.provider.event_types().iter().find(|event_type| event_type.topic_part == part);
             event.map(|event| topics::event_topic(prefix, sender.provider.name(), event))
@@ -90,7 +90,7 @@ impl Sessions {
         Ok((Self { api, sender, ready_topic, finished_topic }, finishing))
     }
 
-    /// Asks for the merchant's word on one more session, and sees to it that its scenario comes true.
+    /// Asks for the merchant's confirmation on one more session, and sees to it that its scenario comes true.
     ///
     /// # Errors
     /// The bridge cannot be reached.

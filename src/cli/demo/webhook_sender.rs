@@ -38,7 +38,7 @@ impl WebhookSender {
         Ok(Self { source: name.to_string(), provider, signer, poster, api_address })
     }
 
-    /// Whether it asks for the merchant's word.
+    /// Whether it asks for the merchant's confirmation.
     pub fn asks(&self) -> bool {
         self.api_address == ApiAddress::Configured
     }

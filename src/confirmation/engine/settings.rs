@@ -23,7 +23,7 @@ pub struct EngineSettings {
     pub rules: Rules,
     /// Whether the provider is called.
     pub mode: Mode,
-    /// Every configured source whose sessions wait for a word.
+    /// Every configured source whose sessions wait for confirmation.
     pub sources: Vec<Arc<str>>,
     /// Verifies the events of those sources.
     pub verifiers: Verifiers,

@@ -40,21 +40,21 @@ pub enum TelemetryEvent {
 /// Tells.
 pub struct Telemetry {
     metrics: Arc<ConfirmationMetrics>,
-    /// Why Kafka cannot be used, as it was told last: it is told once.
+    /// Why Kafka cannot be used, as it was logged last: it is logged once.
     kafka_unavailable: Option<String>,
     /// What was told last of the clock.
     clock: ClockState,
-    /// Sessions that were told to be held back since the clock was trusted last.
-    held_back: BTreeSet<SessionKey>,
+    /// Sessions whose delay was logged since the clock was trusted last.
+    clock_delayed: BTreeSet<SessionKey>,
 }
 
 /// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
-const HELD_BACK_TOLD_MAX: usize = 200;
+const CLOCK_DELAYED_LOGGED_MAX: usize = 200;
 
 impl Telemetry {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, kafka_unavailable: None, clock: ClockState::Trusted, held_back: BTreeSet::new() }
+        Self { metrics, kafka_unavailable: None, clock: ClockState::Trusted, clock_delayed: BTreeSet::new() }
     }
 
     /// What was committed.
@@ -109,7 +109,7 @@ impl Telemetry {
                 tracing::debug!(
                     session = %key,
                     "ready_to_confirm opens no session: its session may have ended and been forgotten, and the provider does not \
-                     wait for a word on it"
+                     wait for its confirmation"
                 );
             }
             Note::OtherSource => {
@@ -118,7 +118,7 @@ impl Telemetry {
             }
             Note::ClockUntrusted => {
                 self.metrics.alert(Alert::ClockUntrusted);
-                self.held_back(key);
+                self.clock_delayed(key);
             }
             Note::OpenAfterDone => {
                 self.metrics.alert(Alert::OpenAfterDone);
@@ -205,16 +205,16 @@ impl Telemetry {
             (ClockState::Untrusted, ClockState::Trusted) => {
                 self.metrics.clock.show(ClockTrust::Trusted);
                 tracing::info!("clock is trusted again");
-                self.held_back.clear();
+                self.clock_delayed.clear();
             }
             (ClockState::Untrusted, ClockState::Untrusted) | (ClockState::Trusted, ClockState::Trusted) => {}
         }
     }
 
-    /// A session is due and held back, because the clock is not trusted; told once.
-    fn held_back(&mut self, key: &SessionKey) {
-        if self.held_back.len() < HELD_BACK_TOLD_MAX && self.held_back.insert(key.clone()) {
-            tracing::error!(session = %key, "session is held back, because the clock is not trusted");
+    /// A session is due and waits, because the clock is not trusted; logged once.
+    fn clock_delayed(&mut self, key: &SessionKey) {
+        if self.clock_delayed.len() < CLOCK_DELAYED_LOGGED_MAX && self.clock_delayed.insert(key.clone()) {
+            tracing::error!(session = %key, "session is delayed, because the clock is not trusted");
         }
     }
 
@@ -237,7 +237,7 @@ impl Telemetry {
         self.metrics.lag_records.set(0.0);
     }
 
-    /// Kafka cannot be used at the moment; told once for each reason.
+    /// Kafka cannot be used at the moment; logged once for each reason.
     pub fn kafka_unavailable(&mut self, reason: &str) {
         if self.kafka_unavailable.as_deref() != Some(reason) {
             tracing::error!(reason, "the confirmation engine cannot use Kafka; it tries again");

@@ -110,7 +110,7 @@ pub enum IdempotencyKeyState {
 /// What happens to a session.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The provider asks for the merchant's word.
+    /// The provider asks for the merchant's confirmation.
     Ready {
         /// What it says.
         opening: Opening,
@@ -275,7 +275,7 @@ pub fn due(open: &OpenSession, policy: &Policy) -> Option<Timestamp> {
     }
 }
 
-/// Another event asks for a word on a session that has ended. Nothing is decided, and the provider is asked what that means. The
+/// Another event asks for confirmation of a session that has ended. Nothing is decided, and the provider is asked what that means. The
 /// session is remembered as if it had ended with this event: else that could open it once it is forgotten.
 fn asked_again(ended: &EndedSession<'_>, opening: &Opening, policy: &Policy) -> Transition {
     let done = Done {

@@ -125,7 +125,7 @@ pub struct Opening {
     pub dry_run: bool,
 }
 
-/// A session that opens only if `session/status` says that the provider still waits for a word on it.
+/// A session that opens only if `session/status` says that the provider still waits for its confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checking {
     /// What its `ready_to_confirm` said.

@@ -1,4 +1,4 @@
-//! What the provider may do to a call: whatever it is, a session's action is carried out once, and told once.
+//! What the provider may do to a call: whatever it is, a session's action is carried out once, and its outcome published once.
 
 use std::time::Duration;
 

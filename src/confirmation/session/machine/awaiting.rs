@@ -53,7 +53,7 @@ impl AwaitingStep<'_> {
         }
     }
 
-    /// The deadline margin has begun, or the window is over: the provider's word beats our clock, and its answer's date tells
+    /// The deadline margin has begun, or the window is over: the provider's answer beats our clock, and its answer's date tells
     /// whether ours is right, so `session/status` comes before anything else.
     fn timer(&self) -> Transition {
         let Self { opening, activity, policy, context } = *self;
@@ -88,7 +88,9 @@ impl AwaitingStep<'_> {
             }
             // Decisions may have been read meanwhile, and more may come.
             Some(_) if policy.waits_for_inputs(opening, context) => Transition::wait(activity, look_again(now)),
-            Some(action) if ending::waits_for_word(view) && now >= policy.deadline(opening) => self.at_deadline(action),
+            Some(action) if ending::waits_for_confirmation(view) && now >= policy.deadline(opening) => {
+                self.at_deadline(action)
+            }
             Some(_) | None => self.retry(retry_after),
         }
     }

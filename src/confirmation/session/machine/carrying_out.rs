@@ -130,7 +130,7 @@ impl DecidedStep<'_> {
             () if self.is_over() => {
                 self.expire(SessionEnd::by_provider(ending::at_last_end(self.decided.taken(), view), now))
             }
-            () if ending::waits_for_word(view) => self.try_again(),
+            () if ending::waits_for_confirmation(view) => self.try_again(),
             () => self.retry(self.activity.key),
         }
     }

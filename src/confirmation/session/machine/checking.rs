@@ -113,12 +113,12 @@ impl CheckingStep<'_> {
         let now = self.context.now;
         let Believed { mut opening, age, verdict } = self.believe(details);
         let window = self.policy.window(&opening, now);
-        if ending::waits_for_word(view) && self.context.owner == SessionOwner::OtherSource {
+        if ending::waits_for_confirmation(view) && self.context.owner == SessionOwner::OtherSource {
             // It opened there while the provider was asked here.
             return self.pass_over(Note::OtherSource);
         }
-        if ending::waits_for_word(view) {
-            // The provider's word beats our clock.
+        if ending::waits_for_confirmation(view) {
+            // The provider's answer beats our clock.
             if window == SessionWindow::Over {
                 opening.window_began_at = opening.recorded_at;
             }

@@ -62,22 +62,22 @@ pub fn result(taken: ActionTaken, view: SessionView, window: SessionWindow) -> O
 /// was: who paid otherwise then would pay twice.
 pub fn at_last_end(taken: ActionTaken, view: SessionView) -> Result {
     match (view.status, taken) {
-        _ if waits_for_word(view) => Result::Expired,
+        _ if waits_for_confirmation(view) => Result::Expired,
         (SessionStatus::InProgress, ActionTaken::Sent(_) | ActionTaken::AnsweredOk(_)) => Result::Accepted,
         (SessionStatus::InProgress, ActionTaken::Undecided | ActionTaken::NotSent(_)) => Result::Superseded,
         _ => Result::Expired,
     }
 }
 
-/// Whether the provider waits for the merchant's word: the only time to act.
-pub fn waits_for_word(view: SessionView) -> bool {
+/// Whether the provider waits for confirmation: the only time to act.
+pub fn waits_for_confirmation(view: SessionView) -> bool {
     view.next_action == NextAction::Confirm
         && !matches!(view.status, SessionStatus::Accepted | SessionStatus::Cancelled)
 }
 
 /// Whether a status of an ended session shows that nothing is left to do for it.
 pub fn is_settled(reply: &Reply) -> bool {
-    matches!(reply, Reply::Ok(Some(view)) if !waits_for_word(*view))
+    matches!(reply, Reply::Ok(Some(view)) if !waits_for_confirmation(*view))
 }
 
 /// Why a decision on a session that ended like this does not count.
@@ -99,18 +99,18 @@ pub fn done_at(opening: &Opening, now: Timestamp, policy: &Policy) -> Timestamp 
     now.max(opening.recorded_at).min(later(policy.last_end_of(opening.recorded_at), policy.remembered()))
 }
 
-/// The last word on a session.
+/// How a session ends.
 pub struct SessionEnd {
     /// What came of it.
     pub result: Result,
-    /// When the provider's word came in, if it did: then the outcome is verified.
+    /// When the provider's answer came in, if it did: then the outcome is verified.
     pub answered_at: Option<Timestamp>,
     /// A refusal's words.
     pub refusal: Option<ProviderRefusal>,
 }
 
 impl SessionEnd {
-    /// By the provider's word.
+    /// By the provider's answer.
     pub fn by_provider(result: Result, answered_at: Timestamp) -> Self {
         Self { result, answered_at: Some(answered_at), refusal: None }
     }
@@ -201,7 +201,7 @@ mod tests {
                 for (_, taken, ..) in cases {
                     assert_eq!(result(taken, view, SessionWindow::Over), None, "{taken:?} {view:?}");
                 }
-                assert_eq!(waits_for_word(view), next_action == NextAction::Confirm, "{view:?}");
+                assert_eq!(waits_for_confirmation(view), next_action == NextAction::Confirm, "{view:?}");
             }
         }
     }

@@ -61,7 +61,7 @@ pub enum Note {
     /// The decision that counts was read again, or one that waits.
     Redelivered,
     /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider
-    /// does not wait for a word on it.
+    /// does not wait for its confirmation.
     TooOld,
     /// A `ready_to_confirm` opens nothing: its session was opened by another source while the provider was asked.
     OtherSource,

@@ -263,7 +263,7 @@ impl Simulation {
             }
         };
         if call.operation == Operation::Status
-            && matches!(&reply, Reply::Ok(Some(view)) if ending::waits_for_word(*view))
+            && matches!(&reply, Reply::Ok(Some(view)) if ending::waits_for_confirmation(*view))
         {
             self.asked_since_action = true;
         }
