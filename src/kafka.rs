@@ -1,5 +1,5 @@
 //! The edge to Kafka: which topics there are, how records get there, and how they are looked at.
-//! Must not know webhooks, HTTP or providers' rules.
+//! Must not know webhooks, HTTP or providers' rules; of providers it knows the event types, in the catalogue `topics` alone.
 
 pub mod broker_clock;
 pub mod client;

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 pub use event::{Content, Encoded, EventType, Identity, Normalized, Payload, Undecodable};
 pub use event_id::EventId;
 pub use keys::{KeyFileError, KeyFiles};
-pub use smart_glocal::api::SessionApi;
+pub use smart_glocal::api::{CONFIRMATION_PROVIDER, SessionApi};
 pub use webhook::{AuthenticWebhook, KeyId, Proof, RawWebhook, Rejected, Unverified};
 
 use crate::settings::{Section, SectionError};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::finding::{Code, Finding};
-use crate::provider::{self, EventType};
+use crate::provider::{self, CONFIRMATION_PROVIDER, EventType};
 
 /// The message type of records on the `unrecognized` topic.
 pub const UNRECOGNIZED_MESSAGE: &str = "paybridge.event.v1.UnrecognizedWebhook";
@@ -24,9 +24,7 @@ pub const DECISION_REJECTED_MESSAGE: &str = "paybridge.confirmation.v1.DecisionR
 /// The message type of records on the ledger.
 pub const LEDGER_MESSAGE: &str = "paybridge.confirmation.v1.LedgerEntry";
 
-/// The only provider whose sessions wait for confirmation.
-pub const CONFIRMATION_PROVIDER: &str = "smart-glocal";
-/// Its events that the engine reads: the first opens a session, the second ends it.
+/// The events that the engine reads of [`CONFIRMATION_PROVIDER`]: the first opens a session, the second ends it.
 const CONFIRMATION_EVENTS: [&str; 2] = ["ready-to-confirm", "payment-finished"];
 
 /// The `message.timestamp.type` with which the broker, not the producer, gives a record its time.

@@ -31,6 +31,9 @@ const fn event(topic_part: &'static str, message: &'static str) -> EventType {
     EventType { topic_part, message, payload: Payload::Typed }
 }
 
+/// As the configuration spells it.
+const NAME: &str = "smart-glocal";
+
 const READY_TO_CONFIRM: EventType = event("ready-to-confirm", "paybridge.smart_glocal.v1.ReadyToConfirm");
 const ACTION_REQUIRED: EventType = event("action-required", "paybridge.smart_glocal.v1.ActionRequired");
 const READY_TO_CAPTURE: EventType = event("ready-to-capture", "paybridge.smart_glocal.v1.ReadyToCapture");
@@ -56,7 +59,7 @@ struct SmartGlocalSettings {
 
 impl Provider for SmartGlocal {
     fn name(&self) -> &'static str {
-        "smart-glocal"
+        NAME
     }
 
     fn event_types(&self) -> &'static [EventType] {

@@ -7,8 +7,8 @@ use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
 use crate::config::{Config, DedupMode, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
-use crate::kafka::topics::{self, CONFIRMATION_PROVIDER};
-use crate::provider::{ConfigureError, KeyFileError};
+use crate::kafka::topics;
+use crate::provider::{CONFIRMATION_PROVIDER, ConfigureError, KeyFileError};
 use crate::settings::Problem;
 
 /// Fewer replicas do not outlive the loss of a broker without either losing records or taking none.

@@ -10,13 +10,13 @@ use super::evidence::{self, Contradiction, Examined, Verifiers};
 use crate::config::SourceName;
 use crate::confirmation::session::model::{EventAge, Mode, Opening, SessionKey};
 use crate::kafka::partition;
-use crate::kafka::topics::CONFIRMATION_PROVIDER;
 use crate::message::confirmation::v1;
 use crate::message::event::v1::{EventMetadata, QuarantineReason};
 use crate::message::instant;
 use crate::message::smart_glocal::v1::{
     NextAction, Operation, OperationKind, PaymentFinished, ReadyToConfirm, Session, SessionStatus,
 };
+use crate::provider::CONFIRMATION_PROVIDER;
 use crate::provider::smart_glocal::api::SessionView;
 
 /// The longest id of a session, in bytes: no provider's is near it, and every session of the ledger has one in memory.

@@ -13,11 +13,11 @@ use super::ledger::{self, LedgerOwner};
 use crate::confirmation::session::model::{Decider, Done, Outcome, SessionEntry, SessionKey};
 use crate::kafka::cloud_events::{self, CloudEvent};
 use crate::kafka::record::{ForeignRecord, Record};
-use crate::kafka::topics::{self, CONFIRMATION_PROVIDER, OUTCOME_MESSAGE};
+use crate::kafka::topics::{self, OUTCOME_MESSAGE};
 use crate::message::confirmation::v1;
 use crate::message::event::v1::EventMetadata;
 use crate::message::timestamp;
-use crate::provider::EventId;
+use crate::provider::{CONFIRMATION_PROVIDER, EventId};
 
 /// The header of a decision that was passed on: `{partition}/{offset}` of the record that it was read from.
 pub const PASSED_ON_HEADER: &str = "paybridge-passed-on";

@@ -24,6 +24,8 @@ pub use reply::{FailureScope, failure_scope, is_of_account, not_processed_code, 
 pub use session::{ShownSession, session};
 pub(super) use settings::ApiSettings;
 
+/// The only provider whose sessions wait for confirmation.
+pub const CONFIRMATION_PROVIDER: &str = super::NAME;
 /// The header of the project's id.
 pub const PROJECT_HEADER: &str = "x-partner-project";
 /// The header of the idempotency key.
