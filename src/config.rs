@@ -19,7 +19,7 @@ use std::sync::Arc;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
-pub use confirmation::{AtDeadline, Confirmation, FORMER_GROUP_ID, LAST_WORD_S, Rule, RuleAction, SessionDefault};
+pub use confirmation::{AFTER_WINDOW, AtDeadline, Confirmation, FORMER_GROUP_ID, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
 pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples, Spool};
 pub use ingress::{IngressConfig, IngressTls};

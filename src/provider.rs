@@ -1,7 +1,16 @@
 //! The payment providers: for each, how its webhooks are authenticated and what they mean.
 //! Pure: nothing below here does input or output, reads a clock, or knows HTTP servers, Kafka, metrics or logs.
 //!
-//! Adding a provider: a file here, its messages under `proto/`, its fixtures, and one line in the list below.
+//! Adding a provider X. What must be written:
+//! - `src/provider/X.rs`, and one line in the list below; its messages under `proto/`, and its `Scheme` and name in
+//!   `event_metadata.proto`;
+//! - `tests/fixtures/X/` with `source.toml`, its keys in `tests/fixtures/keys/`, its messages in `tests/fixtures/golden/`;
+//! - `gives_identity` in `provider/tests/laws.rs`: which fields of a body are its event's identity.
+//!
+//! What names every provider, and wants one line more:
+//! - `config/default.toml` and `config/local.toml`; README's first lines and its table of sources; `cli/demo/setup.rs`;
+//! - the helm chart's `values.yaml`, five lists in `values.schema.json`, `files/event-types.yaml`, `templates/tests/webhook.yaml`;
+//! - of the tests `suite/support/bridge.rs`, `suite/cli/commands.rs`, `helm/test_configuration.py`, and `benches/subject.rs`.
 
 pub mod event;
 pub mod event_id;

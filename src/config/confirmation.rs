@@ -8,14 +8,17 @@ use std::time::Duration;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
+use jiff::SignedDuration;
+
 use super::names::{SourceName, TopicPrefix};
 use super::source::SourceConfig;
 use crate::provider::{self, ApiAddress};
 use crate::settings::Problem;
 use crate::settings::list::within;
 
-/// How long after its window a session may still be open: what happens last, the provider's status, is asked in this time.
-pub const LAST_WORD_S: u64 = 900;
+/// How long after its window's end a session may still be open: the provider's clock and ours differ, it needs time, and the
+/// last that happens, the question for its status, is in this time.
+pub const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
 
 /// What the group was called by default before its name began with the topics' prefix: ledgers still say so.
 pub const FORMER_GROUP_ID: &str = "paybridge-confirmation";
@@ -69,7 +72,7 @@ pub struct Confirmation {
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub early_decisions_max: usize,
     /// An ended session is remembered for `window_s` and this long together, in seconds, 60 to 2592000, and at least `window_s`
-    /// and 900.
+    /// and [`AFTER_WINDOW`].
     #[serde(deserialize_with = "within::<60, 2_592_000, _, _>")]
     pub ledger_retention_s: u64,
     /// Tried in this order; the first whose `when` is true decides. At most 256.
@@ -216,11 +219,15 @@ impl Confirmation {
         }
         // A session that was forgotten while its window was still open would be opened, and decided, a second time when
         // its webhook is read again.
-        let least = self.window_s + LAST_WORD_S;
+        let after_window_s = AFTER_WINDOW.as_secs().unsigned_abs();
+        let least = self.window_s + after_window_s;
         if self.ledger_retention_s < least {
             problems.push(Problem::with_key(
                 "confirmation.ledger_retention_s",
-                "would forget sessions while a late redelivery could open them anew: it must be `confirmation.window_s` and 900 or more",
+                &format!(
+                    "would forget sessions while a late redelivery could open them anew: it must be `confirmation.window_s` and \
+                     {after_window_s} or more"
+                ),
                 format!("set it to {least} or more"),
             ));
         }

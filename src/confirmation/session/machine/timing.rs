@@ -4,11 +4,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{InputProgress, StepContext};
+use crate::config::AFTER_WINDOW;
 use crate::confirmation::session::clock::ClockState;
 use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
 
-/// How long after the window's end a session may still be open: the provider's clock and ours differ, and it needs time.
-const AFTER_WINDOW: SignedDuration = SignedDuration::from_secs(900);
 /// How long to wait for what cannot be hurried: the inputs to be read, the clock to be mended.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 const CLOCK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
