@@ -19,7 +19,7 @@
 //!  decisions,       mean)       say of a     function that        ledger entries    offsets together,      after the       │
 //!  finished)                    session)     decides)             to be written)    or nothing)            commit)         │
 //!       ▲                                         ▲                                                                        │
-//!       └── engine::restore: the ledger of before └──────────────────────── its answer ◀───────────────────────────────────┘
+//!       └── engine::ledger_restore: what was done └──────────────────────── its answer ◀───────────────────────────────────┘
 //! ```
 //!
 //! [`confirmation::engine::Engine`] runs this loop on a thread of its own; what a step does to a session stands in

@@ -33,7 +33,7 @@ use crate::latch::Latch;
 use crate::metrics::Metrics;
 
 /// How long a refused engine waits before it is tried again, and how often it is told that it is refused.
-const REFUSED_AGAIN: Duration = Duration::from_mins(1);
+const REFUSED_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// How often a waiting one looks for renewals.
 const RENEWALS_EVERY: Duration = Duration::from_secs(1);
 
@@ -147,7 +147,7 @@ impl Maker {
     }
 
     async fn rest(&self) {
-        let until = Instant::now() + REFUSED_AGAIN;
+        let until = Instant::now() + REFUSED_RETRY_AFTER;
         while Instant::now() < until {
             // The next engine reads the files anew.
             while let Some(CredentialRenewal { done, .. }) = self.renewals.next() {

@@ -2,11 +2,11 @@
 //! Must not know why a call is made, nor what its answer leads to; when a call is repeated stands in `session::machine`.
 
 pub mod breaker;
-pub mod coding;
+pub mod content_encoding;
 pub mod deferred_status_calls;
 mod endpoint;
-pub mod headers;
 pub mod queue;
+pub mod retry_after_and_date;
 mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,15 +9,15 @@ mod clocks;
 mod commit;
 mod credentials;
 mod duplicate_instance;
+mod engine_settings;
 mod ledger_owners;
+mod ledger_restore;
 mod partition;
 mod partition_counts;
 mod pending;
 mod refusal_handling;
 mod refused_records;
-mod restore;
 mod resume;
-mod settings;
 mod start;
 mod telemetry;
 mod turn;
@@ -32,19 +32,19 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 pub use credentials::{CredentialRenewal, CredentialRenewals};
-pub use settings::EngineSettings;
+pub use engine_settings::EngineSettings;
 pub use start::{EngineError, EnginePlan};
 
 use crate::confirmation::calls::{CallAnswer, Caller};
-use crate::confirmation::session::clock::ClockGuard;
+use crate::confirmation::session::clock_guard::ClockGuard;
 use crate::kafka::broker_clock::ClockReading;
 use crate::kafka::group::{Generation, GroupMember, GroupSettings, Polled};
 use crate::kafka::transaction::{TransactionSettings, Transactions};
 use assignment::Assignment;
+use engine_settings::PartitionedSettings;
+use ledger_restore::LedgerRestore;
 use partition_counts::PartitionCountWatch;
 use refused_records::SetAside;
-use restore::LedgerRestore;
-use settings::PartitionedSettings;
 use telemetry::Telemetry;
 
 /// How often a wait looks whether it is stopped.

@@ -1,9 +1,9 @@
 //! Puts records on Kafka, idempotent and acknowledged by all in-sync replicas, and tells what became of each exactly once.
 //! Must not know what a record means. Never blocks: a full queue is a failure that is told at once.
 
-mod clock;
 mod context;
 mod delivery;
+mod delivery_clock;
 mod missing;
 mod producer_switch;
 mod renewal;
@@ -22,9 +22,9 @@ use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use clock::ClockWatch;
 use context::{PendingRecord, PublisherContext};
 pub use delivery::{Delivery, DeliveryFailure, FAILURE_REASONS};
+use delivery_clock::ClockWatch;
 use missing::MissingTopics;
 use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;

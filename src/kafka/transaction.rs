@@ -25,7 +25,7 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// member's poll interval does.
 const STEP: Duration = Duration::from_secs(5);
 /// Between two tries of one step.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// The most bytes that wait in the producer's queue, in KiB; it is waited for room where that is too few.
 const QUEUE_KBYTES_MAX: u32 = 64 * 1024;
 
@@ -157,7 +157,7 @@ impl Transactions {
             if !is_full || Instant::now() >= latest {
                 return Err(CommitFailure::Send { record: number, error });
             }
-            self.context.reports.wait_for_one(latest.min(Instant::now() + TRY_AGAIN_AFTER));
+            self.context.reports.wait_for_one(latest.min(Instant::now() + RETRY_AFTER));
         }
     }
 
@@ -206,8 +206,8 @@ fn repeat(within: Duration, call: impl Fn(Duration) -> KafkaResult<()>) -> Kafka
     let latest = Instant::now() + within;
     loop {
         match call(latest.saturating_duration_since(Instant::now())) {
-            Err(error) if commit_error::is_passing(&error) && Instant::now() + TRY_AGAIN_AFTER < latest => {
-                std::thread::sleep(TRY_AGAIN_AFTER);
+            Err(error) if commit_error::is_passing(&error) && Instant::now() + RETRY_AFTER < latest => {
+                std::thread::sleep(RETRY_AFTER);
             }
             done => return done,
         }

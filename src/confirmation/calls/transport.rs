@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{ProviderCall, coding, headers};
+use super::{ProviderCall, content_encoding, retry_after_and_date};
 use crate::error_chain;
 use crate::https::{self, Connector, HttpsError, Roots};
 use crate::provider::smart_glocal::api::ShownSession;
@@ -114,7 +114,7 @@ impl Transport {
         // A body that breaks off, is too large or cannot be decoded says nothing; the status alone may.
         let body = Limited::new(body, api.response_bytes_max()).collect().await;
         let body = body.map(Collected::to_bytes).unwrap_or_default();
-        let body = coding::decoded(&head.headers, body, api.response_bytes_max()).unwrap_or_default();
+        let body = content_encoding::decoded(&head.headers, body, api.response_bytes_max()).unwrap_or_default();
         let reply = api::read(call.operation, &call.key.session_id, head.status, &body);
         let seen = match &reply {
             Reply::NotProcessed | Reply::Unclear => seen(head.status, &body),
@@ -131,8 +131,8 @@ impl Transport {
 impl HeadTimes {
     fn of(head: &Parts, began: Timestamp, passed: Duration) -> Self {
         Self {
-            retry_after: headers::retry_after(&head.headers, began),
-            clock_skew: headers::clock_skew(&head.headers, began, passed),
+            retry_after: retry_after_and_date::retry_after(&head.headers, began),
+            clock_skew: retry_after_and_date::clock_skew(&head.headers, began, passed),
         }
     }
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::engine_settings::PartitionedSettings;
 use super::partition::SessionPartition;
 use super::pending::PendingTransaction;
 use super::refused_records::{InputLocation, RecordCause, SetAside};
-use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
 use crate::confirmation::calls::{CallAnswer, ProviderCall};
 use crate::confirmation::codec::inputs::{self, RecordProblem};
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::machine::{
     self, Effect, Input, InputProgress, NextState, SessionState, StepContext, Transition, timing,
 };

@@ -15,7 +15,7 @@ use crate::metrics::TransactionEnd;
 
 /// How long making a producer may keep the group from being polled, and between two tries.
 const PRODUCER_WITHIN: Duration = Duration::from_secs(5);
-const PRODUCER_AGAIN: Duration = Duration::from_secs(1);
+const PRODUCER_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Offsets of records that changed nothing are committed this often: reading them again changes nothing either.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 
@@ -113,7 +113,7 @@ impl Engine {
 
     /// Makes a producer where there is none; Kafka may be away for as long as it likes.
     pub(super) fn keep_producer(&mut self) {
-        let tried_just_now = self.tried_producer.is_some_and(|tried| tried.elapsed() < PRODUCER_AGAIN);
+        let tried_just_now = self.tried_producer.is_some_and(|tried| tried.elapsed() < PRODUCER_RETRY_AFTER);
         if self.producer.is_some() || tried_just_now {
             return;
         }

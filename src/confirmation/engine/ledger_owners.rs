@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use super::settings::PartitionedSettings;
+use super::engine_settings::PartitionedSettings;
 use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerRecord, OWNER_KEY};
 use crate::error_chain;
 use crate::kafka::scan::scan;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::engine_settings::PartitionedSettings;
 use super::partition::SessionPartition;
 use super::refused_records::RecordCause;
-use super::settings::PartitionedSettings;
 use super::telemetry::TelemetryEvent;
 use crate::confirmation::calls::ProviderCall;
 use crate::confirmation::session::model::SessionKey;

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::assignment::Assignment;
-use super::restore::{LedgerRestore, LedgerRestoreError, RestoredPartitions};
+use super::ledger_restore::{LedgerRestore, LedgerRestoreError, RestoredPartitions};
 use super::{AssignedPartitions, Engine, EngineError, Membership};
 use crate::error_chain;
 use crate::kafka::group::{InputPosition, TakeError};
 
 /// The pauses after failed transactions and restores.
-const AGAIN_MIN: Duration = Duration::from_millis(100);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Begins to read the ledger of what was assigned.
@@ -57,7 +57,7 @@ impl Engine {
     pub(super) fn again(&mut self, assigned: AssignedPartitions) -> Membership {
         // A ledger that cannot be read is mostly a broker that is away: all members would ask for it at once, again and again.
         let pause =
-            AGAIN_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(AGAIN_MAX);
+            RETRY_MIN.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
         Membership::Assigned(assigned, Instant::now() + pause)
     }

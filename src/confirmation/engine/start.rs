@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::clocks::read_clocks;
 use super::duplicate_instance::DuplicateInstanceCheck;
+use super::engine_settings::EngineSettings;
 use super::ledger_owners;
 use super::partition::INPUTS;
 use super::partition_counts::PartitionCountWatch;
-use super::settings::EngineSettings;
 use super::telemetry::Telemetry;
 use super::{AT_ONCE, CredentialRenewals, Engine, Membership, STOP_POLL};
 use crate::confirmation::calls::{CallAnswer, Caller};
 use crate::confirmation::codec::ledger::ForeignLedger;
-use crate::confirmation::session::clock::ClockGuard;
+use crate::confirmation::session::clock_guard::ClockGuard;
 use crate::error_chain;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster;

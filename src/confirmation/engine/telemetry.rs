@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::restore::UnreadablePartition;
+use super::ledger_restore::UnreadablePartition;
 use crate::confirmation::rules;
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::machine::Note;
 use crate::confirmation::session::model::{Outcome, SessionKey};
 use crate::error_chain;

@@ -10,7 +10,7 @@ use super::clocks::read_clocks;
 use super::partition::SessionPartition;
 use super::{AssignedPartitions, BUSY, Engine, EngineError, Membership};
 use crate::confirmation::calls::CallAnswer;
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::kafka::group::{Generation, InputPosition, Polled};
 
 /// How long a poll waits with nothing to do: a timer or a restore may come.

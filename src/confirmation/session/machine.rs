@@ -31,7 +31,7 @@ pub mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::ClockState;
+use super::clock_guard::ClockState;
 use super::ended::EndedSession;
 use super::model::{Action, Decided, Decider, Decision, Done, EventAge, Opening, RuleBasis, SessionEntry};
 use crate::message::confirmation::v1;

@@ -7,7 +7,7 @@ use super::deciding::NewDecision;
 use super::ending::{self, ActionTaken, SessionEnd};
 use super::timing::{Policy, look_again};
 use super::{Activity, Input, StepContext, Transition};
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{Action, Opening};
 use crate::message::confirmation::v1::Result;
 use crate::provider::smart_glocal::api::{Reply, SessionView};

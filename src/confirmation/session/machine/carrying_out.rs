@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ending::{self, ActionTaken, SessionEnd};
 use super::timing::{Policy, SessionWindow, later};
 use super::{Activity, Effect, IdempotencyKeyState, Input, NextState, Note, OpenSession, StepContext, Transition};
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{Decided, Decision, ProviderRefusal, SessionEntry};
 use crate::message::confirmation::v1::{DeciderKind, RejectionReason, Result};
 use crate::provider::smart_glocal::api::{Operation, Reply};

@@ -12,7 +12,7 @@ use super::unopened::remember_early;
 use super::{
     Activity, Effect, Input, NextState, Note, OpenSession, SessionOwner, StatusDetails, StepContext, Transition,
 };
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{
     Action, Checking, Decider, Decision, EventAge, Opening, RuleBasis, SessionEntry,
 };

@@ -5,7 +5,7 @@ use super::deciding::NewDecision;
 use super::timing::Policy;
 use super::timing::SessionWindow;
 use super::{Activity, Effect, Note, StepContext, Transition};
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{
     Action, Checking, Decider, Decision, EventAge, Opening, RuleBasis, SessionEntry,
 };

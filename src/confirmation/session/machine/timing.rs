@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{InputProgress, StepContext};
 use crate::config::AFTER_WINDOW;
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
 
 /// How long to wait for what cannot be hurried: the inputs to be read, the clock to be mended.

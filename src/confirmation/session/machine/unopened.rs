@@ -7,7 +7,7 @@ use super::{
     Activity, EarlyRoom, Effect, Input, InputProgress, NextState, Note, OpenSession, Phase, SessionOwner, StepContext,
     Transition,
 };
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{Decision, SessionEntry};
 use crate::message::confirmation::v1::RejectionReason;
 

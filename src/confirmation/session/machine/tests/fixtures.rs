@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{EarlyRoom, InputProgress, NextState, OpenSession, Policy, SessionOwner, SessionState, StepContext};
-use crate::confirmation::session::clock::ClockState;
+use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::ended::EndedSessions;
 use crate::confirmation::session::model::{Action, Decision, Done, Opening, SessionKey};
 

@@ -9,8 +9,8 @@ use std::thread;
 
 use rdkafka::ClientConfig;
 
+use super::engine_settings::PartitionedSettings;
 use super::partition::{INPUTS, SessionPartition};
-use super::settings::PartitionedSettings;
 use crate::confirmation::codec::ledger::{self, ForeignLedger, LedgerError, LedgerRecord};
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::restore::{self, PATIENCE, RestoreError, Restored, Wanted};
