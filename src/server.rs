@@ -41,8 +41,8 @@ const BACKLOG_MAX: usize = 1024;
 /// What one client, and all of them together, may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections. Beyond it the one that has been idle longest makes room; where each has a request, the new one is
-    /// closed at accept. Those that are ending do not count, unless they are more than an eighth.
+    /// Open connections. Beyond it one whose client is silent, or else the one that has been idle longest, makes room; where each
+    /// has a request, the new one is closed at accept. Those that are ending do not count, unless they are more than an eighth.
     pub connections_max: usize,
     /// Bytes of a request's head; at least 8192, the smallest buffer that hyper works with.
     pub head_bytes_max: u32,
@@ -53,7 +53,8 @@ pub struct Limits {
     /// From accept, TLS and version detection included, to the end of the first request's head;
     /// on HTTP/1 also from the first byte of a later request's head to its end.
     pub header_read_timeout: Duration,
-    /// From the end of the last request's handler until the next request; a client that leaves its answer unread is cut by it too.
+    /// From the end of the last request's handler until the next request; a client that leaves its answer unread is cut by it
+    /// too, but for one of HTTP/2 that goes on asking: of its answers at most `streams_max` wait.
     pub keep_alive_timeout: Duration,
 }
 
@@ -71,7 +72,8 @@ pub struct Peer {
 pub enum ConnectionEvent {
     /// A connection was taken.
     Accepted,
-    /// A connection was closed at accept: `connections_max` are open, and each has a request. No `Closed` follows.
+    /// A connection was closed at accept: `connections_max` are open and each has a request, or an eighth more are still ending.
+    /// No `Closed` follows.
     Refused,
     /// `connections_max` were open, and the one that had been idle longest was told to end. Its `Closed` follows.
     MadeRoom,

@@ -56,7 +56,7 @@ impl Webhooks {
             connections_max: config.ingress.connections_max,
             head_bytes_max: 16 * 1024, // signatures and proxies' headers take a tenth of it
             headers_max: 100,
-            streams_max: 128,
+            streams_max: 16, // a client that reads no answer leaves so many in memory
             header_read_timeout: config.ingress.header_read_timeout(),
             keep_alive_timeout: config.ingress.keep_alive_timeout(),
         };

@@ -2,11 +2,13 @@
 //! Must not know any provider. Complaints name fields, never values.
 
 mod decimal;
+mod field;
 mod place;
 mod reader;
 mod tree;
 
 pub use decimal::Decimal;
+pub use field::text_field;
 pub use place::{Place, ranges};
 pub use reader::{Reader, Unread};
 pub use tree::{JsonDocument, Kind, Object, Value};
@@ -22,7 +24,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// Not UTF-8, not JSON, or JSON that is not an object.
 pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let body = without_byte_order_mark(body);
     let text = std::str::from_utf8(body).map_err(|error| Undecodable {
         reason: QuarantineReason::NotUtf8,
         detail: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
@@ -36,6 +38,10 @@ pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
             detail: format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
         },
     })
+}
+
+fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 //! Must not know sockets, hyper, or what the requests mean.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::Version;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// What a connection that was told to end has for it: its client reads the last answer, or takes note.
+pub(super) const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One connection's activity, from accept to close.
 #[derive(Debug)]
@@ -25,15 +29,18 @@ pub(super) struct Seen {
     pub(super) head_since: Option<Instant>,
     /// Of its last request; `None` before the first.
     pub(super) version: Option<Version>,
+    /// When it was told to end.
+    told_end: Option<Instant>,
 }
 
-/// A request is being handled, until this is dropped.
-pub(super) struct Handling(Arc<ConnectionActivity>);
+/// A request is being handled, until this is dropped. None where it came long after its client was told to send no more on this
+/// connection: it is answered if there is time, and does not keep the connection.
+pub(super) struct Handling(Option<Arc<ConnectionActivity>>);
 
 impl ConnectionActivity {
     /// A connection that is accepted now.
     pub(super) fn new() -> Self {
-        let seen = Seen { handling: 0, idle_since: Instant::now(), head_since: None, version: None };
+        let seen = Seen { handling: 0, idle_since: Instant::now(), head_since: None, version: None, told_end: None };
         Self { seen: Mutex::new(seen), end: Notify::new() }
     }
 
@@ -53,14 +60,18 @@ impl ConnectionActivity {
     /// A head is complete, and its request is handled from now on.
     pub(super) fn request_begins(self: &Arc<Self>, version: Version) -> Handling {
         let mut seen = self.lock();
+        if seen.told_end.is_some_and(|told| told.elapsed() >= CLOSING_TIMEOUT) {
+            return Handling(None);
+        }
         seen.handling = seen.handling.saturating_add(1);
         seen.version = Some(version);
         seen.head_since = None;
-        Handling(Arc::clone(self))
+        Handling(Some(Arc::clone(self)))
     }
 
     /// Tells the connection to end.
-    pub(super) fn tell_end(&self) {
+    pub(super) fn tell_end(&self, now: Instant) {
+        self.lock().told_end = Some(now);
         self.end.notify_one();
     }
 
@@ -76,7 +87,8 @@ impl ConnectionActivity {
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        let mut seen = self.0.lock();
+        let Some(activity) = &self.0 else { return };
+        let mut seen = activity.lock();
         seen.handling = seen.handling.saturating_sub(1);
         seen.idle_since = Instant::now();
     }

@@ -10,14 +10,14 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::ConnectionActivity;
+use super::activity::{CLOSING_TIMEOUT, ConnectionActivity, Seen};
 use super::{ConnectionEvent, Events, Limits};
 
 /// How often it is looked whose time is over: a connection ends at most so much late. Timers of their own would be exact, and
 /// cost each connection a timer and each request two changes of it.
 const SWEEP: Duration = Duration::from_millis(250);
-/// What a connection that was told to end has for it: its client reads the last answer, or takes note.
-const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
+/// A client that has sent no whole request for so long after its accept makes room before any that has sent one.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that were told to end are open a moment longer: for so many places there may be one more of them.
 const PLACES_A_LEAVER: usize = 8;
 
@@ -64,8 +64,9 @@ impl Connections {
         self.open.len()
     }
 
-    /// Whether one more may come. Where all places are taken, the connection that has been idle longest is told to end; one
-    /// that gets a request at this very moment ends with its answer.
+    /// Whether one more may come. Where all places are taken, a connection is told to end: one whose client is silent, else one
+    /// that has been idle longest, else one whose next head has begun. One that gets a request at this very moment ends with
+    /// its answer.
     pub(super) fn make_room(&mut self) -> bool {
         let max = self.limits.connections_max;
         if self.open.len() < max {
@@ -78,8 +79,15 @@ impl Connections {
         }
         let staying = self.open.values_mut().filter(|open| open.ending.is_none());
         let idle = staying.map(|open| (open.activity.seen(), open)).filter(|(seen, _)| seen.handling == 0);
-        let Some((_, longest)) = idle.min_by_key(|(seen, _)| seen.idle_since) else { return false };
-        longest.tell(Instant::now());
+        let now = Instant::now();
+        let is_silent =
+            |seen: &Seen| seen.version.is_none() && now.saturating_duration_since(seen.idle_since) >= SILENT_TIMEOUT;
+        let Some((_, longest)) = idle
+            .min_by_key(|(seen, _)| (!is_silent(seen), seen.version.and(seen.head_since).is_some(), seen.idle_since))
+        else {
+            return false;
+        };
+        longest.tell(now);
         (self.events)(ConnectionEvent::MadeRoom);
         true
     }
@@ -153,7 +161,7 @@ impl Open {
 
     fn tell(&mut self, now: Instant) {
         self.ending = Some(now);
-        self.activity.tell_end();
+        self.activity.tell_end(now);
     }
 
     fn cut(&mut self, now: Instant) {

@@ -272,3 +272,58 @@ fn without_lone_halves(bytes: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Json> {
+        let text = "[a-c\\\\\"\u{e9}\u{1f600}\n{}\\[\\],:]{0,4}";
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            text.prop_map(Json::from),
+        ];
+        leaf.prop_recursive(5, 60, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+                prop::collection::btree_map(text, inner, 0..6).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    /// What a value of the tree is, by serde_json's parser alone for numbers.
+    fn rebuilt(value: Value<'_>) -> Json {
+        match value.kind() {
+            Kind::Null => Json::Null,
+            Kind::Boolean(is_true) => is_true.into(),
+            Kind::Number(number) => serde_json::from_str(number).unwrap(),
+            Kind::Text(text) => text.into_owned().into(),
+            Kind::List(items) => items.map(rebuilt).collect(),
+            Kind::Object(object) => object.fields().map(|(name, value)| (name.into_owned(), rebuilt(value))).collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_serde_json_reads(value in json(), is_pretty in any::<bool>(), has_escapes in any::<bool>()) {
+            let body = Json::from_iter([("a", value)]);
+            let mut text = if is_pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+            if has_escapes {
+                text = text.replace('b', "\\u0062").replace('\u{1f600}', "\\ud83d\\ude00");
+            }
+            let expected: Json = serde_json::from_str(&text).unwrap();
+            let document = JsonDocument::parse(&text).unwrap();
+            let object = document.object();
+            let read: Json = object.fields().map(|(name, value)| (name.into_owned(), rebuilt(value))).collect();
+            prop_assert_eq!(&read, &expected, "{}", &text);
+            let alone: Json = serde_json::from_str(object.named("a").unwrap().json()).unwrap();
+            prop_assert_eq!(&alone, &expected["a"], "its own text of {}", &text);
+        }
+    }
+}

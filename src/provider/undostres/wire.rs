@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::provider::json::{self, Kind};
+use crate::provider::json;
 
 /// How ciphertext is written.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
@@ -34,10 +34,7 @@ impl Wire {
     /// The ciphertext in a body; `None` when it does not stand where and as it should.
     pub fn ciphertext(&self, body: &[u8]) -> Option<Vec<u8>> {
         match (&self.field, self.encoding) {
-            (Some(field), encoding) => match json::parse(body).ok()?.object().value(field)?.kind() {
-                Kind::Text(text) => encoding.decode(text.as_bytes()),
-                _ => None,
-            },
+            (Some(field), encoding) => encoding.decode(json::text_field(body, field)?.as_bytes()),
             (None, Encoding::Raw) => Some(body.to_vec()),
             (None, encoding) => match body.trim_ascii() {
                 // some senders write the text as a JSON document of its own

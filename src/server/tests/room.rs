@@ -1,5 +1,7 @@
 //! More clients than places.
 
+use tokio::time::sleep;
+
 use super::*;
 
 fn two_places() -> Limits {
@@ -68,4 +70,58 @@ async fn an_idle_connection_of_http_2_makes_room() {
     http2::post(&mut sender, "/a", "").await;
     edge.connect().await.hello().await;
     timeout(PATIENCE, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_flood_of_silent_connections_ends_no_connection_that_had_a_request() {
+    let edge = Edge::start(two_places()).await;
+    let mut provider = edge.connect().await;
+    provider.hello().await;
+    let mut silent = edge.connect().await;
+    until(|| edge.count(ConnectionEvent::Accepted) == 2).await;
+    // The time from which on a client without a request counts as silent.
+    sleep(Duration::from_secs(1)).await;
+    edge.connect().await.hello().await;
+    assert_eq!(silent.rest().await, "");
+    provider.hello().await;
+}
+
+#[tokio::test]
+async fn where_another_is_idle_a_connection_whose_next_head_has_begun_stays() {
+    let edge = Edge::start(two_places()).await;
+    let (mut begun, mut idle) = (edge.connect().await, edge.connect().await);
+    begun.hello().await;
+    idle.hello().await;
+    let (first, rest) = HELLO.split_at(10);
+    begun.send(first).await;
+    // hyper has the bytes when it has answered what came after them.
+    edge.connect().await.hello().await;
+    assert_eq!(idle.rest().await, "");
+    begun.send(rest).await;
+    assert!(begun.read_until("GET /hello ").await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+/// It neither acknowledges what it is told nor stops asking.
+#[tokio::test]
+async fn a_client_of_http_2_that_ignores_the_end_is_cut() {
+    let edge = Edge::start(Limits { connections_max: 1, ..limits() }).await;
+    let mut deaf = edge.connect().await;
+    deaf.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // Settings, and then requests: `GET /` of the host `a`, as HPACK's static table has it.
+    deaf.0.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let (mut read, mut write) = deaf.0.into_split();
+    let asking = tokio::spawn(async move {
+        for stream in (1_u8..).step_by(2) {
+            let head = [0, 0, 6, 1, 5, 0, 0, 0, stream, 0x82, 0x84, 0x86, 0x41, 1, b'a'];
+            if write.write_all(&head).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    edge.until_seen("/").await;
+    edge.connect().await.hello().await;
+    let mut received = Vec::new();
+    let _ = timeout(PATIENCE, read.read_to_end(&mut received)).await.expect("the server closes");
+    timeout(PATIENCE, asking).await.unwrap().unwrap();
 }
