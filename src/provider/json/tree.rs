@@ -297,7 +297,7 @@ mod tests {
         })
     }
 
-    /// What a value of the tree is, by serde_json's parser alone for numbers.
+    /// What a value of the tree is; its numbers as the other parser reads them.
     fn rebuilt(value: Value<'_>) -> Json {
         match value.kind() {
             Kind::Null => Json::Null,
