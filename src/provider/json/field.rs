@@ -9,14 +9,14 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 /// object, or the field is absent or no text.
 pub fn text_field(body: &[u8], name: &str) -> Option<String> {
     let mut parser = serde_json::Deserializer::from_slice(super::without_byte_order_mark(body));
-    let text = Field(name).deserialize(&mut parser).ok()?;
+    let text = TextFieldOf(name).deserialize(&mut parser).ok()?;
     parser.end().ok()?;
     text
 }
 
-struct Field<'n>(&'n str);
+struct TextFieldOf<'n>(&'n str);
 
-impl<'de> DeserializeSeed<'de> for Field<'_> {
+impl<'de> DeserializeSeed<'de> for TextFieldOf<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -24,7 +24,7 @@ impl<'de> DeserializeSeed<'de> for Field<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Field<'_> {
+impl<'de> Visitor<'de> for TextFieldOf<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
