@@ -7,8 +7,9 @@ mod place;
 mod reader;
 mod tree;
 
+use std::borrow::Cow;
+
 pub use decimal::Decimal;
-pub use field::text_field;
 pub use place::{Place, ranges};
 pub use reader::{Reader, Unread};
 pub use tree::{JsonDocument, Kind, Object, Value};
@@ -24,12 +25,43 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// Not UTF-8, not JSON, or JSON that is not an object.
 pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
-    let body = without_byte_order_mark(body);
-    let text = std::str::from_utf8(body).map_err(|error| Undecodable {
+    JsonDocument::parse(text(body)?).map_err(|error| no_object(&error))
+}
+
+/// The text in one field of the body, which is read no further.
+///
+/// # Errors
+/// As [`parse`].
+pub fn lone_text<'b>(body: &'b [u8], name: &str) -> Result<Option<Cow<'b, str>>, Undecodable> {
+    Ok(lone_value(body, name)?.and_then(|value| match value.kind() {
+        Kind::Text(text) => Some(text),
+        _ => None,
+    }))
+}
+
+/// The whole number in one field of the body, as [`Reader::integer`] reads it; the body is read no further.
+///
+/// # Errors
+/// As [`parse`].
+pub fn lone_integer(body: &[u8], name: &str) -> Result<Option<i64>, Undecodable> {
+    Ok(lone_value(body, name)?.and_then(reader::integer))
+}
+
+/// One field's value; an object or a list looks empty.
+fn lone_value<'b>(body: &'b [u8], name: &str) -> Result<Option<Value<'b>>, Undecodable> {
+    let json = field::json_of(text(body)?, name).map_err(|error| no_object(&error))?;
+    Ok(json.map(Value::lone))
+}
+
+fn text(body: &[u8]) -> Result<&str, Undecodable> {
+    std::str::from_utf8(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)).map_err(|error| Undecodable {
         reason: QuarantineReason::NotUtf8,
         detail: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
-    })?;
-    JsonDocument::parse(text).map_err(|error| match error.classify() {
+    })
+}
+
+fn no_object(error: &serde_json::Error) -> Undecodable {
+    match error.classify() {
         serde_json::error::Category::Data => {
             Undecodable { reason: QuarantineReason::WrongShape, detail: "the body is not a JSON object".to_owned() }
         }
@@ -37,11 +69,7 @@ pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
             reason: QuarantineReason::NotJson,
             detail: format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
         },
-    })
-}
-
-fn without_byte_order_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+    }
 }
 
 #[cfg(test)]

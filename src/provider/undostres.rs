@@ -18,7 +18,7 @@ use serde::Deserialize;
 use self::cipher::{Cipher, Padding};
 use self::normalize::Notifications;
 use self::wire::{Encoding, Wire};
-use super::json::{self, Object, Reader, Unread};
+use super::json;
 use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
     Source, Unverified,
@@ -148,10 +148,8 @@ struct UnDosTresSource {
 }
 
 impl UnDosTresSource {
-    /// Whether the plaintext is for one of the listed accounts.
-    fn lists_account_of(&self, notification: Object<'_>) -> bool {
-        let unread = Unread::default();
-        let account_id = Reader::new(notification, &unread).integer("account_id");
+    /// Whether this account is listed, or none is.
+    fn lists(&self, account_id: Option<i64>) -> bool {
         self.account_ids.is_empty() || account_id.is_some_and(|id| self.account_ids.contains(&id))
     }
 }
@@ -162,8 +160,8 @@ impl Source for UnDosTresSource {
         let ciphertext = ciphertext.ok_or(Unverified::SignatureMalformed)?;
         for cipher in &self.ciphers {
             let Some(plaintext) = cipher.decrypt(&ciphertext) else { continue };
-            let Ok(notification) = json::parse(&plaintext) else { continue };
-            if !self.lists_account_of(notification.object()) {
+            let Ok(account_id) = json::lone_integer(&plaintext, "account_id") else { continue };
+            if !self.lists(account_id) {
                 return Err(Unverified::ForeignAccount);
             }
             return Ok(Proof {

@@ -1,31 +1,27 @@
-//! One text of an object, read without a tree: for bodies that nobody has signed, which must not cost memory.
+//! One field of an object, read without a tree: for what is looked at before anybody knows that it is authentic.
 //! Must not know any provider.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// The text in this field of a JSON object; where the name stands twice, the last one counts. `None` where the body is no JSON
-/// object, or the field is absent or no text.
-pub fn text_field(body: &[u8], name: &str) -> Option<String> {
-    let mut parser = serde_json::Deserializer::from_slice(super::without_byte_order_mark(body));
-    let text = TextFieldOf(name).deserialize(&mut parser).ok()?;
-    parser.end().ok()?;
-    text
+/// The JSON of the last field of this name in the object that a text is; nothing where the field is absent.
+///
+/// # Errors
+/// The parser's: of the category `Data` where the text is JSON and no object.
+pub(super) fn json_of<'t>(text: &'t str, name: &str) -> Result<Option<&'t str>, serde_json::Error> {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let found = parser.deserialize_map(LastOf(name))?;
+    parser.end()?;
+    Ok(found.map(RawValue::get))
 }
 
-struct TextFieldOf<'n>(&'n str);
+/// Looks for the last field of its name.
+struct LastOf<'n>(&'n str);
 
-impl<'de> DeserializeSeed<'de> for TextFieldOf<'_> {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TextFieldOf<'_> {
-    type Value = Option<String>;
+impl<'de> Visitor<'de> for LastOf<'_> {
+    type Value = Option<&'de RawValue>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
@@ -33,9 +29,9 @@ impl<'de> Visitor<'de> for TextFieldOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(name) = fields.next_key::<String>()? {
-            if name == self.0 {
-                found = Some(fields.next_value::<String>().map_err(A::Error::custom)?);
+        while let Some(is_it) = fields.next_key_seed(IsName(self.0))? {
+            if is_it {
+                found = Some(fields.next_value()?);
             } else {
                 fields.next_value::<IgnoredAny>()?;
             }
@@ -44,32 +40,58 @@ impl<'de> Visitor<'de> for TextFieldOf<'_> {
     }
 }
 
+/// Compares a name.
+struct IsName<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        // As bytes: a name with half of a surrogate pair is another one, and no error.
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<bool, E> {
+        Ok(name == self.0.as_bytes())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::text_field;
+    use super::json_of;
 
     #[test]
-    fn reads_the_last_text_of_the_name_from_an_object_alone() {
-        for (body, expected) in [
-            (r#"{"a":{"data":"no"},"data":"x"}"#, Some("x")),
-            ("\u{feff}{\"data\":\"x\"}", Some("x")),
-            (r#"{"data":"x","dat\u0061":"y"}"#, Some("y")),
-            (r#"{"data":"\n\u00e9"}"#, Some("\n\u{e9}")),
-            (r#"{"data":1}"#, None),
-            (r#"{"data":null}"#, None),
-            (r#"{"other":"x"}"#, None),
-            (r#"["data","x"]"#, None),
-            (r#"{"data":"x"} {}"#, None),
-            (r#"{"data":"x""#, None),
-            ("", None),
+    fn finds_the_last_field_of_the_name_in_any_spelling() {
+        for (text, expected) in [
+            (r#"{"a":{"data":1},"data":"x"}"#, Some(r#""x""#)),
+            (r#"{"data":"x","dat\u0061":"y\ud800"}"#, Some(r#""y\ud800""#)),
+            (r#"{"\ud800":1,"data": null }"#, Some("null")),
+            (r#"{"data":[1, {}]}"#, Some("[1, {}]")),
+            (r#"{"other":"data"}"#, None),
+            ("{}", None),
         ] {
-            assert_eq!(text_field(body.as_bytes(), "data").as_deref(), expected, "{body}");
+            assert_eq!(json_of(text, "data").unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_object_and_nothing_behind_it() {
+        for text in [r#"["data","x"]"#, r#"{"data":"x"} {}"#, r#"{"data":"x""#, r#"{"a":tru}"#, "1", ""] {
+            assert!(json_of(text, "data").is_err(), "{text}");
         }
     }
 
     #[test]
     fn depth_costs_nothing() {
         let deep = format!(r#"{{"a":{}{},"data":"x"}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(text_field(deep.as_bytes(), "data").as_deref(), Some("x"));
+        assert_eq!(json_of(&deep, "data").unwrap(), Some(r#""x""#));
     }
 }

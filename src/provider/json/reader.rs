@@ -118,11 +118,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// A whole number of 64 bits: `321`, `10000.0`, `1e4`, or a text of digits alone. A text with a decimal point may be of another
     /// unit, so it is none.
     pub fn integer(&self, name: &str) -> Option<i64> {
-        self.read(name, |value| match value.kind() {
-            Kind::Number(number) => Decimal::parse(number)?.whole(),
-            Kind::Text(text) => Decimal::parse(&text).filter(|_| !text.contains(['.', 'e', 'E']))?.whole(),
-            Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Object(_) => None,
-        })
+        self.read(name, integer)
     }
 
     /// A decimal number, as a number or as a text, understood by `read`.
@@ -204,6 +200,15 @@ impl<'r, 'a> Reader<'r, 'a> {
     pub fn others(&self, known: &[&str]) -> BTreeMap<String, String> {
         let others = self.object.fields().filter(|(name, _)| !known.contains(&name.as_ref()));
         others.map(|(name, value)| (name.into_owned(), value.json().to_owned())).collect()
+    }
+}
+
+/// A whole number, also as a text.
+pub(super) fn integer(value: Value<'_>) -> Option<i64> {
+    match value.kind() {
+        Kind::Number(number) => Decimal::parse(number)?.whole(),
+        Kind::Text(text) => Decimal::parse(&text).filter(|_| !text.contains(['.', 'e', 'E']))?.whole(),
+        Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Object(_) => None,
     }
 }
 

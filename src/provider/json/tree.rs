@@ -106,6 +106,11 @@ impl<'t> Object<'t> {
 }
 
 impl<'t> Value<'t> {
+    /// A value of which only its own text is known: an object or a list looks empty.
+    pub(super) fn lone(json: &'t str) -> Self {
+        Self { json, inside: &[] }
+    }
+
     /// The value's own text, as received.
     pub fn json(self) -> &'t str {
         self.json

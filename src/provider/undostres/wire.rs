@@ -34,7 +34,7 @@ impl Wire {
     /// The ciphertext in a body; `None` when it does not stand where and as it should.
     pub fn ciphertext(&self, body: &[u8]) -> Option<Vec<u8>> {
         match (&self.field, self.encoding) {
-            (Some(field), encoding) => encoding.decode(json::text_field(body, field)?.as_bytes()),
+            (Some(field), encoding) => encoding.decode(json::lone_text(body, field).ok()??.as_bytes()),
             (None, Encoding::Raw) => Some(body.to_vec()),
             (None, encoding) => match body.trim_ascii() {
                 // some senders write the text as a JSON document of its own
