@@ -6,7 +6,7 @@
 mod answer;
 mod calls;
 pub mod faults;
-pub mod world;
+pub mod sessions;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,8 +32,8 @@ use crate::server::tls::Acceptor;
 use calls::{ApiServer, HangUp};
 use faults::FaultPlan;
 pub use faults::{Fault, Faults};
-use world::SimulatedSessions;
-pub use world::{Applied, Received, SecondActions, Session, UnknownSessions};
+use sessions::SimulatedSessions;
+pub use sessions::{Applied, Received, SecondActions, Session, UnknownSessions};
 
 /// More than any caller opens; the next is closed at once.
 const CONNECTIONS_MAX: usize = 1024;
@@ -112,8 +112,8 @@ impl Simulator {
             applied,
         } = settings;
         let address = listener.local_addr()?;
-        let world = SimulatedSessions::new(unknown_sessions, second_actions, finish_after);
-        let provider = ApiServer::new(version, project, keys, applied, world, FaultPlan::new(faults));
+        let sessions = SimulatedSessions::new(unknown_sessions, second_actions, finish_after);
+        let provider = ApiServer::new(version, project, keys, applied, sessions, FaultPlan::new(faults));
         let stop = CancellationToken::new();
         let serving = accept_all(listener, tls, Arc::clone(&provider), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
@@ -122,22 +122,22 @@ impl Simulator {
 
     /// Makes a session, or makes it look like this from now on; its record stays.
     pub fn open(&self, session_id: &str, view: SessionView) {
-        self.provider.state().world.open(session_id, view);
+        self.provider.state().sessions.open(session_id, view);
     }
 
     /// Refuses every action on a session with this code from now on, whichever call comes first.
     pub fn refuse(&self, session_id: &str, code: &'static str) {
-        self.provider.state().world.refuse(session_id, code);
+        self.provider.state().sessions.refuse(session_id, code);
     }
 
     /// Tells these fields of a session too from now on, as JSON has them: its times and operations, say.
     pub fn describe(&self, session_id: &str, fields: Map<String, Value>) {
-        self.provider.state().world.describe(session_id, fields);
+        self.provider.state().sessions.describe(session_id, fields);
     }
 
     /// Makes a session another project's: every call about it is answered `authorization_error` from now on.
     pub fn disown(&self, session_id: &str) {
-        self.provider.state().world.disown(session_id);
+        self.provider.state().sessions.disown(session_id);
     }
 
     /// The next `count` calls meet the fault, after those that were asked for before.
@@ -162,12 +162,12 @@ impl Simulator {
 
     /// Forgets all idempotency keys.
     pub fn forget_keys(&self) {
-        self.provider.state().world.forget_keys();
+        self.provider.state().sessions.forget_keys();
     }
 
     /// Makes a session unknown to calls.
     pub fn forget_session(&self, session_id: &str) {
-        self.provider.state().world.forget_session(session_id);
+        self.provider.state().sessions.forget_session(session_id);
     }
 
     /// How many calls have met a fault, by the fault's name.
@@ -177,12 +177,12 @@ impl Simulator {
 
     /// A session with its record.
     pub fn session(&self, session_id: &str) -> Option<Session> {
-        self.provider.state().world.session(session_id, Timestamp::now())
+        self.provider.state().sessions.session(session_id, Timestamp::now())
     }
 
     /// All sessions with their records, by their ids; the last 100,000.
     pub fn sessions(&self) -> BTreeMap<String, Session> {
-        self.provider.state().world.sessions(Timestamp::now())
+        self.provider.state().sessions.sessions(Timestamp::now())
     }
 
     /// Waits until so many calls have come since the start, authentic or not.

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::answer::{self, SimulatedAnswer};
 use super::faults::{Fault, FaultPlan};
-use super::world::{ApiCall, CallResult, SimulatedSessions};
+use super::sessions::{ApiCall, CallResult, SimulatedSessions};
 use super::{Hook, ProviderClock};
 use crate::provider::keys::PublicKey;
 use crate::provider::smart_glocal::api::{IDEMPOTENCY_KEY_HEADER, Operation, PROJECT_HEADER, SIGNATURE_HEADER};
@@ -50,7 +50,7 @@ pub(super) struct ApiServer {
 
 /// What changes while it serves.
 pub(super) struct ApiState {
-    pub world: SimulatedSessions,
+    pub sessions: SimulatedSessions,
     pub plan: FaultPlan,
     pub clock: ProviderClock,
 }
@@ -69,7 +69,7 @@ impl ApiServer {
         project: String,
         keys: Vec<PublicKey>,
         applied: Option<Hook>,
-        world: SimulatedSessions,
+        sessions: SimulatedSessions,
         plan: FaultPlan,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -77,7 +77,7 @@ impl ApiServer {
             project,
             keys,
             applied,
-            state: Mutex::new(ApiState { world, plan, clock: ProviderClock::Offset(SignedDuration::ZERO) }),
+            state: Mutex::new(ApiState { sessions, plan, clock: ProviderClock::Offset(SignedDuration::ZERO) }),
             releases: Semaphore::new(0),
             arrivals: watch::Sender::new(0),
             at_once: AtomicUsize::new(0),
@@ -155,15 +155,15 @@ impl ApiServer {
         let key = head.headers.get(IDEMPOTENCY_KEY_HEADER).and_then(|key| key.to_str().ok());
         let call = ApiCall { operation, session_id, key, at: Timestamp::now() };
         let (answer, applied) = {
-            let world = &mut self.state().world;
+            let sessions = &mut self.state().sessions;
             match fault {
-                Some(Fault::ForgetKeys) => world.forget_keys(),
-                Some(Fault::ForgetSession) => world.forget_session(session_id),
+                Some(Fault::ForgetKeys) => sessions.forget_keys(),
+                Some(Fault::ForgetSession) => sessions.forget_session(session_id),
                 _ => {}
             }
-            let said = carry_out(world, &call, fault);
+            let said = carry_out(sessions, &call, fault);
             match said {
-                CallResult::Ok(view, applied) => (answer::ok(session_id, view, world.fields(session_id)), applied),
+                CallResult::Ok(view, applied) => (answer::ok(session_id, view, sessions.fields(session_id)), applied),
                 CallResult::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
             }
         };
@@ -199,12 +199,12 @@ fn at_the_door(fault: Option<&Fault>, path: &str) -> Option<Result<SimulatedAnsw
 }
 
 /// Records the call, and does what it asks for unless something is against it.
-fn carry_out(world: &mut SimulatedSessions, call: &ApiCall<'_>, fault: Option<&Fault>) -> CallResult {
-    let received = world.receive(call);
+fn carry_out(sessions: &mut SimulatedSessions, call: &ApiCall<'_>, fault: Option<&Fault>) -> CallResult {
+    let received = sessions.receive(call);
     match fault {
         Some(Fault::Refuse(code)) => return CallResult::Error(code),
         Some(Fault::BurnKey) => {
-            world.use_key(call.key);
+            sessions.use_key(call.key);
             return CallResult::Error("internal_error");
         }
         _ => {}
@@ -212,10 +212,10 @@ fn carry_out(world: &mut SimulatedSessions, call: &ApiCall<'_>, fault: Option<&F
     if let Err(code) = received {
         return CallResult::Error(code);
     }
-    if !world.use_key(call.key) {
+    if !sessions.use_key(call.key) {
         return CallResult::Error("idempotency_key_already_exists");
     }
-    world.carry_out(call)
+    sessions.carry_out(call)
 }
 
 /// Faults that happen to the answer.

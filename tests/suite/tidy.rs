@@ -163,7 +163,7 @@ fn what_is_pure_stays_pure() {
         "src/confirmation/calls/deferred_status_calls.rs",
         "src/confirmation/calls/queue.rs",
         "src/simulator/faults.rs",
-        "src/simulator/world.rs",
+        "src/simulator/sessions.rs",
     ];
     let sources = sources();
     let named = files.iter().chain(&more).chain(&calls).map(|path| {
