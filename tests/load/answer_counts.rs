@@ -21,7 +21,7 @@ pub struct Window {
 }
 
 /// What the connections of one thread have seen.
-pub struct Tally {
+pub struct AnswerCounts {
     window: Window,
     /// Microseconds of those in the window.
     pub latency: Histogram<u64>,
@@ -54,7 +54,7 @@ impl Window {
     }
 }
 
-impl Tally {
+impl AnswerCounts {
     /// An empty one.
     pub fn new(window: Window) -> Self {
         Self {

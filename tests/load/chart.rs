@@ -65,7 +65,7 @@ pub fn draw(path: &Path, medians: &[Measured]) -> Result<(), Box<dyn Error>> {
         text(&area, panel.title, (10, top - 18))?;
         let most = panel.of(&pairs).flatten().map(|one| (panel.figure)(one)).fold(f64::MIN_POSITIVE, f64::max);
         for pair in panel.of(&pairs) {
-            text(&area, &pair[0].scene.full_title(), (10, top + 6))?;
+            text(&area, &pair[0].measurement.full_title(), (10, top + 6))?;
             for (one, color) in pair.into_iter().zip([FLOOR, DAEMON]) {
                 let value = (panel.figure)(one);
                 let length = pixels(value / most);
@@ -83,15 +83,15 @@ pub fn draw(path: &Path, medians: &[Measured]) -> Result<(), Box<dyn Error>> {
 impl Panel {
     fn of<'p, 'm>(&self, pairs: &'p [[&'m Measured; 2]]) -> impl Iterator<Item = [&'m Measured; 2]> + use<'p, 'm> {
         let shows = self.shows;
-        pairs.iter().copied().filter(move |pair| shows(pair[0].scene.pace))
+        pairs.iter().copied().filter(move |pair| shows(pair[0].measurement.pace))
     }
 }
 
 /// Floor and daemon of the same case.
 fn pairs(medians: &[Measured]) -> Vec<[&Measured; 2]> {
-    let of = |subject| medians.iter().filter(move |one| one.scene.subject == subject);
+    let of = |subject| medians.iter().filter(move |one| one.measurement.subject == subject);
     let same = |one: &Measured, other: &Measured| {
-        (&one.scene.scenario, one.scene.title()) == (&other.scene.scenario, other.scene.title())
+        (&one.measurement.scenario, one.measurement.title()) == (&other.measurement.scenario, other.measurement.title())
     };
     of(Subject::Floor)
         .filter_map(|floor| of(Subject::Daemon).find(|daemon| same(floor, daemon)).map(|daemon| [floor, daemon]))

@@ -16,8 +16,8 @@ use crate::chart;
 use crate::report::Report;
 use crate::roles;
 use crate::scenarios::{SCENARIOS, Scenario};
+use crate::setup::LoadSetup;
 use crate::sizes::Sizes;
-use crate::stage::Stage;
 use crate::subject::Subject;
 use crate::truth;
 
@@ -89,19 +89,19 @@ fn measure(options: &Options) {
         let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
         panic!("{unknown}? There are {}", names.join(", "));
     }
-    let mut stage = Stage::new(sizes, options.nodes);
+    let mut setup = LoadSetup::new(sizes, options.nodes);
     let (mut report, mut failed) = (Report::default(), Vec::new());
     for (name, scenario) in SCENARIOS {
         if options.only.is_empty() || options.only.iter().any(|only| only == name) {
             println!("{name} …");
             // The others' figures are not lost with one's. It has said why.
-            match catch_unwind(AssertUnwindSafe(|| scenario(&mut stage))) {
+            match catch_unwind(AssertUnwindSafe(|| scenario(&mut setup))) {
                 Ok(its) => report.merge(its),
                 Err(_panic) => failed.push(name),
             }
         }
     }
-    drop(stage);
+    drop(setup);
     println!("\n{}", report.table());
     if let Some(path) = &options.json {
         fs::write(path, format!("{:#}\n", report.json(options.nodes))).unwrap();
@@ -116,19 +116,19 @@ fn measure(options: &Options) {
 fn test() {
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads = Some(1); // they share one Kafka, and two cores
-    let stage = Arc::new(Mutex::new(None));
+    let setup = Arc::new(Mutex::new(None));
     let scenarios = SCENARIOS.map(|(name, scenario)| {
-        let stage = Arc::clone(&stage);
-        Trial::test(name, move || check(&mut stage.lock().unwrap_or_else(PoisonError::into_inner), name, scenario))
+        let setup = Arc::clone(&setup);
+        Trial::test(name, move || check(&mut setup.lock().unwrap_or_else(PoisonError::into_inner), name, scenario))
     });
     let trials = truth::trials().into_iter().chain(scenarios).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(stage); // before the process ends without it
+    drop(setup); // before the process ends without it
     conclusion.exit();
 }
 
-fn check(stage: &mut Option<Stage>, name: &str, scenario: Scenario) -> Result<(), Failed> {
-    let report = scenario(stage.get_or_insert_with(|| Stage::new(Sizes::smoke(), 1)));
+fn check(setup: &mut Option<LoadSetup>, name: &str, scenario: Scenario) -> Result<(), Failed> {
+    let report = scenario(setup.get_or_insert_with(|| LoadSetup::new(Sizes::smoke(), 1)));
     if report.verdicts.is_empty() {
         return Err(format!("{name} tells nothing").into());
     }
@@ -156,8 +156,12 @@ fn told(report: &Report) -> Result<(), Failed> {
     let file = folder.path().join("chart.svg");
     chart::draw(&file, &report.medians).map_err(|error| error.to_string())?;
     let drawn = fs::read_to_string(file)?;
-    for median in report.medians.iter().filter(|one| one.scene.subject == Subject::Floor) {
-        assert!(drawn.contains(&median.scene.full_title()), "{} is not in {drawn}", median.scene.full_title());
+    for median in report.medians.iter().filter(|one| one.measurement.subject == Subject::Floor) {
+        assert!(
+            drawn.contains(&median.measurement.full_title()),
+            "{} is not in {drawn}",
+            median.measurement.full_title()
+        );
     }
     Ok(())
 }

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::answer::Answer;
-use crate::arena::Arena;
+use crate::answer_counts::{AnswerCounts, Window};
 use crate::pace::{Clock, Pace};
+use crate::prepared::PreparedRequests;
 use crate::support::system;
-use crate::tally::{Tally, Window};
 
 /// No answer is larger.
 pub const ANSWER_BYTES_MAX: usize = 4096;
@@ -52,7 +52,7 @@ pub struct Load {
     /// The measurement's time.
     pub measure: Duration,
     /// The requests.
-    pub arena: Arc<Arena>,
+    pub prepared: Arc<PreparedRequests>,
     /// What becomes of the row of webhooks when its end is reached.
     pub at_end: AtEnd,
 }
@@ -60,7 +60,7 @@ pub struct Load {
 /// What came of it.
 pub struct Outcome {
     /// What was answered.
-    pub tally: Tally,
+    pub counts: AnswerCounts,
     /// The seconds of the measurement: fewer than were asked for when there were not enough webhooks.
     pub seconds: f64,
     /// What the probe gave at the end less what it gave at the begin.
@@ -77,7 +77,7 @@ struct Shared {
     clock: Clock,
     /// The next webhook of the row, for all threads.
     row: Arc<AtomicUsize>,
-    tally: Mutex<Tally>,
+    counts: Mutex<AnswerCounts>,
 }
 
 /// Sends a load, with `probe` called at the begin and the end of the measurement.
@@ -110,14 +110,14 @@ pub fn drive(load: &Load, probe: &dyn Fn() -> f64) -> Outcome {
     await_end(&all_finished, threads, window.to);
     let probed = probe() - probed_before;
     let seconds = Instant::now().min(window.to).saturating_duration_since(window.from).as_secs_f64();
-    let mut outcome = Outcome { tally: Tally::new(window), seconds, probed, unsent: 0, unanswered: 0 };
+    let mut outcome = Outcome { counts: AnswerCounts::new(window), seconds, probed, unsent: 0, unanswered: 0 };
     for (_, worker) in workers {
-        let (tally, unsent) = worker.join().unwrap();
-        outcome.tally.merge(tally);
+        let (counts, unsent) = worker.join().unwrap();
+        outcome.counts.merge(counts);
         outcome.unsent += unsent;
     }
-    let Tally { sent, broken, .. } = &outcome.tally;
-    outcome.unanswered = sent - outcome.tally.all_answers() - u64::try_from(broken.len()).unwrap();
+    let AnswerCounts { sent, broken, .. } = &outcome.counts;
+    outcome.unanswered = sent - outcome.counts.all_answers() - u64::try_from(broken.len()).unwrap();
     outcome
 }
 
@@ -145,7 +145,7 @@ fn work(
     connected: &Sender<()>,
     begins: &Receiver<Instant>,
     finished: &Sender<()>,
-) -> (Tally, u64) {
+) -> (AnswerCounts, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let streams = connect(&runtime, load.address, connections);
     connected.send(()).unwrap();
@@ -157,7 +157,7 @@ fn work(
     };
     let limit = window.to.saturating_duration_since(Instant::now()) + LAST_ANSWERS_LIMIT;
     let clock = Clock::new(pace, begin, window);
-    let shared = Arc::new(Shared { load, clock, row, tally: Mutex::new(Tally::new(window)) });
+    let shared = Arc::new(Shared { load, clock, row, counts: Mutex::new(AnswerCounts::new(window)) });
     let ticking = Arc::clone(&shared);
     let ticker = thread::spawn(move || ticking.clock.tick());
     runtime.block_on(async {
@@ -175,7 +175,7 @@ fn work(
     let _early = finished.send(());
     ticker.join().unwrap();
     let shared = Arc::into_inner(shared).expect("every task to have ended");
-    (shared.tally.into_inner().unwrap(), shared.clock.unsent())
+    (shared.counts.into_inner().unwrap(), shared.clock.unsent())
 }
 
 fn connect(runtime: &Runtime, address: SocketAddr, connections: usize) -> Vec<TcpStream> {
@@ -192,20 +192,20 @@ fn connect(runtime: &Runtime, address: SocketAddr, connections: usize) -> Vec<Tc
 
 /// One connection: a request at a time, until the end.
 async fn send_all(shared: Arc<Shared>, mut stream: TcpStream) {
-    let mut request = shared.load.arena.blank();
+    let mut request = shared.load.prepared.blank();
     let mut read = [0; ANSWER_BYTES_MAX];
     while let Some(due) = shared.clock.next().await {
         if !shared.fill(&mut request) {
-            return shared.tally.lock().unwrap().ran_out = true;
+            return shared.counts.lock().unwrap().ran_out = true;
         }
-        shared.tally.lock().unwrap().sent += 1;
+        shared.counts.lock().unwrap().sent += 1;
         match exchange(&mut stream, &request, &mut read).await {
             Ok(answer) => {
                 let done = Instant::now();
                 let mark = shared.clock.mark(due, done);
-                shared.tally.lock().unwrap().add(due, done, mark, (answer.code, &read[answer.word]));
+                shared.counts.lock().unwrap().add(due, done, mark, (answer.code, &read[answer.word]));
             }
-            Err(reason) => return shared.tally.lock().unwrap().broken.push(reason),
+            Err(reason) => return shared.counts.lock().unwrap().broken.push(reason),
         }
     }
 }
@@ -213,10 +213,10 @@ async fn send_all(shared: Arc<Shared>, mut stream: TcpStream) {
 impl Shared {
     /// Makes the request the next one of the row, unless that has ended.
     fn fill(&self, request: &mut [u8]) -> bool {
-        let (row, arena) = (self.row.fetch_add(1, Ordering::Relaxed), &self.load.arena);
+        let (row, prepared) = (self.row.fetch_add(1, Ordering::Relaxed), &self.load.prepared);
         match self.load.at_end {
-            AtEnd::Stop if row >= arena.len() => return false,
-            AtEnd::Stop | AtEnd::Again => arena.fill(row % arena.len(), request),
+            AtEnd::Stop if row >= prepared.len() => return false,
+            AtEnd::Stop | AtEnd::Again => prepared.fill(row % prepared.len(), request),
         }
         true
     }

@@ -18,7 +18,7 @@ mod scenarios;
 mod truth;
 
 #[cfg(test)]
-mod stage;
+mod setup;
 
 #[cfg(test)]
 mod sizes;
@@ -31,18 +31,18 @@ mod process;
 mod roles;
 
 #[cfg(test)]
-mod arena;
+mod prepared;
 #[cfg(test)]
 mod webhooks;
 
 #[cfg(test)]
 mod answer;
 #[cfg(test)]
+mod answer_counts;
+#[cfg(test)]
 mod generator;
 #[cfg(test)]
 mod pace;
-#[cfg(test)]
-mod tally;
 
 #[cfg(test)]
 mod chart;

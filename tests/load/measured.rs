@@ -11,7 +11,7 @@ use crate::webhooks::Size;
 
 /// What was measured.
 #[derive(Clone)]
-pub struct Scene {
+pub struct Measurement {
     /// The scenario.
     pub scenario: String,
     /// The program.
@@ -32,7 +32,7 @@ pub struct Scene {
 #[derive(Clone)]
 pub struct Measured {
     /// What was measured.
-    pub scene: Scene,
+    pub measurement: Measurement,
     /// Webhooks a second that were answered 200.
     pub per_second: f64,
     /// Half of the latencies were at most this, in milliseconds.
@@ -59,21 +59,21 @@ pub struct Measured {
 
 impl Measured {
     /// The figures of a measurement.
-    pub fn new(scene: Scene, outcome: &Outcome, peak_mib: f64, complaints: Vec<String>) -> Self {
-        let tally = &outcome.tally;
-        let answered = f64::from(u32::try_from(tally.answered).unwrap());
+    pub fn new(measurement: Measurement, outcome: &Outcome, peak_mib: f64, complaints: Vec<String>) -> Self {
+        let counts = &outcome.counts;
+        let answered = f64::from(u32::try_from(counts.answered).unwrap());
         Self {
-            scene,
+            measurement,
             per_second: answered / outcome.seconds,
-            p50_ms: tally.quantile_ms(0.5),
-            p99_ms: tally.quantile_ms(0.99),
-            p999_ms: tally.quantile_ms(0.999),
+            p50_ms: counts.quantile_ms(0.5),
+            p99_ms: counts.quantile_ms(0.99),
+            p999_ms: counts.quantile_ms(0.999),
             processor_us: outcome.probed * 1e6 / answered,
             peak_mib,
-            answers: tally.answers.iter().map(ToString::to_string).collect(),
-            answered: tally.all_answers(),
+            answers: counts.answers.iter().map(ToString::to_string).collect(),
+            answered: counts.all_answers(),
             complaints,
-            remarks: tally
+            remarks: counts
                 .ran_out
                 .then(|| format!("webhooks ran out after {:.1} s", outcome.seconds))
                 .into_iter()
@@ -95,7 +95,7 @@ impl Measured {
             }
         };
         Self {
-            scene: rounds[0].scene.clone(),
+            measurement: rounds[0].measurement.clone(),
             per_second: of(|one| one.per_second),
             p50_ms: of(|one| one.p50_ms),
             p99_ms: of(|one| one.p99_ms),
@@ -125,8 +125,8 @@ impl Measured {
         let words = self.words();
         format!(
             "  {:6} {:34} {:8.0}/s  p50 {:8.2} p99 {:8.2} p99.9 {:8.2} ms  {:7.1} µs  {:6.1} MiB  {words}",
-            self.scene.subject.name(),
-            self.scene.title(),
+            self.measurement.subject.name(),
+            self.measurement.title(),
             self.per_second,
             self.p50_ms,
             self.p99_ms,
@@ -138,14 +138,14 @@ impl Measured {
 
     /// For machines.
     pub fn json(&self) -> Value {
-        let scene = &self.scene;
-        let rate = match scene.pace {
+        let measurement = &self.measurement;
+        let rate = match measurement.pace {
             Pace::Closed => None,
             Pace::Open(rate) => Some(rate),
         };
         json!({
-            "scenario": scene.scenario, "program": scene.subject.name(), "provider": scene.provider,
-            "body_bytes": scene.body.bytes(), "sources": scene.sources, "linger_ms": scene.linger_ms,
+            "scenario": measurement.scenario, "program": measurement.subject.name(), "provider": measurement.provider,
+            "body_bytes": measurement.body.bytes(), "sources": measurement.sources, "linger_ms": measurement.linger_ms,
             "offered_per_second": rate, "acknowledged_per_second": self.per_second,
             "p50_ms": self.p50_ms, "p99_ms": self.p99_ms, "p99_9_ms": self.p999_ms,
             "processor_us_per_webhook": self.processor_us, "peak_memory_mib": self.peak_mib,
@@ -154,7 +154,7 @@ impl Measured {
     }
 }
 
-impl Scene {
+impl Measurement {
     /// What tells it from all others.
     pub fn full_title(&self) -> String {
         let title = self.title();

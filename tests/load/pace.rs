@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use crate::tally::Window;
+use crate::answer_counts::Window;
 
 /// Between two looks for requests that are due: not so fine that looking costs.
 const TICK: Duration = Duration::from_micros(100);

@@ -18,7 +18,7 @@ const WEBHOOKS_MAX: u64 = 10_000_000;
 const COMPARED: u64 = 128;
 
 /// Requests of one length, by their place in a row.
-pub struct Arena {
+pub struct PreparedRequests {
     /// The first one.
     first: Vec<u8>,
     /// Where the others differ from it.
@@ -29,7 +29,7 @@ pub struct Arena {
     width: usize,
 }
 
-impl Arena {
+impl PreparedRequests {
     /// At least `count` of these webhooks, in files of `chunk` each.
     pub fn open(webhooks: &Webhooks, count: u64, chunk: u64) -> Self {
         let chunks = count.div_ceil(chunk);
@@ -37,26 +37,26 @@ impl Arena {
         let first = webhooks.request(0);
         let places = places(webhooks, &first);
         let width = places.iter().map(Range::len).sum();
-        let mut arena = Self { first, places, parts: Vec::new(), width };
-        let name = format!("load-{}-{chunk}-{}", webhooks.name(), arena.digest());
+        let mut prepared = Self { first, places, parts: Vec::new(), width };
+        let name = format!("load-{}-{chunk}-{}", webhooks.name(), prepared.digest());
         let mut silent = Some(());
         for number in 0..chunks {
             let path = cache::kept(&format!("{name}-{number}"), &[webhooks.kind.signing_key_file()], |folder| {
                 if silent.take().is_some() {
                     println!("signing up to {count} webhooks of {} …", webhooks.kind.provider);
                 }
-                let parts = arena.sign(webhooks, number * chunk, chunk);
+                let parts = prepared.sign(webhooks, number * chunk, chunk);
                 fs::write(folder.join("parts"), parts).map_err(|error| error.to_string())
             });
             let parts = fs::read(path.unwrap_or_else(|error| panic!("{error}")).join("parts")).unwrap();
             assert_eq!(parts.len(), width * usize::try_from(chunk).unwrap(), "{name}");
-            let begin = arena.len();
-            arena.parts.extend_from_slice(&parts);
-            let mut kept = arena.blank();
-            arena.fill(begin, &mut kept);
+            let begin = prepared.len();
+            prepared.parts.extend_from_slice(&parts);
+            let mut kept = prepared.blank();
+            prepared.fill(begin, &mut kept);
             assert!(kept == webhooks.request(number * chunk), "{name}: remove it from the cache");
         }
-        arena
+        prepared
     }
 
     /// How many there are.
@@ -64,12 +64,12 @@ impl Arena {
         self.parts.len() / self.width
     }
 
-    /// A request to [`Arena::fill`].
+    /// A request to [`PreparedRequests::fill`].
     pub fn blank(&self) -> Vec<u8> {
         self.first.clone()
     }
 
-    /// Makes a blank request, or another of this arena, the one at `index`.
+    /// Makes a blank request, or another of this prepared, the one at `index`.
     pub fn fill(&self, index: usize, request: &mut [u8]) {
         let mut part = &self.parts[index * self.width..][..self.width];
         for place in &self.places {
@@ -118,7 +118,7 @@ impl Arena {
     }
 }
 
-/// Where requests differ from the first one: [`Arena::take_apart`] finds out if a place is missing.
+/// Where requests differ from the first one: [`PreparedRequests::take_apart`] finds out if a place is missing.
 fn places(webhooks: &Webhooks, first: &[u8]) -> Vec<Range<usize>> {
     let spread = (1..=COMPARED).map(|number| (WEBHOOKS_MAX - 1) * number / COMPARED);
     let compared: Vec<Vec<u8>> = (0..COMPARED).chain(spread).map(|index| webhooks.request(index)).collect();

@@ -95,9 +95,9 @@ impl Report {
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {} |",
-                one.scene.scenario,
-                one.scene.subject.name(),
-                one.scene.title(),
+                one.measurement.scenario,
+                one.measurement.subject.name(),
+                one.measurement.title(),
                 one.per_second,
                 one.p50_ms,
                 one.p99_ms,

@@ -8,11 +8,11 @@ mod scaling;
 
 use crate::measured::Measured;
 use crate::report::Report;
-use crate::stage::{Case, Stage};
+use crate::setup::{Case, LoadSetup};
 use crate::subject::Subject;
 
-/// Measures on a stage.
-pub type Scenario = fn(&mut Stage) -> Report;
+/// Measures on a setup.
+pub type Scenario = fn(&mut LoadSetup) -> Report;
 
 /// Every scenario by its name.
 pub const SCENARIOS: [(&str, Scenario); 8] = [
@@ -27,11 +27,11 @@ pub const SCENARIOS: [(&str, Scenario); 8] = [
 ];
 
 /// Measures programs in turn, round after round, so that what else the machine does befalls them alike; the median of each.
-fn in_turn(stage: &mut Stage, report: &mut Report, scenario: &str, entries: &[(Subject, Case)]) -> Vec<Measured> {
+fn in_turn(setup: &mut LoadSetup, report: &mut Report, scenario: &str, entries: &[(Subject, Case)]) -> Vec<Measured> {
     let mut rounds = vec![Vec::new(); entries.len()];
-    for _ in 0..stage.sizes.rounds {
+    for _ in 0..setup.sizes.rounds {
         for ((subject, case), rounds) in entries.iter().zip(&mut rounds) {
-            rounds.push(stage.measure(scenario, *subject, *case));
+            rounds.push(setup.measure(scenario, *subject, *case));
         }
     }
     rounds.into_iter().map(|rounds| report.keep(rounds)).collect()

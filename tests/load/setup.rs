@@ -11,10 +11,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::arena::Arena;
 use crate::generator::{AtEnd, Load, Outcome, drive};
-use crate::measured::{Measured, Scene};
+use crate::measured::{Measured, Measurement};
 use crate::pace::Pace;
+use crate::prepared::PreparedRequests;
 use crate::sizes::{Sizes, Voice};
 use crate::subject::{PARTITIONS, Running, Setting, Subject};
 use crate::support::authority::Pair;
@@ -34,13 +34,13 @@ const BROKER: [(&str, &str); 3] = [
 ];
 
 /// A Kafka, and what was prepared so far.
-pub struct Stage {
+pub struct LoadSetup {
     /// How much is measured.
     pub sizes: Sizes,
     cluster: Cluster,
     with_topics: BTreeSet<&'static str>,
     /// The last webhooks, by their name.
-    arena: Option<(String, Arc<Arena>)>,
+    prepared: Option<(String, Arc<PreparedRequests>)>,
 }
 
 /// What is sent, to whom.
@@ -58,19 +58,19 @@ pub struct Case {
     pub pace: Pace,
 }
 
-impl Stage {
+impl LoadSetup {
     /// Starts a Kafka of so many nodes, and gets it warm.
     pub fn new(sizes: Sizes, nodes: usize) -> Self {
         let cluster = Cluster::start(nodes, &BROKER);
-        let mut stage = Self { sizes, cluster, with_topics: BTreeSet::new(), arena: None };
-        let warm_up = stage.sizes.broker_warm_up * u32::try_from(nodes).unwrap();
-        stage.say(&format!("warming {nodes} node(s) up for {warm_up:?} …"));
+        let mut setup = Self { sizes, cluster, with_topics: BTreeSet::new(), prepared: None };
+        let warm_up = setup.sizes.broker_warm_up * u32::try_from(nodes).unwrap();
+        setup.say(&format!("warming {nodes} node(s) up for {warm_up:?} …"));
         let kind = Kind::of("unipaas");
         let case = Case { kind, size: Size::Bytes(1024), sources: 1, linger_ms: 5, pace: Pace::Closed };
-        let measure = std::mem::replace(&mut stage.sizes.measure, warm_up);
-        stage.measure("warm-up", Subject::Floor, case);
-        stage.sizes.measure = measure;
-        stage
+        let measure = std::mem::replace(&mut setup.sizes.measure, warm_up);
+        setup.measure("warm-up", Subject::Floor, case);
+        setup.sizes.measure = measure;
+        setup
     }
 
     fn say(&self, line: &str) {
@@ -87,13 +87,13 @@ impl Stage {
 
     /// Starts a program, sends it the case's webhooks, and ends it.
     pub fn measure(&mut self, scenario: &str, subject: Subject, case: Case) -> Measured {
-        let arena = self.webhooks(case, self.needed(subject, case));
+        let prepared = self.webhooks(case, self.needed(subject, case));
         let setting = self.setting(case);
         let before = self.records(&setting.topic());
         let running = subject.start(&setting);
-        let outcome = drive(&self.load(subject, case, &running, arena), &|| running.process.processor_seconds());
+        let outcome = drive(&self.load(subject, case, &running, prepared), &|| running.process.processor_seconds());
         let records = self.records(&setting.topic()) - before;
-        let scene = Scene {
+        let measurement = Measurement {
             scenario: scenario.to_owned(),
             subject,
             provider: case.kind.provider,
@@ -102,8 +102,12 @@ impl Stage {
             linger_ms: case.linger_ms,
             pace: case.pace,
         };
-        let measured =
-            Measured::new(scene, &outcome, running.process.peak_memory_mib(), complaints(subject, &outcome, records));
+        let measured = Measured::new(
+            measurement,
+            &outcome,
+            running.process.peak_memory_mib(),
+            complaints(subject, &outcome, records),
+        );
         drop(running);
         self.forget(&setting.topic());
         self.say(&measured.line());
@@ -116,17 +120,17 @@ impl Stage {
     }
 
     /// At least so many webhooks of a case.
-    pub fn webhooks(&mut self, case: Case, count: u64) -> Arc<Arena> {
+    pub fn webhooks(&mut self, case: Case, count: u64) -> Arc<PreparedRequests> {
         let webhooks = Webhooks::new(case.kind, case.size, case.sources);
         let name = webhooks.name();
-        match &self.arena {
-            Some((known, arena)) if *known == name && arena.len() >= usize::try_from(count).unwrap() => {
-                Arc::clone(arena)
+        match &self.prepared {
+            Some((known, prepared)) if *known == name && prepared.len() >= usize::try_from(count).unwrap() => {
+                Arc::clone(prepared)
             }
             _ => {
-                let arena = Arc::new(Arena::open(&webhooks, count, self.sizes.chunk));
-                self.arena = Some((name, Arc::clone(&arena)));
-                arena
+                let prepared = Arc::new(PreparedRequests::open(&webhooks, count, self.sizes.chunk));
+                self.prepared = Some((name, Arc::clone(&prepared)));
+                prepared
             }
         }
     }
@@ -143,14 +147,14 @@ impl Stage {
         }
     }
 
-    fn load(&self, subject: Subject, case: Case, running: &Running, arena: Arc<Arena>) -> Load {
+    fn load(&self, subject: Subject, case: Case, running: &Running, prepared: Arc<PreparedRequests>) -> Load {
         Load {
             address: running.address,
             connections: self.sizes.connections,
             pace: case.pace,
             warm_up: self.sizes.warm_up,
             measure: self.sizes.measure,
-            arena,
+            prepared,
             at_end: match subject {
                 Subject::Daemon => AtEnd::Stop,
                 Subject::Echo | Subject::Floor => AtEnd::Again,
@@ -203,19 +207,20 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i64>, KafkaError> {
 
 /// What is wrong with a measurement.
 pub fn complaints(subject: Subject, outcome: &Outcome, records: u64) -> Vec<String> {
-    let tally = &outcome.tally;
-    let mut complaints: Vec<String> = tally
+    let counts = &outcome.counts;
+    let mut complaints: Vec<String> = counts
         .answers
         .iter()
         .filter(|answer| (answer.code, answer.word.as_str()) != (200, "accepted"))
         .map(|answer| format!("answered {answer}"))
         .collect();
-    let good = tally.all_answers();
+    let good = counts.all_answers();
     // What was answered otherwise may be there all the same, and is complained of already.
     if subject != Subject::Echo && complaints.is_empty() && records < good {
         complaints.push(format!("acknowledged {good}, but the topic has {records} records more"));
     }
-    complaints.extend(tally.broken.first().map(|reason| format!("{} connections broke: {reason}", tally.broken.len())));
+    complaints
+        .extend(counts.broken.first().map(|reason| format!("{} connections broke: {reason}", counts.broken.len())));
     for (count, what) in [(outcome.unsent, "due and never sent"), (outcome.unanswered, "never answered")] {
         if count > 0 {
             complaints.push(format!("{count} {what}"));

@@ -9,14 +9,14 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 use crate::answer::Answer;
-use crate::arena::Arena;
 use crate::generator::{AtEnd, Load, Outcome, drive};
 use crate::pace::Pace;
-use crate::stage::complaints;
+use crate::prepared::PreparedRequests;
+use crate::setup::complaints;
 use crate::subject::{Running, Setting, Subject};
 use crate::webhooks::{Kind, Size, Webhooks};
 
-/// Webhooks in an arena.
+/// Webhooks in an prepared.
 const WEBHOOKS: u64 = 100;
 /// The echo is frozen so long.
 const FREEZE: Duration = Duration::from_millis(600);
@@ -57,7 +57,7 @@ fn frozen_server() -> Result<(), Failed> {
         running.process.signal("CONT");
         driving.join().unwrap()
     });
-    let latency = &outcome.tally.latency;
+    let latency = &outcome.counts.latency;
     let waited = latency.count_between(200_000, u64::MAX);
     // 120 were due while it was frozen; those of the first 400 ms of it waited for 200 ms and more
     if waited < 70 {
@@ -69,8 +69,8 @@ fn frozen_server() -> Result<(), Failed> {
 fn row_ends() -> Result<(), Failed> {
     let (_running, load) = echo(Pace::Closed, AtEnd::Stop);
     let outcome = drive(&load, &|| 0.0);
-    let answers = outcome.tally.all_answers();
-    if !outcome.tally.ran_out || answers != WEBHOOKS {
+    let answers = outcome.counts.all_answers();
+    if !outcome.counts.ran_out || answers != WEBHOOKS {
         return Err(format!("{answers} answers").into());
     }
     complete(&outcome)
@@ -94,7 +94,7 @@ fn echo(pace: Pace, at_end: AtEnd) -> (Running, Load) {
         pace,
         warm_up: Duration::from_millis(200),
         measure: Duration::from_millis(1200),
-        arena: Arc::new(Arena::open(&Webhooks::new(kind, Size::Bytes(300), 1), WEBHOOKS, WEBHOOKS)),
+        prepared: Arc::new(PreparedRequests::open(&Webhooks::new(kind, Size::Bytes(300), 1), WEBHOOKS, WEBHOOKS)),
         at_end,
     };
     (running, load)

@@ -4,7 +4,7 @@
 use super::in_turn;
 use crate::pace::Pace;
 use crate::report::{Bound, Report};
-use crate::stage::{Case, Stage};
+use crate::setup::{Case, LoadSetup};
 use crate::subject::Subject;
 use crate::webhooks::{Kind, Size};
 
@@ -22,31 +22,31 @@ const THROUGHPUT: Bound = Bound::AtLeast(0.75);
 const P99_MS: Bound = Bound::AtMost(2.0);
 
 /// RSA signatures, of 1 KB.
-pub fn smart_glocal(stage: &mut Stage) -> Report {
+pub fn smart_glocal(setup: &mut LoadSetup) -> Report {
     let bars = Bars { processor: Bound::AtMost(1.45), per_second: Bound::AtLeast(20_000.0) };
-    compare(stage, "smart-glocal", Size::Bytes(1024), &bars)
+    compare(setup, "smart-glocal", Size::Bytes(1024), &bars)
 }
 
 /// HMACs, of 1 KB.
-pub fn unipaas(stage: &mut Stage) -> Report {
+pub fn unipaas(setup: &mut LoadSetup) -> Report {
     let bars = Bars { processor: Bound::AtMost(1.7), per_second: Bound::AtLeast(30_000.0) };
-    compare(stage, "unipaas", Size::Bytes(1024), &bars)
+    compare(setup, "unipaas", Size::Bytes(1024), &bars)
 }
 
 /// Encrypted bodies, as large as they are.
-pub fn undostres(stage: &mut Stage) -> Report {
-    compare(stage, "undostres", Size::Sample, &Bars { processor: Bound::None, per_second: Bound::None })
+pub fn undostres(setup: &mut LoadSetup) -> Report {
+    compare(setup, "undostres", Size::Sample, &Bars { processor: Bound::None, per_second: Bound::None })
 }
 
-fn compare(stage: &mut Stage, name: &'static str, size: Size, bars: &Bars) -> Report {
+fn compare(setup: &mut LoadSetup, name: &'static str, size: Size, bars: &Bars) -> Report {
     let mut report = Report::default();
-    for linger_ms in stage.sizes.lingers_ms.clone() {
+    for linger_ms in setup.sizes.lingers_ms.clone() {
         let case = Case { kind: Kind::of(name), size, sources: 1, linger_ms, pace: Pace::Closed };
         let entries = [(Subject::Echo, case), (Subject::Floor, case), (Subject::Daemon, case)];
-        let medians = in_turn(stage, &mut report, name, &entries);
+        let medians = in_turn(setup, &mut report, name, &entries);
         let (floor, daemon) = (&medians[1], &medians[2]);
         let begin = format!("linger {linger_ms}");
-        let per_second = match (stage.nodes(), linger_ms) {
+        let per_second = match (setup.nodes(), linger_ms) {
             (1, 1) => bars.per_second,
             _ => Bound::None,
         };
@@ -58,7 +58,7 @@ fn compare(stage: &mut Stage, name: &'static str, size: Size, bars: &Bars) -> Re
 
         let half = floor.per_second.min(daemon.per_second) / 2.0;
         let case = Case { pace: Pace::Open(half), ..case };
-        let medians = in_turn(stage, &mut report, name, &[(Subject::Floor, case), (Subject::Daemon, case)]);
+        let medians = in_turn(setup, &mut report, name, &[(Subject::Floor, case), (Subject::Daemon, case)]);
         let (floor, daemon) = (&medians[0], &medians[1]);
         let begin = format!("linger {linger_ms}, {half:.0}/s");
         report.tell(name, format!("{begin}: p99, daemon less floor"), daemon.p99_ms - floor.p99_ms, "ms", P99_MS);

@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::arena::Arena;
 use crate::generator::{ANSWER_BYTES_MAX, exchange};
 use crate::pace::Pace;
+use crate::prepared::PreparedRequests;
 use crate::process::Process;
 use crate::report::{Bound, Report};
-use crate::stage::{Case, Stage};
+use crate::setup::{Case, LoadSetup};
 use crate::subject::Running;
 use crate::support::authority::Authority;
 use crate::webhooks::{Kind, Size};
@@ -48,29 +48,29 @@ enum Client {
 }
 
 /// A daemon without connections, and then with many, each of which has sent one webhook; and the same with TLS.
-pub fn measure(stage: &mut Stage) -> Report {
+pub fn measure(setup: &mut LoadSetup) -> Report {
     let mut report = Report::default();
-    let count = stage.sizes.idle_connections.min(connections_max());
+    let count = setup.sizes.idle_connections.min(connections_max());
     let case =
         Case { kind: Kind::of("unipaas"), size: Size::Bytes(1024), sources: 1, linger_ms: 1, pace: Pace::Closed };
-    let arena = stage.webhooks(case, u64::try_from(count).unwrap());
+    let prepared = setup.webhooks(case, u64::try_from(count).unwrap());
     // the clock of processor time ticks a hundred times a second
-    let during = (stage.sizes.measure * 3).min(WATCH_MAX);
+    let during = (setup.sizes.measure * 3).min(WATCH_MAX);
 
-    let running = stage.daemon(case, None);
+    let running = setup.daemon(case, None);
     report.tell(NAME, "processor", percent(&running.process, during), "% of a core", PROCESSOR_PERCENT);
     report.tell(NAME, "memory", running.process.memory_mib(), "MiB", Bound::None);
     let with = format!("with {count} idle connections");
-    let figures = watch(&running, count, &arena, None, during);
+    let figures = watch(&running, count, &prepared, None, during);
     report.tell(NAME, format!("processor {with}"), figures.percent, "% of a core", PROCESSOR_PERCENT);
     report.tell(NAME, format!("memory {with}"), figures.memory_mib, "MiB", MEMORY_MIB);
     report.tell(NAME, format!("peak of memory {with}"), figures.peak_mib, "MiB", Bound::None);
     drop(running);
 
     let authority = Authority::new();
-    let running = stage.daemon(case, Some(Arc::new(authority.sign("load"))));
+    let running = setup.daemon(case, Some(Arc::new(authority.sign("load"))));
     let with = format!("with {count} idle TLS connections");
-    let figures = watch(&running, count, &arena, Some(connector(&authority)), during);
+    let figures = watch(&running, count, &prepared, Some(connector(&authority)), during);
     report.tell(NAME, format!("memory {with}"), figures.memory_mib, "MiB", Bound::None);
     report.tell(NAME, format!("peak of memory {with}"), figures.peak_mib, "MiB", Bound::None);
     report
@@ -86,12 +86,12 @@ struct Figures {
 fn watch(
     running: &Running,
     count: usize,
-    arena: &Arc<Arena>,
+    prepared: &Arc<PreparedRequests>,
     connector: Option<TlsConnector>,
     during: Duration,
 ) -> Figures {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let clients = runtime.block_on(open(running.address, count, arena, connector));
+    let clients = runtime.block_on(open(running.address, count, prepared, connector));
     let figures = Figures {
         percent: percent(&running.process, during),
         memory_mib: running.process.memory_mib(),
@@ -119,23 +119,33 @@ fn percent(process: &Process, during: Duration) -> f64 {
 }
 
 /// Connections, on each of which one webhook was sent and answered.
-async fn open(address: SocketAddr, count: usize, arena: &Arc<Arena>, connector: Option<TlsConnector>) -> Vec<Client> {
+async fn open(
+    address: SocketAddr,
+    count: usize,
+    prepared: &Arc<PreparedRequests>,
+    connector: Option<TlsConnector>,
+) -> Vec<Client> {
     let (mut clients, mut opening) = (Vec::with_capacity(count), JoinSet::new());
     for index in 0..count {
         if opening.len() >= OPENING_MAX {
             clients.extend(opening.join_next().await.transpose().unwrap());
         }
-        let (arena, connector) = (Arc::clone(arena), connector.clone());
-        let opened = async move { send_one(address, index, &arena, connector).await };
+        let (prepared, connector) = (Arc::clone(prepared), connector.clone());
+        let opened = async move { send_one(address, index, &prepared, connector).await };
         opening.spawn(async move { timeout(OPEN_LIMIT, opened).await.unwrap() });
     }
     clients.extend(opening.join_all().await);
     clients
 }
 
-async fn send_one(address: SocketAddr, index: usize, arena: &Arena, connector: Option<TlsConnector>) -> Client {
-    let (mut request, mut read) = (arena.blank(), [0; ANSWER_BYTES_MAX]);
-    arena.fill(index, &mut request);
+async fn send_one(
+    address: SocketAddr,
+    index: usize,
+    prepared: &PreparedRequests,
+    connector: Option<TlsConnector>,
+) -> Client {
+    let (mut request, mut read) = (prepared.blank(), [0; ANSWER_BYTES_MAX]);
+    prepared.fill(index, &mut request);
     let stream = TcpStream::connect(address).await.unwrap();
     let mut client = match connector {
         None => Client::Plain(stream),

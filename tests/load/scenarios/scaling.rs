@@ -5,7 +5,7 @@ use super::in_turn;
 use crate::measured::Measured;
 use crate::pace::Pace;
 use crate::report::{Bound, Report};
-use crate::stage::{Case, Stage};
+use crate::setup::{Case, LoadSetup};
 use crate::subject::Subject;
 use crate::webhooks::{Kind, Size};
 
@@ -17,14 +17,14 @@ const BODIES: Bound = Bound::AtMost(1.0);
 const SOURCES: Bound = Bound::AtMost(1.1);
 
 /// From a trickle to a stream.
-pub fn with_rate(stage: &mut Stage) -> Report {
+pub fn with_rate(setup: &mut LoadSetup) -> Report {
     const NAME: &str = "scaling-rate";
     let mut report = Report::default();
     let case = |rate| Case { pace: Pace::Open(rate), ..usual() };
-    let rates = stage.sizes.rates.clone();
+    let rates = setup.sizes.rates.clone();
     let entries: Vec<(Subject, Case)> =
         rates.iter().flat_map(|rate| [(Subject::Floor, case(*rate)), (Subject::Daemon, case(*rate))]).collect();
-    let medians = in_turn(stage, &mut report, NAME, &entries);
+    let medians = in_turn(setup, &mut report, NAME, &entries);
     for (subject, bound) in [(Subject::Floor, Bound::None), (Subject::Daemon, RATES)] {
         let costs: Vec<f64> = costs(&medians, subject).collect();
         let (least, most) =
@@ -40,14 +40,14 @@ pub fn with_rate(stage: &mut Stage) -> Report {
 }
 
 /// From small bodies to large ones.
-pub fn with_size(stage: &mut Stage) -> Report {
+pub fn with_size(setup: &mut LoadSetup) -> Report {
     const NAME: &str = "scaling-size";
     let mut report = Report::default();
-    let (bodies, rate) = stage.sizes.bodies.clone();
+    let (bodies, rate) = setup.sizes.bodies.clone();
     let case = |bytes| Case { size: Size::Bytes(bytes), pace: Pace::Open(rate), ..usual() };
     let entries: Vec<(Subject, Case)> =
         bodies.iter().flat_map(|bytes| [(Subject::Floor, case(*bytes)), (Subject::Daemon, case(*bytes))]).collect();
-    let medians = in_turn(stage, &mut report, NAME, &entries);
+    let medians = in_turn(setup, &mut report, NAME, &entries);
     for (subject, bound) in [(Subject::Floor, Bound::None), (Subject::Daemon, BODIES)] {
         let costs: Vec<f64> = costs(&medians, subject).collect();
         for (bodies, costs) in bodies.windows(2).zip(costs.windows(2)) {
@@ -62,13 +62,13 @@ pub fn with_size(stage: &mut Stage) -> Report {
 }
 
 /// From one source to many, each in turn.
-pub fn with_sources(stage: &mut Stage) -> Report {
+pub fn with_sources(setup: &mut LoadSetup) -> Report {
     const NAME: &str = "scaling-sources";
     let mut report = Report::default();
-    let (sources, rate) = stage.sizes.sources.clone();
+    let (sources, rate) = setup.sizes.sources.clone();
     let case = |sources| Case { sources, pace: Pace::Open(rate), ..usual() };
     let entries: Vec<(Subject, Case)> = sources.iter().map(|sources| (Subject::Daemon, case(*sources))).collect();
-    let medians = in_turn(stage, &mut report, NAME, &entries);
+    let medians = in_turn(setup, &mut report, NAME, &entries);
     for (many, daemon) in sources.iter().zip(&medians).skip(1) {
         let what = format!("µs a webhook, {many} sources over {}", sources[0]);
         report.tell(NAME, what, daemon.processor_us / medians[0].processor_us, "", SOURCES);
@@ -83,5 +83,5 @@ fn usual() -> Case {
 
 /// What a webhook cost one of the programs, case after case.
 fn costs(medians: &[Measured], subject: Subject) -> impl Iterator<Item = f64> {
-    medians.iter().filter(move |one| one.scene.subject == subject).map(|one| one.processor_us)
+    medians.iter().filter(move |one| one.measurement.subject == subject).map(|one| one.processor_us)
 }
