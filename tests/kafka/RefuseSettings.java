@@ -8,14 +8,26 @@ import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.server.policy.AlterConfigPolicy;
 import org.apache.kafka.server.policy.CreateTopicPolicy;
 
-public final class RefuseSettings {
-    private RefuseSettings() {}
+/** For `create.topic.policy.class.name` and `alter.config.policy.class.name`. */
+public final class RefuseSettings implements CreateTopicPolicy, AlterConfigPolicy {
+    private List<String> refused;
 
-    private static List<String> refused(Map<String, ?> properties) {
-        return Arrays.asList(String.valueOf(properties.get("refused.topic.settings")).split(","));
+    @Override
+    public void configure(Map<String, ?> properties) {
+        refused = Arrays.asList(String.valueOf(properties.get("refused.topic.settings")).split(","));
     }
 
-    private static void check(List<String> refused, Map<String, String> settings) {
+    @Override
+    public void validate(CreateTopicPolicy.RequestMetadata request) {
+        check(request.configs());
+    }
+
+    @Override
+    public void validate(AlterConfigPolicy.RequestMetadata request) {
+        check(request.configs());
+    }
+
+    private void check(Map<String, String> settings) {
         for (String name : settings.keySet()) {
             if (refused.contains(name)) {
                 throw new PolicyViolationException(name + " is not yours to set");
@@ -23,39 +35,6 @@ public final class RefuseSettings {
         }
     }
 
-    /** For `create.topic.policy.class.name`. */
-    public static final class OnCreate implements CreateTopicPolicy {
-        private List<String> refused;
-
-        @Override
-        public void configure(Map<String, ?> properties) {
-            refused = refused(properties);
-        }
-
-        @Override
-        public void validate(RequestMetadata request) {
-            check(refused, request.configs());
-        }
-
-        @Override
-        public void close() {}
-    }
-
-    /** For `alter.config.policy.class.name`. */
-    public static final class OnAlter implements AlterConfigPolicy {
-        private List<String> refused;
-
-        @Override
-        public void configure(Map<String, ?> properties) {
-            refused = refused(properties);
-        }
-
-        @Override
-        public void validate(RequestMetadata request) {
-            check(refused, request.configs());
-        }
-
-        @Override
-        public void close() {}
-    }
+    @Override
+    public void close() {}
 }

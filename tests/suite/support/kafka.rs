@@ -91,8 +91,8 @@ impl Kafka {
     #[track_caller]
     pub fn refusing(settings: &[&str]) -> Self {
         Self::start(&[
-            ("create.topic.policy.class.name", "RefuseSettings$OnCreate"),
-            ("alter.config.policy.class.name", "RefuseSettings$OnAlter"),
+            ("create.topic.policy.class.name", "RefuseSettings"),
+            ("alter.config.policy.class.name", "RefuseSettings"),
             ("refused.topic.settings", &settings.join(",")),
         ])
     }
