@@ -236,7 +236,7 @@ where
         if let Err(error) = &accepted {
             (server.events)(ConnectionEvent::AcceptFailed);
             if !failing {
-                warn!(%error, "no connections can be accepted for now; the open files limit, perhaps");
+                warn!(%error, "new connections cannot be accepted; raise the limit of open files if the error names it");
             }
             sleep(ACCEPT_PAUSE).await;
         }

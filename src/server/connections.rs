@@ -73,9 +73,9 @@ impl Connections {
             return true;
         }
         let staying = self.open.values().filter(|open| open.ending.is_none()).count();
-        let has_leavers = self.open.len() < max.saturating_add(max.div_ceil(PLACES_A_LEAVER));
-        if !has_leavers || staying < max {
-            return has_leavers;
+        let may_leave_one_more = self.open.len() < max.saturating_add(max.div_ceil(PLACES_A_LEAVER));
+        if !may_leave_one_more || staying < max {
+            return may_leave_one_more;
         }
         let staying = self.open.values_mut().filter(|open| open.ending.is_none());
         let idle = staying.map(|open| (open.activity.seen(), open)).filter(|(seen, _)| seen.handling == 0);

@@ -1,7 +1,10 @@
 //! More clients than places.
 
+use http::Version;
 use tokio::time::sleep;
 
+use super::super::activity::ConnectionActivity;
+use super::super::connections::Connections;
 use super::*;
 
 fn two_places() -> Limits {
@@ -72,33 +75,46 @@ async fn an_idle_connection_of_http_2_makes_room() {
     timeout(PATIENCE, ended).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn a_flood_of_silent_connections_ends_no_connection_that_had_a_request() {
-    let edge = Edge::start(two_places()).await;
-    let mut provider = edge.connect().await;
-    provider.hello().await;
-    let mut silent = edge.connect().await;
-    until(|| edge.count(ConnectionEvent::Accepted) == 2).await;
-    // The time from which on a client without a request counts as silent.
-    sleep(Duration::from_secs(1)).await;
-    edge.connect().await.hello().await;
-    assert_eq!(silent.rest().await, "");
-    provider.hello().await;
+/// Three connections, accepted a second apart, that never end by themselves, and whether each has had a request: the places
+/// are taken.
+async fn three_open(asked: [bool; 3]) -> (Connections, Vec<Arc<ConnectionActivity>>) {
+    let full = Limits { connections_max: 3, ..limits() };
+    let mut connections = Connections::new(full, Arc::new(|_| ()), CancellationToken::new());
+    let mut open = Vec::new();
+    for has_asked in asked {
+        sleep(Duration::from_secs(1)).await;
+        let activity = Arc::new(ConnectionActivity::new());
+        connections.add(Arc::clone(&activity), std::future::pending());
+        drop(has_asked.then(|| activity.request_begins(Version::HTTP_11)));
+        open.push(activity);
+    }
+    (connections, open)
 }
 
-#[tokio::test]
-async fn where_another_is_idle_a_connection_whose_next_head_has_begun_stays() {
-    let edge = Edge::start(two_places()).await;
-    let (mut begun, mut idle) = (edge.connect().await, edge.connect().await);
-    begun.hello().await;
-    idle.hello().await;
-    let (first, rest) = HELLO.split_at(10);
-    begun.send(first).await;
-    // hyper has the bytes when it has answered what came after them.
-    edge.connect().await.hello().await;
-    assert_eq!(idle.rest().await, "");
-    begun.send(rest).await;
-    assert!(begun.read_until("GET /hello ").await.starts_with("HTTP/1.1 200 OK\r\n"));
+/// Which of them is told to end, when one more comes.
+async fn leaver(mut connections: Connections, open: &[Arc<ConnectionActivity>]) -> Option<usize> {
+    assert!(connections.make_room());
+    for (number, activity) in open.iter().enumerate() {
+        if timeout(Duration::ZERO, activity.told_end()).await.is_ok() {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_makes_room_before_one_that_has_been_idle_for_longer() {
+    let (connections, open) = three_open([true, false, true]).await;
+    assert_eq!(leaver(connections, &open).await, Some(1));
+    let (connections, open) = three_open([true, true, false]).await;
+    assert_eq!(leaver(connections, &open).await, Some(0), "the third has just come, and may ask yet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_next_head_has_begun_makes_room_after_all_that_are_idle() {
+    let (connections, open) = three_open([true; 3]).await;
+    open[0].bytes_came();
+    assert_eq!(leaver(connections, &open).await, Some(1));
 }
 
 /// It neither acknowledges what it is told nor stops asking.
