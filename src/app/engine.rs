@@ -89,7 +89,7 @@ async fn keep_running(maker: Arc<Maker>, first: EnginePlan) {
             Err(error) => EngineFailure { error: format!("{error:#}"), may_pass: true },
         };
         if !maker.config.ingress.enabled {
-            return tracing::error!(error = failure.error, "the confirmation engine cannot go on");
+            return tracing::error!(error = failure.error, "the confirmation engine cannot go on; the process ends");
         }
         maker.refused(&failure).await;
         if maker.stop.is_cancelled() {

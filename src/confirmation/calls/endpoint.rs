@@ -109,7 +109,7 @@ impl SourceEndpoint {
             }
             Some(BreakerChange::Closed) => {
                 self.open.set(0.0);
-                tracing::info!(source, "the provider answers calls again");
+                tracing::info!(source, "the provider answers calls again; calls that were held back are made now");
             }
             None => {}
         }

@@ -95,7 +95,10 @@ impl Engine {
                 TransactionEnd::Unknown
             }
         };
-        tracing::error!(error, "a transaction failed: the confirmation engine reads its ledger again");
+        tracing::error!(
+            error,
+            "a transaction of the confirmation engine failed; it decides on nothing until it has read its ledger again"
+        );
         self.telemetry.transaction(end);
         let Membership::Working { assigned, .. } = &self.membership else { return Ok(()) };
         let assigned = assigned.clone();

@@ -78,7 +78,11 @@ impl Engine {
             Err(error) => return Err(error.into()),
         }
         let stopped = restored.stopped.len();
-        tracing::info!(partitions = working, stopped, "the ledger is read: the confirmation engine works");
+        tracing::info!(
+            partitions = working,
+            stopped,
+            "the confirmation engine has read its ledger and decides on sessions"
+        );
         let mut assignment = Assignment::new(
             Arc::clone(&self.settings),
             self.epoch,

@@ -214,7 +214,7 @@ impl Telemetry {
     /// A session is due and waits, because the clock is not trusted; logged once.
     fn clock_delayed(&mut self, key: &SessionKey) {
         if self.clock_delayed.len() < CLOCK_DELAYED_LOGGED_MAX && self.clock_delayed.insert(key.clone()) {
-            tracing::error!(session = %key, "session is delayed, because the clock is not trusted");
+            tracing::error!(session = %key, "session is due, but nothing is done about it until the clock is right; correct the time service (NTP)");
         }
     }
 

@@ -95,7 +95,10 @@ impl Engine {
             Polled::Assigned { generation, partitions } => self.assigned(generation, partitions)?,
             Polled::Revoked(revocation) => {
                 // Nothing is written any more: what is pending was read, and the next owner reads it again.
-                tracing::info!(?revocation, "the confirmation engine's partitions are taken from it");
+                tracing::info!(
+                    ?revocation,
+                    "partitions were revoked from the confirmation engine; other replicas decide on their sessions"
+                );
                 self.change_membership(Membership::Unassigned(None));
             }
             Polled::Error(error) => self.telemetry.kafka_unavailable(&error.to_string()),
@@ -110,17 +113,17 @@ impl Engine {
     }
 
     fn assigned(&mut self, generation: Generation, partitions: Vec<i32>) -> Result<(), EngineError> {
-        tracing::info!(?partitions, "the confirmation engine is assigned partitions");
         if partitions.iter().any(|partition| *partition >= self.settings.partitions) {
             return Err(EngineError::MorePartitions { began_with: self.settings.partitions });
         }
-        let membership = match partitions.as_slice() {
-            [] => {
-                // Others have all of them: this member is well, and shows it.
-                self.telemetry.accepted();
-                Membership::Unassigned(None)
-            }
-            _ => Membership::Assigned(AssignedPartitions { generation, partitions }, Instant::now()),
+        let membership = if partitions.is_empty() {
+            tracing::info!("no partition was assigned to the confirmation engine; other replicas have them all");
+            // This member is well, and shows it.
+            self.telemetry.accepted();
+            Membership::Unassigned(None)
+        } else {
+            tracing::info!(?partitions, "partitions were assigned to the confirmation engine; it reads their ledger");
+            Membership::Assigned(AssignedPartitions { generation, partitions }, Instant::now())
         };
         self.change_membership(membership);
         Ok(())

@@ -116,7 +116,7 @@ impl Member {
     pub fn found_its_loss(&self, mark: usize) -> Option<Loss> {
         let log = self.daemon.log();
         let since = log.get(mark..).unwrap_or_default();
-        if !since.contains("partitions are taken from it") {
+        if !since.contains("partitions were revoked from the confirmation engine") {
             return None;
         }
         Some(match () {

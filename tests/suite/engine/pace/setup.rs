@@ -34,7 +34,7 @@ then = "confirm"
 /// What the engine logs when it can work.
 pub const WORKS: &str = "the ledger is read";
 /// What it logs when it knows its partitions.
-pub const ASSIGNED: &str = "the confirmation engine is assigned partitions";
+pub const ASSIGNED: &str = "partitions were assigned to the confirmation engine";
 
 /// Whether webhooks are taken too.
 #[derive(Clone, Copy)]
