@@ -1,7 +1,7 @@
 //! When the daemon is ready, and what it says about its topics until then.
 //! Must not know what the topics are for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,19 @@ use crate::admin::Readiness;
 use crate::config::{ClientSide, Kafka};
 use crate::finding::{Finding, Severity};
 use crate::kafka::client;
-use crate::kafka::cluster::ClusterClient;
+use crate::kafka::cluster::{ClusterClient, TopicState};
 use crate::kafka::inspect::topic_findings;
 use crate::kafka::publisher::Publisher;
 use crate::kafka::topics::Topic;
 use crate::metrics::Metrics;
 
-/// How often Kafka is asked for its topics while one is missing, and how long one look may take.
+/// How often Kafka is asked for its topics while one is missing.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How long after all were there Kafka is asked again.
 const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks, at least.
 const TOPICS_LEAST_GAP: Duration = Duration::from_secs(1);
-/// How long the one look at the topics' settings may take.
+/// How long one look at all topics may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
 /// What Kafka must have.
@@ -98,7 +98,7 @@ struct TopicWatch {
     /// Whether all topics were there once.
     all_were_there: bool,
     /// What was missing at the last look.
-    missing: Option<Vec<String>>,
+    missing: Option<BTreeSet<String>>,
 }
 
 impl TopicWatch {
@@ -110,13 +110,14 @@ impl TopicWatch {
         let asked = tokio::task::spawn_blocking(move || {
             let look = look(&kafka, kept, &names);
             if let Some(publisher) = publisher {
-                publisher.set_missing(refused(&look, before.as_deref()));
+                publisher.set_missing(refused(&look, before.as_ref()));
             }
             look
         });
         let finding = match asked.await {
-            Ok(Look { cluster: kept, missing: Ok(missing) }) => {
+            Ok(Look { cluster: kept, states: Ok(states) }) => {
                 self.cluster = kept;
+                let missing = missing(&states);
                 self.missing = Some(missing.clone());
                 self.readiness.metadata.open();
                 self.metrics.topics_missing.set(f64::from(u32::try_from(missing.len()).unwrap_or(u32::MAX)));
@@ -124,15 +125,15 @@ impl TopicWatch {
                     self.tell_all_there();
                     return true;
                 }
-                format!("topics are missing, make them with `paybridge topics --create`: {}", missing.join(", "))
+                format!("topics are missing, make them with `paybridge topics --create`: {}", Vec::from_iter(missing).join(", "))
             }
             // Once Kafka has told them, an outage has log lines of its own.
-            Ok(Look { cluster: kept, missing: Err(_) }) if self.readiness.metadata.is_open() => {
+            Ok(Look { cluster: kept, states: Err(_) }) if self.readiness.metadata.is_open() => {
                 self.cluster = kept;
-                self.missing = self.missing.take().map(|_| Vec::new());
+                self.missing = self.missing.take().map(|_| BTreeSet::new());
                 return self.told.is_none();
             }
-            Ok(Look { cluster: kept, missing: Err(error) }) => {
+            Ok(Look { cluster: kept, states: Err(error) }) => {
                 self.cluster = kept;
                 format!("Kafka does not tell its topics: {error}")
             }
@@ -168,39 +169,41 @@ impl TopicWatch {
     }
 }
 
-/// The topics whose records are refused at once: what two looks in a row, or the first of all, did not find, and what Kafka says,
-/// asked for each, that it has not. A broker that does not know all topics for a moment must not cost their webhooks, nor one that
-/// does not show them to this principal; and where nothing is known, nothing is refused.
-fn refused(look: &Look, before: Option<&[String]>) -> BTreeSet<String> {
-    let (Some(cluster), Ok(missing)) = (&look.cluster, &look.missing) else { return BTreeSet::new() };
-    let candidates = in_a_row(missing, before);
-    let asked = cluster.surely_missing(&candidates, Instant::now() + TOPICS_EVERY);
-    asked.unwrap_or_default().into_iter().collect()
+/// The topics that the principal cannot write to, because they do not exist or Kafka does not show them.
+fn missing(states: &BTreeMap<String, TopicState>) -> BTreeSet<String> {
+    let is_missing = |state: &TopicState| matches!(state, TopicState::Missing | TopicState::Hidden);
+    states.iter().filter(|(_, state)| is_missing(state)).map(|(topic, _)| topic.clone()).collect()
 }
 
-fn in_a_row(missing: &[String], before: Option<&[String]>) -> Vec<String> {
-    missing.iter().filter(|topic| before.is_none_or(|before| before.contains(topic))).cloned().collect()
+/// The topics whose records are refused at once: those that Kafka says it has not, in two looks in a row or in the first of all.
+/// A broker that does not know all topics for a moment must not cost their webhooks, nor one that does not show them to this
+/// principal; and where nothing is known, nothing is refused.
+fn refused(look: &Look, before: Option<&BTreeSet<String>>) -> BTreeSet<String> {
+    let Ok(states) = &look.states else { return BTreeSet::new() };
+    let is_sure = |topic: &String| before.is_none_or(|before| before.contains(topic));
+    let unknown = states.iter().filter(|(_, state)| **state == TopicState::Missing).map(|(topic, _)| topic);
+    unknown.filter(|topic| is_sure(topic)).cloned().collect()
 }
 
 /// What a look brought.
 struct Look {
     /// The connection, where it is of use for the next look.
     cluster: Option<ClusterClient>,
-    /// The topics that are missing.
-    missing: Result<Vec<String>, String>,
+    /// How each topic stands.
+    states: Result<BTreeMap<String, TopicState>, String>,
 }
 
 /// Looks through `kept`, or a new connection. One that Kafka refuses is not kept: its credentials may have changed.
 fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
     let cluster = match kept.map_or_else(|| connect(kafka), Ok) {
         Ok(cluster) => cluster,
-        Err(error) => return Look { cluster: None, missing: Err(error) },
+        Err(error) => return Look { cluster: None, states: Err(error) },
     };
-    match cluster.missing(names, Instant::now() + TOPICS_EVERY) {
-        Ok(missing) => Look { cluster: Some(cluster), missing: Ok(missing) },
+    match cluster.describe(names, Instant::now() + LOOK_WITHIN) {
+        Ok(seen) => Look { cluster: Some(cluster), states: Ok(seen.topics) },
         Err(error) => {
             let kept = (!error.is_refusal()).then_some(cluster);
-            Look { cluster: kept, missing: Err(error.to_string()) }
+            Look { cluster: kept, states: Err(error.to_string()) }
         }
     }
 }
@@ -216,11 +219,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_sure_after_the_first_look_or_two_in_a_row() {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let sure = |missing: &[&str], before: Option<&[&str]>| in_a_row(&names(missing), before.map(names).as_deref());
-        assert_eq!(sure(&["a", "b"], None), ["a", "b"]);
-        assert_eq!(sure(&["a", "b"], Some(&[])), [""; 0]);
-        assert_eq!(sure(&["a", "b"], Some(&["b", "c"])), ["b"]);
+    fn refuses_what_was_missing_in_the_first_look_or_two_in_a_row() {
+        let refused = |missing: &[&str], before: Option<&[&str]>| {
+            let mut states = BTreeMap::from([("hidden".to_owned(), TopicState::Hidden)]);
+            states.extend(missing.iter().map(|name| ((*name).to_owned(), TopicState::Missing)));
+            let before = before.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            Vec::from_iter(super::refused(&Look { cluster: None, states: Ok(states) }, before.as_ref()))
+        };
+        assert_eq!(refused(&["a", "b"], None), ["a", "b"]);
+        assert_eq!(refused(&["a", "b"], Some(&[])), [""; 0]);
+        assert_eq!(refused(&["a", "b"], Some(&["b", "c", "hidden"])), ["b"]);
     }
 }

@@ -131,7 +131,8 @@ impl ClusterClient {
             seen.brokers = self.metadata(None, deadline)?.brokers().len();
         }
         for name in topics {
-            // Topic by topic: a list of all would be silent about those that the principal may not see.
+            // Topic by topic: a list of all would be silent about those that the principal may not see, and a large cluster takes
+            // seconds to make it.
             let metadata = self.metadata(Some(name), deadline)?;
             seen.brokers = metadata.brokers().len();
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
@@ -151,39 +152,6 @@ impl ClusterClient {
         };
         let seen = self.describe(topics, deadline)?;
         Ok(seen.topics.into_iter().map(|(name, state)| (name, count(state))).collect())
-    }
-
-    /// Which of `topics` Kafka does not have, or does not show to this principal. Blocks until the deadline at most.
-    ///
-    /// # Errors
-    /// Kafka does not answer.
-    pub fn missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, ClientError> {
-        let metadata = self.metadata(None, deadline)?;
-        // One without a leader for a moment is there.
-        let is_there = |topic: &MetadataTopic| {
-            topic.error().map(RDKafkaErrorCode::from) != Some(RDKafkaErrorCode::UnknownTopicOrPartition)
-        };
-        let has = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name && is_there(topic));
-        Ok(topics.iter().filter(|name| !has(name)).cloned().collect())
-    }
-
-    /// Those of these topics that Kafka says, to a question about each, it has not. One that it does not show to this principal is
-    /// not among them. Blocks.
-    ///
-    /// # Errors
-    /// Kafka does not answer.
-    pub fn surely_missing(&self, topics: &[String], deadline: Instant) -> Result<Vec<String>, ClientError> {
-        let mut missing = Vec::new();
-        for name in topics {
-            let metadata = self.metadata(Some(name), deadline)?;
-            let is_unknown = |topic: &MetadataTopic| {
-                topic.error().map(RDKafkaErrorCode::from) == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
-            };
-            if metadata.topics().iter().any(|topic| topic.name() == name && is_unknown(topic)) {
-                missing.push(name.clone());
-            }
-        }
-        Ok(missing)
     }
 
     /// The first offset and the end of a partition, as the client's isolation level sees them. Blocks.
