@@ -22,6 +22,9 @@ use crate::support::eventually::try_eventually;
 
 /// How long a start may take: seconds on an idle machine, more while something is compiled beside it.
 pub const START_LIMIT: Duration = Duration::from_mins(2);
+/// How often a node looks for transactions that took too long, the first time so long after its start. Not shorter: a node that
+/// aborts one while it still replays its metadata leaves out topics that it does not know yet, and the transaction hangs for ever.
+const ABORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long one question for metadata may take.
 pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Starts with new ports: another process may take a free port before the node does.
@@ -318,11 +321,12 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+transaction.abort.timed.out.transaction.cleanup.interval.ms={abort_interval_ms}
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 ",
         data = folder.join("data").display(),
+        abort_interval_ms = ABORT_INTERVAL.as_millis(),
         scram_user = Security::SCRAM_USER,
     );
     for (key, value) in more {
