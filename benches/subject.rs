@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -59,7 +58,7 @@ impl Subject {
 
     /// What makes the records of this source.
     pub fn encoder(&self) -> Encoder {
-        let bridge = Arc::new(Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline });
-        Encoder::new(bridge, "measured", self.provider, "payments")
+        let bridge = Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline };
+        Encoder::new(&bridge, "measured", self.provider, "payments")
     }
 }

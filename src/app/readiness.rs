@@ -125,7 +125,10 @@ impl TopicWatch {
                     self.tell_all_there();
                     return true;
                 }
-                format!("topics are missing, make them with `paybridge topics --create`: {}", Vec::from_iter(missing).join(", "))
+                format!(
+                    "topics are missing, make them with `paybridge topics --create`: {}",
+                    Vec::from_iter(missing).join(", ")
+                )
             }
             // Once Kafka has told them, an outage has log lines of its own.
             Ok(Look { cluster: kept, states: Err(_) }) if self.readiness.metadata.is_open() => {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderName;
 use prost::Message;
+use prost::encoding::encode_varint;
 use sha2::{Digest, Sha256};
 
 use crate::config::EvidenceKeep;
-use crate::kafka::cloud_events::{self, CloudEvent};
+use crate::kafka::cloud_events::{self, CloudEvent, SharedAttributes};
 use crate::kafka::record::Record;
 use crate::kafka::topics::{self, QUARANTINED_MESSAGE, REJECTED_MESSAGE, UNRECOGNIZED_MESSAGE};
 use crate::message::event::v1::{
@@ -19,7 +20,8 @@ use crate::message::event::v1::{
 };
 use crate::message::timestamp;
 use crate::provider::{
-    AuthenticWebhook, Content, Encoded, EventId, Normalized, Payload, Provider, RawWebhook, Undecodable, Unverified,
+    AuthenticWebhook, Content, Encoded, EventId, EventType, Normalized, Payload, Provider, RawWebhook, Undecodable,
+    Unverified,
 };
 
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
@@ -41,15 +43,24 @@ pub struct Bridge {
 
 /// Makes the records of one source.
 pub struct Encoder {
-    bridge: Arc<Bridge>,
+    keep: EvidenceKeep,
     source: String,
-    provider: &'static dyn Provider,
+    /// The metadata that all webhooks of the source share, and the same encoded.
+    shared: EventMetadata,
+    shared_bytes: Vec<u8>,
     /// The headers that are kept of a webhook.
     headers: Vec<HeaderName>,
-    topics: BTreeMap<&'static str, Arc<str>>,
-    unrecognized: Arc<str>,
-    quarantine: Arc<str>,
-    rejected: Arc<str>,
+    /// By the event type's part of the topic.
+    events: BTreeMap<&'static str, TargetTopic>,
+    unrecognized: TargetTopic,
+    quarantine: TargetTopic,
+    rejected: TargetTopic,
+}
+
+/// A topic for one type of message, and the attributes that all records on it share.
+struct TargetTopic {
+    name: Arc<str>,
+    attributes: SharedAttributes,
 }
 
 /// How much of the body the event carries.
@@ -63,18 +74,33 @@ pub enum RecordForm {
 
 impl Encoder {
     /// The encoder of one source.
-    pub fn new(bridge: Arc<Bridge>, source: &str, provider: &'static dyn Provider, prefix: &str) -> Self {
-        let topic = |event_type| Arc::from(topics::event_topic(prefix, provider.name(), event_type));
+    pub fn new(bridge: &Bridge, source: &str, provider: &'static dyn Provider, prefix: &str) -> Self {
+        let target = |topic: String, message| TargetTopic {
+            name: Arc::from(topic),
+            attributes: SharedAttributes::new(source, message),
+        };
+        let event = |event_type: &'static EventType| {
+            let topic = topics::event_topic(prefix, provider.name(), event_type);
+            (event_type.topic_part, target(topic, event_type.message))
+        };
         let headers = provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
-        Self {
-            bridge,
+        let shared = EventMetadata {
             source: source.to_owned(),
-            provider,
+            provider: provider.name().to_owned(),
+            bridge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            bridge_instance: bridge.instance.clone(),
+            ..EventMetadata::default()
+        };
+        Self {
+            keep: bridge.keep,
+            source: source.to_owned(),
+            shared_bytes: shared.encode_to_vec(),
+            shared,
             headers: headers.map(|name| HeaderName::from_static(name)).collect(),
-            topics: provider.event_types().iter().map(|event| (event.topic_part, topic(event))).collect(),
-            unrecognized: Arc::from(topics::unrecognized_topic(prefix)),
-            quarantine: Arc::from(topics::quarantine_topic(prefix)),
-            rejected: Arc::from(topics::rejected_topic(prefix)),
+            events: provider.event_types().iter().map(event).collect(),
+            unrecognized: target(topics::unrecognized_topic(prefix), UNRECOGNIZED_MESSAGE),
+            quarantine: target(topics::quarantine_topic(prefix), QUARANTINED_MESSAGE),
+            rejected: target(topics::rejected_topic(prefix), REJECTED_MESSAGE),
         }
     }
 
@@ -100,29 +126,32 @@ impl Encoder {
         evidence: Evidence,
     ) -> Record {
         let mut evidence = evidence;
-        if self.bridge.keep == EvidenceKeep::HashOnly && message.event_type.payload == Payload::Typed {
+        if self.keep == EvidenceKeep::HashOnly && message.event_type.payload == Payload::Typed {
             evidence.raw_body = None;
             evidence.plaintext = None;
         }
-        let metadata = self.metadata(webhook, event, id, evidence);
-        let bytes = 1 + LENGTH_BYTES_MAX + metadata.encoded_len() + message.fields.len();
-        let mut value = Vec::with_capacity(bytes);
+        let metadata = metadata(webhook, event, id, evidence);
+        let metadata_bytes = self.shared_bytes.len() + metadata.encoded_len();
+        let mut value = Vec::with_capacity(1 + LENGTH_BYTES_MAX + metadata_bytes + message.fields.len());
         value.push(METADATA_FIELD);
+        encode_varint(u64::try_from(metadata_bytes).unwrap_or(u64::MAX), &mut value);
+        // Two halves of a protobuf message, one after the other, are the whole.
+        value.extend_from_slice(&self.shared_bytes);
         // It has room, which is all that could fail.
-        let _encoded = metadata.encode_length_delimited(&mut value);
+        let _encoded = metadata.encode(&mut value);
         value.extend_from_slice(&message.fields);
-        let topic = self.topics.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
+        let target = self.events.get(message.event_type.topic_part).unwrap_or(&self.unrecognized);
         let key = event.key.clone().unwrap_or_else(|| id.to_string());
-        self.record(topic, key, value, message.event_type.message, webhook, (event, id))
+        record(target, key, value, webhook, (event, id))
     }
 
     fn unrecognized(&self, webhook: &RawWebhook, event: &Normalized, id: EventId, evidence: Evidence) -> Record {
         let message = UnrecognizedWebhook {
-            metadata: Some(self.metadata(webhook, event, id, evidence)),
+            metadata: Some(self.whole(metadata(webhook, event, id, evidence))),
             path_suffix: webhook.path_suffix.clone(),
         };
         let value = message.encode_to_vec();
-        self.record(&self.unrecognized, self.source.clone(), value, UNRECOGNIZED_MESSAGE, webhook, (event, id))
+        record(&self.unrecognized, self.source.clone(), value, webhook, (event, id))
     }
 
     /// The record of an authentic webhook whose event does not fit its topic: the body alone.
@@ -137,10 +166,10 @@ impl Encoder {
 
     /// The record of a webhook that nobody verified and that is kept all the same: it has no event id, and `random_id` stands for it.
     pub fn unverified(&self, webhook: &RawWebhook, failure: Unverified, random_id: &str) -> Record {
-        let metadata = EventMetadata { evidence: Some(self.raw_evidence(webhook)), ..self.bare_metadata(webhook) };
+        let metadata = self.whole(bare_metadata(webhook, self.raw_evidence(webhook)));
         let why = Undecodable { reason: QuarantineReason::UnverifiedKept, detail: failure.to_string() };
         let value = quarantined_message(metadata, webhook, &why).encode_to_vec();
-        self.record_of_no_event(&self.quarantine, value, QUARANTINED_MESSAGE, webhook, random_id)
+        self.record_of_no_event(&self.quarantine, value, webhook, random_id)
     }
 
     /// The record of a sample of a webhook that failed authentication, with so many bytes of its body at most.
@@ -149,82 +178,43 @@ impl Encoder {
         let sampled = webhook.body.slice(..webhook.body.len().min(bytes_max));
         let evidence = Evidence { raw_body: Some(sampled), ..whole };
         let message = RejectedWebhook {
-            metadata: Some(EventMetadata { evidence: Some(evidence), ..self.bare_metadata(webhook) }),
+            metadata: Some(self.whole(bare_metadata(webhook, evidence))),
             failure: failure_code(failure).into(),
             body_bytes: u64::try_from(webhook.body.len()).unwrap_or(u64::MAX),
             body_cut: webhook.body.len() > bytes_max,
         };
-        self.record_of_no_event(&self.rejected, message.encode_to_vec(), REJECTED_MESSAGE, webhook, random_id)
+        self.record_of_no_event(&self.rejected, message.encode_to_vec(), webhook, random_id)
     }
 
     fn record_of_no_event(
         &self,
-        topic: &Arc<str>,
+        target: &TargetTopic,
         value: Vec<u8>,
-        message: &'static str,
         webhook: &RawWebhook,
         random_id: &str,
     ) -> Record {
         let headers = cloud_events::headers(&CloudEvent {
+            shared: &target.attributes,
             id: random_id,
-            source: &self.source,
-            message,
             subject: "",
             time: webhook.received_at,
             traceparent: traceparent(webhook),
         });
-        Record { topic: Arc::clone(topic), key: self.source.clone(), value, headers }
+        Record { topic: Arc::clone(&target.name), key: self.source.clone(), value, headers }
     }
 
     fn quarantine(&self, webhook: &RawWebhook, event: &Normalized, evidence: Evidence, why: &Undecodable) -> Record {
         // What is in quarantine is no event yet: only the webhook gives it an id.
         let id = event.identity.of_webhook();
-        let metadata = self.metadata(webhook, event, id, evidence);
+        let metadata = self.whole(metadata(webhook, event, id, evidence));
         let value = quarantined_message(metadata, webhook, why).encode_to_vec();
-        self.record(&self.quarantine, self.source.clone(), value, QUARANTINED_MESSAGE, webhook, (event, id))
+        record(&self.quarantine, self.source.clone(), value, webhook, (event, id))
     }
 
-    fn record(
-        &self,
-        topic: &Arc<str>,
-        key: String,
-        value: Vec<u8>,
-        message: &'static str,
-        webhook: &RawWebhook,
-        (event, id): (&Normalized, EventId),
-    ) -> Record {
-        let headers = cloud_events::headers(&CloudEvent {
-            id: &id.to_string(),
-            source: &self.source,
-            message,
-            subject: &event.subject,
-            time: event.occurred_at.unwrap_or(webhook.received_at),
-            traceparent: traceparent(webhook),
-        });
-        Record { topic: Arc::clone(topic), key, value, headers }
-    }
-
-    fn metadata(&self, webhook: &RawWebhook, event: &Normalized, id: EventId, evidence: Evidence) -> EventMetadata {
-        EventMetadata {
-            event_id: id.to_string(),
-            event_type: event.event_type.clone(),
-            subject: event.subject.clone(),
-            occurred_at: event.occurred_at.map(timestamp),
-            unread_fields: event.unread_fields.clone(),
-            evidence: Some(evidence),
-            ..self.bare_metadata(webhook)
-        }
-    }
-
-    fn bare_metadata(&self, webhook: &RawWebhook) -> EventMetadata {
-        EventMetadata {
-            source: self.source.clone(),
-            provider: self.provider.name().to_owned(),
-            received_at: Some(timestamp(webhook.received_at)),
-            bridge_version: env!("CARGO_PKG_VERSION").to_owned(),
-            bridge_instance: self.bridge.instance.clone(),
-            ..EventMetadata::default()
-        }
+    /// This metadata with what all webhooks of the source share.
+    fn whole(&self, metadata: EventMetadata) -> EventMetadata {
+        let EventMetadata { source, provider, bridge_version, bridge_instance, .. } = self.shared.clone();
+        EventMetadata { source, provider, bridge_version, bridge_instance, ..metadata }
     }
 
     fn evidence(&self, webhook: &AuthenticWebhook) -> Evidence {
@@ -257,6 +247,43 @@ impl Encoder {
             Some(lines.fold(first, |joined, line| joined + ", " + &line))
         };
         self.headers.iter().filter_map(|name| Some((name.as_str().to_owned(), joined(name)?))).collect()
+    }
+}
+
+fn record(
+    target: &TargetTopic,
+    key: String,
+    value: Vec<u8>,
+    webhook: &RawWebhook,
+    (event, id): (&Normalized, EventId),
+) -> Record {
+    let headers = cloud_events::headers(&CloudEvent {
+        shared: &target.attributes,
+        id: &id.to_string(),
+        subject: &event.subject,
+        time: event.occurred_at.unwrap_or(webhook.received_at),
+        traceparent: traceparent(webhook),
+    });
+    Record { topic: Arc::clone(&target.name), key, value, headers }
+}
+
+/// Without what all webhooks of the source share.
+fn metadata(webhook: &RawWebhook, event: &Normalized, id: EventId, evidence: Evidence) -> EventMetadata {
+    EventMetadata {
+        event_id: id.to_string(),
+        event_type: event.event_type.clone(),
+        subject: event.subject.clone(),
+        occurred_at: event.occurred_at.map(timestamp),
+        unread_fields: event.unread_fields.clone(),
+        ..bare_metadata(webhook, evidence)
+    }
+}
+
+fn bare_metadata(webhook: &RawWebhook, evidence: Evidence) -> EventMetadata {
+    EventMetadata {
+        received_at: Some(timestamp(webhook.received_at)),
+        evidence: Some(evidence),
+        ..EventMetadata::default()
     }
 }
 

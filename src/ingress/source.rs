@@ -167,7 +167,7 @@ pub struct Configured {
 impl Sources {
     /// The sources of a configuration, each with what was made of its settings and keys.
     pub fn new(config: &Config, configured: BTreeMap<SourceName, Configured>, metrics: &Metrics) -> Self {
-        let bridge = Arc::new(Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep });
+        let bridge = Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep };
         let largest_body = u64::try_from(config.ingress.body_bytes_max).unwrap_or(u64::MAX);
         let budget = Budget::new(usize::try_from(config.ingress.in_flight_bytes_max).unwrap_or(usize::MAX));
         let shares = Shares::new(config);
@@ -186,7 +186,7 @@ impl Sources {
             let running = RunningSource {
                 share: shares.of(&budget, &provider.api_address(&settings.section)),
                 on_unverified: settings.on_unverified,
-                encoder: Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, prefix),
+                encoder: Encoder::new(&bridge, name.as_ref(), provider, prefix),
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
                 client_cert_names: settings.client_cert_names.clone(),

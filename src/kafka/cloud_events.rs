@@ -1,18 +1,31 @@
 //! Record headers by the CloudEvents 1.0 Kafka protocol binding, binary content mode.
 //! Must not know what an event means.
 
-use std::borrow::Cow;
-
+use bytes::Bytes;
 use jiff::Timestamp;
+
+/// The attributes that all events of one source and message share.
+#[derive(Clone, Debug)]
+pub struct SharedAttributes {
+    source: Bytes,
+    message: &'static str,
+    dataschema: Bytes,
+}
+
+impl SharedAttributes {
+    /// Of the events of the configured source of this name whose message has this full protobuf name.
+    pub fn new(source: &str, message: &'static str) -> Self {
+        let joined = |parts: [&str; 2]| Bytes::from(parts.concat());
+        Self { source: joined(["/paybridge/", source]), message, dataschema: joined(["urn:paybridge:proto:", message]) }
+    }
+}
 
 /// The attributes of one event.
 pub struct CloudEvent<'a> {
+    /// Those that it shares with others.
+    pub shared: &'a SharedAttributes,
     /// Unique within the source: the event id, or a random id where there is none.
     pub id: &'a str,
-    /// The configured source's name.
-    pub source: &'a str,
-    /// The message's full protobuf name.
-    pub message: &'static str,
     /// The payment's or session's id; left out when empty.
     pub subject: &'a str,
     /// When it happened, else when it was received.
@@ -22,21 +35,23 @@ pub struct CloudEvent<'a> {
 }
 
 /// The event's record headers.
-pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, Cow<'static, str>)> {
+pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, Bytes)> {
+    let SharedAttributes { source, message, dataschema } = event.shared;
+    let copy = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let subject = Some(event.subject).filter(|subject| !subject.is_empty());
     let always = [
-        ("ce_specversion", "1.0".into()),
-        ("ce_id", event.id.to_owned().into()),
-        ("ce_source", ["/paybridge/", event.source].concat().into()),
-        ("ce_type", event.message.into()),
+        ("ce_specversion", Bytes::from_static(b"1.0")),
+        ("ce_id", copy(event.id)),
+        ("ce_source", source.clone()),
+        ("ce_type", Bytes::from_static(message.as_bytes())),
         ("ce_time", event.time.to_string().into()),
-        ("ce_dataschema", ["urn:paybridge:proto:", event.message].concat().into()),
-        ("content-type", "application/protobuf".into()),
+        ("ce_dataschema", dataschema.clone()),
+        ("content-type", Bytes::from_static(b"application/protobuf")),
     ];
     let optional = [("ce_subject", subject), ("traceparent", event.traceparent)];
     let mut headers = Vec::with_capacity(always.len() + optional.len());
     headers.extend(always);
-    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned().into()))));
+    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, copy(value?)))));
     headers
 }
 
@@ -46,10 +61,12 @@ pub fn traceparent(value: &str) -> Option<&str> {
     let is_hex =
         |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    let parts: Vec<&str> = value.split('-').collect();
-    let [version, trace_id, parent_id, flags] = parts.as_slice() else { return None };
-    let is_valid =
-        is_hex(version, 2) && *version != "ff" && is_id(trace_id, 32) && is_id(parent_id, 16) && is_hex(flags, 2);
+    let mut parts = value.split('-');
+    let [version, trace_id, parent_id, flags] = [(); 4].map(|()| parts.next().unwrap_or_default());
+    let is_valid = parts.next().is_none()
+        && (is_hex(version, 2) && version != "ff")
+        && (is_id(trace_id, 32) && is_id(parent_id, 16))
+        && is_hex(flags, 2);
     is_valid.then_some(value)
 }
 
@@ -60,15 +77,15 @@ mod tests {
     #[test]
     fn has_every_attribute_once_and_no_empty_one() {
         let event = CloudEvent {
+            shared: &SharedAttributes::new("sg-main", "paybridge.event.v1.UnrecognizedWebhook"),
             id: "00ff",
-            source: "sg-main",
-            message: "paybridge.event.v1.UnrecognizedWebhook",
             subject: "",
             time: "2024-05-27T02:03:00.5Z".parse().unwrap(),
             traceparent: None,
         };
         let headers = headers(&event);
-        let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+        let pairs: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, std::str::from_utf8(value).unwrap())).collect();
         assert_eq!(
             pairs,
             [

@@ -1,7 +1,8 @@
 //! One record, ready for Kafka. Must not know how it gets there.
 
-use std::borrow::Cow;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 /// A record for one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Record {
     /// The protobuf message.
     pub value: Vec<u8>,
     /// The headers, in order.
-    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub headers: Vec<(&'static str, Bytes)>,
 }
 
 impl Record {

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::ledger::{self, LedgerOwner};
 use crate::confirmation::session::model::{Decider, Done, Outcome, SessionEntry, SessionKey};
-use crate::kafka::cloud_events::{self, CloudEvent};
+use crate::kafka::cloud_events::{self, CloudEvent, SharedAttributes};
 use crate::kafka::record::{ForeignRecord, Record};
 use crate::kafka::topics::{self, OUTCOME_MESSAGE};
 use crate::message::confirmation::v1;
@@ -118,9 +118,8 @@ impl Records {
         let metadata = self.metadata(&id.to_string(), &session.source, &session.session_id, outcome.known_at);
         let value = message(session, outcome, metadata).encode_to_vec();
         let headers = cloud_events::headers(&CloudEvent {
+            shared: &SharedAttributes::new(&session.source, OUTCOME_MESSAGE),
             id: &id.to_string(),
-            source: &session.source,
-            message: OUTCOME_MESSAGE,
             subject: &session.session_id,
             time: outcome.known_at,
             traceparent: None,

@@ -46,9 +46,7 @@ impl From<Record> for Outgoing {
             destination: Destination::ByKey,
             key: record.key.into_bytes(),
             value: Some(record.value),
-            headers: headers
-                .map(|(name, value)| (Cow::Borrowed(name), Some(value.into_owned().into_bytes())))
-                .collect(),
+            headers: headers.map(|(name, value)| (Cow::Borrowed(name), Some(value.into()))).collect(),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::{env, fs};
 
 use http::{HeaderMap, HeaderValue};
@@ -123,12 +122,12 @@ fn now() -> Timestamp {
 /// The message type and value of the record of every fixture that its source believes.
 fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
     let config = config("127.0.0.1:1", SOURCES, &[("SOURCES__UDT__CURRENCY", "MXN")]);
-    let bridge = Arc::new(Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline });
+    let bridge = Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline };
     let mut records = Vec::new();
     for (name, settings) in &config.sources {
         let provider = provider::find(&settings.provider).unwrap();
         let source = provider.configure(&settings.section, &FileReader::new()).unwrap();
-        let encoder = Encoder::new(Arc::clone(&bridge), name.as_ref(), provider, "payments");
+        let encoder = Encoder::new(&bridge, name.as_ref(), provider, "payments");
         let sender = sender(&config, name.as_ref());
         for fixture in fixtures(provider.name()) {
             let webhook = received(&*sender, &fixture);
@@ -139,7 +138,8 @@ fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
             let failure = Unverified::SignatureMismatch;
             let rejected = encoder.rejected(&webhook, failure, 64, "00112233445566778899aabbccddeeff");
             records.push((REJECTED_MESSAGE.to_owned(), rejected.value));
-            let message = record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1.to_string();
+            let message = &record.headers.iter().find(|(name, _)| *name == "ce_type").unwrap().1;
+            let message = String::from_utf8(message.to_vec()).unwrap();
             records.push((message, record.value));
         }
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{BYTES_THAT_EVERY_TOPIC_TAKES, RecordLocation, Records};
 use crate::confirmation::codec::inputs::UndecodableRecord;
 use crate::confirmation::session::model::SessionKey;
-use crate::kafka::cloud_events::{self, CloudEvent};
+use crate::kafka::cloud_events::{self, CloudEvent, SharedAttributes};
 use crate::kafka::record::Record;
 use crate::kafka::topics::QUARANTINED_MESSAGE;
 use crate::message::event::v1::{EventMetadata, Evidence, QuarantineReason, QuarantinedWebhook};
@@ -72,9 +72,8 @@ impl Records {
             path_suffix: String::new(),
         };
         let headers = cloud_events::headers(&CloudEvent {
+            shared: &SharedAttributes::new(source, QUARANTINED_MESSAGE),
             id: &id,
-            source,
-            message: QUARANTINED_MESSAGE,
             subject: session_id,
             time: now,
             traceparent: None,

@@ -11,7 +11,7 @@ use crate::config::SourceName;
 use crate::confirmation::codec::decision::{DECISION_BYTES_MAX, MalformedDecision};
 use crate::confirmation::codec::inputs::SESSION_ID_BYTES_MAX;
 use crate::confirmation::session::model::{Decision, SessionKey};
-use crate::kafka::cloud_events::{self, CloudEvent};
+use crate::kafka::cloud_events::{self, CloudEvent, SharedAttributes};
 use crate::kafka::record::Record;
 use crate::kafka::topics::DECISION_REJECTED_MESSAGE;
 use crate::message::confirmation::v1::{self, DecisionRejected, RecordPlace, RejectionReason};
@@ -85,9 +85,8 @@ impl Records {
         let metadata = Some(self.metadata(&id, source, session_id, now));
         let value = DecisionRejected { metadata, ..rejected }.encode_to_vec();
         let headers = cloud_events::headers(&CloudEvent {
+            shared: &SharedAttributes::new(source, DECISION_REJECTED_MESSAGE),
             id: &id,
-            source,
-            message: DECISION_REJECTED_MESSAGE,
             subject: session_id,
             time: now,
             traceparent: None,

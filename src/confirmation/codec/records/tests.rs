@@ -38,7 +38,11 @@ fn decision() -> Decision {
 }
 
 fn header<'r>(record: &'r Record, name: &str) -> &'r str {
-    record.headers.iter().find(|(header, _)| *header == name).map_or("", |(_, value)| value.as_ref())
+    record
+        .headers
+        .iter()
+        .find(|(header, _)| *header == name)
+        .map_or("", |(_, value)| std::str::from_utf8(value).unwrap())
 }
 
 /// The ids are fixed for ever: `printf` of each part's length as eight bytes, and the part, through `sha256sum`.
