@@ -3,6 +3,7 @@
 //! Must not know sockets or what the requests mean.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::CONNECTION;
@@ -33,7 +34,9 @@ impl<S: WebService<B>, B: AnswerBody> Requests<S, B> {
         request.extensions_mut().insert(self.peer.clone());
         let (server, uri, begun) = (Arc::clone(&self.server), request.uri().clone(), Instant::now());
         let unanswered = move |why| Unanswered { why, uri: uri.clone(), after: begun.elapsed() };
-        let work = server.work.spawn(work(Arc::clone(&server), request, unanswered.clone()));
+        // In a box: the future is some kilobytes, and a task's is copied several times before its first poll.
+        let call = Box::pin(server.service.call(request));
+        let work = server.work.spawn(work(Arc::clone(&server), call, unanswered.clone()));
         async move {
             let mut response = match work.await {
                 Ok(response) => response,
@@ -57,10 +60,10 @@ impl<S: WebService<B>, B: AnswerBody> Requests<S, B> {
 /// The request's own task: the service, or the end of the grace period.
 async fn work<S: WebService<B>, B: AnswerBody>(
     server: Arc<Server<S, B>>,
-    request: Request<Incoming>,
+    call: Pin<Box<S::Future>>,
     unanswered: impl Fn(Why) -> Unanswered,
 ) -> Response<B> {
-    match server.hurry.run_until_cancelled(server.service.call(request)).await {
+    match server.hurry.run_until_cancelled(call).await {
         Some(Ok(response)) => response,
         None => (server.answers)(unanswered(Why::GraceOver)),
     }
