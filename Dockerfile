@@ -1,4 +1,4 @@
-# The container image: the program, linked statically, on an empty base. README's chapter "The image" has the commands.
+# The container image: the program, linked statically, on an empty base. docs/deployment.md has the commands.
 #
 # Where no base image can be pulled, a folder takes the place of the stage `build`: `--build-context build=FOLDER`, with
 # the image's files in FOLDER/image. tests/image/build does that.

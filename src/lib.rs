@@ -55,7 +55,7 @@
 //! - A configuration key: [`config`], `config/default.toml`, the chart's values and their schema, and who reads it, such as
 //!   `app::webhooks`.
 //! - A metric: [`metrics::catalogue`] and a panel in `helm/paybridge/files/dashboards`.
-//! - An answer to a webhook: [`ingress::answer`], README's table of answers, the alerts in `helm/paybridge/files/alerts`.
+//! - An answer to a webhook: [`ingress::answer`], the table of `docs/answers.md`, the alerts in `helm/paybridge/files/alerts`.
 //! - A provider: the list at the head of [`provider`].
 
 pub mod admin;

@@ -8,7 +8,8 @@
 //! - `gives_identity` in `provider/tests/laws.rs`: which fields of a body are its event's identity.
 //!
 //! What names every provider, and wants one line more:
-//! - `config/default.toml` and `config/local.toml`; README's first lines and its table of sources; `cli/demo/setup.rs`;
+//! - `config/default.toml` and `config/local.toml`; `cli/demo/setup.rs`;
+//! - README's table of providers, `docs/providers.md`, and keys and times in `docs/subscribing.md`;
 //! - the helm chart's `values.yaml`, five lists in `values.schema.json`, `files/event-types.yaml`, `templates/tests/webhook.yaml`;
 //! - of the tests `suite/support/bridge.rs`, `suite/cli/commands.rs`, `helm/test_configuration.py`, and `benches/subject.rs`.
 

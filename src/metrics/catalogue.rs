@@ -1,4 +1,5 @@
-//! Every metric: its name, kind, labels and meaning. README's table and the exporter's descriptions come from here.
+//! Every metric: its name, kind, labels and meaning. The table of `docs/metrics.md` and the exporter's descriptions come
+//! from here.
 //! Must not know how a metric is recorded.
 
 /// What kind of number a metric is.
@@ -32,7 +33,7 @@ pub const BUCKETS_SECONDS: &[f64] =
 macro_rules! catalogue {
     ($($constant:ident = $kind:ident $name:literal [$labels:literal] $meaning:literal;)*) => {
         $(pub(super) const $constant: &str = $name;)*
-        /// Every metric, in the order of README's table.
+        /// Every metric, in the order of the table of `docs/metrics.md`.
         pub const METRICS: &[Metric] = &[
             $(Metric { name: $name, kind: MetricKind::$kind, labels: $labels, meaning: $meaning },)*
         ];

@@ -1,40 +1,51 @@
-//! README is correct to the letter: its commands run, the files and tables that it shows are those of the code.
+//! README is short, and correct to the letter: its commands run, and so do those that go on from there.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use paybridge::ingress::answer::{Answer, OUTCOMES};
-use paybridge::provider::EventId;
-
+use super::page;
 use crate::support::bridge::free_port;
-use crate::support::cache::CHECKOUT;
 use crate::support::kafka::Kafka;
 
-fn readme() -> String {
-    fs::read_to_string(Path::new(CHECKOUT).join("README.md")).unwrap()
-}
+/// What one reads before one tries it.
+const README_LINES_MAX: usize = 150;
+
+/// The blocks of commands of the first steps, in their order, each with its page.
+const FIRST_STEPS: [(&str, &str); 5] = [
+    ("README.md", "prepare"),
+    ("README.md", "start"),
+    ("README.md", "send"),
+    ("README.md", "see"),
+    ("docs/confirmations.md", "confirm"),
+];
 
 /// The shell block behind `<!-- run: name -->`.
-fn block<'r>(readme: &'r str, name: &str) -> &'r str {
-    let (_, rest) = readme.split_once(&format!("<!-- run: {name} -->\n```sh\n")).unwrap();
+fn block<'p>(page: &'p str, name: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!("<!-- run: {name} -->\n```sh\n")).unwrap();
     rest.split_once("```").unwrap().0
+}
+
+#[test]
+fn it_is_short() {
+    let lines = page("README.md").lines().count();
+    assert!(
+        lines <= README_LINES_MAX,
+        "README.md has {lines} lines: give what is more than a beginning a page in docs/"
+    );
 }
 
 /// The commands of the first steps, one after another in one shell, but for the build, and for ports that nobody else has.
 #[test]
 fn its_first_steps_put_a_webhook_through_kafka() {
     let kafka = Kafka::start(&[]);
-    let readme = readme();
     let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) || true; wait' EXIT\n");
-    for name in ["prepare", "start", "send", "see", "confirm"] {
-        writeln!(script, "{}", block(&readme, name)).unwrap();
+    for (path, name) in FIRST_STEPS {
+        writeln!(script, "{}", block(&page(path), name)).unwrap();
     }
     assert!(script.contains("cargo build --release\n"));
     let folder = tempfile::tempdir().unwrap();
-    let config = fs::read_to_string(Path::new(CHECKOUT).join("config/local.toml")).unwrap();
+    let config = page("config/local.toml");
     let (webhooks, admin) = (free_port(), free_port());
     let elsewhere = |text: &str| {
         text.replace("127.0.0.1:8080", &format!("127.0.0.1:{webhooks}"))
@@ -61,51 +72,4 @@ fn its_first_steps_put_a_webhook_through_kafka() {
     for expected in [r#""result":"RESULT_DRY_RUN""#, r#""decided_by_kind":"DECIDER_KIND_DECISION""#] {
         assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
     }
-}
-
-/// Where the README shows a file, it is that very file.
-#[test]
-fn it_shows_the_examples_as_they_are() {
-    let mut readme = readme();
-    let before = readme.clone();
-    let mut shown = 0;
-    for part in before.split("<!-- file: ").skip(1) {
-        let (path, rest) = part.split_once(" -->\n").unwrap();
-        let (old, _) = rest.split_once("<!-- /file -->").unwrap();
-        let language = old.lines().next().unwrap();
-        let file = fs::read_to_string(Path::new(CHECKOUT).join(path)).unwrap();
-        readme = readme.replace(old, &format!("{language}\n{}\n```\n", file.trim_end()));
-        shown += 1;
-    }
-    assert_eq!(shown, 3);
-    if std::env::var_os("PAYBRIDGE_BLESS").is_some() {
-        fs::write(Path::new(CHECKOUT).join("README.md"), readme).unwrap();
-    } else {
-        assert!(readme == before, "README.md shows other files than there are: PAYBRIDGE_BLESS=1 puts them in");
-    }
-}
-
-/// Each outcome has its row, with the status and body that are sent.
-#[test]
-fn its_table_of_answers_is_the_code_s() {
-    let id = EventId::from_bytes([0; 16]);
-    let readme = readme();
-    let (_, rest) = readme.split_once("<!-- answers -->").unwrap();
-    let (table, _) = rest.split_once("<!-- /answers -->").unwrap();
-    let mut rows = BTreeSet::new();
-    for answer in Answer::each(id) {
-        let response = answer.response();
-        let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-            use http_body_util::BodyExt as _;
-            answer.response().into_body().collect().await.unwrap().to_bytes()
-        });
-        let body = String::from_utf8(body.to_vec()).unwrap().replace(&id.to_string(), "…");
-        let after = response.headers().get("retry-after");
-        let after = after.map_or_else(String::new, |after| format!(", `Retry-After: {}`", after.to_str().unwrap()));
-        let row = format!("| `{}` | {} `{body}`{after} |", answer.outcome(), response.status().as_u16());
-        assert!(table.contains(&row), "README's table of answers lacks: {row}");
-        rows.insert(answer.outcome());
-    }
-    assert_eq!(rows, BTreeSet::from(OUTCOMES));
-    assert_eq!(table.matches("\n| `").count(), OUTCOMES.len());
 }

@@ -1,4 +1,4 @@
-//! The example that README shows for other teams decides for a real engine.
+//! The example program for other teams, `tests/subscribers/python/decider.py`, decides for a real engine.
 
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::{Action, DeciderKind, Result};

@@ -1,9 +1,7 @@
-//! `/metrics` is what the catalogue says, no more and no less, from the first scrape on; and so is README's table.
+//! `/metrics` is what the catalogue says, no more and no less, from the first scrape on; and so is the table of docs/metrics.md.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
 
 use jiff::Timestamp;
 use paybridge::config::SourceConfig;
@@ -16,10 +14,10 @@ use paybridge::metrics::UNKNOWN_SOURCE;
 use paybridge::metrics::catalogue::{BUCKETS_SECONDS, METRICS, Metric, MetricKind};
 use paybridge::provider::{self, SignedWebhook};
 
+use crate::docs::tables::check_generated;
 use crate::support::bridge::{
     Bridge, config, create_needed_topics, key_file, ready_to_confirm, sender, signed_fixture,
 };
-use crate::support::cache::CHECKOUT;
 use crate::support::eventually::eventually;
 use crate::support::exposition::Exposition;
 use crate::support::kafka::Kafka;
@@ -320,25 +318,15 @@ fn kind(metric: &Metric) -> &'static str {
     }
 }
 
-/// `PAYBRIDGE_BLESS=1` writes the table between the two markers anew.
+/// `PAYBRIDGE_BLESS=1` writes the table anew.
 #[test]
-fn the_table_in_readme_is_the_catalogue() {
-    const BEGIN: &str = "<!-- metrics -->\n";
-    const END: &str = "<!-- /metrics -->";
-    let path = Path::new(CHECKOUT).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("README.md has a line `<!-- metrics -->`");
-    let (table, after) = rest.split_once(END).expect("README.md has a line `<!-- /metrics -->`");
+fn the_table_of_metrics_is_the_catalogue() {
     let row = |metric: &Metric| {
         let labels: Vec<String> = labels(metric).iter().map(|label| format!("`{label}`")).collect();
         let meaning = metric.meaning.replace('|', "\\|");
         format!("| `{}` | {} | {} | {meaning} |\n", metric.name, kind(metric), labels.join(", "))
     };
     let rows: String = METRICS.iter().map(row).collect();
-    let expected = format!("| name | kind | labels | meaning |\n| --- | --- | --- | --- |\n{rows}");
-    if env::var_os("PAYBRIDGE_BLESS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
-    } else {
-        assert_eq!(table, expected, "write it anew: PAYBRIDGE_BLESS=1 cargo test --test suite the_table_in_readme");
-    }
+    let head = "| name | kind | labels | meaning |\n| --- | --- | --- | --- |\n";
+    check_generated("docs/metrics.md", "metrics", &format!("{head}{rows}"));
 }
