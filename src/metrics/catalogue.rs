@@ -42,7 +42,7 @@ macro_rules! catalogue {
 
 catalogue! {
     REQUESTS = Counter "paybridge_ingress_requests_total" ["source,outcome"]
-        "Webhook requests by what was answered; source `_unknown` where no source has the path";
+        "Webhook requests by outcome, as in the table of answers; source `_unknown` if no source has the path";
     REQUEST_DURATION = Histogram "paybridge_ingress_request_duration_seconds" ["source"]
         "From the end of a request's head to its answer";
     STAGE_DURATION = Histogram "paybridge_ingress_stage_duration_seconds" ["stage"]
@@ -52,89 +52,89 @@ catalogue! {
     CONNECTIONS = Gauge "paybridge_ingress_connections" [""]
         "Open connections";
     CONNECTION_EVENTS = Counter "paybridge_ingress_connection_events_total" ["event"]
-        "Connections accepted, told to make room for another at connections_max, refused there, timed out, failed in the TLS handshake, ended by what is not HTTP";
+        "Events of connections: accepted; refused (connections_max are open and each has a request); made_room (the longest idle one was closed for a new client); accept_failed; tls_failed; head_timed_out; idle_timed_out; malformed (not HTTP); handler_panicked (a request was answered 500)";
     VERIFIED = Counter "paybridge_ingress_verified_total" ["source,key_id"]
-        "Webhooks verified, by the key that did";
+        "Webhooks that passed authentication, by key";
     UNVERIFIED = Counter "paybridge_ingress_unverified_total" ["source,reason"]
-        "Webhooks that failed authentication, by why";
+        "Webhooks that failed authentication, by reason";
     UNVERIFIED_RUN = Gauge "paybridge_ingress_unverified_run" ["source"]
-        "Webhooks whose signature no key matches since the last one that passed; 10 or more on a source that verified lately: a rotated key";
+        "Webhooks in a row whose signature matches no key; 10 or more on a source that was verified lately means a changed key";
     LAST_VERIFIED = Gauge "paybridge_ingress_last_verified_timestamp_seconds" ["source"]
-        "When the last of the verified webhooks came, in seconds since 1970; 0 when none did since the start";
+        "When the last verified webhook came, in seconds since 1970; 0 if none came since the start";
     PUBLISHED = Counter "paybridge_kafka_records_published_total" ["topic"]
         "Records that Kafka acknowledged";
     PUBLISH_FAILURES = Counter "paybridge_kafka_publish_failures_total" ["topic,reason"]
-        "Records that Kafka did not acknowledge, by why";
+        "Records that Kafka did not acknowledge, by reason";
     BROKERS_UP = Gauge "paybridge_kafka_brokers_up" [""]
         "Brokers that the producer is connected to";
     TOPICS_MISSING = Gauge "paybridge_kafka_topics_missing" [""]
-        "Topics that the configuration needs and Kafka does not have, as last looked at; their webhooks are answered 503";
+        "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
-        "Times that the producer was rebuilt after a fatal error";
+        "How often the producer was replaced after a fatal error";
     DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source"]
-        "Redeliveries answered without publishing again";
+        "Redeliveries that were answered and not published again";
     DEDUP_ENTRIES = Gauge "paybridge_dedup_entries" [""]
         "Events in the dedup window";
     DEDUP_WINDOW = Gauge "paybridge_dedup_window_seconds" [""]
-        "Time that the dedup window really covers: dedup.window_s, or less when dedup.entries_max cuts it short";
+        "The time that the dedup window covers: dedup.window_s, or less if dedup.entries_max is reached";
     REJECTED = Counter "paybridge_rejected_total" ["source,reason"]
-        "Samples of webhooks that failed authentication put on the topic rejected, by why they failed";
+        "Samples of webhooks that failed authentication, published on the topic `rejected`, by reason";
     QUARANTINED = Counter "paybridge_quarantined_total" ["source,reason"]
-        "Webhooks put on the quarantine topic, by why";
+        "Webhooks published on the topic `quarantine`, by reason";
     UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]
         "Authentic webhooks of a type that this version does not know";
     UNREAD_FIELDS = Counter "paybridge_unread_fields_total" ["source"]
-        "Fields of published events that stand in the body and could not be read; `metadata.unread_fields` names them";
+        "Fields of published events that are in the body and could not be read; `metadata.unread_fields` names them";
     KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]
-        "Changed key files taken into use, or unusable so that the old keys stay; source `_tls` for the certificate, `_kafka` for Kafka's credentials, whose every try counts";
+        "Changed key files: used, or unusable, so that the old keys stay in use; source `_tls`: the certificate; source `_kafka`: Kafka's credentials, where each try counts";
     CALLS = Counter "paybridge_confirmation_calls_total" ["operation,outcome"]
-        "Calls of the provider's session API by what came of them; `not_sent`: held back by the breaker, or no api is configured";
+        "Calls of the provider's session API by result; `not_sent`: held back by the breaker, or no api is configured";
     CALL_DURATION = Histogram "paybridge_confirmation_call_duration_seconds" ["operation"]
-        "From the sending of a call, connecting included, to the last byte of its answer, or to the end of waiting for it";
+        "From the start of a call, including the connection, to the last byte of its answer, or to its timeout";
     CALLS_IN_FLIGHT = Gauge "paybridge_confirmation_calls_in_flight" [""]
-        "Calls of the provider's session API on their way; at confirmation.calls_in_flight_max others wait";
+        "Calls of the provider's session API that have no answer yet; at confirmation.calls_in_flight_max other calls wait";
     BREAKER_OPEN = Gauge "paybridge_confirmation_breaker_open" ["source"]
-        "1 while calls of a source are held back, after failures of five sessions without a good answer between them: the provider is away, our key or project is wrong, or the sessions are another project's";
+        "1 while calls of a source are held back, after calls about five sessions failed without a good answer in between: the provider is away, our key or project is wrong, or the sessions belong to another project";
     CONFIRMATION_OPEN = Gauge "paybridge_confirmation_open_sessions" [""]
-        "Sessions of this process's partitions that were opened and have not ended";
+        "Sessions on this process's partitions that were opened and have not ended";
     CONFIRMATION_OLDEST_REMAINING = Gauge "paybridge_confirmation_oldest_remaining_seconds" [""]
-        "Seconds until the first window of an open session closes; negative after it, +Inf while no session is open";
+        "Seconds until the first window of an open session closes; negative after it has closed; +Inf while no session is open";
     CONFIRMATION_DECISIONS = Counter "paybridge_confirmation_decisions_total" ["kind,rule"]
-        "Sessions decided, by what decided: rule, decision, default, deadline; `rule` is empty but for a rule";
+        "Sessions that were decided, by kind: rule, decision, default, deadline; the label `rule` is empty for the other kinds";
     CONFIRMATION_OUTCOMES = Counter "paybridge_confirmation_outcomes_total" ["action,result"]
-        "Outcomes told, by action (none: it ended before anything was decided) and result";
+        "Outcomes that were published, by action (none: the session ended before it was decided) and result";
     CONFIRMATION_LAG = Gauge "paybridge_confirmation_lag_records" [""]
-        "Records of the inputs of this process's partitions that it has not taken yet";
+        "Records on the inputs of this process's partitions that it has not processed yet";
     CONFIRMATION_HELD = Counter "paybridge_confirmation_held_total" ["reason"]
-        "Sessions that no rule decided on when they opened: a rule said so, none matched, an amount is not known or not above zero, a rule failed or reads a field that could not be read";
+        "Sessions that no rule decided on when they opened, by reason: a rule holds them, no rule matched, an amount is unknown or not above zero, a rule failed, or a rule reads a field that could not be read";
     CONFIRMATION_RULE_FAILURES = Counter "paybridge_confirmation_rule_failures_total" ["rule"]
-        "Rules that failed while they were evaluated: the session was held";
+        "Rules that failed when they were evaluated, so that the session was held";
     CONFIRMATION_REJECTED = Counter "paybridge_confirmation_rejected_total" ["reason"]
-        "Decisions that could not count, by why";
+        "Decisions that did not count, by reason";
     CONFIRMATION_REDELIVERED = Counter "paybridge_confirmation_redelivered_total" [""]
-        "Events and decisions that had been taken before, and changed nothing";
+        "Events and decisions that had been processed before, and changed nothing";
     CONFIRMATION_PASSED_ON = Counter "paybridge_confirmation_passed_on_total" [""]
-        "Decisions passed on to their session's partition: their writer does not partition by murmur2 of the session id";
+        "Decisions that were forwarded to the partition of their session: their writer does not partition by murmur2 of the session id";
     CONFIRMATION_QUARANTINED = Counter "paybridge_confirmation_quarantined_total" ["reason"]
-        "Input records put on the quarantine topic, by why";
+        "Records of the engine's inputs published on the topic `quarantine`, by reason";
     CONFIRMATION_TRANSACTIONS = Counter "paybridge_confirmation_transactions_total" ["result"]
-        "Kafka transactions by how they ended; unknown: a new owner of the ledger reads what became of it";
+        "Kafka transactions by result; unknown: Kafka did not say, and the ledger is read again";
     CONFIRMATION_REBUILDS = Counter "paybridge_confirmation_rebuilds_total" [""]
-        "Times that the engine's producer was dropped and made anew";
+        "How often the engine's producer was closed and started again";
     CONFIRMATION_ASSIGNED = Gauge "paybridge_confirmation_assigned_partitions" [""]
         "Partitions that this process decides for";
     CONFIRMATION_STOPPED = Gauge "paybridge_confirmation_stopped_partitions" ["reason"]
-        "Partitions on which nobody decides; unreadable: their ledger has an entry that this version does not know; lost: their ledger is gone";
+        "Partitions on which the engine decides nothing; unreadable: their ledger has an entry that this version does not know; lost: their ledger is gone";
     CONFIRMATION_REFUSED = Gauge "paybridge_confirmation_engine_refused" [""]
-        "1 while this process's engine refuses to work and decides nothing: partition counts are unequal or changed, or the ledger is another group's or mode's; the log says what to do";
+        "1 while this process's engine refuses to work and decides nothing: partition counts are unequal or changed, or the ledger belongs to another group or to the other mode (dry run); the log says what to do";
     CONFIRMATION_RESTORING_SINCE = Gauge "paybridge_confirmation_restoring_since_timestamp_seconds" [""]
-        "When the reading of the ledger began that has not ended yet, in seconds since 1970; 0 when none is read";
+        "When the engine began to read the ledger, in seconds since 1970; 0 while it reads none";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
-        "What somebody must look at: clock_untrusted, unknown_source, open_after_done (the provider still waits for a session that ended here), too_old (an event so old that its session may have ended and been forgotten: it opened nothing), session_of_another_source (an event of a session that another source opened meanwhile: it opened nothing), record_refused (a session written without its operations, because Kafka refused them)";
+        "Conditions that somebody must look at, by kind: clock_untrusted; unknown_source; open_after_done (the provider still waits for a session that has ended here); too_old (an event so old that its session may have ended and been forgotten; it opened nothing); session_of_another_source (an event of a session that another source has opened meanwhile; it opened nothing); record_refused (a session was written without its operations, because Kafka refused them)";
     CLOCK_TRUSTED = Gauge "paybridge_clock_trusted" ["part"]
-        "0 while the clock of this process is more than 60 s from the brokers' (ingress, engine), from the provider's or from its own course (engine); else 1";
+        "1 while the clock of this process is trusted; 0 while it is more than 60 s from the brokers' clocks (ingress, engine), more than 60 s from the provider's, or was set (engine)";
     READY = Gauge "paybridge_ready" [""]
-        "1 when /readyz answers 200";
+        "1 while /readyz answers 200";
     BUILD_INFO = Gauge "paybridge_build_info" ["version"]
-        "Always 1; the label tells the version";
+        "Always 1; the label has the version";
 }
