@@ -279,6 +279,28 @@ def test_commands_that_look_into_logs_see_all_of_them():
     assert [command for command in selecting if " --tail -1 " not in command] == []
 
 
+# --- a plain Prometheus ----------------------------------------------------------------------------------------------
+
+
+def operations_block(marker):
+    """The block of code behind a marker of the daemon's page about operations."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    return re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page, flags=re.DOTALL)[1]
+
+
+def test_the_commands_of_the_page_make_rules_for_a_plain_prometheus(tmp_path, everything):
+    (tmp_path / "helm").symlink_to(CHECKOUT / "helm")
+    for file in ("rules-values.yaml", "prometheus.yml"):
+        (tmp_path / file).write_text(operations_block(f"file: {file}"))
+    script = f"set -euo pipefail\n{operations_block('run: rules')}"
+    command = ["bash", "-c", script]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PROMTOOL_TIMEOUT_S, check=False)
+    succeed(result)
+    promtool("check", "config", tmp_path / "prometheus.yml")
+    [rule] = of_kind(everything, "PrometheusRule")
+    assert yaml.safe_load((tmp_path / "paybridge.rules.yaml").read_text()) == rule["spec"]
+
+
 # --- what is asked for is there --------------------------------------------------------------------------------------
 
 
