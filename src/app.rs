@@ -125,7 +125,7 @@ pub async fn serve(
         readiness::watch_topics(needed, config.kafka.clone(), readiness.clone(), Arc::clone(&metrics), publisher);
     tasks.spawn(named("topics", topics));
 
-    tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge runs");
+    tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge started");
     tokio::select! {
         ended = tasks.join_next() => {
             let part = ended.and_then(Result::ok).unwrap_or("a part that panicked");
@@ -153,7 +153,10 @@ async fn drain(
     tasks: &mut JoinSet<&'static str>,
 ) {
     readiness.draining.cancel();
-    tracing::info!(delay_ms = config.shutdown.drain_delay_ms, "stopping: not ready any more, serving on for a while");
+    tracing::info!(
+        delay_ms = config.shutdown.drain_delay_ms,
+        "shutting down: readiness withdrawn, accepting webhooks until the drain delay ends"
+    );
     sleep(config.shutdown.drain_delay()).await;
     let deadline = Instant::now() + grace_without(config, PRODUCER_END_RESERVE, 8);
     ends.parts.cancel();

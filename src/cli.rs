@@ -27,7 +27,7 @@ const WRONG_USAGE: u8 = 2;
 /// How long the end waits for threads that block.
 const BLOCKED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Takes payment providers' webhooks, proves them, and puts them on Kafka as protobuf messages.
+/// Receives payment providers' webhooks, authenticates them, and publishes them on Kafka as protobuf messages.
 #[derive(Parser)]
 #[command(name = "paybridge", version, propagate_version = true)]
 struct Arguments {
@@ -37,13 +37,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon. With Kafka away it stays up, not ready, and answers 503.
+    /// Run the daemon. While Kafka is away it keeps running, and answers 503.
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
-    /// Show the whole system in one process: an in-memory Kafka, the bridge, simulated providers, and a team that decides.
+    /// Show the whole system in one process: an in-memory Kafka, the daemon, simulated providers, and a team that decides.
     #[command(after_help = "Example:\n  paybridge demo --duration 20s")]
     Demo(demo::DemoArguments),
-    /// Send a correctly signed sample webhook to a running bridge.
+    /// Send correctly signed sample webhooks to a running daemon.
     #[command(
         after_help = "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml"
     )]
@@ -53,16 +53,16 @@ enum Command {
         #[command(flatten)]
         arguments: send::SendArguments,
     },
-    /// Test the world, not only the file: configuration, key files, Kafka, its topics, and what the bridge may do there.
+    /// Check configuration, key files, Kafka, topics and permissions, and say how to fix each problem.
     #[command(after_help = check::EXAMPLE)]
     Check(check::CheckOptions),
-    /// List the topics that this configuration needs, or make those that are missing.
+    /// List the topics that this configuration needs, and create missing ones.
     #[command(after_help = topics::EXAMPLE)]
     Topics(topics::TopicsOptions),
-    /// Print decoded events as they arrive, one JSON object a line.
+    /// Print decoded events as they arrive, one JSON object per line.
     #[command(after_help = tail::EXAMPLE)]
     Tail(tail::TailOptions),
-    /// Decide on a session that waits: put a decision on its topic, and wait for what becomes of it.
+    /// Decide on a session that waits for confirmation: write a decision, and wait for the outcome.
     #[command(after_help = decide::EXAMPLE)]
     Decide(decide::DecideOptions),
 }
@@ -70,7 +70,7 @@ enum Command {
 /// Where the configuration is.
 #[derive(Args, Clone)]
 pub struct ConfigFile {
-    /// The configuration file; without one, defaults and the environment alone count.
+    /// The configuration file. Without it, only defaults and environment variables count.
     #[arg(long, env = "PAYBRIDGE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }

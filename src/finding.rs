@@ -101,7 +101,7 @@ codes! {
     /// Sources whose webhooks one key verifies, and nothing else keeps a webhook of one from being sent to the other.
     KeyShared = "key-shared", Warning, "give each of them a path with a secret part, allow_from, or client_cert_names: a signature does not say which project it is for";
     /// What the rules say of a sample session.
-    RulesTried = "rules-tried", Info, "nothing, if that is what you want";
+    RulesTried = "rules-tried", Info, "nothing, if this is the intended result";
     /// The engine decides and tells, and calls nobody.
     DryRun = "dry-run", Warning, "give it a kafka.topic_prefix that nothing else uses: nobody may take its outcomes for real ones, and a ledger that began with it refuses the real engine for ever";
 
@@ -115,7 +115,7 @@ codes! {
     BrokersFew = "brokers-few", Warning, "start the missing brokers, or lower kafka.replication_factor";
 
     /// A topic that is needed is not there.
-    TopicMissing = "topic-missing", Error, "make it: `paybridge topics --create`";
+    TopicMissing = "topic-missing", Error, "create it with `paybridge topics --create`";
     /// The principal may not see a topic.
     TopicHidden = "topic-hidden", Error, "allow the principal Describe on the topic";
     /// Kafka tells an error instead of a topic's state.
@@ -123,11 +123,11 @@ codes! {
     /// A partition without a leader takes no records.
     TopicLeaderless = "topic-leaderless", Error, "start the brokers that hold its replicas";
     /// Fewer partitions than configured.
-    TopicPartitionsFew = "topic-partitions-few", Error, "set kafka.partitions to what the topics have, or make them anew: adding partitions moves keys";
+    TopicPartitionsFew = "topic-partitions-few", Error, "set kafka.partitions to what the topics have, or create the topics again: adding partitions moves keys";
     /// More partitions than configured.
     TopicPartitionsMany = "topic-partitions-many", Warning, "set kafka.partitions to what the topics have; if the topic was grown while in use, keys have moved and order across that moment is lost";
     /// Topics that the confirmation engine reads side by side differ in their number of partitions.
-    TopicPartitionsUnequal = "topic-partitions-unequal", Error, "make them anew with the same number, or leave confirmation.enabled at false: a session's records would be in different partitions";
+    TopicPartitionsUnequal = "topic-partitions-unequal", Error, "create them again with the same number, or leave confirmation.enabled at false: a session's records would be in different partitions";
     /// Fewer replicas than configured.
     TopicReplicasFew = "topic-replicas-few", Error, "add replicas with kafka-reassign-partitions, or lower kafka.replication_factor";
     /// Replicas have fallen behind or are down.
@@ -162,9 +162,9 @@ codes! {
     /// The confirmation engine's ledger is another group's or mode's, or of another number of partitions: the engine refuses it.
     LedgerOfAnother = "ledger-of-another", Error, "set confirmation.group_id and confirmation.dry_run as the ledger has them, and leave its number of partitions; or give this installation a kafka.topic_prefix of its own";
     /// The ledger does not say in words of this version whose it is: the engine stops its partition.
-    LedgerNotUnderstood = "ledger-not-understood", Error, "go forward to the version that wrote it";
+    LedgerNotUnderstood = "ledger-not-understood", Error, "install the version that wrote it";
     /// A member of the engine's group has the `bridge_instance` of this configuration, or two have one.
-    InstanceInUse = "instance-in-use", Warning, "give each process a bridge_instance of its own, such as its pod's name: two with one end each other's transactions again and again. Nothing, if it is the running process of this very configuration";
+    InstanceInUse = "instance-in-use", Warning, "give each process a bridge_instance of its own, such as its pod's name: two with one end each other's transactions again and again. If the member is the running process of this configuration, do nothing";
 
     /// The principal may not write to a topic.
     WriteNotAuthorized = "write-not-authorized", Error, "allow the principal Write on the topic";

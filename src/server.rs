@@ -211,7 +211,7 @@ pub async fn serve<S: WebService<B>, B: AnswerBody>(
             warn!(
                 connections = connections.len(),
                 requests = server.work.len(),
-                "connections or requests are dropped: their part of the grace period is over"
+                "connections or requests are dropped: their share of the grace period has ended"
             );
             server.hurry.cancel();
             // In time or not: whoever does not take its answer now is dropped with it.

@@ -1,4 +1,4 @@
-//! Takes changed credentials of Kafka into use while the daemon runs: files of passwords, keys and certificates.
+//! Takes changed Kafka credentials into use while the daemon runs: files of passwords, keys and certificates.
 //! Must not know what is in them, nor how a part goes on with others.
 //!
 //! A file may change before brokers know what is in it, or after: so a part that gets no further with the new ones keeps
@@ -103,14 +103,14 @@ impl CredentialWatch {
         }
         if behind.is_empty() {
             self.reloads.used.increment(1);
-            return tracing::info!("changed credentials of Kafka are in use");
+            return tracing::info!("changed Kafka credentials are in use");
         }
         self.reloads.unusable.increment(1);
         let error = errors.join("; ");
         if *told != error {
             tracing::error!(
                 error = error,
-                "changed credentials of Kafka cannot be used; the old ones stay in use, and it is tried again"
+                "changed Kafka credentials cannot be used; the old ones stay in use; retrying"
             );
             *told = error;
         }

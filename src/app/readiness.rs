@@ -72,7 +72,7 @@ async fn tell_findings(needed: &Needed, kafka: &Kafka) {
     let findings = match client::base(kafka, ClientSide::Common) {
         Ok(client) => topic_findings(&client, &needed.topics, &needed.equal, LOOK_WITHIN).await,
         Err(error) => {
-            tracing::warn!(%error, "the topics' settings cannot be looked at");
+            tracing::warn!(%error, "the settings of the topics cannot be read");
             Vec::new()
         }
     };
@@ -126,7 +126,7 @@ impl TopicWatch {
                     return true;
                 }
                 format!(
-                    "topics are missing, make them with `paybridge topics --create`: {}",
+                    "topics are missing; create them with `paybridge topics --create`: {}",
                     Vec::from_iter(missing).join(", ")
                 )
             }
@@ -153,7 +153,7 @@ impl TopicWatch {
         let is_news = self.told.take().is_some() || !self.all_were_there;
         self.all_were_there = true;
         if is_news {
-            tracing::info!("every topic is there");
+            tracing::info!("all topics exist");
         }
     }
 

@@ -90,7 +90,7 @@ impl Webhooks {
     /// Waits for the last delivery reports, until the deadline.
     pub async fn flush(&self, deadline: Instant) {
         if self.ingress.sending.publisher.drain(deadline).await {
-            tracing::info!("every record is acknowledged or given up");
+            tracing::info!("all records are acknowledged or have failed");
         } else {
             tracing::warn!(
                 "records were still in flight at the end of the grace period; their webhooks were not answered 200"
@@ -147,7 +147,7 @@ async fn keep_producer(publisher: Arc<Publisher>) {
 async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     publisher.has_producer_id().await;
     readiness.producer_id.open();
-    tracing::info!("the producer has its id");
+    tracing::info!("the producer is ready: it has its producer id");
     std::future::pending::<()>().await;
 }
 

@@ -33,10 +33,10 @@ const KAFKA_WITHIN: Duration = Duration::from_secs(10);
 pub struct CheckOptions {
     #[command(flatten)]
     config: ConfigFile,
-    /// Look at the configuration and its files only, not at Kafka.
+    /// Check only the configuration and its files, not Kafka.
     #[arg(long)]
     offline: bool,
-    /// How to write the findings.
+    /// The format of the findings.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     format: FindingsFormat,
 }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(
             text(&findings),
             "error    topic-missing  payments.a.v1\n         does not exist\n         \
-             -> make it: `paybridge topics --create`\n\
+             -> create it with `paybridge topics --create`\n\
              info     read-proven  kafka\n         1 of 1 topics\n\
              not ok: 1 errors, 0 warnings\n"
         );

@@ -45,17 +45,17 @@ const NOT_ENABLED: &str = "confirmation.enabled is false in this configuration, 
 pub struct DecideOptions {
     #[command(flatten)]
     config: ConfigFile,
-    /// The configured source that the session came in on: `source` of its event.
+    /// The source of the session: `metadata.source` of its event.
     source: String,
-    /// The session's id: `subject` of its event.
+    /// The id of the session: `metadata.subject` of its event.
     session: String,
     /// What to do with the session.
     #[arg(value_enum)]
     action: ActionArgument,
-    /// Why, for people; it is repeated in the outcome.
+    /// The reason, for people. The outcome repeats it.
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Who decides; it is repeated in the outcome.
+    /// Who decides. The outcome repeats it.
     #[arg(long, value_name = "NAME", default_value = "paybridge decide")]
     decided_by: String,
     /// How long to wait for the outcome, such as `60s` or `5m`.
@@ -66,9 +66,9 @@ pub struct DecideOptions {
 /// What is done with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ActionArgument {
-    /// Let its operations go on.
+    /// Let the provider carry out its operations.
     Confirm,
-    /// End it without them.
+    /// End it; its operations are not carried out.
     Cancel,
 }
 

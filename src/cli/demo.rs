@@ -48,13 +48,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Where and how long.
 #[derive(Args)]
 pub struct DemoArguments {
-    /// Stop by itself after this time, such as `20s` or `2m`; without it, at Ctrl-C.
+    /// Stop after this time, such as `20s` or `2m`. Without it, stop at Ctrl-C.
     #[arg(long, value_name = "TIME")]
     duration: Option<SignedDuration>,
-    /// Use a real Kafka instead of the in-memory one, and make the topics there that are missing.
+    /// Use this Kafka instead of the in-memory one, and create missing topics there.
     #[arg(long, value_name = "HOST:PORT")]
     kafka: Option<String>,
-    /// Where the bridge takes webhooks; port 0 takes any free one.
+    /// The address for webhooks. Port 0 means any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 }

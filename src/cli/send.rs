@@ -28,23 +28,23 @@ use read_back::ReadBack;
 /// What to send, and where.
 #[derive(Args)]
 pub struct SendArguments {
-    /// The configured source's name.
+    /// The name of the source in the configuration.
     source: String,
-    /// The event type's part of its topic's name, such as `ready-to-confirm`.
+    /// The event type, as in the name of its topic, such as `ready-to-confirm`.
     event: String,
-    /// The private key that signs, where the configuration has only the public half.
+    /// The private key that signs the webhook, if the configuration has only the public key.
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
-    /// How many webhooks, each a different event.
+    /// How many webhooks to send. Each is a different event.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     count: u64,
-    /// How many a second.
+    /// How many webhooks to send per second.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rate: u64,
-    /// The bridge's URL without a path; by default the configured address.
+    /// The URL of the daemon, without a path. Default: the configured address.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Read the events from their topic afterwards, as a subscriber does, and wait for all of them so long, such as `30s`.
+    /// Afterwards read the events from their topic, as a subscriber does, and wait at most this long for all of them, such as `30s`.
     #[arg(long, value_name = "TIME")]
     read_back: Option<SignedDuration>,
 }

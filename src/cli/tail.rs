@@ -37,10 +37,10 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct TailOptions {
     #[command(flatten)]
     config: ConfigFile,
-    /// Topics: a full name, or whole parts of one, such as `quarantine` or `smart-glocal.ready-to-confirm`; without any, all of the configuration.
+    /// Topics: full names or whole parts of names, such as `quarantine` or `smart-glocal.ready-to-confirm`. Default: all topics of the configuration.
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Begin with the oldest records instead of those that arrive from now on.
+    /// Begin with the oldest records, not with those that arrive from now on.
     #[arg(long)]
     from_beginning: bool,
     /// Only records with this key.
@@ -49,7 +49,7 @@ pub struct TailOptions {
     /// Only events with this id.
     #[arg(long, value_name = "ID")]
     event_id: Option<String>,
-    /// Stop after so many records.
+    /// Stop after this many records.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }

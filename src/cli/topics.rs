@@ -28,14 +28,14 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.t
 pub struct TopicsOptions {
     #[command(flatten)]
     config: ConfigFile,
-    /// Make the topics that are missing; those that exist are left as they are.
+    /// Create missing topics. Existing topics stay as they are.
     #[arg(long)]
     create: bool,
-    /// Alter the settings of topics that exist, where they are worse than the list says. Longer retention, larger records,
+    /// Change settings of existing topics that are worse than listed. Longer retention, larger records,
     /// other settings and the number of partitions stay as they are.
     #[arg(long)]
     update: bool,
-    /// How to write the list.
+    /// The format of the list.
     #[arg(long, value_enum, default_value_t = TopicsFormat::Text)]
     format: TopicsFormat,
     /// The name of Strimzi's Kafka resource, for `--format strimzi`.

@@ -225,8 +225,8 @@ impl Confirmation {
             problems.push(Problem::with_key(
                 "confirmation.ledger_retention_s",
                 &format!(
-                    "would forget sessions while a late redelivery could open them anew: it must be `confirmation.window_s` and \
-                     {after_window_s} or more"
+                    "would forget sessions while a late redelivery could open them anew: it must be at least \
+                     `confirmation.window_s` plus {after_window_s}"
                 ),
                 format!("set it to {least} or more"),
             ));

@@ -200,7 +200,7 @@ impl Engine {
             }
         }
         self.group.leave(LEAVE_WITHIN);
-        tracing::info!("the confirmation engine has left its group");
+        tracing::info!("the confirmation engine has left its consumer group");
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub enum ClientError {
     #[error("Kafka refuses the credentials: {0}")]
     Authentication(String),
     /// No TLS connection comes about.
-    #[error("no TLS connection to Kafka comes about: {0}")]
+    #[error("a TLS connection to Kafka cannot be made: {0}")]
     Tls(String),
     /// No broker can be reached, or none answers in time.
     #[error("Kafka does not answer: {0}")]

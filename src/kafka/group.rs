@@ -113,7 +113,7 @@ pub enum GroupError {
     #[error(transparent)]
     Connection(ClientError),
     /// Kafka or the client refuses something: a topic is missing, a permission, or too much time passed between two polls.
-    #[error("the group's member cannot read: {0}")]
+    #[error("the consumer cannot read: {0}")]
     Refused(KafkaError),
 }
 
@@ -121,13 +121,13 @@ pub enum GroupError {
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// The assignment that they belong to is over, or this membership; the next event says so.
-    #[error("the assignment is over")]
+    #[error("the partitions were revoked meanwhile")]
     Superseded,
     /// There is no such input.
-    #[error("there is no input of number {0}")]
+    #[error("bug: there is no input number {0}")]
     NoSuchInput(usize),
     /// The client does not take the assignment.
-    #[error("the client does not take its partitions")]
+    #[error("the client refused the assignment of its partitions")]
     Assign(#[source] KafkaError),
 }
 

@@ -35,7 +35,7 @@ pub enum PublishError {
     #[error("{0}: {action}", action = .0.action())]
     Client(ClientError),
     /// The client or Kafka refused it: it is not there.
-    #[error("Kafka does not take the record: {0}")]
+    #[error("the record cannot be sent: {0}")]
     Refused(#[source] KafkaError),
     /// Kafka did not acknowledge it: it may be there.
     #[error("Kafka did not acknowledge the record: {0}")]

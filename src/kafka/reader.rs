@@ -38,7 +38,7 @@ pub enum ReadError {
     #[error("{0}: {action}", action = .0.action())]
     Kafka(ClientError),
     /// Topics that do not exist.
-    #[error("topics do not exist: {}: make them with `paybridge topics --create`", .0.join(", "))]
+    #[error("topics do not exist: {}: create them with `paybridge topics --create`", .0.join(", "))]
     Missing(Vec<String>),
     /// Topics that the principal may not see or read.
     #[error("the principal may not read {}: allow it Describe and Read on them", .0.join(", "))]

@@ -86,10 +86,10 @@ impl fmt::Display for RestoreStep {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Nobody wants it any more.
-    #[error("the restore was given up, because its partitions are no longer ours")]
+    #[error("the restore was cancelled, because its partitions were revoked")]
     Cancelled,
     /// librdkafka makes no client of the properties.
-    #[error("there is no client to restore with: {0}")]
+    #[error("the client that restores the ledger cannot be created: {0}")]
     Create(ClientError),
     /// A step does not get on.
     #[error("the restore waited {} s for {step}: {reason}", .patience.as_secs())]
@@ -105,7 +105,7 @@ pub enum RestoreError {
     #[error("the client cannot read the ledger")]
     Assign(#[source] KafkaError),
     /// The client cannot read on.
-    #[error("the client broke while it read the ledger")]
+    #[error("the client failed while it read the ledger")]
     Read(#[source] KafkaError),
 }
 

@@ -51,7 +51,7 @@ impl TransactionSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// librdkafka makes no client of the properties.
-    #[error("there is no producer: {0}")]
+    #[error("the producer cannot be created: {0}")]
     Create(ClientError),
     /// Kafka does not take it in time, or refuses it.
     #[error("Kafka does not let the producer begin transactions: {client_error}")]

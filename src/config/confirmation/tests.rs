@@ -57,7 +57,7 @@ fn refuses_keys_that_contradict_each_other() {
         &[
             "`confirmation.deadline_margin_s` leaves no time to decide: it must be less than `confirmation.window_s`",
             "`confirmation.ledger_retention_s` would forget sessions while a late redelivery could open them anew: \
-             it must be `confirmation.window_s` and 900 or more",
+             it must be at least `confirmation.window_s` plus 900",
         ],
     );
     check(&section("window_s = 100\ndeadline_margin_s = 99\nledger_retention_s = 1000"), &[]);

@@ -29,10 +29,10 @@ pub struct MalformedDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedReason {
     /// More than any decision.
-    #[error("the value is larger than any decision")]
+    #[error("the value is larger than a decision may be")]
     TooLarge,
     /// No protobuf of a decision.
-    #[error("the value is no protobuf of a decision")]
+    #[error("the value is not a protobuf Decision")]
     NotProtobuf,
     /// A part that every decision has.
     #[error("{0} is missing")]
@@ -41,7 +41,7 @@ pub enum MalformedReason {
     #[error("action has a value that this version does not know")]
     UnknownAction,
     /// No name that a source can have.
-    #[error("source is no source's name")]
+    #[error("source is not a valid source name")]
     NotASource,
     /// A text beyond its bound.
     #[error("{0} is too long")]

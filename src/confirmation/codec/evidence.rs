@@ -39,7 +39,7 @@ pub enum Contradiction {
     #[error("the signature in the evidence does not verify with the key of its source")]
     Signature,
     /// The signature is right, and what it signs is another event.
-    #[error("the evidence is a signed webhook of another session or event type than the record")]
+    #[error("the evidence is the signed webhook of another session or event type")]
     OtherEvent,
 }
 

@@ -79,7 +79,7 @@ pub struct UndecodableRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordProblem {
     /// No protobuf of the topic's message.
-    #[error("the value is no protobuf of the topic's message")]
+    #[error("the value is not the protobuf message of its topic")]
     NotProtobuf,
     /// A part that every event has.
     #[error("{0} is missing")]
@@ -88,7 +88,7 @@ pub enum RecordProblem {
     #[error("{0} is too long")]
     TooLong(&'static str),
     /// No name that a source can have.
-    #[error("metadata.source is no source's name")]
+    #[error("metadata.source is not a valid source name")]
     NotASource,
     /// An event of somebody whose sessions do not wait.
     #[error("metadata.provider is not smart-glocal")]
@@ -97,7 +97,7 @@ pub enum RecordProblem {
     #[error("metadata.subject and session.id differ")]
     TwoSessions,
     /// A time that is none.
-    #[error("{0} is no time")]
+    #[error("{0} is not a valid timestamp")]
     Time(&'static str),
     /// A session on two partitions would be decided twice.
     #[error("the record is not on its session's partition, as murmur2 of the session's id gives it")]

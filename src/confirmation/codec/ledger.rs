@@ -52,13 +52,13 @@ pub enum LedgerError {
     #[error("the entry cannot be decoded")]
     NotProtobuf(#[source] prost::DecodeError),
     /// Another version's format.
-    #[error("the entry has schema {0}, and this version knows {SCHEMA} alone")]
+    #[error("the entry has schema {0}, but this version knows only {SCHEMA}")]
     Schema(u32),
     /// Bytes that this version's message has no field for.
     #[error("the entry has a field that this version does not know")]
     UnknownField,
     /// No state, so one that this version does not know.
-    #[error("the entry is in no state that this version knows")]
+    #[error("the entry has a state that this version does not know")]
     UnknownState,
     /// A part that every entry of its state has.
     #[error("{0} is missing")]
@@ -67,7 +67,7 @@ pub enum LedgerError {
     #[error("{0} has a value that this version does not know")]
     UnknownValue(&'static str),
     /// A time that is none.
-    #[error("{0} is no time")]
+    #[error("{0} is not a valid timestamp")]
     Time(&'static str),
     /// Parts that contradict each other.
     #[error("{0}")]

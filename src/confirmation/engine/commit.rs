@@ -97,7 +97,7 @@ impl Engine {
         };
         tracing::error!(
             error,
-            "a transaction of the confirmation engine failed; it decides on nothing until it has read its ledger again"
+            "a transaction of the confirmation engine failed; the engine decides nothing until it has read its ledger again"
         );
         self.telemetry.transaction(end);
         let Membership::Working { assigned, .. } = &self.membership else { return Ok(()) };

@@ -44,7 +44,7 @@ impl Engine {
         let Some(CredentialRenewal { client, done }) = self.renewals.next() else { return };
         let joined = GroupMember::join(&client, &self.group_settings);
         let renewed = joined.map(|group| {
-            tracing::info!("the confirmation engine makes its clients anew, with changed credentials");
+            tracing::info!("the confirmation engine restarts its Kafka clients with the changed credentials");
             self.partition_counts.renew(client.clone());
             self.client = client;
             (self.producer, self.tried_producer) = (None, None);

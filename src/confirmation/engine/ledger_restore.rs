@@ -48,10 +48,10 @@ pub enum LedgerRestoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadablePartition {
     /// An entry that this version does not know in full.
-    #[error("an entry of the ledger cannot be understood, maybe because a later version wrote it")]
+    #[error("the ledger has an entry that this version does not understand; perhaps a later version wrote it")]
     Entry(#[from] LedgerError),
     /// There are entries and none says whose.
-    #[error("the ledger has entries and does not say whose they are: was its topic not compacted alone?")]
+    #[error("the ledger has entries, but no entry that names its owner; was its cleanup.policy not compact alone?")]
     NoOwner,
     /// The inputs were read and the ledger is empty: a topic that was made anew.
     #[error(
@@ -60,10 +60,10 @@ pub enum UnreadablePartition {
     )]
     Lost,
     /// A tombstone of no session.
-    #[error("a tombstone of the ledger is of no session")]
+    #[error("the ledger has a tombstone whose key names no session")]
     Tombstone,
     /// An input too few.
-    #[error("where the inputs go on is not known")]
+    #[error("the positions in the inputs are not known")]
     Inputs,
 }
 

@@ -43,7 +43,7 @@ impl Engine {
                     topic,
                     bytes,
                     ?cause,
-                    "Kafka refuses a record for good; what it is for is set aside, and the other sessions go on"
+                    "Kafka refuses a record permanently; its session is set aside, and the other sessions continue"
                 );
             }
             RefusalAction::Wait => {

@@ -45,7 +45,9 @@ enum Settled {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The inputs and the ledger are not made alike.
-    #[error("these topics must have the same number of partitions and do not: {0}: make those that differ anew")]
+    #[error(
+        "these topics must have the same number of partitions, but they differ: {0}: create them again with equal numbers"
+    )]
     UnequalPartitions(String),
     /// Sessions are on other partitions than their ledger by now.
     #[error(
@@ -75,10 +77,10 @@ pub enum EngineError {
     #[error("the inputs cannot be read")]
     Take(#[from] TakeError),
     /// The system gives no thread.
-    #[error("there is no thread to read the ledger")]
+    #[error("the thread that reads the ledger cannot be started")]
     Thread(#[from] std::io::Error),
     /// A transaction without what would fence it: a bug.
-    #[error("a transaction that nothing fences")]
+    #[error("bug: the transaction carries no input offset, so Kafka cannot fence it")]
     Unfenced(#[from] Unfenced),
 }
 
@@ -207,7 +209,7 @@ impl EnginePlan {
             match Transactions::start(&self.client, &self.transaction_settings(), LOOK_WITHIN) {
                 Ok(producer) => {
                     telemetry.kafka_available();
-                    tracing::info!("the confirmation engine can write");
+                    tracing::info!("the confirmation engine can write to Kafka");
                     self.ready.open();
                     return Some(producer);
                 }

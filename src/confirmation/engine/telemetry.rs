@@ -177,7 +177,7 @@ impl Telemetry {
             self.metrics.alert(Alert::UnknownSource);
             tracing::error!(
                 source = &**source,
-                "sessions of a source that is not configured here are open: nobody can call its provider"
+                "sessions of a source that is not configured here are open; this process cannot call their provider"
             );
         }
     }
@@ -240,7 +240,7 @@ impl Telemetry {
     /// Kafka cannot be used at the moment; logged once for each reason.
     pub fn kafka_unavailable(&mut self, reason: &str) {
         if self.kafka_unavailable.as_deref() != Some(reason) {
-            tracing::error!(reason, "the confirmation engine cannot use Kafka; it tries again");
+            tracing::error!(reason, "the confirmation engine cannot use Kafka; retrying");
             self.kafka_unavailable = Some(reason.to_owned());
         }
     }

@@ -11,7 +11,7 @@ use crate::message::confirmation::v1;
 /// One session of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
-    /// The configured source's name.
+    /// The name of the source in the configuration.
     pub source: Arc<str>,
     /// The provider's id of the session.
     pub session_id: Arc<str>,

@@ -110,7 +110,7 @@ impl ConsumerContext for MemberContext {
             }
         };
         // Without a word to librdkafka the group would stand still.
-        let event = done.unwrap_or_else(|error| Polled::Fatal(format!("a rebalance was not answered: {error}")));
+        let event = done.unwrap_or_else(|error| Polled::Fatal(format!("a rebalance could not be answered: {error}")));
         self.events().push_back(event);
     }
 }

@@ -69,7 +69,7 @@ impl ClockWatch {
 fn tell(trust: WallClockTrust, ours: Timestamp) {
     match trust {
         WallClockTrust::Unproven | WallClockTrust::Trusted => {
-            tracing::info!(%ours, "the clock of this host agrees with the brokers' again");
+            tracing::info!(%ours, "the clock of this host agrees with the brokers' clocks again");
         }
         WallClockTrust::Untrusted(ahead) => {
             let theirs = ours.saturating_sub(ahead).unwrap_or(ours);
@@ -77,7 +77,7 @@ fn tell(trust: WallClockTrust, ours: Timestamp) {
                 %ours,
                 %theirs,
                 ahead_s = ahead.as_secs(),
-                "the clock of this host is not the brokers'; webhooks are taken, and received_at of their events is wrong: set NTP right"
+                "the clock of this host differs from the brokers' clocks; webhooks are accepted, but received_at of their events is wrong; correct NTP"
             );
         }
     }

@@ -32,13 +32,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum NotRenewed {
     /// librdkafka makes no client of the properties.
-    #[error("there is no new producer: {0}")]
+    #[error("the new producer cannot be created: {0}")]
     Create(ClientError),
     /// It does not log in, or Kafka gives it no id.
-    #[error("the new producer does not get ready: {0}")]
+    #[error("the new producer did not become ready: {0}")]
     NotReady(ClientError),
     /// What the old one has sent is not acknowledged.
-    #[error("the records of the old producer are on their way for longer than new ones may wait")]
+    #[error("the old producer did not finish its records within the time that new records may wait")]
     Busy,
 }
 

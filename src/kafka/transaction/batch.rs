@@ -97,13 +97,13 @@ pub struct NextOffset {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfenced {
     /// Kafka silently ignores an empty list, and then checks nothing.
-    #[error("a transaction without an offset")]
+    #[error("bug: the transaction carries no input offset")]
     NoOffsets,
     /// Kafka silently ignores it.
-    #[error("an offset that is none: {0:?}")]
+    #[error("bug: {0:?} is not an offset")]
     InvalidOffset(NextOffset),
     /// A record goes to an owned partition, and no offset shows who owns it.
-    #[error("a record for partition {0}, and no offset of that partition")]
+    #[error("bug: the transaction has a record for partition {0}, but no input offset of that partition")]
     NoOffsetOf(i32),
 }
 

@@ -25,11 +25,11 @@ pub enum CommitError {
         records: Vec<(usize, RecordRefusal)>,
     },
     /// It was aborted, or not begun: the inputs may be another member's by now. Wait for the next assignment.
-    #[error("the transaction was aborted, because the assignment that it belongs to is over")]
+    #[error("the transaction was aborted, because its partitions were revoked")]
     Fenced(#[source] CommitFailure),
     /// What became of it is not known. Drop the producer, start another, and restore only then: its start ends what may
     /// still be under way, and the ledger says what was committed.
-    #[error("what became of the transaction is not known")]
+    #[error("it is unknown whether the transaction was committed")]
     Unknown(#[source] CommitFailure),
 }
 
@@ -46,13 +46,13 @@ pub enum RecordRefusal {
 #[derive(Debug, thiserror::Error)]
 pub enum CommitFailure {
     /// The epoch is over.
-    #[error("the group's epoch is another one by now")]
+    #[error("the consumer group has a newer assignment")]
     Superseded,
     /// The producer cannot begin a transaction.
     #[error("the transaction cannot begin")]
     Begin(#[source] KafkaError),
     /// A record was not taken into the producer's queue.
-    #[error("record {record} is not taken")]
+    #[error("the producer did not accept record {record}")]
     Send {
         /// Its number in the batch.
         record: usize,
@@ -61,7 +61,7 @@ pub enum CommitFailure {
         error: KafkaError,
     },
     /// A record was not delivered.
-    #[error("record {record} is not delivered")]
+    #[error("record {record} was not delivered")]
     Delivery {
         /// Its number in the batch.
         record: usize,
@@ -70,25 +70,25 @@ pub enum CommitFailure {
         error: KafkaError,
     },
     /// A record is said to be delivered, and nobody can say where.
-    #[error("record {record} is acknowledged without an offset")]
+    #[error("record {record} was acknowledged without an offset")]
     NoOffset {
         /// Its number in the batch.
         record: usize,
     },
     /// Delivery reports did not come in time.
-    #[error("{outstanding} records are not reported in time")]
+    #[error("{outstanding} records got no delivery report in time")]
     Unreported {
         /// How many.
         outstanding: usize,
     },
     /// The offsets are not taken into the transaction.
-    #[error("the offsets are not taken")]
+    #[error("Kafka did not accept the input offsets")]
     Offsets(#[source] KafkaError),
     /// The commit failed.
     #[error("the commit failed")]
     Commit(#[source] KafkaError),
     /// After something else failed, the abort failed too.
-    #[error("{cause}, and then the abort failed")]
+    #[error("{cause}; then the abort failed")]
     Abort {
         /// Why.
         #[source]
@@ -97,7 +97,7 @@ pub enum CommitFailure {
         cause: Box<CommitFailure>,
     },
     /// After a record was refused, and the abort, no new producer begins.
-    #[error("{cause}, and then no producer began anew")]
+    #[error("{cause}; then a new producer could not start")]
     Renew {
         /// Why.
         #[source]

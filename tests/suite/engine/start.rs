@@ -150,7 +150,7 @@ fn the_engine_alone_needs_no_topic_of_the_ingress() {
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     eventually(LIMIT, || match daemon.log() {
-        log if log.contains("every topic is there") => Ok(()),
+        log if log.contains("all topics exist") => Ok(()),
         log => Err(log),
     });
     daemon.signal("TERM");

@@ -95,8 +95,8 @@ fn age(record: &Record) -> SignedDuration {
     SignedDuration::from_millis(now - record.timestamp.to_millis().unwrap())
 }
 
-const ACCUSED: &str = "the clock of this host is not the brokers'";
-const AGREES: &str = "the clock of this host agrees with the brokers' again";
+const ACCUSED: &str = "the clock of this host differs from the brokers' clocks";
+const AGREES: &str = "the clock of this host agrees with the brokers' clocks again";
 
 #[test]
 fn an_ingress_by_a_wrong_clock_takes_webhooks_and_finds_out_that_it_is_wrong() {

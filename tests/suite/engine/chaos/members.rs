@@ -121,7 +121,7 @@ impl Member {
         }
         Some(match () {
             () if since.contains("lost its partitions") => Loss::Refused,
-            () if since.contains("what became of the transaction is not known") => Loss::Ended,
+            () if since.contains("it is unknown whether the transaction was committed") => Loss::Ended,
             () if since.contains("a transaction failed") => Loss::Failed,
             () => Loss::Told,
         })
