@@ -2,6 +2,9 @@
 //! Must not know what the topics are for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::future::pending;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +14,20 @@ use crate::admin::Readiness;
 use crate::config::{ClientSide, Kafka};
 use crate::finding::{Finding, Severity};
 use crate::kafka::client;
+use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster::{ClusterClient, TopicState};
 use crate::kafka::inspect::topic_findings;
 use crate::kafka::publisher::Publisher;
 use crate::kafka::topics::Topic;
 use crate::metrics::Metrics;
 
-/// How often Kafka is asked for its topics while one is missing.
+/// How often Kafka is asked for its topics while one is missing, and how long it may be silent meanwhile.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How long after all were there Kafka is asked again.
 const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks, at least.
 const TOPICS_LEAST_GAP: Duration = Duration::from_secs(1);
-/// How long one look at all topics may take.
+/// How long the one look at the topics' settings may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
 /// What Kafka must have.
@@ -57,15 +61,21 @@ pub async fn watch_topics(
         all_were_there: false,
         missing: None,
     };
-    let mut is_told = false;
-    loop {
-        let all_there = watch.look().await;
-        if all_there && !is_told {
-            tell_findings(&needed, &kafka).await;
-            is_told = true;
+    let draining = watch.readiness.draining.clone();
+    let watching = async {
+        let mut is_told = false;
+        loop {
+            let all_there = watch.look().await;
+            if all_there && !is_told {
+                tell_findings(&needed, &kafka).await;
+                is_told = true;
+            }
+            watch.pause(all_there).await;
         }
-        watch.pause(all_there).await;
-    }
+    };
+    // A look that still blocks would hold up the end of the process.
+    let _stopped: Option<Infallible> = draining.run_until_cancelled(watching).await;
+    pending::<()>().await;
 }
 
 async fn tell_findings(needed: &Needed, kafka: &Kafka) {
@@ -202,8 +212,13 @@ fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
         Ok(cluster) => cluster,
         Err(error) => return Look { cluster: None, states: Err(error) },
     };
-    match cluster.describe(names, Instant::now() + LOOK_WITHIN) {
-        Ok(seen) => Look { cluster: Some(cluster), states: Ok(seen.topics) },
+    // Each topic has its time: many topics are no reason to give up.
+    let states: Result<_, ClientError> = names.iter().try_fold(BTreeMap::new(), |mut states, name| {
+        states.extend(cluster.describe(slice::from_ref(name), Instant::now() + TOPICS_EVERY)?.topics);
+        Ok(states)
+    });
+    match states {
+        Ok(states) => Look { cluster: Some(cluster), states: Ok(states) },
         Err(error) => {
             let kept = (!error.is_refusal()).then_some(cluster);
             Look { cluster: kept, states: Err(error.to_string()) }

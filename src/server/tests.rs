@@ -132,6 +132,10 @@ async fn handle(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match path.as_str() {
         "/panic" => panic!("as asked"),
+        "/wait-and-panic" => {
+            let _permit = gate.acquire().await.unwrap();
+            panic!("as asked");
+        }
         "/early" => return Response::new(Full::from("early")),
         "/large" => return Response::new(Full::from(vec![b'x'; LARGE])),
         "/certificate" => return Response::new(Full::from(peer.client_certificate.is_some().to_string())),

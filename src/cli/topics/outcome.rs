@@ -88,7 +88,7 @@ impl TopicOutcome {
                     |(name, value): (&String, &String)| format!("         without {name}={value}: Kafka refuses it\n");
                 format!("{word:7}  {name}\n{}", left_out.iter().map(told).collect::<String>())
             }
-            Self::Missing => format!("{word:7}  {name}\n         make it: `paybridge topics --create`\n"),
+            Self::Missing => format!("{word:7}  {name}\n         create it with `paybridge topics --create`\n"),
             Self::Failed { reason, action } => format!("{word:7}  {name}: {reason}\n         {action}\n"),
             Self::Altered(changes) => {
                 let told = |change: &SettingChange| match &change.from {
@@ -152,7 +152,7 @@ mod tests {
             (without, "created  t\n         without a=1: Kafka refuses it\n", "created"),
             (TopicOutcome::Exists, "exists   t\n", "exists"),
             (TopicOutcome::Fits, "fits     t\n", "fits"),
-            (TopicOutcome::Missing, "missing  t\n         make it: `paybridge topics --create`\n", "missing"),
+            (TopicOutcome::Missing, "missing  t\n         create it with `paybridge topics --create`\n", "missing"),
             (failed, "failed   t: no\n         do\n", "failed"),
             (altered(), "altered  t\n         a: 1 -> 2\n         b: 3\n", "altered"),
         ] {

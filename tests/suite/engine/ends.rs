@@ -55,7 +55,7 @@ fn sigterm_waits_for_the_calls_on_their_way_and_tells_what_came_of_them() {
     }
     await_calls(&setup, CALLS.try_into().unwrap());
     daemon.signal("TERM");
-    eventually(LIMIT, || if daemon.log().contains("stopping") { Ok(()) } else { Err(daemon.log()) });
+    eventually(LIMIT, || if daemon.log().contains("shutting down") { Ok(()) } else { Err(daemon.log()) });
     let began = Instant::now();
     setup.provider.release(CALLS);
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());

@@ -188,7 +188,7 @@ fn events_that_cannot_be_read_go_to_quarantine_and_those_behind_them_are_taken()
     setup.await_outcome("ps_one");
     let quarantined = setup.await_quarantined(9);
     assert!(quarantined.iter().all(|record| record.reason() == QuarantineReason::UndecodableRecord));
-    for detail in ["partition", "no protobuf", "missing", "differ"] {
+    for detail in ["partition", "not the protobuf message", "missing", "differ"] {
         assert!(quarantined.iter().any(|record| record.detail.contains(detail)), "{detail}");
     }
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"undecodable_record\"}", 9);
