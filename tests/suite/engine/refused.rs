@@ -180,7 +180,7 @@ fn limited() -> (&'static Kafka, EngineSetup, Daemon) {
 /// Waits until three more transactions have failed.
 #[track_caller]
 fn await_failures(daemon: &Daemon) {
-    let failures = || daemon.log().matches("a transaction failed").count();
+    let failures = || daemon.log().matches("a transaction of the confirmation engine failed").count();
     let before = failures();
     eventually(LIMIT, || if failures() >= before + 3 { Ok(()) } else { Err(daemon.log()) });
 }
