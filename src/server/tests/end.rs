@@ -26,21 +26,6 @@ async fn answers_for_a_handler_that_panics_from_the_table_and_serves_on() {
     assert_eq!(edge.unanswered(Why::Panicked), ["/panic"]);
 }
 
-/// The work goes on in a task of its own, whose panic nobody awaits.
-#[tokio::test]
-async fn counts_the_panic_of_a_handler_whose_client_reset_the_connection() {
-    let edge = Edge::start(limits()).await;
-    let mut client = edge.connect().await;
-    client.send("GET /wait-and-panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    edge.until_seen("/wait-and-panic").await;
-    client.0.set_zero_linger().unwrap();
-    drop(client);
-    edge.until_event(ConnectionEvent::Closed).await;
-    assert_eq!(edge.count(ConnectionEvent::HandlerPanicked), 0);
-    edge.gate.add_permits(1);
-    edge.until_event(ConnectionEvent::HandlerPanicked).await;
-}
-
 #[tokio::test]
 async fn answers_requests_in_flight_before_it_ends() {
     let edge = Edge::start(limits()).await;

@@ -37,6 +37,26 @@ async fn serves_streams_side_by_side() {
     assert_eq!(text(post(&mut sender, "/b", "body").await).await, "POST /b body");
 }
 
+/// hyper drops the answer's future; the work goes on in a task of its own, whose panic nobody awaits.
+#[tokio::test]
+async fn the_work_of_a_stream_that_was_reset_goes_on_and_its_panic_is_counted() {
+    for (path, finished) in [("/wait", None), ("/wait-and-panic", Some(ConnectionEvent::HandlerPanicked))] {
+        let edge = Edge::start(limits()).await;
+        let (mut sender, _ended) = connect(&edge).await;
+        let waiting = tokio::spawn(async move { post(&mut sender, path, "").await });
+        edge.until_seen(path).await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        // The connection ends with its last client, and with it whatever it still polls.
+        edge.until_event(ConnectionEvent::Closed).await;
+        edge.gate.add_permits(1);
+        match finished {
+            None => edge.until_seen("/wait finished").await,
+            Some(event) => edge.until_event(event).await,
+        }
+    }
+}
+
 #[tokio::test]
 async fn takes_bodies_larger_than_its_windows() {
     let edge = Edge::start(limits()).await;
