@@ -32,7 +32,7 @@ when = 'session.operations.all(o, o.amount.currency == "USD" && o.amount.minor_u
 then = "confirm"
 "#;
 /// What the engine logs when it can work.
-pub const WORKS: &str = "the ledger is read";
+pub const WORKS: &str = "the confirmation engine has read its ledger";
 /// What it logs when it knows its partitions.
 pub const ASSIGNED: &str = "partitions were assigned to the confirmation engine";
 
