@@ -122,7 +122,7 @@ impl Member {
         Some(match () {
             () if since.contains("lost its partitions") => Loss::Refused,
             () if since.contains("it is unknown whether the transaction was committed") => Loss::Ended,
-            () if since.contains("a transaction failed") => Loss::Failed,
+            () if since.contains("a transaction of the confirmation engine failed") => Loss::Failed,
             () => Loss::Told,
         })
     }
