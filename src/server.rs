@@ -178,8 +178,8 @@ struct Server<S, B> {
 /// at most the grace period, answers what is left from the table, drops what does not take that at once, and returns. Dropping
 /// the future drops everything at once.
 ///
-/// Each request has a task of its own, and goes on when its client hangs up. `service` sets its own deadlines: while it works,
-/// no time of the connection runs.
+/// Each request is handled in its connection's task, and goes on in one of its own when its client hangs up. `service` sets its own
+/// deadlines: while it works, no time of the connection runs.
 pub async fn serve<S: WebService<B>, B: AnswerBody>(
     listener: TcpListener,
     tls: Option<tls::Acceptor>,
