@@ -7,7 +7,7 @@ pub mod keys;
 mod readiness;
 mod webhooks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
-use crate::config::Config;
+use crate::config::files::FileReader;
+use crate::config::{Config, SourceName};
 use crate::error_chain;
 use crate::ingress::source::Sources;
 use crate::kafka::broker_clock::Broker;
@@ -90,6 +91,7 @@ pub async fn serve(
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
     let sources = Arc::new(Sources::new(&config, loaded.sources, &metrics));
+    log_sources(&config, &sources, &loaded.files);
     let watch = KeyWatch::new(&config, &sources, &loaded.apis, &loaded.verifiers, loaded.files, Arc::clone(&metrics));
     let watch = watch.with_certificate(certificate);
     let readiness = Readiness::default();
@@ -125,7 +127,7 @@ pub async fn serve(
         readiness::watch_topics(needed, config.kafka.clone(), readiness.clone(), Arc::clone(&metrics), publisher);
     tasks.spawn(named("topics", topics));
 
-    tracing::info!(instance = config.bridge_instance, sources = config.sources.len(), "paybridge started");
+    log_start(&config);
     tokio::select! {
         ended = tasks.join_next() => {
             let part = ended.and_then(Result::ok).unwrap_or("a part that panicked");
@@ -134,7 +136,43 @@ pub async fn serve(
         () = stop.cancelled() => {}
     }
     drain(&config, webhooks.as_ref(), &readiness, &ends, &mut tasks).await;
+    tracing::info!("paybridge stopped");
     Ok(())
+}
+
+/// Says which sources there are, and with which keys.
+fn log_sources(config: &Config, sources: &Sources, files: &BTreeMap<SourceName, FileReader>) {
+    for source in sources.iter() {
+        let settings = config.sources.iter().find(|(name, _)| name.as_ref() == source.name);
+        let provider = settings.map(|(_, settings)| settings.provider.as_str());
+        let files = files.iter().find(|(name, _)| name.as_ref() == source.name).map(|(_, files)| files.paths());
+        let key_files = files.unwrap_or_default().iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let (key_files, key_ids) = (key_files.join(", "), source.key_labels());
+        tracing::info!(source = source.name, provider, key_files, key_ids, "source configured");
+    }
+}
+
+/// Says what runs. A source's path and Kafka's properties may be secrets.
+fn log_start(config: &Config) {
+    let confirmation = match (config.confirmation.enabled, config.confirmation.dry_run) {
+        (false, _) => "off",
+        (true, true) => "dry run",
+        (true, false) => "on",
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        instance = config.bridge_instance,
+        ingress = config.ingress.enabled.then(|| tracing::field::display(config.ingress.listen)),
+        admin = %config.admin.listen,
+        brokers = %config.kafka.bootstrap_servers,
+        topic_prefix = %config.kafka.topic_prefix,
+        confirmation,
+        sources = config.sources.len(),
+        "paybridge started"
+    );
+    if config.ingress.enabled && config.sources.is_empty() {
+        tracing::warn!("no source is configured; every webhook is answered 404");
+    }
 }
 
 /// What ends the parts, and last of all the admin server.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, LogLevel};
 use crate::settings::ConfigErrors;
 
 /// Exit code for wrong usage, as clap has it.
@@ -138,7 +138,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match command {
-            Command::Run(file) => run::run(file.load(environment)?).await,
+            Command::Run(file) => run::run(file.load(environment)?, file.config.as_deref()).await,
             Command::Demo(arguments) => demo::demo(arguments).await,
             Command::Send { file, arguments } => or_stopped(send::send(&file.load(environment)?, &arguments)).await,
             Command::Check(options) => or_stopped(check::run(&options, environment)).await,
@@ -181,8 +181,11 @@ pub fn tell(text: &str) {
 
 /// Sends log lines to standard error, as the configuration says.
 pub fn start_logging(log: &Log) {
+    let level = log.level.as_str();
+    // Its lines about single connections are debug lines (`kafka::client_log`), and its own debug lines are never switched on.
+    let of_librdkafka = if matches!(log.level, LogLevel::Debug | LogLevel::Trace) { "debug" } else { "warn" };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(format!("{level},rdkafka=warn,librdkafka=error", level = log.level.as_str()))
+        .with_env_filter(format!("{level},rdkafka=warn,librdkafka={of_librdkafka}"))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         // Told on standard error itself, whose failure would then be a panic, on librdkafka's thread for one.

@@ -93,10 +93,14 @@ impl Ingress {
         answer
     }
 
-    /// Shows how much the dedup window holds and covers.
-    pub fn show_window(&self) {
+    /// Shows how much the dedup window holds and covers, and logs what is due about webhooks that fail authentication.
+    pub fn keep_up(&self) {
+        let now = std::time::Instant::now();
+        for source in self.sources.iter() {
+            source.log_unverified(now);
+        }
         if let Some(window) = &self.sending.window {
-            let coverage = window.coverage(std::time::Instant::now());
+            let coverage = window.coverage(now);
             self.metrics.dedup_entries.set(f64::from(u32::try_from(coverage.entries).unwrap_or(u32::MAX)));
             self.metrics.dedup_window.set(coverage.covers.as_secs_f64());
         }
@@ -229,11 +233,11 @@ impl Ingress {
     /// Refuses a webhook that is not believed, and keeps a sample of it, or all where the source says so.
     async fn refuse(&self, source: &Arc<RunningSource>, rejected: &Rejected, in_flight: &InFlightRequest) -> Answer {
         let answer = self.refusal(rejected.reason);
+        let now = std::time::Instant::now();
         if answer == Answer::Unauthentic {
-            source.metrics.unverified(rejected.reason);
+            source.failed_authentication(&rejected.raw, rejected.reason, now);
         }
-        tracing::debug!(source = source.name, reason = %rejected.reason, "webhook that failed authentication");
-        let may_keep = source.may_keep(kept_size(&rejected.raw), std::time::Instant::now());
+        let may_keep = source.may_keep(kept_size(&rejected.raw), now);
         match source.on_unverified {
             OnUnverified::Keep if may_keep => {
                 let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id());

@@ -45,6 +45,7 @@
 //! - [`simulator`] plays a provider's session API, for the demonstration and the tests: nothing else may lean on it.
 //! - [`cli`] talks to people; what a command does stands elsewhere.
 //! - [`admin`] serves `/livez`, `/readyz` and `/metrics`; [`latch`] is what readiness waits for: opened once, never closed again.
+//! - [`log_limit`] keeps what happens often from filling the log.
 //! - [`error_chain`] writes an error with its causes on one line; [`finding`] is what a check found, with what to do about it.
 //! - [`message`] has the Rust types of `proto/`, and their descriptors.
 //!
@@ -69,6 +70,7 @@ pub mod https;
 pub mod ingress;
 pub mod kafka;
 pub mod latch;
+pub mod log_limit;
 pub mod message;
 pub mod metrics;
 pub mod provider;

@@ -5,9 +5,11 @@ mod calls;
 pub mod catalogue;
 mod clock;
 mod confirmation;
+mod exposition;
+mod process;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use crate::provider::{KeyId, Unverified};
 pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, METRICS, MetricKind};
 pub use clock::{ClockGauge, ClockTrust};
+
+use process::ProcessMetrics;
 
 pub use confirmation::{Alert, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
 
@@ -52,8 +56,11 @@ pub struct Metrics {
     pub dedup_entries: Gauge,
     /// Seconds that the dedup window covers.
     pub dedup_window: Gauge,
+    /// When the first certificate of the webhook listener expires, in seconds since 1970.
+    pub certificate_expiry: Gauge,
     /// Whether `/readyz` answers 200.
     pub ready: Gauge,
+    process: ProcessMetrics,
 }
 
 impl Metrics {
@@ -85,7 +92,9 @@ impl Metrics {
                 producer_restarts: counter!(catalogue::PRODUCER_RESTARTS),
                 dedup_entries: gauge!(catalogue::DEDUP_ENTRIES),
                 dedup_window: gauge!(catalogue::DEDUP_WINDOW),
+                certificate_expiry: gauge!(catalogue::CERTIFICATE_EXPIRY),
                 ready: gauge!(catalogue::READY),
+                process: ProcessMetrics::new(),
             }
         });
         Ok(Arc::new(metrics))
@@ -96,13 +105,14 @@ impl Metrics {
         self.held_bytes.get_or_init(|| Box::new(held));
     }
 
-    /// Everything in Prometheus's text format.
+    /// Everything in Prometheus's text format, in an order that stays the same.
     pub fn render(&self) -> String {
         if let Some(held) = self.held_bytes.get() {
             self.in_flight_bytes.set(f64::from(u32::try_from(held()).unwrap_or(u32::MAX)));
         }
+        self.process.collect();
         self.handle.run_upkeep();
-        self.handle.render()
+        exposition::in_order(&self.handle.render())
     }
 
     /// Moves recorded durations into their buckets, so that they do not pile up between two scrapes.
@@ -173,9 +183,9 @@ pub struct SourceMetrics {
     quarantined: Labelled,
     /// From head to answer.
     pub duration: Histogram,
-    /// Signatures that no key matches since the last that one matched; whether there are any.
+    /// Signatures that no key matches since the last that one matched; and how many they are.
     unverified_run: Gauge,
-    is_unverified_run: AtomicBool,
+    unverified_in_a_row: AtomicU64,
     /// When the last of the webhooks came that were verified; in seconds since 1970.
     last_verified: Gauge,
     last_verified_s: AtomicI64,
@@ -209,7 +219,7 @@ impl SourceMetrics {
             ),
             duration: histogram!(catalogue::REQUEST_DURATION, "source" => name()),
             unverified_run: gauge!(catalogue::UNVERIFIED_RUN, "source" => name()),
-            is_unverified_run: AtomicBool::new(false),
+            unverified_in_a_row: AtomicU64::new(0),
             last_verified: gauge!(catalogue::LAST_VERIFIED, "source" => name()),
             last_verified_s: AtomicI64::new(0),
             dedup_hits: zeroed(counter!(catalogue::DEDUP_HITS, "source" => name())),
@@ -230,7 +240,7 @@ impl SourceMetrics {
         match reason {
             Unverified::SignatureMismatch | Unverified::NotDecryptable => {
                 self.unverified_run.increment(1.0);
-                self.is_unverified_run.store(true, Ordering::Release);
+                self.unverified_in_a_row.fetch_add(1, Ordering::Release);
             }
             Unverified::HeaderMissing
             | Unverified::SignatureMalformed
@@ -242,13 +252,25 @@ impl SourceMetrics {
     /// A webhook, received at this second since 1970, was verified. Gauges are set only where they change: every webhook
     /// comes here, on every thread.
     pub fn verified(&self, second: i64) {
-        if self.is_unverified_run.load(Ordering::Relaxed) && self.is_unverified_run.swap(false, Ordering::Acquire) {
+        if self.unverified_in_a_row.load(Ordering::Relaxed) > 0
+            && self.unverified_in_a_row.swap(0, Ordering::Acquire) > 0
+        {
             self.unverified_run.set(0.0);
         }
         let before = self.last_verified_s.load(Ordering::Relaxed);
         if before < second && self.last_verified_s.fetch_max(second, Ordering::Relaxed) < second {
             self.last_verified.set(Duration::from_secs(second.try_into().unwrap_or_default()).as_secs_f64());
         }
+    }
+
+    /// How many signatures in a row no key matched.
+    pub fn unverified_in_a_row(&self) -> u64 {
+        self.unverified_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// When the last of the webhooks came that were verified, in seconds since 1970; none since the start.
+    pub fn last_verified_s(&self) -> Option<i64> {
+        Some(self.last_verified_s.load(Ordering::Relaxed)).filter(|second| *second > 0)
     }
 
     /// A sample of a webhook that failed authentication is on the topic of rejected webhooks.
@@ -293,7 +315,8 @@ const UNVERIFIED_REASONS: [&str; 6] = [
     "foreign_account",
 ];
 
-fn unverified_label(reason: Unverified) -> &'static str {
+/// A reason as metrics and log lines write it.
+pub fn unverified_label(reason: Unverified) -> &'static str {
     match reason {
         Unverified::HeaderMissing => "header_missing",
         Unverified::SignatureMalformed => "signature_malformed",

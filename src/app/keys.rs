@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metrics::Gauge;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::files::FileReader;
@@ -112,6 +113,7 @@ struct WatchedCertificate {
     settings: IngressTls,
     files: FileReader,
     reloads: KeyReloads,
+    expiry: Gauge,
 }
 
 impl KeyWatch {
@@ -138,11 +140,16 @@ impl KeyWatch {
     /// Watches the certificate too.
     #[must_use]
     pub fn with_certificate(mut self, certificate: Option<Certificate>) -> Self {
-        self.certificate = certificate.map(|Certificate { acceptor, settings, files }| WatchedCertificate {
-            reloads: self.metrics.key_reloads("_tls"),
-            acceptor,
-            settings,
-            files,
+        self.certificate = certificate.map(|Certificate { acceptor, expiry, settings, files }| {
+            let watched = WatchedCertificate {
+                reloads: self.metrics.key_reloads("_tls"),
+                expiry: self.metrics.certificate_expiry.clone(),
+                acceptor,
+                settings,
+                files,
+            };
+            watched.show_expiry(expiry);
+            watched
         });
         self
     }
@@ -214,6 +221,7 @@ impl WatchedSource {
 pub struct Certificate {
     /// Shakes hands with it.
     pub acceptor: Acceptor,
+    expiry: Option<i64>,
     settings: IngressTls,
     files: FileReader,
 }
@@ -244,7 +252,8 @@ pub fn certificate(settings: Option<&IngressTls>) -> Result<Option<Certificate>,
     let pem = Pem::read(settings, &files)?;
     let acceptor = tls::acceptor(&pem.certificate, &pem.key, pem.client_ca.as_deref().map(Vec::as_slice))
         .map_err(CertificateProblem::Unusable)?;
-    Ok(Some(Certificate { acceptor, settings: settings.clone(), files }))
+    let expiry = tls::first_expiry(&pem.certificate);
+    Ok(Some(Certificate { acceptor, expiry, settings: settings.clone(), files }))
 }
 
 type SecretText = zeroize::Zeroizing<Vec<u8>>;
@@ -269,15 +278,22 @@ impl Pem {
 }
 
 impl WatchedCertificate {
+    fn show_expiry(&self, expiry: Option<i64>) {
+        let seconds = expiry.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
+        self.expiry.set(Duration::from_secs(seconds).as_secs_f64());
+    }
+
     fn reload(&mut self) {
         let files = FileReader::new();
         let renewed = Pem::read(&self.settings, &files).and_then(|pem| {
             let client_ca = pem.client_ca.as_deref().map(Vec::as_slice);
-            self.acceptor.renew(&pem.certificate, &pem.key, client_ca).map_err(CertificateProblem::Unusable)
+            self.acceptor.renew(&pem.certificate, &pem.key, client_ca).map_err(CertificateProblem::Unusable)?;
+            Ok(tls::first_expiry(&pem.certificate))
         });
         match renewed {
-            Ok(()) => {
+            Ok(expiry) => {
                 self.reloads.used.increment(1);
+                self.show_expiry(expiry);
                 tracing::info!("the renewed certificate is in use");
             }
             Err(error) => {

@@ -136,7 +136,7 @@ impl TopicWatch {
                     return true;
                 }
                 format!(
-                    "topics are missing; create them with `paybridge topics --create`: {}",
+                    "topics are missing, so their webhooks are answered 503; create them with `paybridge topics --create`: {}",
                     Vec::from_iter(missing).join(", ")
                 )
             }

@@ -77,7 +77,7 @@ impl Webhooks {
         readiness: &Readiness,
     ) {
         tasks.spawn(named(WEBHOOK_SERVER, self.serve(listener, tls, readiness.draining.clone())));
-        tasks.spawn(named("dedup window", show_window(Arc::clone(&self.ingress))));
+        tasks.spawn(named("ingress upkeep", keep_up(Arc::clone(&self.ingress))));
         tasks.spawn(named("Kafka producer", keep_producer(self.publisher())));
         tasks.spawn(named("producer id", await_producer_id(self.publisher(), readiness.clone())));
     }
@@ -151,11 +151,11 @@ async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     std::future::pending::<()>().await;
 }
 
-async fn show_window(ingress: Arc<Ingress>) {
+async fn keep_up(ingress: Arc<Ingress>) {
     let mut ticks = upkeep_ticks();
     loop {
         ticks.tick().await;
-        ingress.show_window();
+        ingress.keep_up();
     }
 }
 

@@ -1,5 +1,6 @@
 //! `paybridge run`: the daemon until SIGTERM or SIGINT.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::app::{self, Listeners};
@@ -10,8 +11,12 @@ use crate::kafka::broker_clock::Broker;
 ///
 /// # Errors
 /// An address cannot be bound, a part cannot be made, or one ended by itself.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     super::start_logging(&config.log);
+    match file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())) {
+        Some(file) => tracing::info!(file = %file.display(), "configuration read"),
+        None => tracing::info!("no configuration file is given; defaults and the environment are used"),
+    }
     let stop = super::stop_on_signal()?;
     let listeners = Listeners::bind(&config).await?;
     app::serve(config, listeners, Broker::Stamps, stop).await?;

@@ -80,7 +80,12 @@ pub enum HoldReason {
     UnreadField(String),
     /// The rule of this name failed: it asked for what is absent, mixed kinds of values, gave no truth, or had too much
     /// to look at. The rules after it were not asked.
-    Failed(String),
+    Failed {
+        /// The rule's name.
+        rule: String,
+        /// Why, as half a sentence after that; no value of the session.
+        why: String,
+    },
 }
 
 /// What one rule says of a session, alone.
@@ -132,7 +137,7 @@ impl Rules {
             match rule.is_true(&facts, &context, &mut steps_left) {
                 Ok(true) => return rule.verdict(),
                 Ok(false) => {}
-                Err(_) => return RuleVerdict::Hold(HoldReason::Failed(rule.name.clone())),
+                Err(why) => return RuleVerdict::Hold(HoldReason::Failed { rule: rule.name.clone(), why }),
             }
         }
         match self.default {

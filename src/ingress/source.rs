@@ -2,11 +2,13 @@
 //! Must not know how a source authenticates; its keys can change while it runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use metrics::Counter;
 use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
@@ -18,7 +20,8 @@ use super::encode::{Bridge, Encoder};
 use super::sampling::Bucket;
 use crate::config::{Config, OnUnverified, SourceName};
 use crate::kafka::record::Record;
-use crate::metrics::{Metrics, SourceMetrics};
+use crate::log_limit::LogLimit;
+use crate::metrics::{Metrics, SourceMetrics, unverified_label};
 use crate::provider::{ApiAddress, AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
 
 /// One source while the daemon runs.
@@ -39,6 +42,7 @@ pub struct RunningSource {
     /// What may be kept of its webhooks that fail authentication: samples, or bytes.
     keeping: Mutex<Bucket>,
     sample_bytes_max: usize,
+    unverified_log: LogLimit<(Unverified, IpAddr)>,
 }
 
 /// What a head takes of what may be kept, at most.
@@ -86,6 +90,40 @@ impl RunningSource {
             OnUnverified::Keep => u64::try_from(bytes).unwrap_or(u64::MAX),
         };
         self.keeping.lock().unwrap_or_else(PoisonError::into_inner).takes(tokens, now)
+    }
+
+    /// Its keys of the moment, as metrics call them.
+    pub fn key_labels(&self) -> String {
+        let keys = self.with_keys().source.key_ids();
+        keys.iter().map(|key| key.label(&self.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A webhook failed authentication: logged at once, then at most once a minute.
+    pub fn failed_authentication(&self, webhook: &RawWebhook, failure: Unverified, now: Instant) {
+        self.metrics.unverified(failure);
+        self.unverified_log.add((failure, webhook.remote_address));
+        self.log_unverified(now);
+    }
+
+    /// Logs webhooks that failed authentication, if a line about them is due.
+    pub fn log_unverified(&self, now: Instant) {
+        let Some((count, (failure, remote_address))) = self.unverified_log.due(now) else { return };
+        let last_verified = self.metrics.last_verified_s().and_then(|second| Timestamp::from_second(second).ok());
+        let (outcome, topic) = match self.on_unverified {
+            OnUnverified::Reject => ("are answered 401", "rejected"),
+            OnUnverified::Keep => ("are kept in quarantine", "quarantine"),
+        };
+        tracing::warn!(
+            source = self.name,
+            reason = unverified_label(failure),
+            count,
+            in_a_row = self.metrics.unverified_in_a_row(),
+            %remote_address,
+            tried_keys = self.key_labels(),
+            last_verified = last_verified.map_or_else(|| "never".to_owned(), |at| at.to_string()),
+            look = format!("paybridge tail {topic} --from-beginning"),
+            "webhooks fail authentication and {outcome}"
+        );
     }
 
     /// The record of a sample of a webhook that failed authentication.
@@ -193,6 +231,7 @@ impl Sources {
                 with_keys: ArcSwap::from_pointee(SourceWithKeys::new(name.as_ref(), source, metrics)),
                 keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
                 sample_bytes_max: config.rejected.sample_bytes_max,
+                unverified_log: LogLimit::default(),
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));

@@ -77,6 +77,11 @@ impl BrokerClock {
         self.latest = Some(seen);
     }
 
+    /// How far our wall clock is ahead of the brokers' now; none: no broker has told its time yet.
+    pub fn ahead(&self, now: ClockReading) -> Option<SignedDuration> {
+        self.latest.as_ref().map(|seen| seen.at_reading(now))
+    }
+
     /// How far our wall clock may be believed now. One that was set since is taken for right if that mends it, and is
     /// not accused if that would spoil it: a machine that was suspended looks the same, and is right.
     pub fn trust(&self, now: ClockReading) -> WallClockTrust {
@@ -107,6 +112,12 @@ fn skew(broker: Timestamp, sent: Instant, now: ClockReading) -> SignedDuration {
     let on_its_way = signed(now.monotonic.saturating_duration_since(sent));
     let ahead = now.wall.duration_since(broker);
     if ahead.is_negative() { ahead } else { ahead.saturating_sub(on_its_way).max(SignedDuration::ZERO) }
+}
+
+/// How far a clock is off, for people: `4h ahead`, `12s behind`.
+pub fn offset(ahead: SignedDuration) -> String {
+    let side = if ahead.is_negative() { "behind" } else { "ahead" };
+    format!("{:#} {side}", SignedDuration::from_secs(ahead.abs().as_secs()))
 }
 
 fn is_wrong(skew: SignedDuration) -> bool {

@@ -3,8 +3,16 @@
 
 use rdkafka::config::RDKafkaLogLevel;
 
+/// Lines about single connections and requests. In an outage there are several a second, and one line of ours says it all
+/// (`publisher::outage`, the engine's telemetry).
+const OF_CONNECTIONS: [&str; 4] = ["FAIL", "ERROR", "REQTMOUT", "TIMEOUT"];
+
 /// Logs one line.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    if OF_CONNECTIONS.contains(&facility) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
             tracing::error!(target: "librdkafka", facility, "{message}");

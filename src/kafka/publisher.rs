@@ -5,12 +5,14 @@ mod context;
 mod delivery;
 mod delivery_clock;
 mod missing;
+mod outage;
 mod producer_switch;
 mod renewal;
+mod topic_log;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +28,10 @@ use context::{PendingRecord, PublisherContext};
 pub use delivery::{Delivery, DeliveryFailure, FAILURE_REASONS};
 use delivery_clock::ClockWatch;
 use missing::MissingTopics;
+use outage::OutageWatch;
 use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;
+use topic_log::TopicLog;
 
 use super::broker_clock::{Broker, WallClockTrust};
 use super::client_error::ClientError;
@@ -88,6 +92,7 @@ struct PublisherState {
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
+    outage: OutageWatch,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
     /// librdkafka reported something: it may be fatal.
@@ -102,10 +107,10 @@ struct Singly {
     closed: bool,
 }
 
-/// One topic: its metrics, and whether its last record failed.
+/// One topic.
 struct PublishedTopic {
     metrics: TopicMetrics,
-    failing: AtomicBool,
+    log: TopicLog,
 }
 
 impl Publisher {
@@ -116,7 +121,7 @@ impl Publisher {
     pub fn start(settings: PublisherSettings, topics: &[String], metrics: Arc<Metrics>) -> Result<Self, ClientError> {
         let watched = |topic: &String| PublishedTopic {
             metrics: metrics.topic(topic, &FAILURE_REASONS),
-            failing: AtomicBool::new(false),
+            log: TopicLog::default(),
         };
         let by_topic = topics.iter().map(|topic| (topic.clone(), watched(topic))).collect();
         let clock = ClockWatch::new(metrics.ingress_clock(), settings.broker);
@@ -127,6 +132,7 @@ impl Publisher {
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),
+            outage: OutageWatch::default(),
             has_producer_id: watch::Sender::new(false),
             error_reported: Notify::new(),
         });
@@ -338,29 +344,34 @@ impl PublisherState {
         }
         // Before any log line: whoever waits must not wait for that.
         (pending.report)(delivery);
-        if delivery == Delivery::Failed(DeliveryFailure::UnknownTopic) && !self.missing.has(topic) {
+        // A record for a topic that was deleted under way often times out instead.
+        let may_be_gone = match delivery {
+            Delivery::Failed(DeliveryFailure::UnknownTopic) => true,
+            Delivery::Failed(DeliveryFailure::TimedOut) => !self.outage.is_on(),
+            Delivery::Failed(_) | Delivery::Acknowledged | Delivery::TooLarge => false,
+        };
+        if may_be_gone && !self.missing.has(topic) {
             self.missing.suspect();
         }
-        // A record that is too large says nothing about the topic.
-        if let Some(state) = state.filter(|_| delivery != Delivery::TooLarge) {
-            state.log_change(topic, delivery, why);
+        if let Some(state) = state {
+            self.log(state, topic, delivery, why);
         }
     }
-}
 
-impl PublishedTopic {
-    /// One line when a topic's records begin to fail, one when they work again: nothing per record.
-    fn log_change(&self, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
-        let fails = delivery != Delivery::Acknowledged;
-        // Read first: the usual case must not fight for the cache line.
-        if self.failing.load(Ordering::Relaxed) == fails || self.failing.swap(fails, Ordering::Relaxed) == fails {
-            return;
-        }
-        match delivery {
-            Delivery::Acknowledged => tracing::info!(topic, "Kafka acknowledges records again"),
-            Delivery::TooLarge | Delivery::Failed(_) => {
-                tracing::error!(topic, error = %why, "Kafka does not acknowledge records; their webhooks are answered 503");
+    /// Logs what a record's fate says about its topic, and nothing while no broker is connected: that has lines of its own.
+    fn log(&self, state: &PublishedTopic, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
+        let now = std::time::Instant::now();
+        let line = match (delivery, delivery.reason()) {
+            // A record that is too large says nothing about the topic.
+            (Delivery::TooLarge, _) => None,
+            (Delivery::Acknowledged, _) | (Delivery::Failed(_), None) => state.log.acknowledged(now),
+            (Delivery::Failed(_), Some(reason)) => {
+                self.outage.record_failed();
+                if self.outage.is_on() { None } else { state.log.failed(reason, now) }
             }
+        };
+        if let Some(line) = line {
+            line.log(topic, delivery, why);
         }
     }
 }

@@ -26,9 +26,11 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
-/// Upper bounds of the duration histograms: from a tenth of a millisecond to beyond UNIPaaS's 10 s.
-pub const BUCKETS_SECONDS: &[f64] =
-    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
+/// Upper bounds of the duration histograms: from a tenth of a millisecond to the longest `ack_timeout_ms`, a minute.
+pub const BUCKETS_SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0,
+    30.0, 60.0,
+];
 
 macro_rules! catalogue {
     ($($constant:ident = $kind:ident $name:literal [$labels:literal] $meaning:literal;)*) => {
@@ -131,10 +133,28 @@ catalogue! {
         "When the engine began to read the ledger, in seconds since 1970; 0 while it reads none";
     CONFIRMATION_ALERTS = Counter "paybridge_confirmation_alerts_total" ["kind"]
         "Conditions that somebody must look at, by kind: clock_untrusted; unknown_source; open_after_done (the provider still waits for a session that has ended here); too_old (an event so old that its session may have ended and been forgotten; it opened nothing); session_of_another_source (an event of a session that another source has opened meanwhile; it opened nothing); record_refused (a session was written without its operations, because Kafka refused them)";
+    CERTIFICATE_EXPIRY = Gauge "paybridge_ingress_certificate_expiry_timestamp_seconds" [""]
+        "When the first certificate of the webhook listener's TLS chain expires, in seconds since 1970; 0 without ingress.tls";
     CLOCK_TRUSTED = Gauge "paybridge_clock_trusted" ["part"]
         "1 while the clock of this process is trusted; 0 while it is more than 60 s from the brokers' clocks (ingress, engine), more than 60 s from the provider's, or was set (engine)";
+    CLOCK_OFFSET = Gauge "paybridge_clock_offset_seconds" ["part"]
+        "How far the clock of this process is ahead of the brokers' clocks, in seconds; negative: behind; 0 until a broker has told its time";
     READY = Gauge "paybridge_ready" [""]
         "1 while /readyz answers 200";
     BUILD_INFO = Gauge "paybridge_build_info" ["version"]
         "Always 1; the label has the version";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [""]
+        "Processor time that the process has used, user and system, in whole seconds";
+    PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [""]
+        "Memory of the process that is in RAM";
+    PROCESS_VIRTUAL_MEMORY = Gauge "process_virtual_memory_bytes" [""]
+        "Address space of the process";
+    PROCESS_FDS = Gauge "process_open_fds" [""]
+        "Open file descriptors, connections among them";
+    PROCESS_FDS_MAX = Gauge "process_max_fds" [""]
+        "The most file descriptors that the process may open";
+    PROCESS_THREADS = Gauge "process_threads" [""]
+        "Threads of the process";
+    PROCESS_START = Gauge "process_start_time_seconds" [""]
+        "When the process started, in seconds since 1970";
 }

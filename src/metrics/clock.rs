@@ -17,13 +17,23 @@ pub enum ClockTrust {
 /// Shows it for one part.
 pub struct ClockGauge {
     gauge: Gauge,
+    offset: Gauge,
 }
 
 impl ClockGauge {
     pub(super) fn new(part: &'static str) -> Self {
-        let gauge = Self { gauge: gauge!(catalogue::CLOCK_TRUSTED, "part" => part) };
+        let gauge = Self {
+            gauge: gauge!(catalogue::CLOCK_TRUSTED, "part" => part),
+            offset: gauge!(catalogue::CLOCK_OFFSET, "part" => part),
+        };
+        gauge.offset.set(0.0);
         gauge.show(ClockTrust::Trusted);
         gauge
+    }
+
+    /// It is so many seconds ahead of the brokers'.
+    pub fn show_offset(&self, seconds_ahead: f64) {
+        self.offset.set(seconds_ahead);
     }
 
     /// From now on it is so.

@@ -115,6 +115,15 @@ fn server_config(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Re
     Ok(config)
 }
 
+/// When the first of the certificates in a PEM text expires, in seconds since 1970; none where one cannot be read.
+pub fn first_expiry(pem: &[u8]) -> Option<i64> {
+    let expiries = certificates(pem).ok()?.into_iter().map(|certificate| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    });
+    expiries.collect::<Option<Vec<i64>>>()?.into_iter().min()
+}
+
 /// Clients without a certificate that `pem` signed are refused in the handshake.
 fn client_verifier(
     pem: &[u8],

@@ -8,6 +8,13 @@ import re
 
 import promql_parser
 
+_OPERATORS = {
+    str(promql_parser.MatchOp.Equal): lambda text, value: text == value,
+    str(promql_parser.MatchOp.NotEqual): lambda text, value: text != value,
+    str(promql_parser.MatchOp.Re): lambda text, value: bool(re.fullmatch(text, value)),
+    str(promql_parser.MatchOp.NotRe): lambda text, value: not re.fullmatch(text, value),
+}
+
 # What a range or step that Grafana fills in is replaced by, so that an expression of a dashboard is whole.
 GRAFANA_INTERVALS = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
 
@@ -19,6 +26,11 @@ class Selector:
     metric: str
     matchers: tuple[tuple[str, str], ...]
     values: tuple[tuple[str, tuple[str, ...]], ...]
+    tests: tuple[tuple[str, object, str], ...]
+
+    def takes(self, label, value):
+        """Whether it chooses a series whose label has this value, as far as this label goes."""
+        return all(_OPERATORS[str(operator)](text, value) for name, operator, text in self.tests if name == label)
 
 
 def selectors(text):
@@ -65,6 +77,7 @@ def _selector(node):
         node.name,
         tuple((matcher.name, matcher.value) for matcher in matchers),
         tuple((name, texts) for name, texts in values if texts),
+        tuple((matcher.name, matcher.op, matcher.value) for matcher in matchers),
     )
 
 

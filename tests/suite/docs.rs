@@ -1,5 +1,6 @@
 //! What others copy from us: the documentation, golden records, and subscribers in other languages.
 
+mod alerts;
 mod golden;
 mod links;
 mod readme;

@@ -15,6 +15,7 @@ mod growth;
 mod guards;
 mod ledger;
 mod life;
+mod log;
 mod metrics;
 mod misconfigured;
 mod misplaced;

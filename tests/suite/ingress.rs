@@ -6,6 +6,7 @@ mod delivery;
 mod evidence;
 mod keys;
 mod limits;
+mod log;
 mod metrics;
 mod missing;
 mod ordering;

@@ -1,6 +1,7 @@
 //! What tests share: a real Kafka, the daemon in this process or as one of its own, the simulated provider beside it, and
 //! ways to send, wait and read. Must not know what is tested; its own tests hold that the Kafka is real (`harness`).
 
+pub mod alerts;
 pub mod authority;
 pub mod bridge;
 pub mod cache;

@@ -72,7 +72,7 @@ fn describe_verdict(verdict: &RuleVerdict) -> String {
         RuleVerdict::Hold(HoldReason::UnreadField(name)) => {
             format!("held, because the rule \"{name}\" reads an unreadable field")
         }
-        RuleVerdict::Hold(HoldReason::Failed(name)) => format!("held, because the rule \"{name}\" fails"),
+        RuleVerdict::Hold(HoldReason::Failed { rule, why }) => format!("held, because the rule \"{rule}\" {why}"),
     }
 }
 
@@ -124,7 +124,11 @@ mod tests {
             &(rule("a", "session.operations[1].id == 'x'", "hold") + &rule("b", "true", "hold")),
             &[
                 (Code::RuleFails, RULES, &fails),
-                (Code::RulesTried, RULES, &tried("held, because the rule \"a\" fails")),
+                (
+                    Code::RulesTried,
+                    RULES,
+                    &tried("held, because the rule \"a\" asks for an element behind the end of a list"),
+                ),
             ],
         );
     }

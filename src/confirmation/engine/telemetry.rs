@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,9 +11,11 @@ use super::ledger_restore::UnreadablePartition;
 use crate::confirmation::rules;
 use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::machine::Note;
-use crate::confirmation::session::model::{Outcome, SessionKey};
+use crate::confirmation::session::model::{Action, Outcome, SessionKey};
 use crate::error_chain;
-use crate::message::confirmation::v1::{self, RejectionReason};
+use crate::kafka::broker_clock::offset;
+use crate::log_limit::LogLimit;
+use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
 
@@ -21,8 +24,8 @@ use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, Tr
 pub enum TelemetryEvent {
     /// What the machine noted of a session.
     Noted(SessionKey, Note),
-    /// A session opened and waits.
-    Held(SessionKey, rules::HoldReason),
+    /// A session opened and waits; what the deadline does with it, and when.
+    Held(SessionKey, rules::HoldReason, Option<(Action, Timestamp)>),
     /// A session ended.
     Ended(SessionKey, Box<Outcome>),
     /// A decision does not count.
@@ -46,6 +49,19 @@ pub struct Telemetry {
     clock: ClockState,
     /// Sessions whose delay was logged since the clock was trusted last.
     clock_delayed: BTreeSet<SessionKey>,
+    rule_failures: LogLimit<RuleFailure>,
+    decided_by_deadline: LogLimit<SessionKey>,
+}
+
+/// What a log line tells of a rule that failed.
+#[derive(Debug)]
+struct RuleFailure {
+    session: SessionKey,
+    rule: String,
+    /// Why, without a value of the session.
+    why: String,
+    /// What the deadline does with the session.
+    deadline: String,
 }
 
 /// So many sessions are named while the clock is not trusted: for whoever looks, not a list of all.
@@ -54,7 +70,14 @@ const CLOCK_DELAYED_LOGGED_MAX: usize = 200;
 impl Telemetry {
     /// Tells by these metrics and the log.
     pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
-        Self { metrics, kafka_unavailable: None, clock: ClockState::Trusted, clock_delayed: BTreeSet::new() }
+        Self {
+            metrics,
+            kafka_unavailable: None,
+            clock: ClockState::Trusted,
+            clock_delayed: BTreeSet::new(),
+            rule_failures: LogLimit::default(),
+            decided_by_deadline: LogLimit::default(),
+        }
     }
 
     /// What was committed.
@@ -67,7 +90,7 @@ impl Telemetry {
     fn count(&mut self, count: TelemetryEvent) {
         match count {
             TelemetryEvent::Noted(key, note) => self.noted(&key, note),
-            TelemetryEvent::Held(key, held) => self.held(&key, &held),
+            TelemetryEvent::Held(key, held, deadline) => self.held(&key, held, deadline),
             TelemetryEvent::Ended(key, outcome) => {
                 let decided = outcome.decided.as_ref();
                 let action = decided.map_or(v1::Action::Unspecified, |(action, ..)| (*action).into());
@@ -101,6 +124,9 @@ impl Telemetry {
         match note {
             Note::Decided(kind, rule) => {
                 self.metrics.decided(kind, &rule);
+                if kind == DeciderKind::Deadline {
+                    self.decided_by_deadline.add(key.clone());
+                }
                 tracing::debug!(session = %key, ?kind, rule, "a session is decided");
             }
             Note::Redelivered => self.metrics.redelivered.increment(1),
@@ -127,19 +153,33 @@ impl Telemetry {
         }
     }
 
-    fn held(&self, key: &SessionKey, held: &rules::HoldReason) {
+    fn held(&self, key: &SessionKey, held: rules::HoldReason, deadline: Option<(Action, Timestamp)>) {
         let reason = match held {
             rules::HoldReason::Rule(_) => HoldLabel::Rule,
             rules::HoldReason::NoRule => HoldLabel::NoRule,
             rules::HoldReason::NotEvaluated => HoldLabel::NotEvaluated,
             rules::HoldReason::UnreadField(_) => HoldLabel::UnreadField,
-            rules::HoldReason::Failed(rule) => {
-                self.metrics.rule_failed(rule);
-                tracing::debug!(session = %key, rule, "a rule failed; the session waits for a decision");
+            rules::HoldReason::Failed { rule, why } => {
+                self.metrics.rule_failed(&rule);
+                let deadline = match deadline {
+                    None => "ends".to_owned(),
+                    Some((action, at)) => format!("{} at {}", action.verb(), at.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                };
+                self.rule_failures.add(RuleFailure { session: key.clone(), rule, why, deadline });
                 HoldLabel::RuleFailed
             }
         };
         self.metrics.held(reason);
+    }
+
+    /// Logs what is due of that which happens often: rules that failed, and sessions that the deadline decided on.
+    pub fn log_due(&self, now: Instant) {
+        if let Some((count, RuleFailure { session, rule, why, deadline })) = self.rule_failures.due(now) {
+            tracing::warn!(%session, rule, error = why, deadline, count, "rule failed; its session is held until somebody decides, or the deadline");
+        }
+        if let Some((count, session)) = self.decided_by_deadline.due(now) {
+            tracing::warn!(%session, count, "the deadline decided on sessions, because nobody else did in time");
+        }
     }
 
     /// How a transaction ended.
@@ -189,22 +229,25 @@ impl Telemetry {
     }
 
     /// Whether the clock can be believed, and how far it is ahead of the broker's and the provider's; told when it cannot any more, and when it can again.
-    pub fn clock(&mut self, trust: ClockState, ahead: [Option<SignedDuration>; 2]) {
+    pub fn clock(&mut self, trust: ClockState, ahead: [Option<SignedDuration>; 2], ours: Timestamp) {
+        let [of_broker, of_provider] = ahead;
+        self.metrics.clock.show_offset(of_broker.unwrap_or_default().as_secs_f64());
         match (std::mem::replace(&mut self.clock, trust), trust) {
             (ClockState::Trusted, ClockState::Untrusted) => {
-                let [broker, provider] = ahead.map(|ahead| ahead.map(|ahead| ahead.as_secs()));
+                let theirs = of_broker.and_then(|ahead| ours.checked_sub(ahead).ok());
                 tracing::error!(
-                    seconds_ahead_of_broker = broker,
-                    seconds_ahead_of_provider = provider,
-                    "clock is not trusted: it is more than 60 s from the broker's or the provider's, or was set. Sessions are held: \
-                     none is opened, expired or decided by its deadline until the clock is right. Put the clock right (NTP); \
-                     it is tried again every 30 s"
+                    %ours,
+                    brokers_time = theirs.map(tracing::field::display),
+                    of_brokers = of_broker.map(offset),
+                    of_provider = of_provider.map(offset),
+                    "clock of this host is not trusted: it is more than 60 s from the brokers' or the provider's, or was set; \
+                     no session is opened, expired or decided by its deadline until it is right; correct the time service (NTP)"
                 );
                 self.metrics.clock.show(ClockTrust::Untrusted);
             }
             (ClockState::Untrusted, ClockState::Trusted) => {
                 self.metrics.clock.show(ClockTrust::Trusted);
-                tracing::info!("clock is trusted again");
+                tracing::info!("clock of this host is trusted again; deadlines are acted on");
                 self.clock_delayed.clear();
             }
             (ClockState::Untrusted, ClockState::Untrusted) | (ClockState::Trusted, ClockState::Trusted) => {}

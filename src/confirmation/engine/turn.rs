@@ -168,6 +168,7 @@ impl Engine {
         if self.shown.elapsed() >= SHOWN_EVERY {
             self.shown = Instant::now();
             self.show(turn.now);
+            self.telemetry.log_due(self.shown);
         }
         match self.membership {
             Membership::Unassigned(Some(since)) if since.elapsed() > REJOIN_AFTER => self.rejoin(),
@@ -193,7 +194,8 @@ impl Engine {
         if assignment.partitions().next().is_some() {
             let is_trusted = turn.clock == ClockState::Trusted && turn.disagreeing.is_empty();
             let clock = if is_trusted { ClockState::Trusted } else { ClockState::Untrusted };
-            self.telemetry.clock(clock, self.clock.ahead(read_clocks()));
+            let reading = read_clocks();
+            self.telemetry.clock(clock, self.clock.ahead(reading), reading.wall);
         }
     }
 

@@ -71,12 +71,18 @@ fn confirmed_by(rule: &str) -> RuleVerdict {
 }
 
 fn failed() -> RuleVerdict {
-    RuleVerdict::Hold(HoldReason::Failed("rule 0".to_owned()))
+    RuleVerdict::Hold(HoldReason::Failed { rule: "rule 0".to_owned(), why: String::new() })
+}
+
+/// A verdict as [`failed`] has it: tests of why a rule fails are about `try_each`.
+fn without_why(verdict: RuleVerdict) -> RuleVerdict {
+    let RuleVerdict::Hold(HoldReason::Failed { rule, .. }) = verdict else { return verdict };
+    RuleVerdict::Hold(HoldReason::Failed { rule, why: String::new() })
 }
 
 #[track_caller]
 fn check(when: &str, given: &Json, expected: &RuleVerdict) {
-    assert_eq!(&compiled(when).judge("sg-main", &session(given), &[]), expected, "{when} on {given}");
+    assert_eq!(&without_why(compiled(when).judge("sg-main", &session(given), &[])), expected, "{when} on {given}");
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn a_rule_that_reads_a_field_that_could_not_be_read_holds_the_session() {
 fn a_rule_after_one_that_failed_is_not_asked() {
     let both = rules(&["session.status == 'in_progress'", "true"]);
     let judge = |default, rules: &[Rule]| Rules::compile(rules, default).unwrap().judge("sg", &session(&bare()), &[]);
-    assert_eq!(judge(SessionDefault::Confirm, &both), failed());
+    assert_eq!(without_why(judge(SessionDefault::Confirm, &both)), failed());
 }
 
 #[test]
@@ -269,7 +275,7 @@ fn the_rules_of_the_documentation_decide_as_it_says() {
         (payment, RuleVerdict::Hold(HoldReason::NoRule)),
         (bare(), failed()),
     ] {
-        assert_eq!(rules.judge("sg", &session(&given), &[]), expected, "{given}");
+        assert_eq!(without_why(rules.judge("sg", &session(&given), &[])), expected, "{given}");
     }
 }
 

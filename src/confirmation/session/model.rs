@@ -50,6 +50,16 @@ pub enum Action {
     Cancel,
 }
 
+impl Action {
+    /// As commands and log lines write it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
 impl From<Action> for v1::Action {
     fn from(action: Action) -> Self {
         match action {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -14,6 +15,7 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
 
+use super::super::broker_clock::ClockReading;
 use super::super::client_error::{ClientError, ClientErrors};
 use super::super::client_log;
 use super::{Batches, Delivery, DeliveryFailure, OnDelivery, PublisherState};
@@ -56,6 +58,16 @@ impl PublisherContext {
         holds(*self.refused_at.borrow(), Instant::now())
     }
 
+    /// Logs that no broker is connected, or one again.
+    fn log_contact(&self, brokers_up: usize) {
+        let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
+        if let Some(line) = self.shared.outage.connected(brokers_up, now) {
+            // What is reported later counts anew.
+            let error = self.client_errors.take().map_or_else(String::new, |error| error.to_string());
+            line.log(&error);
+        }
+    }
+
     /// Waits until the idempotent producer has its id; whether it gets one, or is refused.
     pub(super) async fn has_id(&self) -> bool {
         let (mut has_id, mut refused_at) = (self.has_id.subscribe(), self.refused_at.subscribe());
@@ -69,6 +81,7 @@ impl PublisherContext {
 
 impl ClientContext for PublisherContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client_errors.log(level, facility, message);
         client_log::log(level, facility, message);
     }
 
@@ -81,8 +94,8 @@ impl ClientContext for PublisherContext {
             let up = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
             self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
             self.shared.has_producer_id.send_if_modified(set);
-            // It may have been set since the last record.
-            self.shared.clock.trust();
+            self.shared.clock.show();
+            self.log_contact(up);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::kafka::broker_clock::{Broker, BrokerClock, ClockReading, WallClockTrust};
+use crate::kafka::broker_clock::{Broker, BrokerClock, ClockReading, WallClockTrust, offset};
 use crate::metrics::{ClockGauge, ClockTrust};
 
 /// The one clock of the process, as all producers see it.
@@ -47,6 +47,16 @@ impl ClockWatch {
         self.look(|_, _| {})
     }
 
+    /// Shows how far our clock is off, and whether it may be believed: it may have been set since the last record.
+    pub(super) fn show(&self) {
+        let ahead = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.brokers.ahead(ClockReading { wall: Timestamp::now(), monotonic: Instant::now() })
+        };
+        self.gauge.show_offset(ahead.unwrap_or_default().as_secs_f64());
+        self.trust();
+    }
+
     fn look(&self, learn: impl FnOnce(&mut BrokerClock, ClockReading)) -> WallClockTrust {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Inside the lock, so that moments come in their order.
@@ -76,8 +86,8 @@ fn tell(trust: WallClockTrust, ours: Timestamp) {
             tracing::error!(
                 %ours,
                 %theirs,
-                ahead_s = ahead.as_secs(),
-                "the clock of this host differs from the brokers' clocks; webhooks are accepted, but received_at of their events is wrong; correct NTP"
+                offset = offset(ahead),
+                "the clock of this host differs from the brokers' clocks; webhooks are accepted, but received_at of their events is wrong; correct the time service (NTP)"
             );
         }
     }

@@ -19,7 +19,7 @@ const METADATA_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct MissingTopics {
     names: ArcSwap<BTreeSet<String>>,
-    /// A record failed for the lack of its topic.
+    /// A record failed, maybe for the lack of its topic.
     suspected: Notify,
 }
 
@@ -30,7 +30,7 @@ impl MissingTopics {
         !names.is_empty() && names.contains(topic)
     }
 
-    /// Kafka refused a record for the lack of its topic.
+    /// A record failed, maybe for the lack of its topic.
     pub(super) fn suspect(&self) {
         self.suspected.notify_one();
     }
@@ -48,7 +48,7 @@ impl Publisher {
         }
     }
 
-    /// Waits until a record fails because Kafka has not its topic.
+    /// Waits until a record fails, maybe for the lack of its topic.
     pub async fn suspects_missing(&self) {
         self.shared.missing.suspected.notified().await;
     }

@@ -85,7 +85,8 @@ fn an_engine_whose_clock_is_wrong_at_the_start_decides_nothing_and_loses_nothing
         assert_eq!(setup.outcomes().len(), 1 + 2 * round, "{hours} h");
         eventually(LIMIT, || {
             let log = daemon.log();
-            let is_named = log.contains("clock is not trusted") && log.contains(&ruled) && log.contains(&held);
+            let is_named =
+                log.contains("clock of this host is not trusted") && log.contains(&ruled) && log.contains(&held);
             is_named.then_some(()).ok_or(format!("the log names no sessions: {log}"))
         });
         assert!(setup.provider.session(&ruled).is_none_or(|session| session.actions().is_empty()), "{hours} h");

@@ -72,6 +72,7 @@ fn what_the_provider_ended_itself_is_told_as_it_says() {
         assert_eq!(setup.provider.session(id).unwrap().actions(), [], "{id}");
     }
     await_metric(&engine, "paybridge_confirmation_outcomes_total{action=\"none\",result=\"expired\"}", 2);
+    engine.assert_fires("PaybridgeSessionsExpired");
     await_metric(&engine, "paybridge_confirmation_outcomes_total{action=\"none\",result=\"superseded\"}", 1);
     engine.stop().unwrap();
 }
@@ -113,6 +114,7 @@ fn a_clock_four_hours_ahead_cancels_nothing_until_it_is_right_again() {
     }
     let alert = "paybridge_confirmation_alerts_total{kind=\"clock_untrusted\"}";
     await_metric(&engine, alert, 3);
+    engine.assert_fires("PaybridgeClockUntrusted");
     // What somebody decided is no matter of clocks.
     setup.decide("ps_decided", Action::Confirm, "by hand");
     assert_eq!(setup.await_outcome("ps_decided").result(), Result::Accepted);

@@ -99,6 +99,7 @@ fn decisions_for_sessions_that_never_open_are_bounded_across_a_restart() {
     let too_many = |id: &String| told(id, RejectionReason::TooManyEarly);
     assert_eq!(setup.await_rejections(1), [too_many(&of_one_partition[2])]);
     await_metric(&engine, "paybridge_confirmation_rejected_total{reason=\"too_many_early\"}", 1);
+    engine.assert_fires("PaybridgeEarlyDecisionsFull");
     engine.stop().unwrap();
     let engine = setup.engine();
     setup.decide(&of_one_partition[3], Action::Cancel, "after the restart");
@@ -178,6 +179,7 @@ fn a_session_of_a_source_that_is_not_configured_waits_and_somebody_is_told() {
     event.metadata.as_mut().unwrap().source = "sg-gone".to_owned();
     setup.write(READY, "ps_one", &event.encode_to_vec());
     await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"unknown_source\"}", 1);
+    engine.assert_fires("PaybridgeUnknownSource");
     await_metric(&engine, "paybridge_confirmation_open_sessions", 1);
     setup.ready("ps_known", Timestamp::now(), 100);
     setup.decide("ps_known", Action::Cancel, "known");

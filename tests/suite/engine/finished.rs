@@ -63,6 +63,7 @@ fn a_session_that_asks_again_after_its_end_is_asked_about_and_nothing_more() {
     asks_again(&setup, "ps_one", "open");
     await_metric(&engine, ok, 2);
     await_metric(&engine, OPEN_AFTER_DONE, 1);
+    engine.assert_fires("PaybridgeOpenAfterDone");
     assert_eq!((received(Operation::Confirm), received(Operation::Cancel)), (1, 0));
     assert_eq!(setup.await_outcomes(1).len(), 1);
     engine.stop().unwrap();

@@ -89,6 +89,7 @@ fn an_event_whose_evidence_contradicts_it_opens_and_ends_nothing_and_somebody_is
         assert_eq!(record.reason(), QuarantineReason::EvidenceDoesNotVerify, "{}", record.detail);
     }
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"evidence_does_not_verify\"}", 4);
+    engine.assert_fires("PaybridgeForgedRecord");
     await_metric(&engine, "paybridge_confirmation_open_sessions", 1);
     assert_eq!((setup.outcomes().len(), setup.provider.calls()), (0, 0));
     engine.stop().unwrap();

@@ -39,6 +39,7 @@ fn partitions_whose_ledger_was_made_anew_stand_still() {
         stopped => Err(format!("{stopped} partitions stand still")),
     });
     assert_eq!(engine.count("paybridge_confirmation_assigned_partitions"), 0);
+    engine.assert_fires("PaybridgeLedgerLost");
     assert_eq!(setup.provider.session("ps_1").unwrap().received.len(), 1, "it is decided again");
     engine.stop().unwrap();
 }
@@ -53,6 +54,8 @@ fn inputs_with_more_partitions_than_at_the_start_stop_the_engine_and_not_the_dae
     setup.kafka.grow_topics(&topics.each_ref().map(String::as_str), 4);
     await_metric(&engine, "paybridge_confirmation_engine_refused", 1);
     await_metric(&engine, "paybridge_confirmation_assigned_partitions", 0);
+    engine.assert_fires("PaybridgeEngineRefused");
+    engine.assert_fires("PaybridgePartitionsUnassigned");
     assert_eq!(engine.post("sg-main", &ready_to_confirm(&engine.config, 1)).status, 200);
     assert_eq!(engine.admin("/readyz").status, 200);
     engine.stop().unwrap();

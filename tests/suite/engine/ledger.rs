@@ -56,6 +56,7 @@ fn an_entry_of_a_later_version_stops_its_partition_and_no_other() {
     let outcomes = setup.await_outcomes(others.len());
     assert!(others.iter().all(|id| outcomes.contains_key(*id)));
     await_metric(&engine, STOPPED, 1);
+    engine.assert_fires("PaybridgeLedgerUnreadable");
     await_metric(&engine, "paybridge_confirmation_assigned_partitions", 2);
     engine.stop().unwrap();
     // It still stands still, and nothing was taken from its inputs: a later version decides.
@@ -91,6 +92,7 @@ fn ended_sessions_are_forgotten_after_a_while_and_come_back_by_no_redelivery() {
     let again = ready_event("ps_one", "another", received_at + SignedDuration::from_millis(1), 100);
     setup.write(READY, "ps_one", &again.encode_to_vec());
     await_metric(&engine, "paybridge_confirmation_alerts_total{kind=\"too_old\"}", 2);
+    engine.assert_fires("PaybridgeEventsTooOld");
     setup.await_outcomes(1);
     assert_eq!(setup.provider.session("ps_one").unwrap().actions(), [Operation::Confirm]);
     engine.stop().unwrap();

@@ -83,6 +83,8 @@ fn sessions_of_another_project_keep_no_good_one_from_being_confirmed() {
         setup.ready(id, ago(3600), 100);
     }
     await_metric(&engine, BREAKER, 1);
+    engine.assert_fires("PaybridgeBreakerOpen");
+    engine.assert_fires("PaybridgeCallsFailing");
     let good: Vec<String> = (0..20).map(|number| format!("ps_good_{number}")).collect();
     let began = Instant::now();
     for id in &good {

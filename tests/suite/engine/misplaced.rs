@@ -63,6 +63,7 @@ fn a_decision_that_was_passed_on_to_a_wrong_partition_goes_to_quarantine() {
     let evidence = quarantined[0].metadata.clone().unwrap().evidence.unwrap();
     assert_eq!(evidence.raw_body.as_deref(), Some(value.as_slice()));
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"misrouted_decision\"}", 1);
+    engine.assert_fires("PaybridgeEngineQuarantine");
     assert_eq!(setup.records(DECISION).len(), 1);
     engine.stop().unwrap();
 }
@@ -128,6 +129,7 @@ fn a_decision_that_is_none_is_rejected_with_its_bytes() {
     assert!(raw == expected, "{rejections:?}");
     assert!(rejections.iter().all(|rejection| rejection.reason() == RejectionReason::Malformed), "{rejections:?}");
     await_metric(&engine, "paybridge_confirmation_rejected_total{reason=\"malformed\"}", 11);
+    engine.assert_fires("PaybridgeDecisionsRejected");
     engine.stop().unwrap();
 }
 

@@ -74,6 +74,7 @@ fn a_session_that_is_too_large_for_the_ledger_is_set_aside_and_all_others_are_de
     assert!(quarantined[0].detail.contains("offset 0"), "{}", quarantined[0].detail);
     assert!(quarantined[0].metadata.clone().unwrap().evidence.unwrap().raw_body.is_none(), "its large part");
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"record_refused\"}", 1);
+    engine.assert_fires("PaybridgeRecordRefused");
     await_metric(&engine, "paybridge_confirmation_lag_records", 0);
     assert!(setup.provider.session("ps_large").is_none());
     engine.stop().unwrap();
@@ -119,6 +120,7 @@ fn a_topic_that_takes_no_record_sets_nothing_aside_and_all_goes_on_once_it_does(
             setup.ready(&format!("ps_{number}"), Timestamp::now(), 100);
         }
         await_aborted(&engine, before + 3);
+        engine.assert_fires("PaybridgeTransactionsFailing");
         assert_eq!((setup.outcomes().len(), setup.quarantined().len()), (1, 0), "{part}");
         setup.kafka.alter_topic(&setup.topic(part), &with("1048588"));
         for (id, outcome) in setup.await_outcomes(6) {

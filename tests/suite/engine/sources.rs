@@ -66,6 +66,7 @@ fn one_webhook_at_two_sources_gets_one_action_and_one_outcome() {
     setup.provider.release(1);
     setup.await_outcomes(3);
     await_metric(&engine, "paybridge_confirmation_quarantined_total{reason=\"session_of_another_source\"}", 3);
+    engine.assert_fires("PaybridgeSessionOfAnotherSource");
     for (id, action) in [("ps_1", Operation::Confirm), ("ps_2", Operation::Cancel), ("ps_3", Operation::Confirm)] {
         assert_eq!(setup.provider.session(id).unwrap().actions(), [action], "{id}");
     }

@@ -62,6 +62,7 @@ fn a_full_window_forgets_the_oldest_event() {
         "2" => Ok(()),
         other => Err(format!("{other} entries are shown")),
     });
+    bridge.assert_fires("PaybridgeDedupWindowShort");
 }
 
 /// Sent together, one is published, and all are answered by its fate.

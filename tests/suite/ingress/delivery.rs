@@ -111,6 +111,7 @@ fn an_authentic_webhook_of_unknown_type_is_kept_and_known_again() {
     let webhook = signed_fixture(&bridge.config, "unknown-type.json");
     assert_eq!(bridge.post("sg-main", &webhook).json("status"), "unrecognized");
     assert_eq!(bridge.post("sg-main", &webhook).json("status"), "duplicate");
+    bridge.assert_fires("PaybridgeUnrecognizedGrowing");
     let records = kafka.read_all(&bridge.topic("unrecognized.v1"));
     let [record] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(record.key.as_deref(), Some(&b"sg-main"[..]));

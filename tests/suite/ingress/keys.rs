@@ -123,6 +123,7 @@ fn a_replaced_key_file_is_in_force_without_a_restart_and_an_unusable_one_is_not(
         check(&bridge, "sg-main", &confirm(&bridge, &old_private, 2 + count.parse::<u64>().unwrap()), ACCEPTED);
     }
     assert_eq!(reloads(&bridge, "sg-main", "used").as_deref(), Some("0"));
+    bridge.assert_fires("PaybridgeKeyUnusable");
 
     fs::write(&public, &public_text).unwrap();
     await_reloads(&bridge, "sg-main", "used", "1");

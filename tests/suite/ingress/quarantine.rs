@@ -78,6 +78,8 @@ fn of_unproven_webhooks_no_more_than_the_allowed_samples_are_kept_on_a_topic_of_
         check_unproven(record, told, "paybridge.event.v1.RejectedWebhook", signature(&webhooks[0]));
     }
     check_ids_differ(&records);
+    bridge.assert_fires("PaybridgeSourceUnverified");
+    bridge.assert_fires("PaybridgeWebhooksUnverified");
     for topic in ["smart-glocal.ready-to-confirm.v1", "quarantine.v1"] {
         assert_eq!(kafka.read_all(&bridge.topic(topic)), [], "{topic}");
     }
@@ -148,6 +150,7 @@ fn while_a_key_is_wrong_a_source_may_keep_everything() {
     let counted = |series: &str| format!("{}", bridge.metric(series));
     assert_eq!(counted(r#"paybridge_ingress_requests_total{source="sg-main",outcome="kept"}"#), "30");
     assert_eq!(counted(r#"paybridge_quarantined_total{source="sg-main",reason="unverified_kept"}"#), "30");
+    bridge.assert_fires("PaybridgeQuarantineGrowing");
     assert_eq!(bridge.post("sg-main", &proven).json("status"), "accepted", "what is proven is still an event");
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -128,6 +128,13 @@ fn a_renewed_certificate_is_in_force_without_a_restart_and_an_unusable_one_is_no
     await_reloads(&bridge, "used");
     assert_eq!(post(&bridge, &after, None, 3).unwrap(), "HTTP/1.1 200 OK");
     assert!(post(&bridge, &before, None, 4).is_err(), "the old certificate is gone");
+}
+
+#[test]
+fn a_certificate_that_expires_soon_has_an_alert() {
+    let in_ten_days = SystemTime::now() + Duration::from_secs(10 * 86_400);
+    let files = Files::new(&Authority::new().sign_until("somebody", in_ten_days), None);
+    files.start().assert_fires("PaybridgeCertificateExpires");
 }
 
 #[track_caller]

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{File, check, check_words, sources};
 
 /// The modules at the top, and which of them each may import: only such as stand above it.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("error_chain", &[]),
     ("finding", &[]),
     ("https", &[]),
     ("latch", &[]),
+    ("log_limit", &[]),
     ("message", &[]),
     ("server", &[]),
     ("settings", &[]),
@@ -17,11 +18,22 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("config", &["provider", "settings"]),
     ("metrics", &["message", "provider"]),
     ("admin", &["latch", "metrics"]),
-    ("kafka", &["config", "finding", "metrics", "provider", "settings"]),
-    ("ingress", &["config", "kafka", "message", "metrics", "provider"]),
+    ("kafka", &["config", "finding", "log_limit", "metrics", "provider", "settings"]),
+    ("ingress", &["config", "kafka", "log_limit", "message", "metrics", "provider"]),
     (
         "confirmation",
-        &["config", "error_chain", "https", "kafka", "latch", "message", "metrics", "provider", "settings"],
+        &[
+            "config",
+            "error_chain",
+            "https",
+            "kafka",
+            "latch",
+            "log_limit",
+            "message",
+            "metrics",
+            "provider",
+            "settings",
+        ],
     ),
     (
         "app",

@@ -89,7 +89,7 @@ proptest! {
         let expected = match first.map(|trial| (&trial.outcome, trial.rule.as_str())) {
             _ if SessionFacts::of("sg", &session).is_none() => RuleVerdict::Hold(HoldReason::NotEvaluated),
             Some((Ok(_), name)) => RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, name)),
-            Some((Err(_), name)) => RuleVerdict::Hold(HoldReason::Failed(name.to_owned())),
+            Some((Err(why), name)) => RuleVerdict::Hold(HoldReason::Failed { rule: name.to_owned(), why: why.clone() }),
             None => RuleVerdict::Act(Action::Cancel, decider(DeciderKind::Default, "")),
         };
         prop_assert_eq!(verdict, expected);

@@ -62,7 +62,12 @@ impl Policy {
 
     /// When an undecided session is decided by the deadline.
     pub fn deadline(&self, opening: &Opening) -> Timestamp {
-        later(self.window_end(opening), -self.deadline_margin)
+        self.deadline_of(opening.window_began_at)
+    }
+
+    /// The same of a session whose window began then.
+    pub fn deadline_of(&self, window_began_at: Timestamp) -> Timestamp {
+        later(later(window_began_at, self.window), -self.deadline_margin)
     }
 
     /// When the session ends here at the latest.

@@ -204,6 +204,10 @@ fn webhooks_are_taken_again_when_a_broker_that_was_down_is_up() {
         0 => Ok(()),
         up => Err(format!("{up} brokers are up")),
     });
+    faulty.bridge.assert_fires("PaybridgeNoBroker");
+    faulty.bridge.assert_fires("PaybridgeReplicaWithoutBroker");
+    faulty.bridge.assert_fires("PaybridgeAnswersPartlyUnavailable");
+    faulty.bridge.assert_fires("PaybridgePublishFailures");
     faulty.cluster.broker_up(1).unwrap();
     assert_eq!(faulty.post_until_taken(2), "accepted");
     assert_eq!(faulty.counts(TOPIC), [1, 1]);

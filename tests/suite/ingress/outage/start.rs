@@ -32,6 +32,7 @@ fn starts_without_kafka_and_becomes_ready_when_it_comes_and_stays_so_when_it_goe
     let answered = bridge.post("sg-main", &ready_to_confirm(&bridge.config, 2));
     assert_eq!(answered.status, 503);
     check_answer(&answered, bridge.config.ingress.ack_timeout());
+    bridge.assert_fires("PaybridgeAnswersUnavailable");
     assert_eq!(
         (bridge.admin("/readyz").status, bridge.admin("/livez").status),
         (200.try_into().unwrap(), 200.try_into().unwrap())
@@ -49,6 +50,7 @@ fn is_ready_without_its_topics_and_says_that_they_are_missing_until_they_are_mad
     let missing = || bridge.metric("paybridge_kafka_topics_missing");
     assert!(missing() > 20.0, "{}", missing());
     let webhook = ready_to_confirm(&bridge.config, 1);
+    bridge.assert_fires("PaybridgeTopicsMissing");
     let answered = bridge.post("sg-main", &webhook);
     assert_eq!(answered.status, 503);
     check_answer(&answered, bridge.config.ingress.ack_timeout());
@@ -95,6 +97,9 @@ fn rebuilds_a_producer_that_may_not_write_only_so_often() {
     let restarts = || bridge.metric("paybridge_kafka_producer_restarts_total");
     eventually(LIMIT, || if restarts() > 0.0 { Ok(()) } else { Err("the producer was never rebuilt".to_owned()) });
     check_not_ready(&bridge, "producer id");
+    bridge.assert_fires("PaybridgeProducerRestarts");
+    bridge.assert_fires("PaybridgeReplicaNotReady");
+    bridge.assert_fires("PaybridgeNoReplicaTakesWebhooks");
     let (begun, before) = (std::time::Instant::now(), restarts());
     eventually(LIMIT, || if begun.elapsed() > OBSERVED { Ok(()) } else { Err("still observing".to_owned()) });
     let (seconds, rebuilt) = (begun.elapsed().as_secs_f64(), restarts() - before);

@@ -76,6 +76,14 @@ impl Kafka {
         }
     }
 
+    /// Deletes a topic. The broker does so in its own time.
+    pub fn delete_topic(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        for result in block_on(admin.delete_topics(&[topic], &options())).unwrap() {
+            result.unwrap();
+        }
+    }
+
     /// Gives a topic exactly these settings of its own, and returns when brokers go by them.
     pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) {
         let request = AlterConfig::new(ResourceSpecifier::Topic(topic));

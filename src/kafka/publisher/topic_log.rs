@@ -1,0 +1,115 @@
+//! What the log says of one topic whose records fail: a line when they begin to, when the reason changes, once a minute, and
+//! when they are acknowledged again. Nothing per record.
+//! Must not know what the records are, and reads no clock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::outage::for_people;
+use super::{Delivery, DeliveryFailure};
+use crate::log_limit::LINE_EVERY;
+
+/// How long after the last failure an acknowledged record means that the topic works again. Where one partition has no
+/// leader, the records of the others succeed in between.
+const WORKS_AFTER: Duration = Duration::from_secs(5);
+
+/// Follows the records of one topic.
+#[derive(Default)]
+pub(super) struct TopicLog {
+    is_failing: AtomicBool,
+    failing: Mutex<Option<Failing>>,
+}
+
+#[derive(Clone, Copy)]
+struct Failing {
+    reason: &'static str,
+    began: Instant,
+    last_failure: Instant,
+    last_line: Instant,
+    failed: u64,
+}
+
+/// A line that is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TopicLine {
+    /// Records fail; so many until now.
+    Fails(u64),
+    /// They are acknowledged again: after so long, and so many failures.
+    Works(Duration, u64),
+}
+
+impl TopicLog {
+    /// A record is acknowledged.
+    pub(super) fn acknowledged(&self, now: Instant) -> Option<TopicLine> {
+        // Read first: the usual case must not take the lock.
+        if !self.is_failing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = failing.take_if(|failing| now.saturating_duration_since(failing.last_failure) >= WORKS_AFTER)?;
+        self.is_failing.store(false, Ordering::Relaxed);
+        Some(TopicLine::Works(now.saturating_duration_since(ended.began), ended.failed))
+    }
+
+    /// A record failed.
+    pub(super) fn failed(&self, reason: &'static str, now: Instant) -> Option<TopicLine> {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_failing.store(true, Ordering::Relaxed);
+        let before = *failing;
+        let state = failing.get_or_insert(Failing { reason, began: now, last_failure: now, last_line: now, failed: 0 });
+        state.failed += 1;
+        state.last_failure = now;
+        let is_due = before.is_none_or(|before| {
+            before.reason != reason || now.saturating_duration_since(before.last_line) >= LINE_EVERY
+        });
+        state.reason = reason;
+        is_due.then(|| {
+            state.last_line = now;
+            TopicLine::Fails(state.failed)
+        })
+    }
+}
+
+impl TopicLine {
+    /// Logs it.
+    pub(super) fn log(&self, topic: &str, delivery: Delivery, error: &dyn std::fmt::Display) {
+        match (self, delivery) {
+            (Self::Works(after, failed), _) => {
+                tracing::info!(topic, after = for_people(*after), failed, "Kafka acknowledges records again");
+            }
+            (Self::Fails(failed), Delivery::Failed(DeliveryFailure::UnknownTopic)) => tracing::error!(
+                topic,
+                failed,
+                "topic does not exist; its webhooks are answered 503; create it with `paybridge topics --create`"
+            ),
+            (Self::Fails(failed), _) => tracing::error!(
+                topic,
+                %error,
+                failed,
+                "Kafka does not acknowledge records; their webhooks are answered 503"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_the_begin_another_reason_each_minute_and_the_end() {
+        let (log, begin) = (TopicLog::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(log.acknowledged(at(0)), None);
+        assert_eq!(log.failed("timed_out", at(1)), Some(TopicLine::Fails(1)));
+        assert_eq!(log.failed("timed_out", at(2)), None);
+        assert_eq!(log.acknowledged(at(3)), None, "another partition's");
+        assert_eq!(log.failed("unknown_topic", at(4)), Some(TopicLine::Fails(3)));
+        assert_eq!(log.failed("unknown_topic", at(63)), None);
+        assert_eq!(log.failed("unknown_topic", at(64)), Some(TopicLine::Fails(5)));
+        assert_eq!(log.acknowledged(at(69)), Some(TopicLine::Works(Duration::from_secs(68), 5)));
+        assert_eq!(log.acknowledged(at(70)), None);
+        assert_eq!(log.failed("timed_out", at(71)), Some(TopicLine::Fails(1)));
+    }
+}

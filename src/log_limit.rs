@@ -1,0 +1,70 @@
+//! Keeps what happens often from filling the log: one line when it begins, then at most one a minute, with a count and the
+//! latest example.
+//! Must not know what is logged, and reads no clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The time from one line to the next.
+pub const LINE_EVERY: Duration = Duration::from_mins(1);
+
+/// Counts one kind of event, and says when a line about it is due. `T` is what the line tells of the latest event.
+#[derive(Debug)]
+pub struct LogLimit<T> {
+    counted: Mutex<Counted<T>>,
+}
+
+#[derive(Debug)]
+struct Counted<T> {
+    last_line: Option<Instant>,
+    since_then: u64,
+    latest: Option<T>,
+}
+
+impl<T> Default for LogLimit<T> {
+    fn default() -> Self {
+        Self { counted: Mutex::new(Counted { last_line: None, since_then: 0, latest: None }) }
+    }
+}
+
+impl<T> LogLimit<T> {
+    /// Counts one event without a line.
+    pub fn add(&self, event: T) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.since_then += 1;
+        counted.latest = Some(event);
+    }
+
+    /// If a line is due: how many events it is about, and the latest of them. Ask now and then, too, or the last events of
+    /// a burst are never told.
+    pub fn due(&self, now: Instant) -> Option<(u64, T)> {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.last_line.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+            return None;
+        }
+        let latest = counted.latest.take()?;
+        counted.last_line = Some(now);
+        Some((std::mem::take(&mut counted.since_then), latest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_due_at_the_first_event_and_then_once_a_minute_while_there_are_more() {
+        let (limit, begin) = (LogLimit::default(), Instant::now());
+        let due = |seconds| limit.due(begin + Duration::from_secs(seconds));
+        let count = |seconds| {
+            limit.add(seconds);
+            due(seconds)
+        };
+        assert_eq!(due(0), None);
+        assert_eq!(
+            [count(0), count(1), count(59), count(60), count(61)],
+            [Some((1, 0)), None, None, Some((3, 60)), None]
+        );
+        assert_eq!([due(119), due(120), due(500)], [None, Some((1, 61)), None]);
+    }
+}

@@ -1,0 +1,119 @@
+//! The chart's alerts, judged by promtool over what a daemon with a fault really shows.
+//!
+//! One look at `/metrics` stands for an hour of the fault: the process started when it began, gauges stay as they are, and
+//! each minute counters grow by what they show. So an alert that fires here fires in production, and one that asks for a series
+//! or a value that the fault does not leave behind does not.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::json;
+
+use super::cache::CHECKOUT;
+use super::exposition::{Exposition, Series};
+
+/// The rendered chart with all alerts; a test of the chart keeps it up to date.
+const RENDERED: &str = "tests/helm/golden/production.yaml";
+/// How the rendered chart names its release.
+const TARGET: [(&str, &str); 3] = [("namespace", "payments"), ("job", "pay"), ("pod", "pay-paybridge-0")];
+/// The minute in which the fault begins, and how many minutes it lasts.
+const BEGINS_AT_MIN: u64 = 60;
+const LASTS_MIN: u64 = 60;
+
+/// The rules of the rendered chart, as Prometheus reads them.
+pub fn rules() -> &'static str {
+    static RULES: OnceLock<String> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let text = fs::read_to_string(Path::new(CHECKOUT).join(RENDERED)).unwrap();
+        let (_, rule) = text.split_once("\nkind: PrometheusRule\n").unwrap();
+        let (_, spec) = rule.split_once("\nspec:\n").unwrap();
+        let spec = spec.split("\n---\n").next().unwrap();
+        spec.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect()
+    })
+}
+
+/// This alert fires while a daemon shows this, at the latest after an hour.
+#[track_caller]
+pub fn assert_fires(alert: &str, exposition: &str) {
+    assert!(rules().contains(&format!("- alert: {alert}\n")), "there is no alert {alert}");
+    // Some alerts need time, and some are about what has just happened: any minute of the fault is enough.
+    let fired =
+        format!(r#"clamp_max(count(max_over_time(ALERTS{{alertname="{alert}",alertstate="firing"}}[59m])), 1)"#);
+    judge(exposition, &fired, &[("{}", 1)]);
+}
+
+/// No alert fires while a daemon shows this, but for these.
+#[track_caller]
+pub fn assert_none_fires_but(exposition: &str, but: &[&str]) {
+    let others = format!(r#"max_over_time(ALERTS{{alertname!~"{}",alertstate="firing"}}[59m])"#, but.join("|"));
+    judge(exposition, &others, &[]);
+}
+
+#[track_caller]
+fn judge(exposition: &str, expression: &str, expected: &[(&str, u8)]) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yaml"), rules()).unwrap();
+    let samples: Vec<_> = expected.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
+    let case = json!({
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": input_series(exposition),
+            "promql_expr_test": [{"expr": expression, "eval_time": format!("{}m", BEGINS_AT_MIN + LASTS_MIN - 1), "exp_samples": samples}],
+        }],
+    });
+    // JSON is YAML.
+    fs::write(folder.path().join("case.yaml"), case.to_string()).unwrap();
+    let run = Command::new(Path::new(CHECKOUT).join("tests/helm/run"))
+        .args(["promtool", "test", "rules", "case.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{told}\n{exposition}");
+}
+
+fn input_series(exposition: &str) -> Vec<serde_json::Value> {
+    let shown = Exposition::read(exposition);
+    let up = Series {
+        name: "up".to_owned(),
+        labels: [("container".to_owned(), "paybridge".to_owned())].into(),
+        le: None,
+        value: 1.0,
+    };
+    shown
+        .series
+        .iter()
+        .chain([&up])
+        .map(|series| json!({"series": selector(series), "values": values(series, &shown)}))
+        .collect()
+}
+
+fn selector(series: &Series) -> String {
+    let own = series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let le = series.le.map(|bound| if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() });
+    let labels = own.chain(TARGET).chain(le.as_deref().map(|bound| ("le", bound)));
+    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    format!("{}{{{}}}", series.name, labels.join(","))
+}
+
+/// Absent before the fault, and then a value each minute.
+fn values(series: &Series, shown: &Exposition) -> String {
+    let (before, lasts, value) = (BEGINS_AT_MIN - 1, LASTS_MIN, series.value);
+    let is_counter = shown.kind.get(&series.name).map(String::as_str) == Some("counter") || series.le.is_some();
+    if is_counter {
+        return format!("_x{before} 0+{value}x{lasts}");
+    }
+    let value = if series.name.ends_with("_timestamp_seconds") && value > 0.0 { since_fault(value) } else { value };
+    let value = if value.is_infinite() { "Inf".to_owned() } else { value.to_string() };
+    format!("_x{before} {value}+0x{lasts}")
+}
+
+/// A time of the wall clock as promtool counts it, from 1970 on: now is when the fault begins.
+fn since_fault(at: f64) -> f64 {
+    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    (at - now + std::time::Duration::from_secs(BEGINS_AT_MIN * 60).as_secs_f64()).max(1.0)
+}
