@@ -104,7 +104,8 @@ impl SourceEndpoint {
                     source,
                     seen,
                     "calls about five sessions failed without a good answer between them; calls are held back, and one at a \
-                     time finds out when the provider answers them again"
+                     time tries whether the provider answers again; if the provider is not away, check base_url, project and \
+                     private_key_file in the api section of the source: sessions of another project fail so too"
                 );
             }
             Some(BreakerChange::Closed) => {

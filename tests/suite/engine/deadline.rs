@@ -114,6 +114,7 @@ fn a_clock_four_hours_ahead_cancels_nothing_until_it_is_right_again() {
     }
     let alert = "paybridge_confirmation_alerts_total{kind=\"clock_untrusted\"}";
     await_metric(&engine, alert, 3);
+    await_metric(&engine, "paybridge_clock_trusted{part=\"engine\"}", 0);
     engine.assert_fires("PaybridgeClockUntrusted");
     // What somebody decided is no matter of clocks.
     setup.decide("ps_decided", Action::Confirm, "by hand");
