@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Log, LogFormat, LogLevel};
+use crate::config::{Config, IgnoredVariable, Log, LogFormat, LogLevel};
 use crate::settings::ConfigErrors;
 
 /// Exit code for wrong usage, as clap has it.
@@ -79,15 +79,19 @@ pub struct ConfigFile {
 pub type Environment = Vec<(String, String)>;
 
 impl ConfigFile {
-    /// Reads the configuration.
+    /// Reads the configuration, and says on standard error which variables of the environment set nothing.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self, environment: &Environment) -> anyhow::Result<Config> {
-        Ok(self.read(environment)?)
+        let config = self.read(environment)?;
+        for IgnoredVariable { name, instead } in &config.ignored_variables {
+            tell(&format!("environment variable {name} is ignored: did you mean {instead}?"));
+        }
+        Ok(config)
     }
 
-    /// The same, each problem by itself.
+    /// Reads the configuration, each problem by itself.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -138,7 +142,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match command {
-            Command::Run(file) => run::run(file.load(environment)?, file.config.as_deref()).await,
+            Command::Run(file) => run::run(file.read(environment)?, file.config.as_deref()).await,
             Command::Demo(arguments) => demo::demo(arguments).await,
             Command::Send { file, arguments } => or_stopped(send::send(&file.load(environment)?, &arguments)).await,
             Command::Check(options) => or_stopped(check::run(&options, environment)).await,

@@ -4,6 +4,7 @@
 mod address;
 mod confirmation;
 mod daemon;
+mod environment;
 mod events;
 pub mod files;
 mod ingress;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 pub use confirmation::{AFTER_WINDOW, AtDeadline, Confirmation, FORMER_GROUP_ID, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
+pub use environment::IgnoredVariable;
 pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples, Spool};
 pub use ingress::{IngressConfig, IngressTls};
 pub use kafka::properties::Properties;
@@ -77,10 +79,13 @@ pub struct Config {
     pub log: Log,
     /// Decisions on operations that wait.
     pub confirmation: Confirmation,
+    /// Environment variables that look as if they set a key, and set none.
+    pub ignored_variables: Vec<IgnoredVariable>,
 }
 
 impl Config {
-    /// Reads the file, when there is one, and lays the environment's variables over it.
+    /// Reads the file, when there is one, and lays the environment's variables over it. Relative names of files are relative to
+    /// its folder; without a file, to the working directory.
     ///
     /// # Errors
     /// Everything that is wrong: the file cannot be read or is not TOML; a key is unknown, missing, or out of bounds.
@@ -89,7 +94,11 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let Some(path) = file else {
-            return Self::from_toml("", environment);
+            let layers = Layers::new(NO_FILE, "", environment);
+            return Self::read(match std::env::current_dir() {
+                Ok(folder) => layers.relative_to(&folder),
+                Err(_) => layers,
+            });
         };
         let name = path.display().to_string();
         let refuse = |message: String| {
@@ -98,10 +107,12 @@ impl Config {
         };
         let bytes = files::read_bounded(path).map_err(|error| refuse(format!("this cannot be read: {error}")))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| refuse("this is not UTF-8 text".to_owned()))?;
-        Self::read(Layers::new(&name, text, environment))
+        let absolute = std::path::absolute(path).map_err(|error| refuse(format!("this has no folder: {error}")))?;
+        let folder = absolute.parent().unwrap_or(&absolute);
+        Self::read(Layers::new(&name, text, environment).relative_to(folder))
     }
 
-    /// As [`Config::load`], from text.
+    /// As [`Config::load`], from text. Relative names of files stay relative to the working directory.
     ///
     /// # Errors
     /// As there.
@@ -114,7 +125,7 @@ impl Config {
 
     fn read(layers: Layers) -> Result<Self, ConfigErrors> {
         let mut reader = ConfigReader { layers, failed: BTreeSet::new() };
-        let config = Self {
+        let mut config = Self {
             bridge_instance: reader.bridge_instance(),
             ingress: reader.section("ingress"),
             admin: reader.section("admin"),
@@ -126,8 +137,16 @@ impl Config {
             evidence: reader.section("evidence"),
             shutdown: reader.section("shutdown"),
             log: reader.section("log"),
-            confirmation: reader.section("confirmation"),
+            confirmation: reader.confirmation(),
+            ignored_variables: Vec::new(),
         };
+        if let Some(folder) = &reader.layers.folder {
+            config.kafka.make_absolute(folder);
+        }
+        let sources: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
+        let without_levels = reader.layers.without_levels.iter();
+        config.ignored_variables =
+            without_levels.filter_map(|name| IgnoredVariable::of(name, sources.iter().copied())).collect();
         reader.refuse_the_rest();
         reader.check(&config);
         match reader.layers.problems {
@@ -154,6 +173,15 @@ impl ConfigReader {
             self.fail(name, problems);
             T::default()
         })
+    }
+
+    /// Problems name a rule by its name, where it has one.
+    fn confirmation(&mut self) -> Confirmation {
+        let names = confirmation::names_of_rules(self.layers.table.get("confirmation"));
+        let before = self.layers.problems.len();
+        let confirmation = self.section("confirmation");
+        self.layers.problems.iter_mut().skip(before).for_each(|problem| confirmation::name_rule(problem, &names));
+        confirmation
     }
 
     /// A section of which this version knows `enabled` only.

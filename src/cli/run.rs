@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::app::{self, Listeners};
-use crate::config::Config;
+use crate::config::{Config, IgnoredVariable};
 use crate::kafka::broker_clock::Broker;
 
 /// Runs the daemon.
@@ -16,6 +16,13 @@ pub async fn run(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode
     match file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())) {
         Some(file) => tracing::info!(file = %file.display(), "configuration read"),
         None => tracing::info!("no configuration file is given; defaults and the environment are used"),
+    }
+    for IgnoredVariable { name, instead } in &config.ignored_variables {
+        tracing::warn!(
+            variable = name,
+            instead,
+            "environment variable is ignored: its name needs two underscores between levels"
+        );
     }
     let stop = super::stop_on_signal()?;
     let listeners = Listeners::bind(&config).await?;

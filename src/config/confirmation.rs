@@ -1,10 +1,11 @@
 //! `[confirmation]`: decisions on sessions that wait for confirmation.
 //! Must not know how a rule is read or a session decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use figment::value::Value;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
@@ -264,22 +265,42 @@ impl Confirmation {
     }
 }
 
-/// Problems name a rule by its place, as they must not hold what was configured.
+/// The names of the rules in the section's table, in their order; nothing for one without a name that can be used.
+pub(super) fn names_of_rules(section: Option<&Value>) -> Vec<Option<String>> {
+    let rules = section.and_then(|section| section.find_ref("rules")).and_then(Value::as_array).unwrap_or_default();
+    let name = |rule: &Value| rule.find_ref("name")?.as_str().filter(|name| is_rule_name(name)).map(str::to_owned);
+    rules.iter().map(name).collect()
+}
+
+/// Puts the name of a rule where a problem has its place in the list.
+pub(super) fn name_rule(problem: &mut Problem, names: &[Option<String>]) {
+    let Some(rest) = problem.key.strip_prefix("confirmation.rules.") else { return };
+    let place = rest.split('.').next().unwrap_or_default();
+    let name = place.parse().ok().and_then(|place: usize| names.get(place)?.as_ref());
+    if let Some(name) = name {
+        let (before, after) = (format!("confirmation.rules.{place}"), format!("confirmation.rules.\"{name}\""));
+        problem.message = problem.message.replacen(&before, &after, 1);
+        problem.key = problem.key.replacen(&before, &after, 1);
+    }
+}
+
+/// A rule whose name cannot be used is known by its place.
 fn check_rules(rules: &[Rule]) -> Vec<Problem> {
     let mut problems = Vec::new();
     if rules.len() > RULES_MAX {
         let message = "are more than 256: each is tried for each session, and is a label of a metric";
         problems.push(Problem::with_key("confirmation.rules", message, "join some of them with ||"));
     }
-    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
-    for (place, rule) in rules.iter().enumerate() {
-        let key = format!("confirmation.rules.{place}.name");
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    for (place, rule) in (1..).zip(rules) {
+        let key = "confirmation.rules.name";
         if !is_rule_name(&rule.name) {
-            let message =
-                "must be 1 to 64 ASCII letters, digits, spaces, dots, hyphens and underscores, and no space at an end";
-            problems.push(Problem::with_key(key, message, "write it as \"small payouts\""));
-        } else if let Some(other) = taken.insert(&rule.name, place) {
-            let message = format!("is the name of `confirmation.rules.{other}` too");
+            let message = format!(
+                "of rule {place} must be 1 to 64 ASCII letters, digits, spaces, dots, hyphens and underscores, and no space at an end"
+            );
+            problems.push(Problem::with_key(key, &message, "write it as \"small payouts\""));
+        } else if !taken.insert(&rule.name) {
+            let message = format!("\"{}\" is the name of two rules", rule.name);
             problems.push(Problem::with_key(key, &message, "give each rule its own name"));
         }
     }

@@ -12,9 +12,12 @@ use serde::{Deserialize, Deserializer, de};
 use super::files;
 use super::names::TopicPrefix;
 use crate::settings::list::within;
-use crate::settings::{ConfigErrors, Problem};
+use crate::settings::{ConfigErrors, Problem, paths};
 use properties::Properties;
 use topic_settings::TopicSettings;
+
+/// Instead of the path of `ssl.ca.location`: librdkafka looks where systems have their certificates.
+const PROBE: &str = "probe";
 
 /// Kafka, as all parts use it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -114,6 +117,15 @@ impl Kafka {
         of_librdkafka.chain(self.property_files.pairs()).map(|(_, path)| PathBuf::from(path)).collect()
     }
 
+    /// Makes the names of files that librdkafka reads itself absolute; those of `property_files` are.
+    pub(super) fn make_absolute(&mut self, folder: &Path) {
+        for properties in [&mut self.properties, &mut self.ingress.properties, &mut self.engine.properties] {
+            for (_, value) in properties.pairs_mut().filter(|(name, value)| names_a_path(name) && *value != PROBE) {
+                *value = paths::absolute(value, folder);
+            }
+        }
+    }
+
     /// A property must not be both in a file and beside it: nobody could tell which one counts.
     pub(super) fn check(&self) -> Vec<Problem> {
         let tables = [
@@ -135,6 +147,11 @@ impl Kafka {
 /// Whether a property's value is the path of a file with keys or certificates.
 fn names_a_file(property: &str) -> bool {
     property.starts_with("ssl.") && property.ends_with(".location")
+}
+
+/// Whether a property's value is the path of a file or folder.
+fn names_a_path(property: &str) -> bool {
+    property.ends_with(".location") || property.ends_with(".file") || property == "sasl.kerberos.keytab"
 }
 
 fn read_value(name: &str, path: &Path) -> Result<String, Problem> {
@@ -224,6 +241,24 @@ mod tests {
         .unwrap();
         let expected = ["/ca", "/engine.p12", "/ingress.crt", "/ingress.key", "/password"].map(PathBuf::from);
         assert_eq!(kafka.credential_files(), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn names_of_files_are_relative_to_the_configuration_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paybridge.toml");
+        let text = "[kafka.properties]\nssl.ca.location = '../ca'\nhttps.ca.location = 'probe'\nclient.id = 'a'\n\
+                    [kafka.property_files]\nsasl.password = 'secrets/password'\n\
+                    [kafka.engine.properties]\nssl.key.location = '/key'\nsasl.kerberos.keytab = 'keytab'";
+        fs::write(&file, text).unwrap();
+        let kafka = Config::load(Some(&file), []).unwrap().kafka;
+        let below = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(kafka.properties.pairs()["ssl.ca.location"], below("../ca"));
+        assert_eq!(kafka.properties.pairs()["https.ca.location"], "probe");
+        assert_eq!(kafka.properties.pairs()["client.id"], "a");
+        assert_eq!(kafka.engine.properties.pairs()["ssl.key.location"], "/key");
+        assert_eq!(kafka.engine.properties.pairs()["sasl.kerberos.keytab"], below("keytab"));
+        assert_eq!(kafka.property_files.pairs()["sasl.password"], below("secrets/password"));
     }
 
     #[test]

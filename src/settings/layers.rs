@@ -2,28 +2,15 @@
 //! Must not know what the keys mean, except which tables hold Kafka's dotted names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 
+use super::paths;
 use super::problem::Problem;
-
-/// What our variables begin with.
-const PREFIX: &str = "PAYBRIDGE_";
-
-/// What separates the levels of a key in a variable's name.
-const SEPARATOR: &str = "__";
-
-/// Tables whose keys are Kafka's own names with dots in them: nested tables below them join with dots,
-/// before the layers are merged, so that `"sasl.password"` and `sasl.password` are one key. `*` is any table.
-const PROPERTY_TABLES: [&[&str]; 5] = [
-    &["kafka", "properties"],
-    &["kafka", "property_files"],
-    &["kafka", "ingress", "properties"],
-    &["kafka", "engine", "properties"],
-    &["kafka", "topic_settings", "*"],
-];
+use super::variables::{self, PROPERTY_TABLES, VariableName};
 
 /// Where each key came from.
 #[derive(Default)]
@@ -50,6 +37,10 @@ pub(crate) struct Layers {
     pub(crate) table: Dict,
     pub(crate) origins: Arc<Origins>,
     pub(crate) problems: Vec<Problem>,
+    /// Variables with our prefix that set no key, because their names have no two underscores in a row.
+    pub(crate) without_levels: Vec<String>,
+    /// What relative names of files are relative to; nothing where they stay as they are.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Layers {
@@ -66,15 +57,35 @@ impl Layers {
         let mut origins = Origins { file: file.to_owned(), ..Origins::default() };
         note_keys(&table, "", &mut origins.in_file);
         let mut overlay = Dict::new();
+        let sources = names_of_sources(&table);
+        let mut without_levels = Vec::new();
         for (variable, value) in environment {
-            if let Some(path) = key_path(&variable)
-                && let Err(problem) = set(&mut overlay, &mut origins, path, &variable, value)
-            {
-                problems.push(problem);
-            }
+            let set = match variables::key_path(&variable, &sources) {
+                VariableName::Foreign => Ok(()),
+                VariableName::WithoutLevels => {
+                    without_levels.push(variable);
+                    Ok(())
+                }
+                VariableName::Ambiguous(problem) => Err(problem),
+                VariableName::Key(path) => set(&mut overlay, &mut origins, path, &variable, value),
+            };
+            problems.extend(set.err());
         }
         merge(&mut table, overlay);
-        Self { table, origins: Arc::new(origins), problems }
+        Self { table, origins: Arc::new(origins), problems, without_levels, folder: None }
+    }
+
+    /// The same with names of files relative to this folder, which is an absolute path.
+    pub(crate) fn relative_to(mut self, folder: &Path) -> Self {
+        paths::make_absolute(&mut self.table, folder);
+        Self { folder: Some(folder.to_owned()), ..self }
+    }
+}
+
+fn names_of_sources(table: &Dict) -> Vec<String> {
+    match table.get(variables::SOURCES) {
+        Some(Value::Dict(_, sources)) => sources.keys().cloned().collect(),
+        Some(_) | None => Vec::new(),
     }
 }
 
@@ -86,24 +97,6 @@ fn parse(file: &str, text: &str) -> Result<Dict, Problem> {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         Problem::of_source(origin, format!("this is not TOML: {message}"), "correct the line")
     })
-}
-
-/// The key that a variable sets; none when the variable is not ours.
-fn key_path(variable: &str) -> Option<Vec<String>> {
-    let rest = variable.strip_prefix(PREFIX)?;
-    let path = match rest.strip_prefix('_') {
-        Some(top_level) => top_level,
-        None if rest.contains(SEPARATOR) => rest,
-        None => return None,
-    };
-    let mut path: Vec<String> = path.split(SEPARATOR).map(str::to_ascii_lowercase).collect();
-    for table in PROPERTY_TABLES {
-        if path.len() > table.len() && path.iter().zip(table).all(|(part, name)| part == name) {
-            let property = path.split_off(table.len()).join(".");
-            path.push(property);
-        }
-    }
-    Some(path)
 }
 
 fn set(
@@ -203,22 +196,6 @@ mod tests {
     fn layers(text: &str, environment: &[(&str, &str)]) -> Layers {
         let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Layers::new("p.toml", text, pairs)
-    }
-
-    #[test]
-    fn takes_only_variables_that_are_ours() {
-        for (variable, expected) in [
-            ("PATH", None),
-            ("PAYBRIDGE_CONFIG", None),
-            ("PAYBRIDGE_PORT_8080_TCP", None),
-            ("PAYBRIDGE__BRIDGE_INSTANCE", Some("bridge_instance")),
-            ("PAYBRIDGE_KAFKA__BOOTSTRAP_SERVERS", Some("kafka/bootstrap_servers")),
-            ("PAYBRIDGE_SOURCES__SG-MAIN__API__VERSION", Some("sources/sg-main/api/version")),
-            ("PAYBRIDGE_KAFKA__PROPERTIES__SASL__PASSWORD", Some("kafka/properties/sasl.password")),
-            ("PAYBRIDGE_KAFKA__ENGINE__PROPERTIES__LINGER__MS", Some("kafka/engine/properties/linger.ms")),
-        ] {
-            assert_eq!(key_path(variable).map(|path| path.join("/")).as_deref(), expected, "{variable}");
-        }
     }
 
     #[test]

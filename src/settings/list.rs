@@ -69,7 +69,7 @@ struct Document {
 }
 
 /// The elements in a list's text; none when it begins as a TOML or JSON list and is not one.
-fn elements(text: &str) -> Option<Vec<Value>> {
+pub(super) fn elements(text: &str) -> Option<Vec<Value>> {
     let text = text.trim();
     match text {
         "" => Some(Vec::new()),

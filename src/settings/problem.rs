@@ -33,6 +33,11 @@ impl Problem {
         Self { origin, key: String::new(), message, action: action.to_owned() }
     }
 
+    /// The same about this key, which its message does not name.
+    pub(crate) fn about(self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self }
+    }
+
     /// A key that nothing here knows. `known` are the keys of the same table.
     pub(crate) fn unknown_key(key: String, known: &[&str]) -> Self {
         let last = key.rsplit('.').next().unwrap_or_default();

@@ -2,6 +2,7 @@
 //! Must not know which keys there are.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use figment::Figment;
@@ -10,6 +11,7 @@ use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
 use super::layers::Origins;
+use super::list;
 use super::problem::{ConfigErrors, Problem};
 
 /// A table of the configuration: `[sources.sg-main]` without the keys that every source has.
@@ -51,6 +53,25 @@ impl Section {
     /// The section's name in the file: `sources.sg-main`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The section once for each file in a list at a key that ends in `_files`, with this file alone in its list.
+    pub fn with_each_file(&self) -> Vec<(PathBuf, Self)> {
+        let lists = self.table.iter().filter(|(key, _)| key.ends_with("_files"));
+        let files = lists.flat_map(|(key, value)| {
+            let elements = match value {
+                Value::Array(_, elements) => elements.clone(),
+                Value::String(_, text) => list::elements(text).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            elements.into_iter().filter_map(move |file| Some((key, PathBuf::from(file.as_str()?), file)))
+        });
+        let with = |(key, path, file): (&String, PathBuf, Value)| {
+            let mut table = self.table.clone();
+            table.insert(key.clone(), Value::from(vec![file]));
+            (path, Self { table, ..self.clone() })
+        };
+        files.map(with).collect()
     }
 
     /// Parses the section. Text is taken as a number or boolean where one is wanted, as environment values are text.
@@ -116,13 +137,28 @@ fn remove(table: &mut Dict, path: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use figment::providers::{Format, Toml};
     use serde::Deserialize;
 
     use super::*;
     use crate::settings::list::list;
+
+    #[test]
+    fn gives_each_file_alone() {
+        let table: Dict = Toml::from_str("a_files = ['x', 'y']\nb_files = 'z'\nc_file = 'w'\nd = ['v']").unwrap();
+        let sections = Section::new("sources.sg", table).with_each_file();
+        let told: Vec<(&str, Option<&str>)> = sections
+            .iter()
+            .map(|(path, section)| {
+                let list = section.table.values().find_map(|value| match value.as_array() {
+                    Some([one]) if one.as_str() != Some("v") => one.as_str(),
+                    _ => None,
+                });
+                (path.to_str().unwrap(), list)
+            })
+            .collect();
+        assert_eq!(told, [("x", Some("x")), ("y", Some("y")), ("z", Some("z"))]);
+    }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -72,16 +72,16 @@ fn refuses_keys_that_contradict_each_other() {
 fn refuses_rules_that_no_metric_could_tell_apart() {
     let wrong = |place: usize| {
         format!(
-            "`confirmation.rules.{place}.name` must be 1 to 64 ASCII letters, digits, spaces, dots, hyphens and \
+            "`confirmation.rules.name` of rule {place} must be 1 to 64 ASCII letters, digits, spaces, dots, hyphens and \
              underscores, and no space at an end"
         )
     };
     for name in ["", " a", "a ", "ä", "a,b", &"a".repeat(65)] {
-        check(&rule(name), &[&wrong(0)]);
+        check(&rule(name), &[&wrong(1)]);
     }
     check(
         &format!("{}{}{}", rule("a b"), rule("a b"), rule("?")),
-        &["`confirmation.rules.1.name` is the name of `confirmation.rules.0` too", &wrong(2)],
+        &["`confirmation.rules.name` \"a b\" is the name of two rules", &wrong(3)],
     );
     let many: String = (0..257).map(|number| rule(&format!("rule {number}"))).collect();
     let message = "`confirmation.rules` are more than 256: each is tried for each session, and is a label of a metric";
@@ -92,11 +92,11 @@ fn refuses_rules_that_no_metric_could_tell_apart() {
 fn refuses_what_is_no_rule() {
     check(
         "[[confirmation.rules]]\nname = 'a'\nwhen = 'true'\nthen = 'refuse'",
-        &["`confirmation.rules.0.then` must be one of \"confirm\", \"cancel\", \"hold\""],
+        &["`confirmation.rules.\"a\".then` must be one of \"confirm\", \"cancel\", \"hold\""],
     );
     check(
         "[[confirmation.rules]]\nname = 'a'\nwhn = 'true'\nthen = 'hold'",
-        &["unknown key `confirmation.rules.0.whn`"],
+        &["unknown key `confirmation.rules.\"a\".whn`"],
     );
     let only_file =
         "`confirmation.rules` must be [[confirmation.rules]] tables in the file; the environment cannot set rules";

@@ -95,6 +95,11 @@ impl Properties {
     pub fn pairs(&self) -> &BTreeMap<String, String> {
         &self.0
     }
+
+    /// Names, and values to be changed.
+    pub(super) fn pairs_mut(&mut self) -> impl Iterator<Item = (&String, &mut String)> {
+        self.0.iter_mut()
+    }
 }
 
 /// Names only.
