@@ -3,6 +3,7 @@
 
 mod credentials;
 mod engine;
+pub mod key_files;
 pub mod keys;
 mod readiness;
 mod webhooks;

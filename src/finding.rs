@@ -65,123 +65,137 @@ macro_rules! codes {
 
 codes! {
     /// The configuration file cannot be read, or is not TOML.
-    ConfigUnreadable = "config-unreadable", Error, "give a readable TOML file with --config or PAYBRIDGE_CONFIG";
+    ConfigUnreadable = "config-unreadable", Error, "name a readable TOML file with --config or PAYBRIDGE_CONFIG";
     /// A key that this version does not know.
     ConfigUnknownKey = "config-unknown-key", Error, "correct or remove the key";
-    /// A key that has to be there.
+    /// A key that must be set.
     ConfigMissingKey = "config-missing-key", Error, "set the key";
     /// A value that cannot be used.
     ConfigInvalid = "config-invalid", Error, "correct the value";
+    /// An environment variable that looks as if it set a key, and sets none.
+    EnvironmentIgnored = "environment-ignored", Warning, "rename the variable: two underscores separate the levels of a key";
+    /// The configuration starts no part of the daemon.
+    NothingToRun = "nothing-to-run", Error, "set ingress.enabled or confirmation.enabled to true";
     /// A key file cannot be read.
-    KeyFileUnreadable = "key-file-unreadable", Error, "give the path of a file that this process may read";
+    KeyFileUnreadable = "key-file-unreadable", Error, "correct the path, or let this process read the file";
     /// A key file holds something else than the key that belongs there.
-    KeyFileUnusable = "key-file-unusable", Error, "put the right kind of key there";
+    KeyFileUnusable = "key-file-unusable", Error, "put the right kind of key into the file";
+    /// The key that was read from a file.
+    KeyRead = "key-read", Info, "nothing";
     /// A file of `[ingress.tls]` cannot be read.
-    CertificateUnreadable = "certificate-unreadable", Error, "give the path of a file that this process may read";
-    /// The files of `[ingress.tls]` make no certificate that can be served.
-    CertificateUnusable = "certificate-unusable", Error, "give a certificate in PEM, and the private key that belongs to it";
+    CertificateUnreadable = "certificate-unreadable", Error, "correct the path, or let this process read the file";
+    /// The files of `[ingress.tls]` hold no certificate that can be used.
+    CertificateUnusable = "certificate-unusable", Error, "use a certificate in PEM, and the private key that belongs to it";
     /// A file of `[kafka.property_files]` cannot be read, or librdkafka refuses a property.
-    KafkaPropertiesUnusable = "kafka-properties-unusable", Error, "correct [kafka.properties]; librdkafka's CONFIGURATION.md tells what it takes";
+    KafkaPropertiesUnusable = "kafka-properties-unusable", Error, "correct [kafka.properties]; librdkafka's CONFIGURATION.md lists the properties";
     /// No source of webhooks is configured.
-    NoSources = "no-sources", Warning, "add a [sources.NAME] table for each provider's webhooks";
-    /// Calls to a provider go unencrypted to another machine.
-    ApiUnencrypted = "api-unencrypted", Warning, "begin api.base_url with https://";
+    NoSources = "no-sources", Warning, "add a [sources.NAME] table for each provider";
+    /// Calls to a provider are not encrypted and leave this machine.
+    ApiUnencrypted = "api-unencrypted", Warning, "use an https:// URL in api.base_url";
     /// Redeliveries are published again.
     DedupOff = "dedup-off", Warning, "set dedup.mode to \"local\", unless every subscriber drops duplicates by event_id itself";
-    /// The dedup window holds less than an event a second.
-    DedupEntriesFew = "dedup-entries-few", Warning, "raise dedup.entries_max to the number of events that come in dedup.window_s";
-    /// Topics with fewer than three replicas do not outlive a broker, or do not take records without it.
-    ReplicationLow = "replication-low", Warning, "set kafka.replication_factor to 3 wherever an event must not be lost";
-    /// A rule of `[[confirmation.rules]]` does not compile, or names what is not there.
+    /// The dedup window holds less than one event a second.
+    DedupEntriesFew = "dedup-entries-few", Warning, "raise dedup.entries_max to the number of events that arrive within dedup.window_s";
+    /// Topics with fewer than three replicas lose records with a broker, or take none without it.
+    ReplicationLow = "replication-low", Warning, "set kafka.replication_factor to 3 if no event may be lost";
+    /// Topics of a Kafka on this machine have fewer than three replicas.
+    ReplicationLocal = "replication-local", Info, "nothing on your own machine; in production set kafka.replication_factor to 3";
+    /// A rule of `[[confirmation.rules]]` does not compile, or names a field or function that does not exist.
     RuleUnusable = "rule-unusable", Error, "correct the rule";
-    /// A rule fails on a session with every field: it would hold such sessions.
-    RuleFails = "rule-fails", Warning, "test with has() what may be absent, and compare what is of one kind";
+    /// A rule fails on a session that has every field: it would hold such sessions.
+    RuleFails = "rule-fails", Warning, "test optional fields with has(), and compare values of the same kind";
+    /// A rule fails on sessions without one of the optional fields.
+    RuleReadsAbsentField = "rule-reads-absent-field", Warning, "test the field with has() before the rule reads it";
+    /// A comparison in a rule is never true, or always true.
+    RuleComparesInVain = "rule-compares-in-vain", Warning, "correct the value";
     /// A confirm rule stands before a cancel rule.
-    RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can be right for both";
-    /// Sources whose webhooks one key verifies, and nothing else keeps a webhook of one from being sent to the other.
-    KeyShared = "key-shared", Warning, "give each of them a path with a secret part, allow_from, or client_cert_names: a signature does not say which project it is for";
-    /// What the rules say of a sample session.
-    RulesTried = "rules-tried", Info, "nothing, if this is the intended result";
-    /// The engine decides and tells, and calls nobody.
-    DryRun = "dry-run", Warning, "give it a kafka.topic_prefix that nothing else uses: nobody may take its outcomes for real ones, and a ledger that began with it refuses the real engine for ever";
+    RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can match both";
+    /// Sources share a public key, and nothing else tells their webhooks apart.
+    KeyShared = "key-shared", Warning, "give each source a path with a secret part, allow_from, or client_cert_names: a signature does not say which source it is for";
+    /// What the rules decide on a sample session.
+    RulesTried = "rules-tried", Info, "nothing, if this is the result that you want";
+    /// The engine decides and publishes outcomes, and calls no provider.
+    DryRun = "dry-run", Warning, "give the dry run a kafka.topic_prefix of its own: nobody must take its outcomes for real ones, and an engine without dry_run refuses a ledger that a dry run began";
 
     /// No broker answers.
-    KafkaUnreachable = "kafka-unreachable", Error, "correct kafka.bootstrap_servers, and see that the network lets this host through to every broker";
+    KafkaUnreachable = "kafka-unreachable", Error, "is the broker running? else correct kafka.bootstrap_servers, and let this host connect to every broker";
+    /// Something answers at a broker's address, in another protocol.
+    KafkaWrongProtocol = "kafka-wrong-protocol", Error, "correct security.protocol in [kafka.properties], or kafka.bootstrap_servers";
     /// Kafka answers, and refuses the credentials.
     KafkaAuthenticationFailed = "kafka-authentication-failed", Error, "correct sasl.mechanism, sasl.username and sasl.password (or the client certificate)";
-    /// No TLS connection comes about.
-    KafkaTlsFailed = "kafka-tls-failed", Error, "correct security.protocol and the ssl.* properties: the brokers' certificate must be signed by ssl.ca.location";
-    /// The cluster has fewer brokers than replicas are asked for.
+    /// The TLS connection to Kafka fails.
+    KafkaTlsFailed = "kafka-tls-failed", Error, "correct the ssl.* properties: ssl.ca.location must name the authority that signed the brokers' certificates";
+    /// The cluster has fewer brokers than the topics should have replicas.
     BrokersFew = "brokers-few", Warning, "start the missing brokers, or lower kafka.replication_factor";
 
-    /// A topic that is needed is not there.
+    /// A topic that the configuration needs does not exist.
     TopicMissing = "topic-missing", Error, "create it with `paybridge topics --create`";
     /// The principal may not see a topic.
     TopicHidden = "topic-hidden", Error, "allow the principal Describe on the topic";
-    /// Kafka tells an error instead of a topic's state.
-    TopicUnavailable = "topic-unavailable", Error, "see the brokers' logs";
+    /// Kafka answers with an error instead of the topic's state.
+    TopicUnavailable = "topic-unavailable", Error, "look at the brokers' logs";
     /// A partition without a leader takes no records.
     TopicLeaderless = "topic-leaderless", Error, "start the brokers that hold its replicas";
     /// Fewer partitions than configured.
-    TopicPartitionsFew = "topic-partitions-few", Error, "set kafka.partitions to what the topics have, or create the topics again: adding partitions moves keys";
+    TopicPartitionsFew = "topic-partitions-few", Error, "set kafka.partitions to the number that the topics have, or create the topics again: added partitions would move keys";
     /// More partitions than configured.
-    TopicPartitionsMany = "topic-partitions-many", Warning, "set kafka.partitions to what the topics have; if the topic was grown while in use, keys have moved and order across that moment is lost";
-    /// Topics that the confirmation engine reads side by side differ in their number of partitions.
-    TopicPartitionsUnequal = "topic-partitions-unequal", Error, "create them again with the same number, or leave confirmation.enabled at false: a session's records would be in different partitions";
+    TopicPartitionsMany = "topic-partitions-many", Warning, "set kafka.partitions to the number that the topics have. If partitions were added to a topic in use, keys have moved, and their older records are in other partitions";
+    /// Topics that the confirmation engine reads together have different numbers of partitions.
+    TopicPartitionsUnequal = "topic-partitions-unequal", Error, "create them again with the same number, or set confirmation.enabled to false: a session's records would be in different partitions";
     /// Fewer replicas than configured.
     TopicReplicasFew = "topic-replicas-few", Error, "add replicas with kafka-reassign-partitions, or lower kafka.replication_factor";
     /// Replicas have fallen behind or are down.
-    TopicUnderReplicated = "topic-under-replicated", Warning, "see which broker is down or slow; records are safe, with less in reserve";
+    TopicUnderReplicated = "topic-under-replicated", Warning, "find the broker that is down or slow; no record is lost, but fewer brokers have the newest ones";
     /// Fewer replicas in sync than `min.insync.replicas`: the topic takes no records.
-    TopicInSyncFew = "topic-in-sync-few", Error, "start the missing brokers: until then webhooks are answered 503";
+    TopicInSyncFew = "topic-in-sync-few", Error, "start the missing brokers; until then webhooks are answered 503";
     /// With so small a `min.insync.replicas` an acknowledged record may be on one broker alone.
-    MinInsyncLow = "min-insync-low", Error, "set the topic's min.insync.replicas to 2";
-    /// More in-sync replicas are asked for than there are: the topic takes no records.
-    MinInsyncHigh = "min-insync-high", Error, "lower the topic's min.insync.replicas below its number of replicas";
-    /// As many in-sync replicas are asked for as there are: no broker may fail.
-    MinInsyncNoReserve = "min-insync-no-reserve", Warning, "add a replica, or lower min.insync.replicas by one";
-    /// The topic refuses records that the bridge may make.
+    MinInsyncLow = "min-insync-low", Error, "set the topic's min.insync.replicas to 2: else an acknowledged record may be on one broker only";
+    /// `min.insync.replicas` is larger than the number of replicas: the topic takes no records.
+    MinInsyncHigh = "min-insync-high", Error, "lower the topic's min.insync.replicas below its number of replicas: now it takes no records";
+    /// `min.insync.replicas` is the number of replicas: without one broker the topic takes no records.
+    MinInsyncNoReserve = "min-insync-no-reserve", Warning, "add a replica, or lower min.insync.replicas by one: now the topic takes no records while one broker is down";
+    /// The topic refuses records that paybridge may write.
     MaxMessageBytesLow = "max-message-bytes-low", Error, "raise the topic's max.message.bytes, or lower ingress.body_bytes_max";
-    /// A replica that missed records may become leader, and they are gone.
+    /// A replica that missed records may become leader, and these records are lost.
     UncleanElection = "unclean-election", Error, "set the topic's unclean.leader.election.enable to false";
-    /// The topic keeps records by another rule than it has to: compaction would remove events.
+    /// The topic has another `cleanup.policy` than it needs: compaction would remove events.
     CleanupPolicyWrong = "cleanup-policy-wrong", Error, "set the topic's cleanup.policy as `paybridge topics` lists it";
-    /// A topic of the confirmation engine keeps the time that the producer says.
-    TimestampTypeUnsafe = "timestamp-type-unsafe", Error, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: a replica whose clock is wrong could move the window of a session";
-    /// A topic that the engine does not use keeps the time that the producer says.
-    TimestampTypeUnproven = "timestamp-type-unproven", Warning, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: else nobody notices by its records that the clock of a replica is wrong";
-    /// Records are removed sooner than the bridge's topics promise.
-    RetentionShort = "retention-short", Warning, "raise the topic's retention.ms, unless every subscriber is sure to have read by then";
-    /// Records are removed when a partition grows, however young they are.
-    RetentionBySize = "retention-by-size", Warning, "set the topic's retention.bytes to -1, or be sure that it holds the days you count on";
-    /// A compacted topic keeps entries that newer ones have replaced for long: all of them are read at every take-over.
-    CompactionLate = "compaction-late", Warning, "set the topic's segment.ms and max.compaction.lag.ms as `paybridge topics` lists them";
-    /// A compacted topic removes tombstones soon: a slow reader may miss one, and remember what is forgotten.
-    TombstonesShort = "tombstones-short", Warning, "raise the topic's delete.retention.ms to a day";
+    /// A topic of the confirmation engine takes record times from producers.
+    TimestampTypeUnsafe = "timestamp-type-unsafe", Error, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: a replica with a wrong clock could move a session's window";
+    /// A topic that the engine does not use takes record times from producers.
+    TimestampTypeUnproven = "timestamp-type-unproven", Warning, "run `paybridge topics --update`, or set the topic's message.timestamp.type to LogAppendTime: else paybridge cannot notice a wrong clock of a replica";
+    /// Records are removed sooner than `paybridge topics` lists.
+    RetentionShort = "retention-short", Warning, "raise the topic's retention.ms, unless every subscriber reads in time";
+    /// Records are removed when a partition grows, even young ones.
+    RetentionBySize = "retention-by-size", Warning, "set the topic's retention.bytes to -1, or make sure that it holds all records of the retention time";
+    /// A compacted topic keeps replaced entries for long: each start of an engine reads all of them.
+    CompactionLate = "compaction-late", Warning, "set the topic's segment.ms and max.compaction.lag.ms as `paybridge topics` lists them: else each start of an engine takes longer";
+    /// A compacted topic removes tombstones soon: a slow reader may miss one, and keep an entry that was deleted.
+    TombstonesShort = "tombstones-short", Warning, "raise the topic's delete.retention.ms to a day: else a slow reader may miss that an entry was deleted";
 
-    /// The confirmation engine's ledger is another group's or mode's, or of another number of partitions: the engine refuses it.
-    LedgerOfAnother = "ledger-of-another", Error, "set confirmation.group_id and confirmation.dry_run as the ledger has them, and leave its number of partitions; or give this installation a kafka.topic_prefix of its own";
-    /// The ledger does not say in words of this version whose it is: the engine stops its partition.
+    /// The ledger belongs to another consumer group or mode, or has another number of partitions: the engine refuses it.
+    LedgerOfAnother = "ledger-of-another", Error, "set confirmation.group_id and confirmation.dry_run as the ledger has them, and keep its number of partitions; or use another kafka.topic_prefix";
+    /// This version does not understand to whom the ledger belongs: the engine stops its partition.
     LedgerNotUnderstood = "ledger-not-understood", Error, "install the version that wrote it";
-    /// A member of the engine's group has the `bridge_instance` of this configuration, or two have one.
-    InstanceInUse = "instance-in-use", Warning, "give each process a bridge_instance of its own, such as its pod's name: two with one end each other's transactions again and again. If the member is the running process of this configuration, do nothing";
+    /// A member of the engine's consumer group has the `bridge_instance` of this configuration, or two members have the same.
+    InstanceInUse = "instance-in-use", Warning, "give each process its own bridge_instance, such as the name of its pod: two processes with one name end each other's transactions. If the member is the running process of this configuration, do nothing";
 
     /// The principal may not write to a topic.
     WriteNotAuthorized = "write-not-authorized", Error, "allow the principal Write on the topic";
     /// The principal may not read a topic.
     ReadNotAuthorized = "read-not-authorized", Error, "allow the principal Read on the topic";
-    /// The principal may not have a producer id, without which the bridge does not publish.
+    /// The principal may not get a producer id, without which paybridge does not publish.
     IdempotenceNotAuthorized = "idempotence-not-authorized", Error, "allow the principal IdempotentWrite on the cluster, or Write on the topics";
     /// Kafka gives no producer id.
-    IdempotenceUnavailable = "idempotence-unavailable", Error, "see the brokers' logs: the controller gives out producer ids";
-    /// A trial of the check left a record that it should not have left.
+    IdempotenceUnavailable = "idempotence-unavailable", Error, "look at the brokers' logs: the controller gives out producer ids";
+    /// A trial of this check left a record, which it should not have done.
     ProbeRecordLeft = "probe-record-left", Warning, "subscribers should skip the record: it has no ce_type header and is no event";
-    /// The principal may write, and nothing was left behind.
+    /// The principal may write, and no record was left.
     WriteProven = "write-proven", Info, "nothing";
     /// The principal may read.
     ReadProven = "read-proven", Info, "nothing";
-    /// Something could not be proven either way.
-    NotChecked = "not-checked", Info, "look yourself, or remove the reason and check again";
+    /// Something could not be checked.
+    NotChecked = "not-checked", Info, "check it by hand, or remove the reason and check again";
 }
 
 impl Code {
@@ -190,6 +204,7 @@ impl Code {
         matches!(
             self,
             Self::KafkaUnreachable
+                | Self::KafkaWrongProtocol
                 | Self::KafkaAuthenticationFailed
                 | Self::KafkaTlsFailed
                 | Self::KafkaPropertiesUnusable
@@ -216,19 +231,37 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub action: String,
+    /// How it is known, for those who ask.
+    #[serde(skip)]
+    pub detail: Option<String>,
 }
 
 impl Finding {
     /// A finding with its code's own action.
     pub fn new(code: Code, subject: impl Into<String>, message: impl Into<String>) -> Self {
         let (subject, message) = (subject.into(), message.into());
-        Self { severity: code.severity(), code, subject, message, action: code.action().to_owned() }
+        Self { severity: code.severity(), code, subject, message, action: code.action().to_owned(), detail: None }
     }
 
     /// The same with a more exact action.
     #[must_use]
     pub fn with_action(self, action: impl Into<String>) -> Self {
         Self { action: action.into(), ..self }
+    }
+
+    /// The same with how it is known.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+}
+
+/// A number with its noun, whose plural ends in s: "1 partition", "3 partitions".
+pub fn counted(number: impl TryInto<u64>, noun: &str) -> String {
+    match number.try_into() {
+        Ok(1) => format!("1 {noun}"),
+        Ok(number) => format!("{number} {noun}s"),
+        Err(_) => format!("many {noun}s"),
     }
 }
 
@@ -246,6 +279,12 @@ mod tests {
             assert!(code.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{code:?}");
             assert!(!code.action().is_empty(), "{code:?}");
         }
+    }
+
+    #[test]
+    fn counts_one_and_many() {
+        let told = [0, 1, 2].map(|number| counted(number, "partition"));
+        assert_eq!(told, ["0 partitions", "1 partition", "2 partitions"]);
     }
 
     #[test]

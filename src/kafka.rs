@@ -22,3 +22,4 @@ pub mod scan;
 pub mod topics;
 pub mod transaction;
 pub mod update;
+pub mod wrong_protocol;

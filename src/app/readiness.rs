@@ -86,7 +86,7 @@ async fn tell_findings(needed: &Needed, kafka: &Kafka) {
             Vec::new()
         }
     };
-    for Finding { severity, code, subject, message, action } in findings {
+    for Finding { severity, code, subject, message, action, .. } in findings {
         match severity {
             Severity::Error => tracing::error!(code = code.as_str(), subject, action, "{message}"),
             Severity::Warning => tracing::warn!(code = code.as_str(), subject, action, "{message}"),

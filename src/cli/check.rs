@@ -3,6 +3,7 @@
 mod confirmation;
 mod engine;
 mod local;
+mod seldom_meant;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use super::{ConfigFile, Environment, print};
 use crate::config::{ClientSide, Config};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, Severity, counted};
 use crate::kafka::client_error::ClientError;
 use crate::kafka::inspect::permissions::Principals;
 use crate::kafka::{client, inspect, topics};
@@ -23,7 +24,7 @@ use crate::settings::ConfigErrors;
 /// Shown below `--help`.
 pub const EXAMPLE: &str = "Examples:\n  paybridge check --config /etc/paybridge/paybridge.toml\n  \
                            paybridge check --offline --format json | jq '.findings[].code'\n\n\
-                           It leaves no record on any topic. Exit code 1 when a finding is an error.";
+                           It leaves no record on any topic. The exit code is 1 if a finding is an error.";
 
 /// How long Kafka may take to answer and to tell how its topics stand.
 const KAFKA_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +40,9 @@ pub struct CheckOptions {
     /// The format of the findings.
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     format: FindingsFormat,
+    /// Say how each permission was proven.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// How findings are written.
@@ -67,6 +71,9 @@ pub async fn run(options: &CheckOptions, environment: &Environment) -> anyhow::R
         Err(errors) => unreadable(&errors),
     };
     findings.sort_by_key(|finding| finding.severity);
+    if options.verbose {
+        findings.iter_mut().for_each(tell_detail);
+    }
     let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
     print(&match options.format {
         FindingsFormat::Text => text(&findings),
@@ -75,9 +82,16 @@ pub async fn run(options: &CheckOptions, environment: &Environment) -> anyhow::R
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Puts how a finding is known behind its message.
+fn tell_detail(finding: &mut Finding) {
+    if let Some(detail) = finding.detail.take() {
+        finding.message = format!("{}: {detail}", finding.message);
+    }
+}
+
 fn unreadable(errors: &ConfigErrors) -> Vec<Finding> {
     let mut findings = local::of_problems(errors.problems());
-    let rest = "key files, certificates and Kafka are not checked, because the configuration cannot be used";
+    let rest = "key files, certificates and Kafka are not checked: the configuration cannot be used";
     findings.push(Finding::new(Code::NotChecked, "configuration", rest).with_action("correct it, and check again"));
     findings
 }
@@ -121,10 +135,13 @@ async fn of_engine(config: &Config) -> Vec<Finding> {
 
 fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
-    for Finding { severity, code, subject, message, action } in findings {
+    for Finding { severity, code, subject, message, action, .. } in findings {
         let (severity, code) = (severity.as_str(), code.as_str());
         // Writing to a string cannot fail.
-        let _written = writeln!(text, "{severity:7}  {code}  {subject}\n         {message}");
+        let _written = writeln!(text, "{severity:7}  {code}  {subject}");
+        for line in message.lines() {
+            let _written = writeln!(text, "         {line}");
+        }
         if *action != Code::WriteProven.action() {
             let _written = writeln!(text, "         -> {action}");
         }
@@ -132,7 +149,7 @@ fn text(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let verdict = if errors == 0 { "ok" } else { "not ok" };
-    text + &format!("{verdict}: {errors} errors, {warnings} warnings\n")
+    text + &format!("{verdict}: {}, {}\n", counted(errors, "error"), counted(warnings, "warning"))
 }
 
 #[cfg(test)]
@@ -143,16 +160,27 @@ mod tests {
     fn says_what_to_do_about_each_finding_and_counts_them() {
         let findings = [
             Finding::new(Code::TopicMissing, "payments.a.v1", "does not exist"),
-            Finding::new(Code::ReadProven, "kafka", "1 of 1 topics"),
+            Finding::new(Code::RuleUnusable, "confirmation.rules", "a\n  | b"),
+            Finding::new(Code::ReadProven, "kafka", "read permission: ok (1 topic)"),
         ];
         assert_eq!(
             text(&findings),
             "error    topic-missing  payments.a.v1\n         does not exist\n         \
              -> create it with `paybridge topics --create`\n\
-             info     read-proven  kafka\n         1 of 1 topics\n\
-             not ok: 1 errors, 0 warnings\n"
+             error    rule-unusable  confirmation.rules\n         a\n           | b\n         -> correct the rule\n\
+             info     read-proven  kafka\n         read permission: ok (1 topic)\n\
+             not ok: 2 errors, 0 warnings\n"
         );
+        assert_eq!(text(&findings[..1]).lines().last(), Some("not ok: 1 error, 0 warnings"));
         assert_eq!(text(&[]), "ok: 0 errors, 0 warnings\n");
+    }
+
+    #[test]
+    fn tells_how_something_is_known_only_to_those_who_ask() {
+        let mut finding = Finding::new(Code::WriteProven, "kafka", "write permission: ok").with_detail("proven so");
+        assert!(!text(std::slice::from_ref(&finding)).contains("proven so"));
+        tell_detail(&mut finding);
+        assert!(text(&[finding]).contains("write permission: ok: proven so"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 
+use super::wrong_protocol::WrongProtocol;
 use crate::finding::{Code, Finding};
 
 /// Why Kafka gave no answer.
@@ -20,6 +21,9 @@ pub enum ClientError {
     /// The brokers refuse the credentials.
     #[error("Kafka refuses the credentials: {0}")]
     Authentication(String),
+    /// The brokers' addresses are of something that speaks another protocol.
+    #[error("{0} ({1})")]
+    WrongProtocol(WrongProtocol, String),
     /// No TLS connection comes about.
     #[error("a TLS connection to Kafka cannot be made: {0}")]
     Tls(String),
@@ -35,8 +39,8 @@ impl ClientError {
             KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => {
                 format!("librdkafka knows no property `{key}`")
             }
-            KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take the value of `{key}`"),
-            other => format!("librdkafka makes no client of the properties: {other}"),
+            KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka refuses the value of `{key}`"),
+            other => format!("librdkafka cannot make a client with these properties: {other}"),
         })
     }
 
@@ -48,9 +52,12 @@ impl ClientError {
         client.create_native_config().map(drop).map_err(|error| Self::of_creation(&error))
     }
 
-    /// What librdkafka reports of a connection; nothing where that explains nothing, as "all brokers are down".
+    /// What librdkafka reports of a connection; nothing where it explains nothing, such as "all brokers are down".
     pub fn of_report(error: &KafkaError, reason: &str) -> Option<Self> {
         use RDKafkaErrorCode as Code;
+        if let Some(wrong) = WrongProtocol::of(reason) {
+            return Some(Self::WrongProtocol(wrong, reason.to_owned()));
+        }
         let reason = reason.to_owned();
         match error.rdkafka_error_code()? {
             Code::Authentication | Code::SaslAuthenticationFailed => Some(Self::Authentication(reason)),
@@ -66,9 +73,14 @@ impl ClientError {
             Self::Properties(_) => Code::KafkaPropertiesUnusable,
             Self::Authentication(_) => Code::KafkaAuthenticationFailed,
             Self::Tls(_) => Code::KafkaTlsFailed,
+            Self::WrongProtocol(..) => Code::KafkaWrongProtocol,
             Self::Unreachable(_) => Code::KafkaUnreachable,
         };
-        Finding::new(code, "kafka", self.to_string())
+        let finding = Finding::new(code, "kafka", self.to_string());
+        match self {
+            Self::WrongProtocol(wrong, _) => finding.with_action(wrong.action()),
+            Self::Properties(_) | Self::Authentication(_) | Self::Tls(_) | Self::Unreachable(_) => finding,
+        }
     }
 
     /// What to do about it.
@@ -78,12 +90,20 @@ impl ClientError {
 
     /// A refusal is told at once; waiting on does not help.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Properties(_) | Self::Authentication(_))
+        match self {
+            Self::Properties(_) | Self::Authentication(_) => true,
+            Self::WrongProtocol(wrong, _) => wrong.is_certain(),
+            Self::Tls(_) | Self::Unreachable(_) => false,
+        }
     }
 
     /// Whether brokers refuse who we are, or we who they are: waiting alone does not help.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Authentication(_) | Self::Tls(_))
+        match self {
+            Self::Authentication(_) | Self::Tls(_) => true,
+            Self::WrongProtocol(wrong, _) => wrong.is_certain(),
+            Self::Properties(_) | Self::Unreachable(_) => false,
+        }
     }
 
     /// How much it explains: a later error does not hide one that explains more.
@@ -91,6 +111,8 @@ impl ClientError {
         match self {
             Self::Unreachable(_) => 0,
             Self::Tls(_) => 1,
+            Self::WrongProtocol(wrong, _) if !wrong.is_certain() => 1,
+            Self::WrongProtocol(..) => 2,
             Self::Authentication(_) | Self::Properties(_) => 2,
         }
     }
@@ -115,7 +137,15 @@ impl ClientErrors {
 
     /// What was reported, else what the failed call itself says.
     pub fn explain(&self, error: &KafkaError) -> ClientError {
-        self.most_specific().unwrap_or_else(|| ClientError::Unreachable(error.to_string()))
+        self.most_specific().unwrap_or_else(|| match error {
+            // No connection was refused or closed.
+            KafkaError::MetadataFetch(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut,
+            ) => ClientError::Unreachable(
+                "nothing came back in time, and no connection was refused or closed".to_owned(),
+            ),
+            other => ClientError::Unreachable(other.to_string()),
+        })
     }
 
     fn note(&self, client_error: ClientError) {
@@ -130,7 +160,13 @@ impl ClientContext for ClientErrors {
     /// Connections that a broker closes without a word, as it does to clients of the wrong protocol, are logged only.
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
-            self.note(ClientError::Unreachable(without_thread(message).to_owned()));
+            let report = without_thread(message).to_owned();
+            self.note(match WrongProtocol::of(&report) {
+                Some(wrong) => ClientError::WrongProtocol(wrong, report),
+                // The report of the connection's end says more than the error that follows it, and comes for each kind of TLS.
+                None if report.contains("SSL routines") => ClientError::Tls(report),
+                None => ClientError::Unreachable(report),
+            });
         }
     }
 

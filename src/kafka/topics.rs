@@ -148,9 +148,12 @@ pub fn unequal_counts(config: &Config) -> Option<Finding> {
     if counts.iter().all(|(_, other)| other == count) {
         return None;
     }
-    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} is to have {count}")).collect();
-    let message = format!("must have as many partitions as the topics read with it: {}", each.join(", "));
-    let action = "give them one number in [kafka.topic_settings]";
+    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} should have {count}")).collect();
+    let message = format!(
+        "must have the same number of partitions as the topics that the engine reads together: {}",
+        each.join(", ")
+    );
+    let action = "give them the same number in [kafka.topic_settings]";
     Some(Finding::new(Code::TopicPartitionsUnequal, *first, message).with_action(action))
 }
 

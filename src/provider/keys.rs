@@ -1,6 +1,8 @@
 //! Key files' contents, told apart by kind: PEM public and private keys, and shared secrets.
 //! Must not read files itself: `config` does, through [`KeyFiles`]. No error here holds a byte of a key.
 
+mod content;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,11 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::webhook::{KeyId, KeyKind};
+
+/// What has to stand in a key file.
+const PUBLIC_KEY: &str = "a public key in PEM (-----BEGIN PUBLIC KEY-----)";
+const PRIVATE_KEY: &str = "an RSA private key in PEM (-----BEGIN PRIVATE KEY-----) without a password";
+const SHARED_SECRET: &str = "a shared secret as text";
 
 /// What some editors put before a text, in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -37,12 +44,12 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// The file holds something else than the key that belongs there.
-    #[error("{}: {problem}", path.display())]
+    #[error("{} {problem}", path.display())]
     WrongContent {
         /// The file.
         path: PathBuf,
         /// What is wrong, and what to do.
-        problem: &'static str,
+        problem: String,
     },
 }
 
@@ -93,28 +100,31 @@ pub fn public_keys(files: &dyn KeyFiles, paths: &[PathBuf]) -> Result<Vec<Public
         let pem = read(files, path)?;
         let before = keys.len();
         for section in <(SectionKind, Vec<u8>) as PemObject>::pem_slice_iter(&pem) {
-            let (kind, der) = section.map_err(|_| wrong(path, "this is not PEM"))?;
-            keys.push(public_key(path, kind, &der)?);
+            let (kind, der) = section.map_err(|_| holds(path, &pem, PUBLIC_KEY))?;
+            keys.push(public_key(kind, &der).map_err(|wanted| holds(path, &pem, wanted))?);
         }
         if keys.len() == before {
-            return Err(wrong(path, "there is no PEM public key in it: it begins with -----BEGIN PUBLIC KEY-----"));
+            return Err(holds(path, &pem, PUBLIC_KEY));
         }
     }
     Ok(keys)
 }
 
-fn public_key(path: &Path, kind: SectionKind, der: &[u8]) -> Result<PublicKey, KeyFileError> {
+/// The key in one section of PEM; else what is needed instead of it, and how to get that.
+fn public_key(kind: SectionKind, der: &[u8]) -> Result<PublicKey, &'static str> {
     match kind {
         SectionKind::PublicKey => {
             let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
-                .map_err(|_| wrong(path, "this is not an RSA public key of 2048 to 8192 bits"))?;
+                .map_err(|_| "an RSA public key of 2048 to 8192 bits")?;
             Ok(PublicKey { id: key_id(der, KeyKind::Public), key })
         }
-        SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => Err(wrong(
-            path,
-            "a private key stands where a public one belongs: extract it with `openssl pkey -in FILE -pubout`",
-        )),
-        _ => Err(wrong(path, "this PEM section is not a public key (-----BEGIN PUBLIC KEY-----)")),
+        SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
+            Err("the provider's public key; `openssl pkey -in FILE -pubout` extracts one")
+        }
+        SectionKind::Certificate => {
+            Err("the provider's public key; `openssl x509 -in FILE -pubkey -noout` extracts it")
+        }
+        _ => Err(PUBLIC_KEY),
     }
 }
 
@@ -124,13 +134,20 @@ fn public_key(path: &Path, kind: SectionKind, der: &[u8]) -> Result<PublicKey, K
 /// The file is unreadable, or holds no RSA private key.
 pub fn private_key(files: &dyn KeyFiles, path: &Path) -> Result<RsaKeyPair, KeyFileError> {
     let pem = read(files, path)?;
-    let der = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| wrong(path, "there is no PEM private key in it: a public key does not sign"))?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| holds(path, &pem, PRIVATE_KEY))?;
     let pair = match &der {
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         other => RsaKeyPair::from_pkcs8(other.secret_der()),
     };
-    pair.map_err(|_| wrong(path, "this is not an RSA private key of 2048 to 8192 bits"))
+    pair.map_err(|_| holds(path, &pem, "an RSA private key of 2048 to 8192 bits"))
+}
+
+/// The id of the public key that belongs to a private one; none where the library does not give it.
+pub fn public_half_id(pair: &RsaKeyPair) -> Option<KeyId> {
+    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+    use aws_lc_rs::signature::KeyPair;
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
+    Some(key_id(public.as_ref(), KeyKind::Public))
 }
 
 /// A new RSA key pair of 2048 bits as PEM: private (PKCS#8), then public (SPKI). For demonstrations.
@@ -168,17 +185,21 @@ pub fn texts(files: &dyn KeyFiles, paths: &[PathBuf]) -> Result<Vec<Zeroizing<St
 /// The file is unreadable, not text, or empty.
 pub fn text(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let bytes = read(files, path)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "this is not text"))?.trim();
+    let text = std::str::from_utf8(&bytes).map_err(|_| holds(path, &bytes, SHARED_SECRET))?.trim();
     match text {
-        "" => Err(wrong(path, "the file is empty")),
-        _ if text.starts_with("-----BEGIN") => Err(wrong(path, "a PEM key stands where a shared secret belongs")),
+        _ if text.is_empty() || text.starts_with("-----BEGIN") => Err(holds(path, &bytes, SHARED_SECRET)),
         _ => Ok(Zeroizing::new(text.to_owned())),
     }
 }
 
-/// A complaint about a key file's content.
-pub fn wrong(path: &Path, problem: &'static str) -> KeyFileError {
-    KeyFileError::WrongContent { path: path.to_owned(), problem }
+/// A complaint about a key file's content: what is wrong, as half a sentence after the file's name.
+pub fn wrong(path: &Path, problem: &str) -> KeyFileError {
+    KeyFileError::WrongContent { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+/// The complaint that a file holds something else than what is needed.
+pub fn holds(path: &Path, content: &[u8], needed: &str) -> KeyFileError {
+    wrong(path, &format!("holds {}, but needs {needed}", content::describe(content)))
 }
 
 /// The bytes of a key file, without the byte order mark that some editors put before a text: it is no part of a key.
@@ -212,6 +233,8 @@ mod tests {
         let secret = Path::new("unipaas.key");
         assert_eq!(text(&Marked, secret).unwrap(), text(&FixtureKeys, secret).unwrap());
         let only_mark = Files(&[("marked.key", "\u{feff} \n")]);
-        assert!(text(&only_mark, Path::new("marked.key")).unwrap_err().to_string().ends_with("the file is empty"));
+        assert!(
+            text(&only_mark, Path::new("marked.key")).unwrap_err().to_string().contains("holds nothing, but needs")
+        );
     }
 }

@@ -102,7 +102,7 @@ fn no_secret() -> ConfigureError {
 fn signing_key(files: &dyn KeyFiles, path: &Path) -> Result<SigningKey, ConfigureError> {
     let text = keys::text(files, path)?;
     let secret = Secret::new(text.as_bytes().to_vec().into());
-    SigningKey::new(&secret).ok_or_else(|| keys::wrong(path, "this secret cannot key an HMAC").into())
+    SigningKey::new(&secret).ok_or_else(|| keys::wrong(path, "holds a secret that cannot key an HMAC").into())
 }
 
 struct UnipaasSource {
@@ -142,7 +142,10 @@ mod tests {
         assert!(problem("secret_files = []").starts_with("secret_files: is empty"));
         assert!(problem("").contains("secret_files"));
         assert!(problem("secret_files = [\"none.key\"]").starts_with("none.key cannot be read"));
-        assert!(problem("secret_files = [\"other-public.pem\"]").contains("a PEM key stands where"));
+        assert!(
+            problem("secret_files = [\"other-public.pem\"]")
+                .contains("holds an RSA public key, but needs a shared secret")
+        );
         assert!(problem("secret_files = [\"unipaas.key\"]\nsecret_file = \"x\"").contains("secret_file"));
         let exempt = |name: &str| problem(&format!("secret_files = [\"unipaas.key\"]\nshape_exempt = [\"{name}\"]"));
         assert!(exempt("payout").starts_with("shape_exempt: there is no webhook `payout`"));

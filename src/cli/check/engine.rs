@@ -43,7 +43,7 @@ fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
         Some(_) | None => ControlFlow::Continue(()),
     });
     let not_checked = |reason: String| {
-        let message = format!("whether the engine may go on with it is not checked: {reason}");
+        let message = format!("whether the engine may use this ledger is not checked: {reason}");
         Finding::new(Code::NotChecked, topic.as_str(), message)
     };
     let scanned = match scanned {
@@ -53,15 +53,19 @@ fn of_ledger(config: &Config, client: &ClientConfig) -> Vec<Finding> {
         Err(error) => return vec![not_checked(error_chain::joined(&error))],
     };
     let expected = expected_owner(config, scanned.partitions);
-    let mut findings: Vec<Finding> = owners
-        .into_iter()
-        .filter_map(|(partition, kept)| of_owner(&config.confirmation, &topic, partition, kept, &expected))
-        .collect();
+    let mut findings = of_owners(&config.confirmation, &topic, owners, &expected);
     if !scanned.unread.is_empty() {
         let seconds = LEDGER_WITHIN.as_secs();
-        findings.push(not_checked(format!("partitions {:?} were not read within {seconds} s", scanned.unread)));
+        findings.push(not_checked(format!("{} not read within {seconds} s", partitions(&scanned.unread))));
     }
     findings
+}
+
+/// "partition 3", "partitions 0, 1, 2".
+fn partitions<'p>(numbers: impl IntoIterator<Item = &'p i32>) -> String {
+    let numbers: Vec<String> = numbers.into_iter().map(ToString::to_string).collect();
+    let noun = if numbers.len() == 1 { "partition" } else { "partitions" };
+    format!("{noun} {}", numbers.join(", "))
 }
 
 fn expected_owner(config: &Config, partitions: usize) -> LedgerOwner {
@@ -72,28 +76,36 @@ fn expected_owner(config: &Config, partitions: usize) -> LedgerOwner {
     }
 }
 
-/// What the engine would say of the owner that a partition names, in its words.
-fn of_owner(
+/// What keeps the engine from going on with the owners that the partitions name: the same of several partitions once.
+fn of_owners(
     confirmation: &Confirmation,
     topic: &str,
-    partition: i32,
-    kept: Result<LedgerRecord, LedgerError>,
+    owners: BTreeMap<i32, Result<LedgerRecord, LedgerError>>,
     expected: &LedgerOwner,
-) -> Option<Finding> {
+) -> Vec<Finding> {
     let former = confirmation.group_id.is_none().then_some(FORMER_GROUP_ID);
-    let (code, message) = match kept {
-        Ok(LedgerRecord::Owner(found)) => {
-            let other = ForeignLedger::check(partition, found, expected.clone(), former).err()?;
-            (Code::LedgerOfAnother, other.to_string())
+    let mut told: BTreeMap<(Code, String), Vec<i32>> = BTreeMap::new();
+    for (partition, kept) in owners {
+        let problem = match kept {
+            Ok(LedgerRecord::Owner(found)) => ForeignLedger::check(partition, found, expected.clone(), former)
+                .err()
+                .map(|other| (Code::LedgerOfAnother, other.difference())),
+            Ok(LedgerRecord::Entry(..) | LedgerRecord::Done(..)) => {
+                Some((Code::LedgerNotUnderstood, "a session stands where the owner of the ledger should".to_owned()))
+            }
+            Err(error) => {
+                let message = format!("the owner of the ledger cannot be read: {}", error_chain::joined(&error));
+                Some((Code::LedgerNotUnderstood, message))
+            }
+        };
+        if let Some(problem) = problem {
+            told.entry(problem).or_default().push(partition);
         }
-        Ok(LedgerRecord::Entry(..) | LedgerRecord::Done(..)) => {
-            (Code::LedgerNotUnderstood, format!("partition {partition} has a session where its owner should stand"))
-        }
-        Err(error) => {
-            (Code::LedgerNotUnderstood, format!("the owner of partition {partition}: {}", error_chain::joined(&error)))
-        }
+    }
+    let finding = |((code, message), of): ((Code, String), Vec<i32>)| {
+        Finding::new(code, topic, format!("{}: {message}", partitions(&of)))
     };
-    Some(Finding::new(code, topic, message))
+    told.into_iter().map(finding).collect()
 }
 
 fn of_members(config: &Config, client: &ClientConfig) -> Vec<Finding> {
@@ -102,7 +114,7 @@ fn of_members(config: &Config, client: &ClientConfig) -> Vec<Finding> {
     let members = match members::members(client, &group, MEMBERS_WITHIN) {
         Ok(members) => members,
         Err(error) => {
-            let message = format!("whether its members have names of their own is not checked: {error}");
+            let message = format!("whether two members have the same bridge_instance is not checked: {error}");
             return vec![Finding::new(Code::NotChecked, subject, message)];
         }
     };
@@ -114,10 +126,10 @@ fn of_name(config: &Config, subject: &str, name: &str, members: &[MemberSeen]) -
     let hosts = members::hosts(members);
     let message = match members.len() {
         1 if name == config.bridge_instance => {
-            format!("has a member already whose bridge_instance is {name}, as this configuration's: on {hosts}")
+            format!("has a member with the bridge_instance of this configuration, {name}: on {hosts}")
         }
         0 | 1 => return None,
-        count => format!("has {count} members whose bridge_instance is {name}: on {hosts}"),
+        count => format!("has {count} members with the bridge_instance {name}: on {hosts}"),
     };
     Some(Finding::new(Code::InstanceInUse, subject, message))
 }
@@ -149,9 +161,21 @@ mod tests {
         ] {
             let config = config(toml);
             let told = format!("{kept:?}");
-            let finding = of_owner(&config.confirmation, "ledger", 3, kept, &expected_owner(&config, 12));
-            assert_eq!(finding.map(|finding| finding.code), expected, "{toml}: {told}");
+            let owners = BTreeMap::from([(3, kept)]);
+            let findings = of_owners(&config.confirmation, "ledger", owners, &expected_owner(&config, 12));
+            assert_eq!(findings.first().map(|finding| finding.code), expected, "{toml}: {told}");
         }
+        let owners = (0..3).map(|partition| (partition, owner("mine", 12, true))).collect();
+        let config = config("");
+        let findings = of_owners(&config.confirmation, "ledger", owners, &expected_owner(&config, 12));
+        let told: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "partitions 0, 1, 2: the ledger belongs to group mine with 12 partitions, a dry run, and this engine is group \
+              payments.paybridge-confirmation with 12 partitions, a dry run"
+            ]
+        );
     }
 
     #[test]
@@ -163,8 +187,8 @@ mod tests {
             of_name(&config, "group g", name, &members).map(|finding| finding.message)
         };
         assert_eq!(told("pod-1", &["1"]), None);
-        assert_eq!(told("pod-1", &["1", "2"]).unwrap(), "has 2 members whose bridge_instance is pod-1: on h1, h2");
-        let ours = "has a member already whose bridge_instance is pod-0, as this configuration's: on h1";
+        assert_eq!(told("pod-1", &["1", "2"]).unwrap(), "has 2 members with the bridge_instance pod-1: on h1, h2");
+        let ours = "has a member with the bridge_instance of this configuration, pod-0: on h1";
         assert_eq!(told("pod-0", &["1"]).unwrap(), ours);
     }
 }

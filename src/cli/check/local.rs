@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::seldom_meant;
+use crate::app::key_files::{self, KeyFile};
 use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
-use crate::config::{Config, DedupMode, SourceName};
+use crate::config::{Config, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
 use crate::kafka::topics;
 use crate::provider::{CONFIRMATION_PROVIDER, ConfigureError, KeyFileError};
 use crate::settings::Problem;
-
-/// Fewer replicas do not outlive the loss of a broker without either losing records or taking none.
-const REPLICAS_SAFE: i32 = 3;
 
 /// One finding for each problem of the configuration.
 pub(super) fn of_problems(problems: &[Problem]) -> Vec<Finding> {
@@ -50,6 +49,7 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
         Ok(loaded) => {
             findings.extend(of_apis(&loaded.apis));
             findings.extend(of_shared_keys(config, &loaded.sources));
+            findings.extend(of_key_files(config, &loaded.apis));
         }
         Err(problems) => {
             let of = |problem: &SourceProblem| of_source(&format!("sources.{}", problem.name), &problem.source);
@@ -60,14 +60,31 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
         findings.push(of_certificate(&problem));
     }
     findings.extend(topics::unequal_counts(config));
-    findings.extend(seldom_meant(config));
+    findings.extend(seldom_meant::of_config(config));
+    findings
+}
+
+/// Which keys were read.
+fn of_key_files(config: &Config, apis: &Apis) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, settings) in &config.sources {
+        for KeyFile { path, key_ids } in key_files::of_source(name, settings) {
+            let noun = if key_ids.len() == 1 { "key id" } else { "key ids" };
+            let message = format!("{}: {noun} {}", path.display(), key_ids.join(", "));
+            findings.push(Finding::new(Code::KeyRead, format!("sources.{name}"), message));
+        }
+        if let Some(id) = apis.get(name.as_ref()).and_then(|api| api.load().key_id()) {
+            let message = format!("key id {}: the provider must know the public half of this key", id.as_str());
+            findings.push(Finding::new(Code::KeyRead, format!("sources.{name}.api.private_key_file"), message));
+        }
+    }
     findings
 }
 
 fn of_apis(apis: &Apis) -> Vec<Finding> {
     let plain = apis.iter().filter(|(_, api)| api.load().is_plain_http_off_loopback());
     let of = |source: &str| {
-        let message = "everyone on the way to the provider can read and change what is said of sessions";
+        let message = "calls are not encrypted: everybody between paybridge and the provider can read and change them";
         Finding::new(Code::ApiUnencrypted, format!("sources.{source}.api.base_url"), message)
     };
     plain.map(|(source, _)| of(source)).collect()
@@ -94,8 +111,10 @@ fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -
     let told = shared.into_iter().filter(|(name, others)| !others.is_empty() && is_open(name));
     told.map(|(name, others)| {
         let others: Vec<String> = others.into_iter().map(|other| format!("sources.{other}")).collect();
-        let message =
-            format!("has a public key of {}: whoever has a webhook of one can send it to the other", others.join(", "));
+        let message = format!(
+            "has the same public key as {}: whoever has a webhook of one source can send it to another",
+            others.join(", ")
+        );
         Finding::new(Code::KeyShared, format!("sources.{name}"), message)
     })
     .collect()
@@ -109,7 +128,7 @@ fn of_source(source: &str, error: &ConfigureError) -> Vec<Finding> {
             vec![Finding::new(Code::KeyFileUnreadable, source, message)]
         }
         ConfigureError::KeyFile(KeyFileError::WrongContent { path, problem }) => {
-            vec![Finding::new(Code::KeyFileUnusable, source, format!("{}: {problem}", path.display()))]
+            vec![Finding::new(Code::KeyFileUnusable, source, format!("{} {problem}", path.display()))]
         }
         ConfigureError::Value { key, problem } => {
             vec![Finding::new(Code::ConfigInvalid, format!("{source}.{key}"), problem.as_str())]
@@ -129,36 +148,49 @@ fn of_certificate(problem: &CertificateProblem) -> Finding {
     }
 }
 
-fn seldom_meant(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if config.ingress.enabled && config.sources.is_empty() {
-        findings.push(Finding::new(Code::NoSources, "sources", "no source is configured: no webhook will be taken"));
-    }
-    match config.dedup.mode {
-        DedupMode::Off => {
-            findings.push(Finding::new(Code::DedupOff, "dedup.mode", "redeliveries are published again"));
-        }
-        DedupMode::Local if u64::try_from(config.dedup.entries_max).is_ok_and(|max| max < config.dedup.window_s) => {
-            let message = "the window has room for less than one event a second, so it ends before dedup.window_s";
-            findings.push(Finding::new(Code::DedupEntriesFew, "dedup.entries_max", message));
-        }
-        DedupMode::Local => {}
-    }
-    if config.kafka.replication_factor < REPLICAS_SAFE {
-        let message = "with fewer than three replicas the loss of one broker loses records, or stops the bridge";
-        findings.push(Finding::new(Code::ReplicationLow, "kafka.replication_factor", message));
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
 
+    /// Without the keys that were read.
     fn codes(findings: &[Finding]) -> Vec<(Code, &str)> {
-        findings.iter().map(|finding| (finding.code, finding.subject.as_str())).collect()
+        let problems = findings.iter().filter(|finding| finding.code != Code::KeyRead);
+        problems.map(|finding| (finding.code, finding.subject.as_str())).collect()
+    }
+
+    #[test]
+    fn names_the_key_of_each_file_as_metrics_do() {
+        let keys = crate::provider::tests::fixtures::folder().join("keys");
+        let toml = format!(
+            "[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{0}/smart-glocal-public.pem', '{0}/other-public.pem']\n\
+             [sources.sg.api]\nbase_url = 'https://example.com'\nversion = 1\nproject = 'p'\n\
+             private_key_file = '{0}/smart-glocal-private.pem'\n\
+             [sources.unipaas]\nprovider = 'unipaas'\nsecret_files = ['{0}/unipaas.key']",
+            keys.display(),
+        );
+        let findings = of_config(&Config::from_toml(&toml, []).unwrap());
+        let read: Vec<(&str, &str)> = findings
+            .iter()
+            .filter(|finding| finding.code == Code::KeyRead)
+            .map(|finding| (finding.subject.as_str(), finding.message.as_str()))
+            .collect();
+        let [first, second, api, secret] = read.as_slice() else { panic!("{read:?}") };
+        let id = |message: &str| message.rsplit("key id ").next().unwrap()[..8].to_owned();
+        assert_eq!((first.0, api.0, secret.0), ("sources.sg", "sources.sg.api.private_key_file", "sources.unipaas"));
+        assert!(first.1.contains("/smart-glocal-public.pem: key id ") && second.1.contains("/other-public.pem: "));
+        assert_eq!(id(first.1), id(api.1), "one key, its public and its private half");
+        assert_ne!(id(first.1), id(second.1));
+        let text = fs::read_to_string(keys.join("unipaas.key")).unwrap();
+        assert!(!secret.1.contains(text.trim()) && secret.1.ends_with(&id(secret.1)), "{secret:?}");
+    }
+
+    #[test]
+    fn names_a_certificate_that_cannot_be_read() {
+        let toml = "[ingress.tls]\ncert_file = '/no'\nkey_file = '/no'";
+        let expected = [(Code::CertificateUnreadable, "ingress.tls"), (Code::NoSources, "sources")];
+        assert_eq!(codes(&of_config(&Config::from_toml(toml, []).unwrap())), expected);
     }
 
     #[test]
@@ -191,7 +223,7 @@ mod tests {
             }
             let toml = format!("[sources.sg]\nprovider = 'smart-glocal'\npublic_key_files = ['{key}']");
             let findings = of_config(&Config::from_toml(&toml, []).unwrap());
-            assert_eq!(findings.first().map(|finding| finding.code), expected);
+            assert_eq!(codes(&findings).first().map(|(code, _)| *code), expected);
         }
     }
 
@@ -243,7 +275,7 @@ mod tests {
         }
         let three = ["a", "b", "c"].map(|name| source(name, &ours, "")).concat();
         let findings = of_config(&Config::from_toml(&three, []).unwrap());
-        assert!(findings[0].message.starts_with("has a public key of sources.b, sources.c: "), "{findings:?}");
+        assert!(findings[0].message.starts_with("has the same public key as sources.b, sources.c: "), "{findings:?}");
     }
 
     #[test]
@@ -253,29 +285,6 @@ mod tests {
         {
             let toml = format!("[sources.sg]\nprovider = 'smart-glocal'\n{toml}");
             assert_eq!(of_config(&Config::from_toml(&toml, []).unwrap())[0].code, expected);
-        }
-    }
-
-    #[test]
-    fn tells_what_is_seldom_meant() {
-        for (toml, expected) in [
-            ("", vec![(Code::NoSources, "sources")]),
-            ("[ingress]\nenabled = false", vec![]),
-            ("[ingress]\nenabled = false\n[dedup]\nmode = 'off'", vec![(Code::DedupOff, "dedup.mode")]),
-            (
-                "[ingress]\nenabled = false\n[dedup]\nentries_max = 100",
-                vec![(Code::DedupEntriesFew, "dedup.entries_max")],
-            ),
-            (
-                "[ingress]\nenabled = false\n[kafka]\nreplication_factor = 2",
-                vec![(Code::ReplicationLow, "kafka.replication_factor")],
-            ),
-            (
-                "[ingress.tls]\ncert_file = '/no'\nkey_file = '/no'",
-                vec![(Code::CertificateUnreadable, "ingress.tls"), (Code::NoSources, "sources")],
-            ),
-        ] {
-            assert_eq!(codes(&of_config(&Config::from_toml(toml, []).unwrap())), expected, "{toml}");
         }
     }
 }

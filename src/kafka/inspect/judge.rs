@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, counted};
 use crate::kafka::cluster::{ClusterState, ReportedSettings, TopicDescription, TopicState};
 use crate::kafka::topics::{LOG_APPEND_TIME, RecordTimes, Topic};
 use crate::kafka::update::policies;
@@ -31,14 +31,18 @@ pub fn equal_counts(group: &[String], seen: &ClusterState) -> Option<Finding> {
         return None;
     }
     let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} has {count}")).collect();
-    let message = format!("must have as many partitions as the topics read with it: {}", each.join(", "));
+    let message = format!(
+        "must have the same number of partitions as the topics that the engine reads together: {}",
+        each.join(", ")
+    );
     Some(Finding::new(Code::TopicPartitionsUnequal, *subject, message))
 }
 
 fn brokers(needed: &[Topic], brokers: usize) -> Option<Finding> {
     let wanted = needed.iter().map(|topic| topic.replication_factor).max()?;
     (count(brokers) < i64::from(wanted)).then(|| {
-        let message = format!("the cluster shows {brokers} brokers, and topics are to have {wanted} replicas");
+        let message =
+            format!("the cluster has {}, and kafka.replication_factor is {wanted}", counted(brokers, "broker"));
         Finding::new(Code::BrokersFew, "kafka", message)
     })
 }
@@ -48,7 +52,9 @@ pub fn topic(needed: &Topic, state: &TopicState) -> Vec<Finding> {
     let found = match state {
         TopicState::Exists(found) => found,
         TopicState::Missing => return vec![of(needed, Code::TopicMissing, "does not exist")],
-        TopicState::Hidden => return vec![of(needed, Code::TopicHidden, "cannot be seen by this principal")],
+        TopicState::Hidden => {
+            return vec![of(needed, Code::TopicHidden, "may not be seen by this principal, or does not exist")];
+        }
         TopicState::Unavailable(error) => {
             return vec![of(needed, Code::TopicUnavailable, format!("cannot be described: {error}"))];
         }
@@ -60,7 +66,7 @@ pub fn topic(needed: &Topic, state: &TopicState) -> Vec<Finding> {
             findings.extend(SettingsComparison { needed, found, told: settings }.findings());
         }
         ReportedSettings::Unknown(reason) => {
-            let message = format!("its settings are not checked: {reason}");
+            let message = format!("the settings of the topic are not checked: {reason}");
             let action = "allow the principal DescribeConfigs on the topic, and check again";
             findings.push(of(needed, Code::NotChecked, message).with_action(action));
         }
@@ -72,7 +78,7 @@ pub fn topic(needed: &Topic, state: &TopicState) -> Vec<Finding> {
 /// fewer than configured limits subscribers, and unequal counts keep topics from being read side by side.
 fn partitions(needed: &Topic, found: &TopicDescription) -> Option<Finding> {
     let (has, wanted) = (count(found.partitions.len()), i64::from(needed.partitions));
-    let message = format!("has {has} partitions instead of {wanted}");
+    let message = format!("has {} instead of {wanted}", counted(has, "partition"));
     match has.cmp(&wanted) {
         std::cmp::Ordering::Less => Some(of(needed, Code::TopicPartitionsFew, message)),
         std::cmp::Ordering::Equal => None,
@@ -84,16 +90,20 @@ fn replicas(needed: &Topic, found: &TopicDescription) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (least, wanted) = (least_replicas(found), i64::from(needed.replication_factor));
     if least < wanted {
-        let message = format!("has {least} replicas instead of {wanted}");
+        let message = format!("has {} instead of {wanted}", counted(least, "replica"));
         findings.push(of(needed, Code::TopicReplicasFew, message));
     }
     let leaderless = found.partitions.iter().filter(|partition| !partition.has_leader).count();
     if leaderless > 0 {
-        findings.push(of(needed, Code::TopicLeaderless, format!("has no leader in {leaderless} partitions")));
+        findings.push(of(
+            needed,
+            Code::TopicLeaderless,
+            format!("has {} without a leader", counted(leaderless, "partition")),
+        ));
     }
     let behind = found.partitions.iter().filter(|partition| partition.in_sync < partition.replicas).count();
     if behind > 0 {
-        let message = format!("has replicas that are not in sync, in {behind} partitions");
+        let message = format!("has {} with replicas that are not in sync", counted(behind, "partition"));
         findings.push(of(needed, Code::TopicUnderReplicated, message));
     }
     findings
@@ -129,7 +139,7 @@ impl SettingsComparison<'_> {
         let mut findings = Vec::new();
         let Some(min) = self.number("min.insync.replicas") else { return findings };
         let replicas = least_replicas(self.found);
-        let told = format!("has min.insync.replicas {min} with {replicas} replicas");
+        let told = format!("has min.insync.replicas {min} and {}", counted(replicas, "replica"));
         if min < 2 && replicas >= 3 {
             findings.push(of(self.needed, Code::MinInsyncLow, told));
         } else if min > replicas {
@@ -139,7 +149,8 @@ impl SettingsComparison<'_> {
         }
         let short = self.found.partitions.iter().filter(|partition| count(partition.in_sync) < min).count();
         if short > 0 && min <= replicas {
-            let message = format!("takes no records in {short} partitions: fewer than {min} replicas are in sync");
+            let message =
+                format!("takes no records in {}: fewer than {min} replicas are in sync", counted(short, "partition"));
             findings.push(of(self.needed, Code::TopicInSyncFew, message));
         }
         findings
@@ -149,7 +160,7 @@ impl SettingsComparison<'_> {
         let wanted: i64 = self.needed.promised.get("max.message.bytes")?.parse().ok()?;
         let has = self.number("max.message.bytes")?;
         (has < wanted).then(|| {
-            let message = format!("takes records of {has} bytes, and the bridge makes such of {wanted}");
+            let message = format!("has max.message.bytes {has}, and paybridge may write records of {wanted} bytes");
             of(self.needed, Code::MaxMessageBytesLow, message)
         })
     }
@@ -160,7 +171,7 @@ impl SettingsComparison<'_> {
             RecordTimes::BoundWindows => Code::TimestampTypeUnsafe,
             RecordTimes::Inform => Code::TimestampTypeUnproven,
         };
-        let message = format!("has message.timestamp.type {has}: a record's time is the producer's, not the broker's");
+        let message = format!("has message.timestamp.type {has}: records get the producer's time, not the broker's");
         Some(of(self.needed, code, message))
     }
 
@@ -180,14 +191,14 @@ impl SettingsComparison<'_> {
         if let (Some(has), Some(wanted)) = (has, wanted)
             && has < wanted
         {
-            let message = format!("keeps records for {}, and {} are expected", hours(has), hours(wanted));
+            let message = format!("keeps records {} instead of {}", lasting(has), lasting(wanted));
             findings.push(of(self.needed, Code::RetentionShort, message));
         }
         // The topic of rejected webhooks is bounded in bytes, and only less than that is too little.
         let least = self.wanted("retention.bytes");
         let is_too_small = |bytes| bytes >= 0 && least.is_none_or(|least| bytes < least);
         if wanted.is_some() && self.number("retention.bytes").is_some_and(is_too_small) {
-            let message = "removes records when a partition grows (retention.bytes), whatever their age";
+            let message = "removes records of any age when a partition grows (retention.bytes)";
             findings.push(of(self.needed, Code::RetentionBySize, message));
         }
         findings
@@ -199,12 +210,12 @@ impl SettingsComparison<'_> {
         let mut findings = Vec::new();
         for name in ["segment.ms", "max.compaction.lag.ms"] {
             if let Some((has, wanted)) = beside(name).filter(|(has, wanted)| has > wanted) {
-                let message = format!("is compacted late: {name} is {}, and {} is expected", hours(has), hours(wanted));
+                let message = format!("is compacted late: {name} is {} instead of {}", span(has), span(wanted));
                 findings.push(of(self.needed, Code::CompactionLate, message));
             }
         }
         if let Some((has, wanted)) = beside("delete.retention.ms").filter(|(has, wanted)| has < wanted) {
-            let message = format!("keeps tombstones for {}, and {} are expected", hours(has), hours(wanted));
+            let message = format!("keeps tombstones {} instead of {}", lasting(has), lasting(wanted));
             findings.push(of(self.needed, Code::TombstonesShort, message));
         }
         findings
@@ -223,12 +234,20 @@ impl SettingsComparison<'_> {
     }
 }
 
-fn hours(ms: i64) -> String {
+/// For how long: "for 7 days", "for ever".
+fn lasting(ms: i64) -> String {
+    if ms == i64::MAX { "for ever".to_owned() } else { format!("for {}", span(ms)) }
+}
+
+fn span(ms: i64) -> String {
     const HOUR_MS: i64 = 60 * 60 * 1000;
-    if ms == i64::MAX {
-        return "ever".to_owned();
+    const DAY_MS: i64 = 24 * HOUR_MS;
+    match ms {
+        i64::MAX => "without limit".to_owned(),
+        _ if ms >= DAY_MS && ms % DAY_MS == 0 => counted(ms / DAY_MS, "day"),
+        _ if ms >= HOUR_MS && ms % HOUR_MS == 0 => counted(ms / HOUR_MS, "hour"),
+        _ => format!("{ms} ms"),
     }
-    if ms < HOUR_MS { format!("{ms} ms") } else { format!("{} h", ms / HOUR_MS) }
 }
 
 fn of(needed: &Topic, code: Code, message: impl Into<String>) -> Finding {

@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerConte
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, counted};
 use crate::kafka::client_error::{ClientError, ClientErrors};
 use crate::kafka::client_log;
 use crate::kafka::cluster::{ClusterClient, ReportedSettings};
@@ -79,13 +79,15 @@ fn not_checked(topic: &str, what: &str, reason: impl std::fmt::Display) -> Findi
     Finding::new(Code::NotChecked, topic, format!("whether the principal may {what} is not checked: {reason}"))
 }
 
-/// Tells the proven together and the rest one by one.
-fn summary(code: Code, verdicts: Vec<Permitted>, proof: &str) -> Vec<Finding> {
+/// Tells the proven together and the rest one by one. `what` may be done with the proven ones; `proof` is how that is known.
+fn summary(code: Code, verdicts: Vec<Permitted>, what: &str, proof: &str) -> Vec<Finding> {
     let all = verdicts.len();
     let mut findings: Vec<Finding> = verdicts.into_iter().filter_map(Result::err).collect();
     let proven = all.saturating_sub(findings.len());
     if proven > 0 {
-        findings.push(Finding::new(code, "kafka", format!("{proven} of {all} topics: {proof}")));
+        let topics =
+            if proven == all { counted(all, "topic") } else { format!("{proven} of {}", counted(all, "topic")) };
+        findings.push(Finding::new(code, "kafka", format!("{what} permission: ok ({topics})")).with_detail(proof));
     }
     findings
 }
@@ -103,7 +105,11 @@ fn idempotence(client: &ClientConfig, deadline: Instant) -> Permitted {
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(reason)) => Err(Finding::new(Code::IdempotenceNotAuthorized, "kafka", reason)),
-        Err(_) => Err(Finding::new(Code::IdempotenceUnavailable, "kafka", "Kafka gave no producer id in time")),
+        Err(_) => Err(Finding::new(
+            Code::IdempotenceUnavailable,
+            "kafka",
+            format!("Kafka gave no producer id within {} s", ANSWER_WITHIN.as_secs()),
+        )),
     }
 }
 
@@ -127,7 +133,7 @@ impl ClientContext for ProducerIdContext {
     fn error(&self, error: KafkaError, reason: &str) {
         use RDKafkaErrorCode as Kind;
         if matches!(error.rdkafka_error_code(), Some(Kind::Fatal | Kind::ClusterAuthorizationFailed)) {
-            let _told = self.tell.send(Err(format!("the principal gets no producer id: {reason}")));
+            let _told = self.tell.send(Err(format!("Kafka refuses a producer id: {reason}")));
         }
     }
 }
@@ -152,11 +158,11 @@ fn writes(principals: &Principals, topics: &[TriedTopic], deadline: Instant) -> 
         verdicts.push(verdict);
     }
     let left_behind = match moved.as_slice() {
-        [] => "and nothing was left behind: the ends of the partitions are where they were".to_owned(),
-        moved => format!("and others wrote meanwhile to {}", moved.join(", ")),
+        [] => "and no record was left: the ends of the partitions have not moved".to_owned(),
+        moved => format!("and others wrote to {} meanwhile", moved.join(", ")),
     };
-    let proof = format!("Kafka refused a record for its size alone, so the principal may write, {left_behind}");
-    Ok(summary(Code::WriteProven, verdicts, &proof))
+    let proof = format!("Kafka refused a record because of its size and not because of the principal, {left_behind}");
+    Ok(summary(Code::WriteProven, verdicts, "write", &proof))
 }
 
 /// Producers of records that no topic takes.
@@ -217,9 +223,9 @@ fn trial_bytes(settings: &ReportedSettings) -> Result<usize, String> {
         ReportedSettings::Unknown(_) => None,
     };
     match limit {
-        None => Err("the topic's max.message.bytes is not known".to_owned()),
+        None => Err("its max.message.bytes is not known".to_owned()),
         Some(limit) if limit > TRIAL_BYTES_MAX => {
-            Err(format!("the topic takes records of {limit} bytes, too many to exceed"))
+            Err(format!("its max.message.bytes is {limit}: a record that exceeds it is too large for a trial"))
         }
         Some(limit) => Ok(limit.saturating_add(OVERHEAD_BYTES)),
     }
@@ -238,8 +244,9 @@ fn judge_write(topic: &str, answer: Option<WriteAnswer>, unproven: Option<String
     let error = match answer {
         None => return Err(not_checked(topic, "write", "Kafka did not answer in time")),
         Some(Ok(offset)) => {
-            let message =
-                format!("the principal may write, and a record was left in partition {PARTITION} at {offset}");
+            let message = format!(
+                "the principal may write, but a record of this check was left in partition {PARTITION} at offset {offset}"
+            );
             return Err(Finding::new(Code::ProbeRecordLeft, topic, message));
         }
         Some(Err(error)) => error,
@@ -250,9 +257,9 @@ fn judge_write(topic: &str, answer: Option<WriteAnswer>, unproven: Option<String
             Err(Finding::new(Code::WriteNotAuthorized, topic, "the principal may not write to it"))
         }
         (Some(Kind::InvalidRequiredAcks), Some(reason)) => {
-            let likely = "a trial with an odd `acks` was not refused for the principal: on Apache Kafka it may write";
+            let likely = "Kafka refused a record because of its invalid `acks`; Apache Kafka does so only if the principal may write";
             let action =
-                "with Apache Kafka, nothing; else allow the principal DescribeConfigs on the topic, and check again";
+                "nothing with Apache Kafka; else allow the principal DescribeConfigs on the topic, and check again";
             Err(not_checked(topic, "write", format!("{reason}; {likely}")).with_action(action))
         }
         _ => Err(not_checked(topic, "write", error)),
@@ -302,11 +309,11 @@ fn reads(client: &ClientConfig, topics: &[TriedTopic], deadline: Instant) -> Res
         topics.iter().map(|topic| (&topic.name, consumer.split_partition_queue(&topic.name, PARTITION))).collect();
     let verdict = |topic: &str, queue: Option<_>| match queue {
         Some(queue) => read(topic, &queue, deadline),
-        None => Err(not_checked(topic, "read", "the client has no such partition")),
+        None => Err(not_checked(topic, "read", "the client has no queue for its partition")),
     };
     let verdicts = queues.into_iter().map(|(topic, queue)| verdict(topic, queue)).collect();
-    let proof = "a fetch at the end of a partition was answered, so the principal may read";
-    Ok(summary(Code::ReadProven, verdicts, proof))
+    let proof = "Kafka answered a fetch at the end of a partition";
+    Ok(summary(Code::ReadProven, verdicts, "read", proof))
 }
 
 fn read(topic: &str, queue: &PartitionQueue<ClientErrors>, deadline: Instant) -> Permitted {

@@ -14,11 +14,13 @@ use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use serde_json::json;
 
+pub use super::normalize::{NEXT_ACTIONS, OPERATION_STATUSES, SESSION_STATUSES};
 pub use super::signing::SIGNATURE_HEADER;
 use super::signing::signature;
 pub use super::unknown_amounts::OPERATION_LISTS;
-use super::{ConfigureError, KeyFiles, Section, SmartGlocalSettings};
+use super::{ConfigureError, KeyFiles, KeyId, Section, SmartGlocalSettings};
 use crate::message::smart_glocal::v1::{NextAction, SessionStatus};
+use crate::provider::keys::public_half_id;
 
 pub use reply::{FailureScope, failure_scope, is_of_account, not_processed_code, read};
 pub use session::{ShownSession, session};
@@ -175,6 +177,11 @@ impl SessionApi {
         request
     }
 
+    /// The id of the public half of the key that signs: the half that the provider must know.
+    pub fn key_id(&self) -> Option<KeyId> {
+        public_half_id(&self.key)
+    }
+
     /// The largest body of an answer that is read.
     pub fn response_bytes_max(&self) -> usize {
         self.response_bytes_max
@@ -219,7 +226,7 @@ mod tests {
             ("'shop'", "''", "api.project"),
             ("'shop'", "\"a\\nb\"", "api.project"),
             ("version = 1", "version = 1\nresponse_bytes_max = 10", "api.response_bytes_max"),
-            ("smart-glocal-private.pem", "smart-glocal-public.pem", "smart-glocal-public.pem: "),
+            ("smart-glocal-private.pem", "smart-glocal-public.pem", "smart-glocal-public.pem holds an RSA public key"),
             ("smart-glocal-private.pem", "none.pem", "none.pem cannot be read"),
             ("project = 'shop'\n", "", "`sources.test.api.project` is missing"),
         ] {

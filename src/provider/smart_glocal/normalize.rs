@@ -125,6 +125,13 @@ pub(super) fn session(fields: &Reader<'_, '_>) -> Option<Session> {
     })
 }
 
+/// The texts of a session's status that mean something to this version.
+pub const SESSION_STATUSES: [&str; 6] = ["created", "in_progress", "accepted", "cancelled", "canceled", "error"];
+/// The texts of what the provider waits for that mean something to this version.
+pub const NEXT_ACTIONS: [&str; 2] = ["confirm", "capture"];
+/// The texts of an operation's status that mean something to this version.
+pub const OPERATION_STATUSES: [&str; 4] = ["in_progress", "pending", "succeeded", "failed"];
+
 /// What the text of a session's status means.
 pub(super) fn session_status(text: Option<&str>) -> SessionStatus {
     match text {

@@ -40,15 +40,17 @@ impl SigningSecret {
     pub fn from_file(files: &dyn KeyFiles, path: &Path) -> Result<Self, KeyFileError> {
         let text = keys::text(files, path)?;
         if text.starts_with("whpk_") || text.starts_with("whsk_") {
-            return Err(keys::wrong(path, "a key of v1a stands where a shared secret (whsec_) belongs"));
+            return Err(keys::holds(path, text.as_bytes(), "a shared secret (whsec_…)"));
         }
         let base64 = text.strip_prefix("whsec_").unwrap_or(&text);
         let bytes = LENIENT.decode(base64).map(Zeroizing::new);
-        let bytes = bytes.map_err(|_| keys::wrong(path, "this is not base64, with or without whsec_ before it"))?;
+        let bytes =
+            bytes.map_err(|_| keys::holds(path, text.as_bytes(), "base64, with or without whsec_ before it"))?;
         if !(24..=64).contains(&bytes.len()) {
-            return Err(keys::wrong(path, "the secret has not 24 to 64 bytes (decoded from base64)"));
+            return Err(keys::wrong(path, "must have a secret of 24 to 64 bytes, written in base64"));
         }
-        let mac = Hmac::new_from_slice(&bytes).map_err(|_| keys::wrong(path, "this is not a secret"))?;
+        let mac =
+            Hmac::new_from_slice(&bytes).map_err(|_| keys::wrong(path, "holds a secret that cannot key an HMAC"))?;
         Ok(Self { id: Secret::new(bytes).id, mac })
     }
 
@@ -116,7 +118,7 @@ mod tests {
     fn problem(secret: &str) -> Option<String> {
         let error = SigningSecret::from_file(&Spelled, Path::new(secret)).err()?;
         match error {
-            KeyFileError::WrongContent { problem, .. } => Some(problem.to_owned()),
+            KeyFileError::WrongContent { problem, .. } => Some(problem),
             KeyFileError::Unreadable { .. } => None,
         }
     }
@@ -130,10 +132,10 @@ mod tests {
             (format!("whsec_{}", bytes(23)), "24 to 64 bytes"),
             ("whsec_".to_owned(), "24 to 64 bytes"),
             ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS".to_owned(), "24 to 64 bytes"),
-            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS_".to_owned(), "not base64"),
-            (format!("whpk_{}", bytes(32)), "a key of v1a"),
-            (format!("whsk_{}", bytes(64)), "a key of v1a"),
-            (" ".to_owned(), "empty"),
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS_".to_owned(), "holds other text, but needs base64"),
+            (format!("whpk_{}", bytes(32)), "holds a public key of Standard Webhooks, but needs a shared secret"),
+            (format!("whsk_{}", bytes(64)), "holds a private key of Standard Webhooks, but needs a shared secret"),
+            (" ".to_owned(), "holds nothing"),
         ] {
             assert!(problem(&secret).is_some_and(|problem| problem.contains(expect)), "{secret}");
         }

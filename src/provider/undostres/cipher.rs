@@ -56,7 +56,7 @@ impl Cipher {
     pub fn from_file(files: &dyn KeyFiles, path: &Path, padding: Padding) -> Result<Self, KeyFileError> {
         let secret = Secret::new(key_bytes(path, &keys::text(files, path)?)?);
         let decrypting = Decrypting::new(&secret.bytes, padding);
-        let decrypting = decrypting.map_err(|Unspecified| keys::wrong(path, "this is not an AES-128 key"))?;
+        let decrypting = decrypting.map_err(|Unspecified| keys::wrong(path, "holds no AES-128 key"))?;
         Ok(Self { secret, decrypting })
     }
 
@@ -114,13 +114,18 @@ fn length_without_zeros(plaintext: &[u8]) -> usize {
 /// The 16 bytes of a key that is written as `ascii:`, `hex:` or `base64:` says.
 fn key_bytes(path: &Path, text: &str) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let (bytes, problem) = match text.split_once(':') {
-        Some(("ascii", key)) => (
-            Some(key.as_bytes().to_vec()).filter(|key| key.is_ascii()),
-            "ascii: must be followed by 16 ASCII characters",
-        ),
-        Some(("hex", key)) => (wire::from_hex(key.as_bytes()), "hex: must be followed by 32 hex digits"),
-        Some(("base64", key)) => (STANDARD.decode(key).ok(), "base64: must be followed by the base64 of 16 bytes"),
-        _ => (None, "the key must begin with ascii:, hex: or base64:, which tells how it is written"),
+        Some(("ascii", key)) => {
+            (Some(key.as_bytes().to_vec()).filter(|key| key.is_ascii()), "must have 16 ASCII characters after ascii:")
+        }
+        Some(("hex", key)) => (wire::from_hex(key.as_bytes()), "must have 32 hex digits after hex:"),
+        Some(("base64", key)) => (STANDARD.decode(key).ok(), "must have the base64 of 16 bytes after base64:"),
+        _ => {
+            return Err(keys::holds(
+                path,
+                text.as_bytes(),
+                "a key with ascii:, hex: or base64: before it, which says how it is written",
+            ));
+        }
     };
     let bytes = bytes.map(Zeroizing::new).filter(|bytes| bytes.len() == BLOCK_BYTES);
     bytes.ok_or_else(|| keys::wrong(path, problem))

@@ -1,5 +1,6 @@
 //! The commands as a person runs them: the binary itself, its output and its exit code, against a real Kafka.
 
+mod checks;
 mod managed;
 mod updates;
 
@@ -209,9 +210,11 @@ fn check_finds_what_is_wrong_without_a_kafka() {
     assert_found(&found, "error", "key-file-unusable", "");
     assert_found(&found, "error", "key-file-unreadable", "");
     let ran = setup.run(&["check", "--offline"]);
-    for part in
-        ["a private key stands where a public one belongs", "/nowhere/unipaas.key", "sources.misspelt.secret_filez"]
-    {
+    for part in [
+        "holds an RSA private key, but needs the provider's public key",
+        "/nowhere/unipaas.key",
+        "sources.misspelt.secret_filez",
+    ] {
         assert!(ran.output.contains(part), "no {part} in {ran:?}");
     }
     assert!(!ran.output.contains(fs::read_to_string(private).unwrap().lines().nth(1).unwrap()), "a key is shown");

@@ -69,6 +69,8 @@ fn its_first_steps_put_a_webhook_through_kafka() {
         assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
     }
     assert_eq!(printed.matches(r#"200 {"status":"accepted""#).count(), 7, "samples sent:\n{printed}");
+    // Of the file as it is; a dry run is a warning.
+    assert!(printed.contains("ok: 0 errors, 0 warnings"), "{printed}");
     for expected in [r#""result":"RESULT_DRY_RUN""#, r#""decided_by_kind":"DECIDER_KIND_DECISION""#] {
         assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
     }

@@ -92,7 +92,7 @@ fn two_processes_of_one_bridge_instance_are_told_of() {
     let first = deciding(&setup, &text);
     let found = succeeds(&text, &["check"]);
     let told = format!("instance-in-use  group {}", setup.group());
-    let known = "has a member already whose bridge_instance is test, as this configuration's: on 127.0.0.1";
+    let known = "has a member with the bridge_instance of this configuration, test: on 127.0.0.1";
     assert!(found.contains(&told) && found.contains(known), "{found}");
 
     let admin = setup.config.admin.listen.to_string();
@@ -106,7 +106,7 @@ fn two_processes_of_one_bridge_instance_are_told_of() {
     let told = format!("\"group\":\"{}\",\"instance\":\"test\",\"hosts\":\"127.0.0.1\"", setup.group());
     assert!(second.log().contains(&told), "no {told} in {}", second.log());
     let found = succeeds(&text, &["check"]);
-    assert!(found.contains("has 2 members whose bridge_instance is test: on 127.0.0.1"), "{found}");
+    assert!(found.contains("has 2 members with the bridge_instance test: on 127.0.0.1"), "{found}");
     // Each session is decided once all the same, and whose transaction the other one ended says why.
     for partition in 0..3 {
         for id in setup.sessions_of(partition).take(4) {

@@ -18,6 +18,11 @@ pub struct ForeignLedger {
 }
 
 impl ForeignLedger {
+    /// Whose it is and who was to go on with it, without the partition and without what to do.
+    pub fn difference(&self) -> String {
+        format!("the ledger belongs to {}, and this engine is {}", self.found, self.expected)
+    }
+
     /// Compares the owner that a partition of the ledger names with who is to go on with it. `former_group_id` is what the
     /// group may have been called before.
     ///

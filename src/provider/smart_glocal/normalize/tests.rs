@@ -114,3 +114,21 @@ fn what_stands_in_place_of_an_operation_is_told_as_an_unknown_amount() {
         );
     }
 }
+
+/// Rules that compare with another text are warned about.
+#[test]
+fn every_text_that_means_something_is_listed() {
+    let sessions = SESSION_STATUSES.map(|text| session_status(Some(text)));
+    let actions = NEXT_ACTIONS.map(|text| next_action(Some(text)));
+    let operations = OPERATION_STATUSES.map(|text| operation_status(Some(text)));
+    let meanings = |numbers: &[i32]| numbers.iter().copied().collect::<std::collections::BTreeSet<i32>>();
+    // Each has a number of its own from 1 on, and 0 is unspecified.
+    assert_eq!(meanings(&sessions.map(i32::from)), meanings(&[1, 2, 3, 4, 5]));
+    assert_eq!(meanings(&actions.map(i32::from)), meanings(&[1, 2]));
+    assert_eq!(meanings(&operations.map(i32::from)), meanings(&[1, 2, 3, 4]));
+    assert!(
+        SessionStatus::try_from(6).is_err()
+            && NextAction::try_from(3).is_err()
+            && OperationStatus::try_from(5).is_err()
+    );
+}

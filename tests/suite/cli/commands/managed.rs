@@ -129,7 +129,7 @@ fn topics_that_are_read_together_are_not_made_with_other_numbers_of_partitions()
     assert_eq!(code, 1);
     assert_found(&found, "error", "topic-partitions-unequal", "");
     let refused = setup.run(&["topics", "--create"]);
-    assert!(refused.code == 1 && refused.errors.contains("confirmation.decision.v1 is to have 2"), "{refused:?}");
+    assert!(refused.code == 1 && refused.errors.contains("confirmation.decision.v1 should have 2"), "{refused:?}");
     let (_, found) = setup.check(&[]);
     assert_found(&found, "error", "topic-missing", "confirmation.decision.v1");
 }
