@@ -1,10 +1,13 @@
 //! Rules: what is done with a session that has just opened, by what its webhook says of it.
 //! Pure: no clock, no input or output; must not know what became of a session before, or how it is carried out.
 
+mod absence;
+mod excerpt;
 mod expression;
 mod facts;
 mod functions;
 mod inspect;
+mod known_field;
 pub mod sample;
 mod shape;
 mod steps;
@@ -21,12 +24,15 @@ use crate::config::{Rule, RuleAction, SessionDefault};
 use crate::confirmation::session::model::{Action, Decider};
 use crate::message::confirmation::v1::DeciderKind;
 use crate::message::smart_glocal::v1::Session;
+use absence::AbsentRead;
 use expression::Expression;
 use facts::SessionFacts;
+use inspect::{FieldComparison, Inspected};
+use known_field::{Comparison, KnownField, Literal};
 use steps::{RULE_STEPS_MAX, SESSION_STEPS_MAX};
 use unread::{Field, UnreadFields};
 
-pub use expression::RulePosition;
+pub use excerpt::RulePosition;
 
 /// Compiled rules in their order, and what is done where none is for a session.
 pub struct Rules {
@@ -41,20 +47,47 @@ struct CompiledRule {
     /// The fields of the model that it reads.
     read: HashSet<Field>,
     then: RuleAction,
+    comparisons: Vec<ComparedField>,
+    absent_reads: Vec<(RulePlace, AbsentRead)>,
+}
+
+/// A field that a rule compares with a literal.
+struct ComparedField {
+    place: RulePlace,
+    field: KnownField,
+    comparison: Comparison,
+    literal: Literal,
+}
+
+/// Where in a rule.
+#[derive(Clone)]
+struct RulePlace {
+    position: RulePosition,
+    excerpt: String,
 }
 
 /// Something that is wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rule \"{rule}\", line {}, column {} of `when`, {message}: {action}", position.line, position.column)]
+#[error("{}: {action}\n{excerpt}", self.sentence())]
 pub struct RuleProblem {
     /// The rule's name.
     pub rule: String,
     /// Where in its `when`.
     pub position: RulePosition,
-    /// What is wrong, as half a sentence after that; it may name fields and functions, but no value of the rule.
+    /// What is wrong, as half a sentence after the rule's name; it may name fields and functions, but no value of the rule.
     pub message: String,
     /// What to do.
     pub action: String,
+    /// Its line, with a caret below the place; what the rule has in quotes is hidden.
+    pub excerpt: String,
+}
+
+impl RuleProblem {
+    /// The rule, what is wrong, and where.
+    pub fn sentence(&self) -> String {
+        let Self { rule, position: RulePosition { line, column }, message, .. } = self;
+        format!("rule \"{rule}\" {message} (line {line}, column {column})")
+    }
 }
 
 /// What the rules say of a session.
@@ -176,6 +209,36 @@ impl Rules {
         pairs
     }
 
+    /// Each comparison that gives the same whatever the session is, such as that of a currency with a text in lower case. `sources`
+    /// are the names of the sources whose sessions may come.
+    pub fn compare_in_vain(&self, sources: &[&str]) -> Vec<RuleProblem> {
+        let of_rule = |rule: &CompiledRule| {
+            let in_vain = |compared: &ComparedField| {
+                let ComparedField { place, field, comparison, literal } = compared;
+                let (message, action) = field.in_vain(*comparison, literal, sources)?;
+                Some(rule.problem(place, message, action))
+            };
+            rule.comparisons.iter().filter_map(in_vain).collect::<Vec<_>>()
+        };
+        self.in_order.iter().flat_map(of_rule).collect()
+    }
+
+    /// Each field that may be absent and that a rule reads without a test, so that it fails.
+    pub fn read_absent(&self) -> Vec<RuleProblem> {
+        let of_rule = |rule: &CompiledRule| {
+            let problem = |(place, read): &(RulePlace, AbsentRead)| {
+                let AbsentRead { path, fails_without, .. } = read;
+                let message = format!("reads {path}, and fails on a session without {}", fails_without.join(" or "));
+                let tests: Vec<String> = fails_without.iter().map(|field| format!("has({field})")).collect();
+                let action =
+                    format!("write {} && before it: a session on which a rule fails is held", tests.join(" && "));
+                rule.problem(place, message, action)
+            };
+            rule.absent_reads.iter().map(problem).collect::<Vec<_>>()
+        };
+        self.in_order.iter().flat_map(of_rule).collect()
+    }
+
     fn context(&self, facts: &SessionFacts) -> Context<'static, 'static> {
         let mut context = Context::with_env(Arc::clone(&self.environment));
         context.add_variable_from_value("session", facts.session.clone());
@@ -199,6 +262,11 @@ impl CompiledRule {
         }
     }
 
+    fn problem(&self, place: &RulePlace, message: String, action: String) -> RuleProblem {
+        let RulePlace { position, excerpt } = place.clone();
+        RuleProblem { rule: self.name.clone(), position, message, action, excerpt }
+    }
+
     fn verdict(&self) -> RuleVerdict {
         match self.then {
             RuleAction::Confirm => RuleVerdict::Act(Action::Confirm, decider(DeciderKind::Rule, &self.name)),
@@ -209,16 +277,35 @@ impl CompiledRule {
 }
 
 fn compile(rule: &Rule, environment: &Env) -> Result<CompiledRule, Vec<RuleProblem>> {
-    let problem = |position, message, action| RuleProblem { rule: rule.name.clone(), position, message, action };
+    let problem = |position, message, action| {
+        let excerpt = excerpt::excerpt(&rule.when, position);
+        RuleProblem { rule: rule.name.clone(), position, message, action, excerpt }
+    };
     let expression = Expression::parse(&rule.when, environment).map_err(|misread| {
         let action = || "write a CEL expression over `session`".to_owned();
         misread.into_iter().map(|misread| problem(misread.position, misread.message, action())).collect::<Vec<_>>()
     })?;
-    let (complaints, read) = inspect::inspect(&expression);
-    if complaints.is_empty() {
-        return Ok(CompiledRule { name: rule.name.clone(), tree: expression.tree, read, then: rule.then });
+    let Inspected { complaints, fields, comparisons } = inspect::inspect(&expression);
+    if !complaints.is_empty() {
+        return Err(complaints.into_iter().map(|found| problem(found.position, found.message, found.action)).collect());
     }
-    Err(complaints.into_iter().map(|found| problem(found.position, found.message, found.action)).collect())
+    let place = |position| RulePlace { position, excerpt: expression.excerpt(position) };
+    let compared = |found: FieldComparison| ComparedField {
+        place: place(found.position),
+        field: found.field,
+        comparison: found.comparison,
+        literal: found.literal,
+    };
+    let reads = absence::absent_reads(&expression.tree, &fields).into_iter();
+    let absent_reads = reads.map(|read| (place(expression.position_of(read.node)), read)).collect();
+    Ok(CompiledRule {
+        name: rule.name.clone(),
+        comparisons: comparisons.into_iter().map(compared).collect(),
+        absent_reads,
+        tree: expression.tree,
+        read: fields.into_values().collect(),
+        then: rule.then,
+    })
 }
 
 fn decider(kind: DeciderKind, name: &str) -> Decider {

@@ -17,26 +17,33 @@ pub(super) fn of_config(config: &Config, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     let confirmation = &config.confirmation;
     if confirmation.enabled && confirmation.dry_run {
-        let message = "nobody is called: outcomes tell what would have been done";
+        let message = "the engine calls no provider: outcomes say what it would have done";
         findings.push(Finding::new(Code::DryRun, "confirmation.dry_run", message));
     }
     match Rules::compile(&confirmation.rules, confirmation.default) {
-        Ok(rules) => findings.extend(of_rules(confirmation, &rules, now)),
-        Err(problems) => findings.extend(problems.iter().map(unusable)),
+        Ok(rules) => {
+            let sources: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
+            let of = |code| move |problem: &RuleProblem| of_problem(code, problem);
+            findings.extend(rules.compare_in_vain(&sources).iter().map(of(Code::RuleComparesInVain)));
+            findings.extend(rules.read_absent().iter().map(of(Code::RuleReadsAbsentField)));
+            findings.extend(of_rules(confirmation, &rules, now));
+        }
+        Err(problems) => {
+            findings.extend(problems.iter().map(|problem| of_problem(Code::RuleUnusable, problem)));
+        }
     }
     findings
 }
 
-fn unusable(problem: &RuleProblem) -> Finding {
-    let RuleProblem { rule, position, message, action } = problem;
-    let message = format!("the rule \"{rule}\", line {}, column {}: {message}", position.line, position.column);
-    Finding::new(Code::RuleUnusable, RULES, message).with_action(action.as_str())
+fn of_problem(code: Code, problem: &RuleProblem) -> Finding {
+    let message = format!("{}\n{}", problem.sentence(), problem.excerpt);
+    Finding::new(code, RULES, message).with_action(problem.action.as_str())
 }
 
 fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (confirm, cancel) in rules.confirm_before_cancel() {
-        let message = format!("\"{confirm}\" confirms before \"{cancel}\" is asked whether to cancel");
+        let message = format!("rule \"{confirm}\" confirms, and stands before rule \"{cancel}\", which cancels");
         findings.push(Finding::new(Code::RuleOrder, RULES, message));
     }
     if confirmation.rules.is_empty() {
@@ -45,7 +52,7 @@ fn of_rules(confirmation: &Confirmation, rules: &Rules, now: Timestamp) -> Vec<F
     let session = sample::session(now);
     for trial in rules.try_each(sample::SOURCE, &session) {
         if let Err(why) = trial.outcome {
-            let message = format!("the rule \"{}\" fails on {}: it {why}", trial.rule, sample::DESCRIPTION);
+            let message = format!("rule \"{}\" fails on {}: it {why}", trial.rule, sample::DESCRIPTION);
             findings.push(Finding::new(Code::RuleFails, RULES, message));
         }
     }
@@ -62,17 +69,17 @@ fn describe_verdict(verdict: &RuleVerdict) -> String {
                 Action::Cancel => "cancelled",
             };
             match decider.kind {
-                DeciderKind::Rule => format!("{done} by the rule \"{}\"", decider.name),
-                _ => format!("{done} by default: no rule is for it"),
+                DeciderKind::Rule => format!("{done} by rule \"{}\"", decider.name),
+                _ => format!("{done} by default: no rule matches it"),
             }
         }
-        RuleVerdict::Hold(HoldReason::Rule(name)) => format!("held by the rule \"{name}\""),
-        RuleVerdict::Hold(HoldReason::NoRule) => "held: no rule is for it".to_owned(),
-        RuleVerdict::Hold(HoldReason::NotEvaluated) => "held without asking the rules".to_owned(),
+        RuleVerdict::Hold(HoldReason::Rule(name)) => format!("held by rule \"{name}\""),
+        RuleVerdict::Hold(HoldReason::NoRule) => "held: no rule matches it".to_owned(),
+        RuleVerdict::Hold(HoldReason::NotEvaluated) => "held before any rule is tried".to_owned(),
         RuleVerdict::Hold(HoldReason::UnreadField(name)) => {
-            format!("held, because the rule \"{name}\" reads an unreadable field")
+            format!("held, because rule \"{name}\" reads a field that cannot be read")
         }
-        RuleVerdict::Hold(HoldReason::Failed { rule, why }) => format!("held, because the rule \"{rule}\" {why}"),
+        RuleVerdict::Hold(HoldReason::Failed { rule, .. }) => format!("held, because rule \"{rule}\" fails"),
     }
 }
 
@@ -97,8 +104,9 @@ mod tests {
     #[test]
     fn tells_every_rule_that_cannot_be_used() {
         let rules = rule("a", "session.idd == 'x'", "hold") + &rule("b", "1 +", "hold") + &rule("c", "true", "hold");
-        let misspelt = "the rule \"a\", line 1, column 9: names `idd`, which is no field of the session";
-        let cut = "the rule \"b\", line 1, column 4: ends too early";
+        let misspelt = "rule \"a\" names `idd`, which is no field of the session (line 1, column 9)\n  \
+                        | session.idd == '*'\n  |         ^";
+        let cut = "rule \"b\" ends too early (line 1, column 4)\n  | 1 +\n  |    ^";
         check(&rules, &[(Code::RuleUnusable, RULES, misspelt), (Code::RuleUnusable, RULES, cut)]);
     }
 
@@ -108,36 +116,60 @@ mod tests {
         let tried = |verdict: &str| format!("{sample} would be {verdict}");
         let small = "session.operations.all(o, o.amount.minor_units >= 100 && o.amount.minor_units <= 50000)";
         for (when, then, verdict) in [
-            (small, "confirm", "confirmed by the rule \"a\""),
-            (small, "cancel", "cancelled by the rule \"a\""),
-            (small, "hold", "held by the rule \"a\""),
-            ("false", "hold", "held: no rule is for it"),
+            (small, "confirm", "confirmed by rule \"a\""),
+            (small, "cancel", "cancelled by rule \"a\""),
+            (small, "hold", "held by rule \"a\""),
+            ("false", "hold", "held: no rule matches it"),
         ] {
             check(&rule("a", when, then), &[(Code::RulesTried, RULES, &tried(verdict))]);
         }
         check(
             &("[confirmation]\ndefault = 'cancel'\n".to_owned() + &rule("a", "false", "hold")),
-            &[(Code::RulesTried, RULES, &tried("cancelled by default: no rule is for it"))],
+            &[(Code::RulesTried, RULES, &tried("cancelled by default: no rule matches it"))],
         );
-        let fails = format!("the rule \"a\" fails on {sample}: it asks for an element behind the end of a list");
+        let fails = format!("rule \"a\" fails on {sample}: it asks for an element behind the end of a list");
         check(
             &(rule("a", "session.operations[1].id == 'x'", "hold") + &rule("b", "true", "hold")),
-            &[
-                (Code::RuleFails, RULES, &fails),
-                (
-                    Code::RulesTried,
-                    RULES,
-                    &tried("held, because the rule \"a\" asks for an element behind the end of a list"),
-                ),
-            ],
+            &[(Code::RuleFails, RULES, &fails), (Code::RulesTried, RULES, &tried("held, because rule \"a\" fails"))],
+        );
+    }
+
+    #[test]
+    fn warns_of_comparisons_that_always_give_the_same() {
+        let rules = rule("a", "session.operations.all(o, o.amount.currency == 'usd')", "hold");
+        let findings = of_config(&Config::from_toml(&rules, []).unwrap(), "2026-02-03T04:05:06Z".parse().unwrap());
+        let found = &findings[0];
+        assert_eq!(
+            (found.code, found.action.as_str()),
+            (Code::RuleComparesInVain, "write the currency in upper case, such as \"USD\"",)
+        );
+        let message = "rule \"a\" compares the currency with a text that has lower-case letters, and it is never equal to that \
+                       (line 1, column 48)\n  | session.operations.all(o, o.amount.currency == '***')\n  |";
+        assert!(found.message.starts_with(message), "{found:?}");
+        let source = rule("a", "session.source != 'sg_'", "hold") + "[sources.sg]\nprovider = 'smart-glocal'\n";
+        let findings = of_config(&Config::from_toml(&source, []).unwrap(), "2026-02-03T04:05:06Z".parse().unwrap());
+        assert_eq!(findings[0].action, "did you mean `sg`?");
+    }
+
+    #[test]
+    fn warns_of_fields_that_are_read_without_a_test() {
+        let rules = rule("vip", "session.operations.exists(o, o.customer.reference == 'x')", "hold");
+        let findings = of_config(&Config::from_toml(&rules, []).unwrap(), "2026-02-03T04:05:06Z".parse().unwrap());
+        let found = &findings[0];
+        assert_eq!(found.code, Code::RuleReadsAbsentField);
+        let message = "rule \"vip\" reads o.customer.reference, and fails on a session without o.customer or o.customer.reference (line 1, ";
+        assert!(found.message.starts_with(message), "{found:?}");
+        assert!(
+            found.action.starts_with("write has(o.customer) && has(o.customer.reference) && before it"),
+            "{found:?}"
         );
     }
 
     #[test]
     fn tells_which_rules_stand_in_an_order_that_confirms_too_much() {
         let rules = rule("a", "false", "confirm") + &rule("b", "true", "cancel");
-        let order = "\"a\" confirms before \"b\" is asked whether to cancel";
-        let verdict = format!("{} would be cancelled by the rule \"b\"", sample::DESCRIPTION);
+        let order = "rule \"a\" confirms, and stands before rule \"b\", which cancels";
+        let verdict = format!("{} would be cancelled by rule \"b\"", sample::DESCRIPTION);
         check(&rules, &[(Code::RuleOrder, RULES, order), (Code::RulesTried, RULES, &verdict)]);
     }
 
@@ -146,7 +178,7 @@ mod tests {
         check("", &[]);
         let dry = "[confirmation]\ndry_run = true\n";
         check(dry, &[]);
-        let message = "nobody is called: outcomes tell what would have been done";
+        let message = "the engine calls no provider: outcomes say what it would have done";
         let on = format!("{dry}enabled = true\n{SOURCE}");
         check(&on, &[(Code::DryRun, "confirmation.dry_run", message)]);
     }

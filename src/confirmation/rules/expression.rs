@@ -6,6 +6,8 @@ use std::thread;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
 use cel::{Env, ParseError};
 
+use super::excerpt::{self, RulePosition, parser_message};
+
 /// A rule that is longer cannot be understood by whoever is called at night.
 const TEXT_BYTES_MAX: usize = 4_096;
 /// Brackets, calls and conditions inside each other.
@@ -24,21 +26,12 @@ pub struct Expression<'a> {
     places: SourceInfo,
 }
 
-/// Where something is wrong in a rule's text, both counted from 1, the column in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RulePosition {
-    /// The line.
-    pub line: usize,
-    /// The column.
-    pub column: usize,
-}
-
 /// A text that is no expression.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misread {
     /// Where.
     pub position: RulePosition,
-    /// What is wrong, without what stands in the text: it may hold a customer's name.
+    /// What is wrong, as half a sentence; what the rule has in quotes is hidden.
     pub message: String,
 }
 
@@ -64,9 +57,26 @@ impl<'a> Expression<'a> {
         parsed.map(|(tree, places)| Self { tree, text, places })
     }
 
+    /// The line of the text with a place in it.
+    pub fn excerpt(&self, position: RulePosition) -> String {
+        excerpt::excerpt(self.text, position)
+    }
+
     /// Where a node begins; of a field and a function, where its name does.
     pub fn position(&self, node: &IdedExpr) -> RulePosition {
         position(self.text, self.begin(node))
+    }
+
+    /// Where the node of this id begins; the beginning of the text where there is none.
+    pub fn position_of(&self, id: u64) -> RulePosition {
+        let mut open = vec![&self.tree];
+        while let Some(node) = open.pop() {
+            if node.id == id {
+                return self.position(node);
+            }
+            open.extend(children(node));
+        }
+        BEGINNING
     }
 
     fn begin(&self, node: &IdedExpr) -> usize {
@@ -101,8 +111,9 @@ impl<'a> Expression<'a> {
 
 fn read(text: &str, environment: &Env) -> Result<(IdedExpr, SourceInfo), Vec<Misread>> {
     let parser = environment.parser().max_recursion_depth(NESTING_MAX);
+    let parsed = parser.parse_with_source_info(text);
     let (tree, places) =
-        parser.parse_with_source_info(text).map_err(|errors| errors.errors.iter().map(misread).collect::<Vec<_>>())?;
+        parsed.map_err(|errors| errors.errors.iter().map(|error| misread(error, text)).collect::<Vec<_>>())?;
     if depth(&tree) > DEPTH_MAX {
         let message = format!("nests more than {DEPTH_MAX} operators, calls and fields");
         return Err(vec![Misread { position: BEGINNING, message }]);
@@ -110,21 +121,16 @@ fn read(text: &str, environment: &Env) -> Result<(IdedExpr, SourceInfo), Vec<Mis
     Ok((tree, places))
 }
 
-/// The parser quotes what it met, and the text may hold a customer's name: only what stands before the quotation is told.
-fn misread(error: &ParseError) -> Misread {
+fn misread(error: &ParseError, text: &str) -> Misread {
     let (line, column) = error.pos;
     let at_least_one = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
     let position = RulePosition { line: at_least_one(line), column: at_least_one(column) };
-    let message = match error.msg.split(['\'', '"', '`']).next().map(|text| text.trim_end_matches([' ', ':'])) {
-        _ if error.msg.contains("Recursion limit") => {
-            format!("nests more than {NESTING_MAX} brackets, calls or conditions")
-        }
-        _ if error.msg.contains("<EOF>' expecting") => "ends too early".to_owned(),
-        Some(text) if !text.is_empty() => {
-            let text = text.trim_start_matches("Syntax error: ");
-            format!("does not compile: {text}")
-        }
-        _ => "does not compile".to_owned(),
+    let message = if error.msg.contains("Recursion limit") {
+        format!("nests more than {NESTING_MAX} brackets, calls or conditions")
+    } else if error.msg.contains("<EOF>' expecting") {
+        "ends too early".to_owned()
+    } else {
+        format!("does not compile: {}", parser_message(&error.msg, text))
     };
     Misread { position, message }
 }
@@ -180,9 +186,14 @@ mod tests {
     fn tells_where_a_text_is_no_expression_and_not_what_stands_there() {
         check("", 1, 1, "ends too early");
         check("1 +", 1, 4, "ends too early");
-        check("session.id ==\n  'user-13' 'user-66'", 2, 13, "does not compile: extraneous input");
-        check("session.id == 'user-13", 1, 15, "does not compile: token recognition error at");
-        check("session.?id == 'a'", 1, 8, "does not compile: unsupported syntax");
+        check(
+            "session.id ==\n  'user-13' 'user-66'",
+            2,
+            13,
+            "does not compile: extraneous input ''*******'' expecting <EOF>",
+        );
+        check("session.id == 'user-13", 1, 15, "does not compile: token recognition error at: ''*******'");
+        check("session.?id == 'a'", 1, 8, "does not compile: unsupported syntax '.?'");
         check("has(session)", 1, 5, "does not compile: invalid argument to has() macro");
         check("session.operations.all(1, true)", 1, 24, "does not compile: argument must be a simple name");
     }

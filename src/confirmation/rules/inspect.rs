@@ -2,13 +2,17 @@
 //! comparisons that cannot come true, results that are no decision, and costs that cannot be bounded.
 //! Pure: must not know a session.
 
-use std::collections::HashSet;
+mod comparisons;
+
+use std::collections::HashMap;
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr};
 use cel::common::ast::{ListExpr, operators};
 
-use super::expression::{Expression, RulePosition};
+use super::excerpt::RulePosition;
+use super::expression::Expression;
 use super::functions::{self, CallStyle, FUNCTIONS, REGULAR_EXPRESSIONS};
+use super::known_field::{Comparison, KnownField, Literal};
 use super::shape::{ModelPart, Shape};
 use super::unread::Field;
 use crate::settings::suggestion;
@@ -30,10 +34,33 @@ pub struct RuleComplaint {
     pub action: String,
 }
 
-/// Everything that is wrong with an expression, in the order of its text: empty when it can be evaluated. And the fields of the
-/// model that it reads.
-pub fn inspect(expression: &Expression<'_>) -> (Vec<RuleComplaint>, HashSet<Field>) {
-    let mut walk = Inspection { expression, scope: Vec::new(), loops: 0, complaints: Vec::new(), read: HashSet::new() };
+/// A field that is compared with a literal.
+#[derive(Debug)]
+pub struct FieldComparison {
+    /// Where the literal stands.
+    pub position: RulePosition,
+    /// The field.
+    pub field: KnownField,
+    /// How.
+    pub comparison: Comparison,
+    /// With what.
+    pub literal: Literal,
+}
+
+/// What was found in an expression.
+#[derive(Default)]
+pub struct Inspected {
+    /// Everything that is wrong, in the order of the text: empty when it can be evaluated.
+    pub complaints: Vec<RuleComplaint>,
+    /// The field of the model that each node reads, by the node's id.
+    pub fields: HashMap<u64, Field>,
+    /// Fields of known values that are compared with literals.
+    pub comparisons: Vec<FieldComparison>,
+}
+
+/// Walks an expression.
+pub fn inspect(expression: &Expression<'_>) -> Inspected {
+    let mut walk = Inspection { expression, scope: Vec::new(), loops: 0, found: Inspected::default() };
     let result = walk.shape(&expression.tree);
     if result.excludes(&Shape::Truth) {
         walk.complain(
@@ -42,9 +69,9 @@ pub fn inspect(expression: &Expression<'_>) -> (Vec<RuleComplaint>, HashSet<Fiel
             "compare it with something",
         );
     }
-    walk.complaints.sort();
-    walk.complaints.dedup();
-    (walk.complaints, walk.read)
+    walk.found.complaints.sort();
+    walk.found.complaints.dedup();
+    walk.found
 }
 
 struct Inspection<'a> {
@@ -52,8 +79,7 @@ struct Inspection<'a> {
     /// The variables of the loops around, innermost last.
     scope: Vec<(&'a str, Shape)>,
     loops: usize,
-    complaints: Vec<RuleComplaint>,
-    read: HashSet<Field>,
+    found: Inspected,
 }
 
 impl<'a> Inspection<'a> {
@@ -74,7 +100,7 @@ impl<'a> Inspection<'a> {
 
     fn complain(&mut self, node: &IdedExpr, message: impl Into<String>, action: impl Into<String>) -> Shape {
         let position = self.expression.position(node);
-        self.complaints.push(RuleComplaint { position, message: message.into(), action: action.into() });
+        self.found.complaints.push(RuleComplaint { position, message: message.into(), action: action.into() });
         Shape::Any
     }
 
@@ -102,7 +128,7 @@ impl<'a> Inspection<'a> {
             Shape::Any | Shape::Nothing => Shape::Any,
             Shape::Part(part) => {
                 if let Some((name, shape)) = part.field(name) {
-                    self.read.insert((*part, name));
+                    self.found.fields.insert(node.id, (*part, name));
                     return shape;
                 }
                 let fields = part.fields();
@@ -139,9 +165,9 @@ impl<'a> Inspection<'a> {
     /// Something that may be put into a list or a map. With lists or objects in them these could double at each step of a
     /// chain of loops.
     fn single(&mut self, node: &'a IdedExpr) -> Shape {
-        let before = self.complaints.len();
+        let before = self.found.complaints.len();
         let shape = self.shape(node);
-        if shape.is_single() || self.complaints.len() > before {
+        if shape.is_single() || self.found.complaints.len() > before {
             return shape;
         }
         self.complain(node, format!("puts {shape} into a list or a map"), "put text, numbers, times or truths there")
@@ -189,11 +215,12 @@ impl<'a> Inspection<'a> {
                 self.truth(one);
                 Shape::Truth
             }
-            (operators::EQUALS | operators::NOT_EQUALS, [one, other]) => self.equality(node, one, other),
-            (
-                operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS,
-                [one, other],
-            ) => self.order(node, one, other),
+            (operators::EQUALS, [one, other]) => self.equality(node, one, Comparison::Equal, other),
+            (operators::NOT_EQUALS, [one, other]) => self.equality(node, one, Comparison::NotEqual, other),
+            (operators::LESS, [one, other]) => self.order(node, one, Comparison::Less, other),
+            (operators::LESS_EQUALS, [one, other]) => self.order(node, one, Comparison::LessOrEqual, other),
+            (operators::GREATER, [one, other]) => self.order(node, one, Comparison::More, other),
+            (operators::GREATER_EQUALS, [one, other]) => self.order(node, one, Comparison::MoreOrEqual, other),
             (operators::IN, [element, list]) => self.membership(node, element, list),
             (operators::INDEX, [of, index]) => self.index(node, of, index),
             (operators::ADD, [accumulated, added]) if is_accumulator(accumulated) => self.added(accumulated, added),
@@ -223,50 +250,11 @@ impl<'a> Inspection<'a> {
         one.or(other)
     }
 
-    fn equality(&mut self, node: &IdedExpr, one: &'a IdedExpr, other: &'a IdedExpr) -> Shape {
-        let (one, other) = (self.shape(one), self.shape(other));
-        self.comparison(node, &one, &other);
-        Shape::Truth
-    }
-
-    /// The evaluator finds values of two kinds to be different and goes on, so that such a rule is silently never true.
-    fn comparison(&mut self, node: &IdedExpr, one: &Shape, other: &Shape) {
-        let whole = |shape: &Shape| matches!(shape, Shape::Part(_) | Shape::Each(_));
-        if (*one == Shape::Null || *other == Shape::Null) && one.excludes(other) {
-            self.complain(node, "compares with null, which no field is", "test what may be absent with has()");
-        } else if whole(one) || whole(other) {
-            let message = format!("compares {one} with {other} as a whole");
-            self.complain(node, message, "compare single fields, or use size()");
-        } else if one.excludes(other) {
-            let message = format!("compares {one} with {other}, which are never equal");
-            self.complain(node, message, "compare what is of one kind");
-        }
-    }
-
-    fn order(&mut self, node: &IdedExpr, one: &'a IdedExpr, other: &'a IdedExpr) -> Shape {
-        let (one, other) = (self.shape(one), self.shape(other));
-        let has_order = |shape: &Shape| !matches!(shape, Shape::Part(_) | Shape::Each(_) | Shape::Null);
-        if !has_order(&one) || !has_order(&other) || one.excludes(&other) {
-            let message = format!("asks whether {one} is less or more than {other}");
-            self.complain(node, message, "compare what is of one kind, and has an order");
-        }
-        Shape::Truth
-    }
-
-    fn membership(&mut self, node: &IdedExpr, element: &'a IdedExpr, list: &'a IdedExpr) -> Shape {
-        let (element, list) = (self.shape(element), self.shape(list));
-        match list {
-            Shape::Any => {}
-            Shape::Each(known) => self.comparison(node, &element, &known),
-            other => {
-                self.complain(node, format!("looks for an element of {other}"), "write a list: [\"a\", \"b\"]");
-            }
-        }
-        Shape::Truth
-    }
-
     fn index(&mut self, node: &'a IdedExpr, of: &'a IdedExpr, index: &'a IdedExpr) -> Shape {
         let (shape, by) = (self.shape(of), self.shape(index));
+        if let Expr::Map(map) = &of.expr {
+            self.note_keys(map, &by);
+        }
         match (shape, &index.expr) {
             (Shape::Each(element), _) if !by.excludes(&Shape::Number) => *element,
             (Shape::Any, _) => Shape::Any,
@@ -303,7 +291,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn arithmetic(&mut self, node: &IdedExpr, one: &'a IdedExpr, other: &'a IdedExpr) -> Shape {
-        match (self.shape(one), self.shape(other)) {
+        match (self.shape(one).kind(), self.shape(other).kind()) {
             (Shape::Number, Shape::Number) => Shape::Number,
             (Shape::Time, Shape::Time) | (Shape::Span, Shape::Span) => Shape::Span,
             (Shape::Time, Shape::Span) | (Shape::Span, Shape::Time) => Shape::Time,

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::known_field::KnownField;
+
 /// An object of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModelPart {
@@ -26,28 +28,42 @@ impl ModelPart {
         match self {
             Self::Session => vec![
                 ("id", Shape::Text),
-                ("source", Shape::Text),
-                ("status", Shape::Text),
-                ("next_action", Shape::Text),
+                ("source", Shape::Known(KnownField::Source)),
+                ("status", Shape::Known(KnownField::SessionStatus)),
+                ("next_action", Shape::Known(KnownField::NextAction)),
                 ("created_at", Shape::Time),
                 ("updated_at", Shape::Time),
                 ("operations", Shape::Each(Box::new(Shape::Part(Self::Operation)))),
             ],
             Self::Operation => vec![
                 ("id", Shape::Text),
-                ("kind", Shape::Text),
-                ("status", Shape::Text),
+                ("kind", Shape::Known(KnownField::Kind)),
+                ("status", Shape::Known(KnownField::OperationStatus)),
                 ("amount", Shape::Part(Self::Amount)),
                 ("customer", Shape::Part(Self::Customer)),
                 ("instrument", Shape::Part(Self::Instrument)),
                 ("metadata", Shape::Any),
             ],
             Self::Amount => {
-                vec![("currency", Shape::Text), ("minor_units", Shape::Number), ("exponent", Shape::Number)]
+                vec![
+                    ("currency", Shape::Known(KnownField::Currency)),
+                    ("minor_units", Shape::Known(KnownField::MinorUnits)),
+                    ("exponent", Shape::Number),
+                ]
             }
             Self::Customer => vec![("reference", Shape::Text)],
             Self::Instrument => vec![("type", Shape::Text), ("card", Shape::Part(Self::Card))],
             Self::Card => vec![("brand", Shape::Text), ("bin", Shape::Text), ("last4", Shape::Text)],
+        }
+    }
+
+    /// Whether a session that rules are asked about may be without this field.
+    pub fn may_be_absent(self, name: &str) -> bool {
+        match self {
+            Self::Session => !matches!(name, "id" | "source" | "operations"),
+            Self::Operation => !matches!(name, "id" | "kind" | "amount"),
+            Self::Amount => name == "exponent",
+            Self::Customer | Self::Instrument | Self::Card => true,
         }
     }
 
@@ -83,6 +99,8 @@ pub enum Shape {
     Number,
     /// Text.
     Text,
+    /// The value of a field that does not have just any text or number.
+    Known(KnownField),
     /// An instant.
     Time,
     /// The length of a time.
@@ -105,6 +123,7 @@ impl Shape {
             (Self::Nothing, shape) | (shape, Self::Nothing) => shape,
             (Self::Each(one), Self::Each(other)) => Self::Each(Box::new(one.or(*other))),
             (one, other) if one == other => one,
+            (one, other) if one.kind() == other.kind() => one.kind(),
             (_, _) => Self::Any,
         }
     }
@@ -115,14 +134,31 @@ impl Shape {
         match (self, other) {
             (one, other) if open(one) || open(other) => false,
             (Self::Each(one), Self::Each(other)) => one.excludes(other),
-            (one, other) => one != other,
+            (one, other) => one.kind() != other.kind(),
+        }
+    }
+
+    /// The same without what is known of a field.
+    #[must_use]
+    pub fn kind(&self) -> Self {
+        match self {
+            Self::Known(KnownField::MinorUnits) => Self::Number,
+            Self::Known(_) => Self::Text,
+            other => other.clone(),
         }
     }
 
     /// Whether it is one value, of a size that does not grow with the session.
     pub fn is_single(&self) -> bool {
         match self {
-            Self::Truth | Self::Number | Self::Text | Self::Time | Self::Span | Self::Bytes | Self::Null => true,
+            Self::Truth
+            | Self::Number
+            | Self::Text
+            | Self::Known(_)
+            | Self::Time
+            | Self::Span
+            | Self::Bytes
+            | Self::Null => true,
             Self::Any | Self::Nothing | Self::Part(_) | Self::Each(_) => false,
         }
     }
@@ -140,6 +176,7 @@ impl fmt::Display for Shape {
             Self::Span => "a duration",
             Self::Bytes => "bytes",
             Self::Null => "null",
+            Self::Known(_) => return self.kind().fmt(f),
             Self::Part(part) => return part.fmt(f),
             Self::Each(_) => "a list",
         })
@@ -155,6 +192,7 @@ mod tests {
         let each = |shape| Shape::Each(Box::new(shape));
         assert_eq!(Shape::Text.or(Shape::Text), Shape::Text);
         assert_eq!(Shape::Text.or(Shape::Number), Shape::Any);
+        assert_eq!(Shape::Text.or(Shape::Known(KnownField::Kind)), Shape::Text);
         assert_eq!(each(Shape::Nothing).or(each(Shape::Text)), each(Shape::Text));
         for (one, other, expected) in [
             (Shape::Text, Shape::Number, true),
@@ -164,6 +202,9 @@ mod tests {
             (each(Shape::Nothing), each(Shape::Number), false),
             (Shape::Any, Shape::Number, false),
             (Shape::Text, Shape::Text, false),
+            (Shape::Known(KnownField::Kind), Shape::Text, false),
+            (Shape::Known(KnownField::Kind), Shape::Known(KnownField::Currency), false),
+            (Shape::Known(KnownField::Kind), Shape::Known(KnownField::MinorUnits), true),
         ] {
             assert_eq!(one.excludes(&other), expected, "{one:?} {other:?}");
             assert_eq!(other.excludes(&one), expected, "{other:?} {one:?}");

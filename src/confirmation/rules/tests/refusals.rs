@@ -135,12 +135,13 @@ fn every_problem_of_every_rule_is_told_at_once() {
     assert_eq!(
         told,
         [
-            "the rule \"rule 1\", line 1, column 9 of `when`, names `idd`, which is no field of the session: \
-             did you mean `id`?",
-            "the rule \"rule 1\", line 1, column 23 of `when`, names `foo`, which is no variable: known here are `session`",
-            "the rule \"rule 1\", line 2, column 33 of `when`, names `idd`, which is no field of an operation: \
-             did you mean `id`?",
-            "the rule \"rule 2\", line 1, column 4 of `when`, ends too early: write a CEL expression over `session`",
+            "rule \"rule 1\" names `idd`, which is no field of the session (line 1, column 9): did you mean `id`?\n  \
+             | session.idd == '*' && foo\n  |         ^",
+            "rule \"rule 1\" names `foo`, which is no variable (line 1, column 23): known here are `session`\n  \
+             | session.idd == '*' && foo\n  |                       ^",
+            "rule \"rule 1\" names `idd`, which is no field of an operation (line 2, column 33): did you mean `id`?\n  \
+             |  && session.operations.all(o, o.idd == '*')\n  |                                 ^",
+            "rule \"rule 2\" ends too early (line 1, column 4): write a CEL expression over `session`\n  | 1 +\n  |    ^",
         ]
     );
 }
