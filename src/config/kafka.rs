@@ -16,6 +16,13 @@ use crate::settings::{ConfigErrors, Problem, paths};
 use properties::Properties;
 use topic_settings::TopicSettings;
 
+/// The properties of librdkafka that name files, beside those that end in `.location`.
+const PATHS: [&str; 4] = [
+    "sasl.kerberos.keytab",
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+];
 /// Instead of the path of `ssl.ca.location`: librdkafka looks where systems have their certificates.
 const PROBE: &str = "probe";
 
@@ -151,7 +158,7 @@ fn names_a_file(property: &str) -> bool {
 
 /// Whether a property's value is the path of a file or folder.
 fn names_a_path(property: &str) -> bool {
-    property.ends_with(".location") || property.ends_with(".file") || property == "sasl.kerberos.keytab"
+    property.ends_with(".location") || PATHS.contains(&property)
 }
 
 fn read_value(name: &str, path: &Path) -> Result<String, Problem> {

@@ -76,10 +76,14 @@ impl ClientError {
             Self::WrongProtocol(..) => Code::KafkaWrongProtocol,
             Self::Unreachable(_) => Code::KafkaUnreachable,
         };
-        let finding = Finding::new(code, "kafka", self.to_string());
         match self {
-            Self::WrongProtocol(wrong, _) => finding.with_action(wrong.action()),
-            Self::Properties(_) | Self::Authentication(_) | Self::Tls(_) | Self::Unreachable(_) => finding,
+            // librdkafka's own advice, to take larger responses for one, would mislead.
+            Self::WrongProtocol(wrong, report) => Finding::new(code, "kafka", format!("{}: {wrong}", address(report)))
+                .with_action(wrong.action())
+                .with_detail(report.as_str()),
+            Self::Properties(_) | Self::Authentication(_) | Self::Tls(_) | Self::Unreachable(_) => {
+                Finding::new(code, "kafka", self.to_string())
+            }
         }
     }
 
@@ -112,8 +116,7 @@ impl ClientError {
             Self::Unreachable(_) => 0,
             Self::Tls(_) => 1,
             Self::WrongProtocol(wrong, _) if !wrong.is_certain() => 1,
-            Self::WrongProtocol(..) => 2,
-            Self::Authentication(_) | Self::Properties(_) => 2,
+            Self::WrongProtocol(..) | Self::Authentication(_) | Self::Properties(_) => 2,
         }
     }
 }
@@ -179,6 +182,13 @@ impl ClientContext for ClientErrors {
 
 impl ConsumerContext for ClientErrors {}
 
+/// Whose connection a report is about: `ssl://kafka:9092/bootstrap: …` is about `kafka:9092`.
+fn address(report: &str) -> &str {
+    let name = report.split(": ").next().unwrap_or_default();
+    let name = name.split_once("://").map_or(name, |(_, name)| name);
+    name.split('/').next().unwrap_or_default()
+}
+
 /// Log lines begin with the thread's name in brackets, which helps nobody.
 fn without_thread(message: &str) -> &str {
     match message.split_once("]: ") {
@@ -215,6 +225,16 @@ mod tests {
             client_errors.most_specific(),
             Some(ClientError::Unreachable("a:1/bootstrap: Disconnected".to_owned()))
         );
+    }
+
+    #[test]
+    fn names_the_address_that_speaks_another_protocol() {
+        let client_errors = ClientErrors::default();
+        let report = "ssl://127.0.0.1:1/bootstrap: SSL handshake failed: wrong version number";
+        client_errors.error(KafkaError::Global(RDKafkaErrorCode::SSL), report);
+        let finding = client_errors.most_specific().unwrap().finding();
+        assert!(finding.message.starts_with("127.0.0.1:1: the broker's port does not speak TLS"), "{finding:?}");
+        assert_eq!((finding.code, finding.detail.as_deref()), (Code::KafkaWrongProtocol, Some(report)));
     }
 
     #[test]

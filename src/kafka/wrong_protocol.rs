@@ -85,8 +85,8 @@ impl fmt::Display for WrongProtocol {
             Self::Tls => "the broker's port expects TLS, and security.protocol is without TLS",
             Self::ProbablyTls => "the broker closes connections without TLS: its port probably expects TLS, and security.protocol is without TLS",
             Self::NoTls => "the broker's port does not speak TLS, and security.protocol is with TLS",
-            Self::Http => "an HTTP server answers at the broker's address, not Kafka",
-            Self::Other => "something else than Kafka answers at the broker's address, or security.protocol does not fit its port",
+            Self::Http => "an HTTP server answers, not Kafka",
+            Self::Other => "something else than Kafka answers, or security.protocol does not fit the port",
         })
     }
 }

@@ -113,6 +113,7 @@ fn path(node: &IdedExpr) -> String {
 
 /// What an expression may give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "it is a set of four outcomes, and each may be in it")]
 struct Outcomes {
     truth: bool,
     untruth: bool,
