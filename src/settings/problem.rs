@@ -132,9 +132,11 @@ pub(crate) fn explain(kind: &Kind) -> (String, String) {
         }
         Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => ("is too large a number".to_owned(), correct()),
         Kind::UnknownField(..) | Kind::MissingField(_) | Kind::DuplicateField(_) => {
-            ("has a key too many or too few".to_owned(), correct())
+            ("has an unknown, a missing or a repeated key".to_owned(), correct())
         }
-        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => ("has a value of no use here".to_owned(), correct()),
+        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => {
+            ("has a value of a kind that is not accepted here".to_owned(), correct())
+        }
     }
 }
 

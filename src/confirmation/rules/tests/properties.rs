@@ -73,7 +73,51 @@ fn any_session() -> impl Strategy<Value = Json> {
     )
 }
 
+/// A condition on the operation `o`, with tests for fields in any place, right and wrong.
+fn condition() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "has(o.customer)",
+        "has(o.customer.reference)",
+        "o.customer.reference == 'a'",
+        "has(o.instrument)",
+        "has(o.instrument.card)",
+        "has(o.instrument.card.bin)",
+        "o.instrument.card.bin == '4'",
+        "has(session.status)",
+        "session.status == 'created'",
+        "o.amount.currency == 'USD'",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(3, 16, 3, |inner| {
+        prop_oneof![
+            4 => (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} && {other})")),
+            2 => (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} || {other})")),
+            1 => inner.clone().prop_map(|one| format!("!({one})")),
+            1 => (inner.clone(), inner.clone(), inner)
+                .prop_map(|(one, other, third)| format!("({one} ? {other} : {third})")),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_rule_without_a_warning_fails_for_no_absent_field(
+        given in any_session(),
+        condition in condition(),
+        form in prop::sample::select(vec![
+            "session.operations.all(o, {})",
+            "session.operations.exists(o, {})",
+            "session.operations.filter(o, {}).size() > 0",
+            "session.operations.filter(o, has(o.customer)).all(o, {})",
+        ]),
+    ) {
+        let compiled = compiled(&form.replace("{}", &condition));
+        if compiled.read_absent().is_empty() {
+            for trial in compiled.try_each("sg", &session(&given)) {
+                prop_assert!(trial.outcome.is_ok(), "{:?}", trial);
+            }
+        }
+    }
+
     #[test]
     fn every_session_gets_a_verdict_with_a_cause(
         given in any_session(),
