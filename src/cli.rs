@@ -56,7 +56,7 @@ enum Command {
     /// Check configuration, key files, Kafka, topics and permissions, and say how to fix each problem.
     #[command(after_help = check::EXAMPLE)]
     Check(check::CheckOptions),
-    /// List the topics that this configuration needs, or create missing ones with `--create`.
+    /// List the topics that this configuration needs, and say which of them are missing. Create those with `--create`.
     #[command(after_help = topics::EXAMPLE)]
     Topics(topics::TopicsOptions),
     /// Print decoded events as they arrive, one JSON object per line.

@@ -1,10 +1,12 @@
-//! `paybridge topics`: the topics that a configuration needs, for people, programs and Strimzi; makes the missing ones, and
-//! alters the settings of those that are there.
+//! `paybridge topics`: the topics that a configuration needs, for people, programs and Strimzi; says which are missing, makes
+//! those, and alters the settings of those that are there.
 
 mod outcome;
+mod table;
 
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -13,15 +15,23 @@ use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
+use crate::kafka::cluster::{self, Counts};
 use crate::kafka::create::create;
 use crate::kafka::topics::{Topic, needed, unequal_counts};
 use crate::kafka::update::update;
 use outcome::TopicOutcome;
+use table::TopicTable;
+
+/// How long Kafka may take to tell which topics there are.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Shown below `--help`.
-pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.toml --create\n  \
+pub const EXAMPLE: &str = "Examples:\n  paybridge topics --config config/local.toml\n  \
+                           paybridge topics --config config/local.toml --create\n  \
                            paybridge topics --update --format json | jq '.[] | select(.result != \"fits\")'\n  \
-                           paybridge topics --format strimzi --cluster my-kafka | kubectl apply -f -";
+                           paybridge topics --format strimzi --cluster my-kafka | kubectl apply -f -\n\n\
+                           The table asks Kafka which topics exist. Exit code 1 when one is missing, or when Kafka does not answer. The formats\n\
+                           json and strimzi are made of the configuration alone, as the table is with --offline: they need no Kafka.";
 
 /// What the user wants.
 #[derive(Args)]
@@ -35,6 +45,9 @@ pub struct TopicsOptions {
     /// other settings and the number of partitions stay as they are.
     #[arg(long)]
     update: bool,
+    /// Do not ask Kafka which topics exist.
+    #[arg(long, conflicts_with_all = ["create", "update"])]
+    offline: bool,
     /// The format of the list.
     #[arg(long, value_enum, default_value_t = TopicsFormat::Text)]
     format: TopicsFormat,
@@ -46,7 +59,7 @@ pub struct TopicsOptions {
 /// How the list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TopicsFormat {
-    /// A table for people.
+    /// A table for people. It says which topics are missing on the cluster.
     Text,
     /// An array of objects.
     Json,
@@ -68,12 +81,36 @@ pub async fn run(options: &TopicsOptions, environment: &Environment) -> anyhow::
         }
         return change(options, &client::base(&config.kafka, ClientSide::Common)?, &topics).await;
     }
-    print(&match options.format {
-        TopicsFormat::Text => text(&topics),
-        TopicsFormat::Json => pretty(&Value::Array(topics.iter().map(object).collect())),
-        TopicsFormat::Strimzi => topics.iter().map(|topic| manifest(topic, &options.cluster)).collect(),
-    })?;
+    match options.format {
+        TopicsFormat::Text if options.offline => print(&TopicTable::offline(&topics).to_string())?,
+        TopicsFormat::Text => return list(client::base(&config.kafka, ClientSide::Common)?, &topics).await,
+        TopicsFormat::Json => print(&pretty(&Value::Array(topics.iter().map(object).collect())))?,
+        TopicsFormat::Strimzi => {
+            print(&topics.iter().map(|topic| manifest(topic, &options.cluster)).collect::<String>())?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table, with what Kafka says of each topic. Where it says nothing, the table is printed all the same.
+async fn list(client: rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
+    let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+    let ask = move || cluster::partition_counts(&client, &names, Instant::now() + ANSWER_WITHIN);
+    let seen: Result<Counts, ClientError> = tokio::task::spawn_blocking(ask).await?;
+    let table = match &seen {
+        Ok(counts) => TopicTable::online(topics, counts),
+        Err(_) => TopicTable::offline(topics),
+    };
+    print(&table.to_string())?;
+    match (&seen, table.complaint()) {
+        (Ok(_), None) => return Ok(ExitCode::SUCCESS),
+        (Ok(_), Some(complaint)) => tell(&complaint),
+        (Err(error), _) => tell(&format!(
+            "which of the topics exist is not known, because {error}: {}. Without Kafka: `paybridge topics --offline`",
+            error.action()
+        )),
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 async fn change(options: &TopicsOptions, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
@@ -109,34 +146,6 @@ async fn outcomes(
     let made = if options.create { create(client, topics).await? } else { Vec::new() };
     let updated = if options.update { update(client, topics).await? } else { Vec::new() };
     Ok(outcome::together(made, updated))
-}
-
-/// One line a topic.
-fn text(topics: &[Topic]) -> String {
-    let widest = |width: fn(&Topic) -> usize| topics.iter().map(width).max().unwrap_or_default();
-    let (names, messages) = (widest(|topic| topic.name.len()), widest(|topic| topic.message.len()));
-    let mut text = format!("{:names$}  PARTITIONS  REPLICAS  {:messages$}  SETTINGS\n", "TOPIC", "MESSAGE");
-    for topic in topics {
-        let settings: Vec<String> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        // Writing to a string cannot fail.
-        let _written = writeln!(
-            text,
-            "{:names$}  {:10}  {:8}  {:messages$}  {}",
-            topic.name,
-            topic.partitions,
-            topic.replication_factor,
-            topic.message,
-            settings.join(" ")
-        );
-    }
-    text + &sum(topics)
-}
-
-/// What clusters charge for, or limit.
-fn sum(topics: &[Topic]) -> String {
-    let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
-    let replicas: i32 = topics.iter().map(|topic| topic.partitions.saturating_mul(topic.replication_factor)).sum();
-    format!("{} topics, {partitions} partitions, {replicas} replicas of partitions\n", topics.len())
 }
 
 fn object(topic: &Topic) -> Value {
@@ -192,16 +201,6 @@ mod tests {
             cleanup.policy: \"delete\"\n    max.message.bytes: \"1048576\"\n    message.timestamp.type: \"LogAppendTime\"\n    min.insync.replicas: \"2\"\n    \
             retention.ms: \"2592000000\"\n    unclean.leader.election.enable: \"false\"\n";
         assert_eq!(manifest(&topics()[0], "a \"b\""), expected);
-    }
-
-    #[test]
-    fn writes_a_line_a_topic_with_aligned_columns() {
-        let text = text(&topics());
-        let lines: Vec<&str> = text.lines().collect();
-        let (last, lines) = lines.split_last().unwrap();
-        assert_eq!((lines.len(), *last), (topics().len() + 1, "8 topics, 48 partitions, 144 replicas of partitions"));
-        let column = lines[0].find("SETTINGS").unwrap();
-        assert!(lines.iter().skip(1).all(|line| line[column..].starts_with("cleanup.policy=delete ")), "{text}");
     }
 
     #[test]

@@ -114,12 +114,22 @@ fn topics_are_listed_made_once_and_then_found_good() {
     assert_eq!(code, 1);
     assert_found(&found, "error", "topic-missing", "smart-glocal.ready-to-confirm.v1");
 
+    let missing = setup.run(&["topics"]);
+    assert_eq!(missing.code, 1, "{missing:?}");
+    let of_ready = |ran: &Ran| {
+        let name = setup.topic("smart-glocal.ready-to-confirm.v1");
+        ran.output.lines().find(|line| line.starts_with(&name)).unwrap().to_owned()
+    };
+    assert!(of_ready(&missing).contains(" MISSING "), "{missing:?}");
+    assert!(missing.errors.contains("topics are missing: create them with `paybridge topics --create`"), "{missing:?}");
     let listed: Value = serde_json::from_str(&setup.run(&["topics", "--format", "json"]).output).unwrap();
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|topic| topic["name"].as_str().unwrap()).collect();
     assert!(names.contains(&format!("{}.unrecognized.v1", setup.prefix).as_str()), "{names:?}");
 
     let made = setup.run(&["topics", "--create"]);
     assert_eq!((made.code, made.output.matches("created").count()), (0, names.len()), "{made:?}");
+    let there = setup.run(&["topics"]);
+    assert!(there.code == 0 && of_ready(&there).contains(" exists "), "{there:?}");
     let again = setup.run(&["topics", "--create"]);
     assert_eq!((again.code, again.output.matches("exists").count()), (0, names.len()), "{again:?}");
 
@@ -129,6 +139,22 @@ fn topics_are_listed_made_once_and_then_found_good() {
     assert_found(&found, "info", "read-proven", "");
     for name in names {
         assert_eq!(kafka.read_all(name), [], "check left a record on {name}");
+    }
+}
+
+#[test]
+fn topics_are_listed_without_a_kafka_too() {
+    let setup = Setup::new(&format!("127.0.0.1:{}", free_port()), "");
+    let offline = setup.run(&["topics", "--offline"]);
+    assert!(offline.code == 0 && offline.errors.is_empty() && !offline.output.contains("STATE"), "{offline:?}");
+    let asked = setup.run(&["topics"]);
+    assert_eq!((asked.code, &asked.output), (1, &offline.output), "{asked:?}");
+    for part in ["Kafka does not answer", "`paybridge topics --offline`"] {
+        assert!(asked.errors.contains(part), "no {part} in {asked:?}");
+    }
+    for format in ["json", "strimzi"] {
+        let ran = setup.run(&["topics", "--format", format]);
+        assert!(ran.code == 0 && ran.errors.is_empty(), "{ran:?}");
     }
 }
 

@@ -98,7 +98,7 @@ fn topics_have_their_own_settings_and_partitions_by_pattern() {
         "[kafka.topic_settings.'*']\ncompression.type = 'lz4'\n\
          [kafka.topic_settings.'*.undostres.*']\npartitions = 1\n'retention.ms' = 86400000\n",
     );
-    let listed = setup.run(&["topics"]);
+    let listed = setup.run(&["topics", "--offline"]);
     let (undostres, others) = (7, listed.output.lines().count() - 2 - 7);
     let partitions = undostres + 3 * others;
     let sum = format!("{} topics, {partitions} partitions, {partitions} replicas of partitions\n", undostres + others);
