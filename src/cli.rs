@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, IgnoredVariable, Log, LogFormat, LogLevel};
-use crate::settings::ConfigErrors;
+use crate::settings::{ConfigErrors, suggestion};
 
 /// Exit code for wrong usage, as clap has it.
 const WRONG_USAGE: u8 = 2;
@@ -44,9 +44,7 @@ enum Command {
     #[command(after_help = "Example:\n  paybridge demo --duration 20s")]
     Demo(demo::DemoArguments),
     /// Send correctly signed sample webhooks to a running daemon.
-    #[command(
-        after_help = "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml"
-    )]
+    #[command(after_help = send::examples_and_events())]
     Send {
         #[command(flatten)]
         file: ConfigFile,
@@ -65,6 +63,22 @@ enum Command {
     /// Decide on a session that waits for confirmation: write a decision, and wait for the outcome.
     #[command(after_help = decide::EXAMPLE)]
     Decide(decide::DecideOptions),
+}
+
+/// The user asks for something that cannot be, whatever Kafka says: the exit code is 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
+impl WrongUsage {
+    /// The configuration does not have the source.
+    fn unknown_source(config: &Config, name: &str) -> Self {
+        let names: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
+        Self(match names.as_slice() {
+            [] => format!("there is no source `{name}`, for this configuration has none: give its file with --config"),
+            names => format!("there is no source `{name}`: {}", suggestion(name, names)),
+        })
+    }
 }
 
 /// Where the configuration is.
@@ -118,7 +132,7 @@ pub fn main(
         Ok(code) => code,
         Err(error) => {
             let _told = writeln!(std::io::stderr(), "paybridge: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

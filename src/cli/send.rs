@@ -4,33 +4,49 @@
 mod read_back;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::sender::{Answered, Poster};
-use super::tell;
+use super::{WrongUsage, tell};
 use crate::config::files::FileReader;
 use crate::config::{Config, SourceConfig, SourceName};
 use crate::kafka::topics;
-use crate::provider::{self, EventType, Provider};
+use crate::provider::{self, EventType, PROVIDERS, Provider};
+use crate::settings::suggestion;
 use read_back::ReadBack;
+
+/// Shown below `--help`: an example, and the events of each provider.
+pub fn examples_and_events() -> String {
+    let mut text =
+        "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml\n\n\
+                    Events, by the source's provider:\n"
+            .to_owned();
+    for provider in PROVIDERS {
+        let parts: Vec<&str> = provider.event_types().iter().map(|event_type| event_type.topic_part).collect();
+        // Writing to a string cannot fail.
+        let _written = writeln!(text, "  {}:\n    {}", provider.name(), parts.join("\n    "));
+    }
+    text
+}
 
 /// What to send, and where.
 #[derive(Args)]
 pub struct SendArguments {
     /// The name of the source in the configuration.
     source: String,
-    /// The event type, as in the name of its topic, such as `ready-to-confirm`.
+    /// The event type, as in the name of its topic, such as `ready-to-confirm`. The list is below.
     event: String,
     /// The private key that signs the webhook, if the configuration has only the public key.
     #[arg(long, value_name = "FILE")]
@@ -41,7 +57,7 @@ pub struct SendArguments {
     /// How many webhooks to send per second.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rate: u64,
-    /// The URL of the daemon, without a path. Default: the configured address.
+    /// The URL of the daemon, without a path, such as `http://127.0.0.1:8080`. Default: the configured address.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Afterwards read the events from their topic, as a subscriber does, and wait at most this long for all of them, such as `30s`.
@@ -61,13 +77,14 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
     let sender = provider
         .sender(&settings.section, &FileReader::new(), arguments.signing_key.as_deref())
         .with_context(|| format!("sources.{name}"))?;
-    let base = arguments.url.clone().unwrap_or_else(|| own_url(config));
+    let base = match &arguments.url {
+        Some(url) => base_url(url)?,
+        None => own_url(config),
+    };
     let poster = Poster::new(format!("{}{}", base.trim_end_matches('/'), settings.path(name)))?;
+    let topic = topics::event_topic(config.kafka.topic_prefix.as_ref(), provider.name(), event_type);
     let read_back = match arguments.read_back {
-        Some(within) => {
-            let topic = topics::event_topic(config.kafka.topic_prefix.as_ref(), provider.name(), event_type);
-            Some(ReadBack::open(config, topic, within).await?)
-        }
+        Some(within) => Some(ReadBack::open(config, &topic, within).await?),
         None => None,
     };
 
@@ -94,10 +111,9 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
         }
     }
     let Some(read_back) = read_back else { return Ok(code) };
-    let count = event_ids.len();
-    let missing = read_back.missing(event_ids).await?;
-    tell(&format!("read back {} of {count}", count.saturating_sub(missing.len())));
-    Ok(if missing.is_empty() { code } else { ExitCode::FAILURE })
+    let found = read_back.look_for(event_ids).await?;
+    tell(&found.to_string());
+    Ok(if found.is_complete() { code } else { ExitCode::FAILURE })
 }
 
 /// The id of an event that was taken; other answers are no good anyhow.
@@ -111,19 +127,29 @@ fn event_id(answered: &Answered) -> Option<String> {
         .map(|it| it.event_id)
 }
 
-fn source<'c>(config: &'c Config, name: &str) -> anyhow::Result<(&'c SourceName, &'c SourceConfig)> {
-    config.sources.get_key_value(name).ok_or_else(|| {
-        let names: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
-        anyhow!("there is no source `{name}`; there are: {}", names.join(", "))
-    })
+fn source<'c>(config: &'c Config, name: &str) -> Result<(&'c SourceName, &'c SourceConfig), WrongUsage> {
+    config.sources.get_key_value(name).ok_or_else(|| WrongUsage::unknown_source(config, name))
 }
 
-fn event_type(provider: &'static dyn Provider, part: &str) -> anyhow::Result<&'static EventType> {
+fn event_type(provider: &'static dyn Provider, part: &str) -> Result<&'static EventType, WrongUsage> {
     let all = provider.event_types();
     all.iter().find(|event_type| event_type.topic_part == part).ok_or_else(|| {
         let parts: Vec<&str> = all.iter().map(|event_type| event_type.topic_part).collect();
-        anyhow!("{} has no event `{part}`; it has: {}", provider.name(), parts.join(", "))
+        WrongUsage(format!("{} has no event `{part}`: {}", provider.name(), suggestion(part, &parts)))
     })
+}
+
+/// A URL with all that it needs. What is wrong with it is told without the URL: what stands before the host may be a secret.
+fn base_url(text: &str) -> Result<String, WrongUsage> {
+    let wrong = |problem: &str| Err(WrongUsage(format!("--url {problem}: write it as http://127.0.0.1:8080")));
+    let Some((scheme, _)) = text.split_once("://") else {
+        return wrong("has no scheme, http:// or https://");
+    };
+    let Ok(uri) = text.parse::<Uri>() else { return wrong("is not a URL") };
+    if !["http", "https"].contains(&scheme) {
+        return wrong("must begin with http:// or https://");
+    }
+    if uri.host().is_none_or(str::is_empty) { wrong("has no host") } else { Ok(text.to_owned()) }
 }
 
 /// The configured address as one can reach it from here.
@@ -137,4 +163,37 @@ fn own_url(config: &Config) -> String {
         });
     }
     format!("{scheme}://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_needs_a_scheme_and_a_host() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", None),
+            ("https://bridge.example", None),
+            ("127.0.0.1:8080", Some("--url has no scheme, http:// or https://: write it as http://127.0.0.1:8080")),
+            ("localhost", Some("--url has no scheme")),
+            ("ftp://localhost", Some("--url must begin with http:// or https://")),
+            ("http://not a host", Some("--url is not a URL")),
+            ("http://", Some("--url is not a URL")),
+        ] {
+            let told = base_url(url).err().map(|wrong| wrong.to_string()).unwrap_or_default();
+            assert!(told.starts_with(expected.unwrap_or_default()), "{url}: {told}");
+            assert_eq!(told.is_empty(), expected.is_none(), "{url}: {told}");
+        }
+    }
+
+    #[test]
+    fn the_help_has_every_event_of_every_provider() {
+        let help = examples_and_events();
+        for provider in PROVIDERS {
+            assert!(help.contains(&format!("\n  {}:\n", provider.name())), "{help}");
+            for event_type in provider.event_types() {
+                assert!(help.contains(&format!("\n    {}\n", event_type.topic_part)), "{help}");
+            }
+        }
+    }
 }

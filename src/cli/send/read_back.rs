@@ -1,13 +1,13 @@
 //! Finds events that were sent on their topic, as a subscriber would. Must not know how they got there.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::task::spawn_blocking;
 
-use crate::cli::tell;
+use crate::cli::{WrongUsage, tell};
 use crate::config::{ClientSide, Config};
 use crate::kafka::client;
 use crate::kafka::reader::{ReadStep, Start, TopicReader};
@@ -21,6 +21,42 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct ReadBack {
     reader: TopicReader,
     within: Duration,
+    topic: String,
+    bootstrap_servers: String,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct ReadBackReport {
+    sent: usize,
+    missing: usize,
+    within: Duration,
+    topic: String,
+    bootstrap_servers: String,
+}
+
+impl ReadBackReport {
+    /// Whether every event was found.
+    pub fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+}
+
+impl fmt::Display for ReadBackReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, missing, within, topic, bootstrap_servers } = self;
+        write!(f, "read back {} of {sent} from {topic}", sent.saturating_sub(*missing))?;
+        if *missing == 0 {
+            return Ok(());
+        }
+        write!(
+            f,
+            "; {missing} did not come within {within:?}. Likely causes:\n  - the daemon writes to another Kafka or has another \
+             kafka.topic_prefix: this command reads {topic} on {bootstrap_servers}\n  - the answer was not \"accepted\": a \
+             \"duplicate\" is published once only, and what is \"quarantined\" or \"unrecognized\" goes to the topic of that name\n  \
+             - Kafka is slow: give more time with --read-back"
+        )
+    }
 }
 
 impl ReadBack {
@@ -28,22 +64,32 @@ impl ReadBack {
     ///
     /// # Errors
     /// The time is negative, or the topic cannot be read.
-    pub async fn open(config: &Config, topic: String, within: SignedDuration) -> anyhow::Result<Self> {
-        let within = Duration::try_from(within).context("--read-back must not be negative: write it as 30s")?;
+    pub async fn open(config: &Config, topic: &str, within: SignedDuration) -> anyhow::Result<Self> {
+        let negative = |_| WrongUsage("--read-back must not be negative: write it as 30s".to_owned());
+        let within = Duration::try_from(within).map_err(negative)?;
         let client = client::base(&config.kafka, ClientSide::Common)?;
-        let reader = spawn_blocking(move || TopicReader::open(&client, &[topic], Start::End, OPEN_WITHIN)).await??;
-        Ok(Self { reader, within })
+        let topics = [topic.to_owned()];
+        let reader = spawn_blocking(move || TopicReader::open(&client, &topics, Start::End, OPEN_WITHIN)).await??;
+        let (topic, bootstrap_servers) = (topic.to_owned(), config.kafka.bootstrap_servers.clone());
+        Ok(Self { reader, within, topic, bootstrap_servers })
     }
 
-    /// Those of the events that were not found in time.
+    /// Waits until the events were found, or the time is over.
     ///
     /// # Errors
     /// The topic cannot be read any more.
-    pub async fn missing(self, event_ids: BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
-        spawn_blocking(move || self.look_for(event_ids)).await?
+    pub async fn look_for(self, event_ids: BTreeSet<String>) -> anyhow::Result<ReadBackReport> {
+        spawn_blocking(move || {
+            let sent = event_ids.len();
+            let missing = self.missing(event_ids)?.len();
+            let Self { within, topic, bootstrap_servers, .. } = self;
+            Ok(ReadBackReport { sent, missing, within, topic, bootstrap_servers })
+        })
+        .await?
     }
 
-    fn look_for(self, mut missing: BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
+    /// Those of the events that were not found in time.
+    fn missing(&self, mut missing: BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
         let deadline = Instant::now() + self.within;
         let mut interrupted = false;
         while !missing.is_empty() {
