@@ -7,6 +7,7 @@ pub mod demo;
 pub mod run;
 pub mod send;
 pub mod sender;
+pub mod session_search;
 pub mod tail;
 pub mod topics;
 

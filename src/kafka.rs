@@ -12,6 +12,7 @@ pub mod decoded;
 pub mod group;
 mod headers;
 pub mod inspect;
+pub mod key_search;
 pub mod partition;
 pub mod publish_once;
 pub mod publisher;

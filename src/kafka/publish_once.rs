@@ -16,8 +16,10 @@ use super::record::Record;
 
 /// How often the client's queue is looked at while the report is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How much longer than the record lives its report is waited for: librdkafka finds the dead late.
+/// How much of the time is kept for the report, at most: librdkafka finds late that a record's time is over.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
+/// The shortest time of a record's life: to librdkafka, no time at all is for ever.
+const LIFE_MIN: Duration = Duration::from_millis(100);
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +38,10 @@ pub enum PublishError {
     Client(ClientError),
     /// The client or Kafka refused it: it is not there.
     #[error("the record cannot be sent: {0}")]
-    Refused(#[source] KafkaError),
+    Refused(KafkaError),
     /// Kafka did not acknowledge it: it may be there.
     #[error("Kafka did not acknowledge the record: {0}")]
-    NotAcknowledged(#[source] KafkaError),
+    NotAcknowledged(KafkaError),
     /// The client says that it is there, and cannot say where: no proof.
     #[error("Kafka acknowledged the record without its offset, which proves nothing")]
     NoOffset,
@@ -48,17 +50,20 @@ pub enum PublishError {
     NoAnswer,
 }
 
-/// Puts a record on its topic, acknowledged by every in-sync replica, within about `within`.
+/// Puts a record on its topic, acknowledged by every in-sync replica. Blocks for `within` at most.
 ///
 /// # Errors
 /// It is not there, or it is not known whether it is.
 pub fn publish_once(client: &ClientConfig, record: &Record, within: Duration) -> Result<Stored, PublishError> {
+    let deadline = Instant::now() + within;
+    // In a short time, there is no room to learn what became of a record: then nobody knows.
+    let lives = within.saturating_sub(REPORT_WITHIN).max(within / 2).max(LIFE_MIN);
     let mut config = client.clone();
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random") // as Java's default for records with a key
-        .set("message.timeout.ms", within.as_millis().to_string());
+        .set("message.timeout.ms", lives.as_millis().to_string());
     let producer: BaseProducer<PublishOnceContext> = config
         .create_with_context(PublishOnceContext)
         .map_err(|error| PublishError::Client(ClientError::of_creation(&error)))?;
@@ -73,7 +78,6 @@ pub fn publish_once(client: &ClientConfig, record: &Record, within: Duration) ->
         .payload(&record.value)
         .headers(headers);
     producer.send(base).map_err(|(error, _)| PublishError::Refused(error))?;
-    let deadline = Instant::now() + within + REPORT_WITHIN;
     while Instant::now() < deadline {
         producer.poll(LOOK_EVERY);
         if let Ok(told) = reported.try_recv() {

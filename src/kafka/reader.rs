@@ -182,7 +182,7 @@ fn starts(
     if from == Start::Beginning {
         return Ok(list);
     }
-    let ends = ends(consumer, &list, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
+    let ends = offsets(consumer, &list, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
     for end in ends.elements() {
         let unavailable = |reason| ReadError::Unavailable { topic: end.topic().to_owned(), reason };
         match end.error() {
@@ -199,8 +199,8 @@ fn starts(
     Ok(ends)
 }
 
-/// Asked again while leaders change, which they do just after a topic was made.
-fn ends(
+/// The offsets that the list asks for, by time or by name. Asked again while leaders change, which they do just after a topic was made.
+pub(super) fn offsets(
     consumer: &BaseConsumer<ClientErrors>,
     list: &TopicPartitionList,
     deadline: Instant,
@@ -223,7 +223,8 @@ fn ends(
     }
 }
 
-fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {
+/// A record that outlives the client.
+pub(super) fn owned(record: &BorrowedMessage<'_>) -> ReadRecord {
     ReadRecord {
         topic: record.topic().to_owned(),
         partition: record.partition(),

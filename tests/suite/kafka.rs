@@ -2,4 +2,5 @@
 
 pub mod credentials;
 mod exactly_once;
+mod key_search;
 mod rights;

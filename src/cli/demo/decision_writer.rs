@@ -16,7 +16,7 @@ use crate::kafka::{client, topics};
 use crate::message::confirmation::v1::{Action, Decision};
 
 /// How long Kafka may take to acknowledge a decision.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(25);
 /// Who decides.
 const NAME: &str = "risk team";
 /// Why.

@@ -1,13 +1,14 @@
 //! `paybridge decide` against a real Kafka, with the engine's answers written by the test.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::records::Records;
 use paybridge::confirmation::codec::{decision, inputs};
-use paybridge::confirmation::session::model::{Action, Decider, Decision, Opening, Outcome, SessionKey};
+use paybridge::confirmation::session::model::{Action, Decider, Decision, Opening, Outcome, SessionEntry, SessionKey};
 use paybridge::kafka::publish_once::publish_once;
 use paybridge::kafka::record::Record as Written;
 use paybridge::message::confirmation::v1::{self, RejectionReason};
@@ -59,7 +60,8 @@ impl Setup {
 
     /// Starts a command, and gives the decision that it put on its topic, with its partition.
     fn decide(&self, session: &str) -> (Child, Decision, i32) {
-        let child = self.command(&["decide", "sg-main", session, "cancel", "--reason", "no"]).spawn().unwrap();
+        let arguments = ["decide", "sg-main", session, "cancel", "--reason", "no", "--early"];
+        let child = self.command(&arguments).spawn().unwrap();
         let topic = format!("{}.confirmation.decision.v1", self.prefix);
         let found = eventually(LIMIT, || {
             let mut records = self.kafka.read_all(&topic).into_iter();
@@ -157,13 +159,64 @@ fn an_outcome_of_this_decision_is_success() {
 fn nothing_in_time_and_wrong_usage_say_what_to_do() {
     let setup = Setup::new();
     let run = |arguments: &[&str]| setup.command(&[&["decide", "sg-main"], arguments].concat()).spawn().unwrap();
-    let in_vain = run(&["ps_1", "confirm", "--reason", "x", "--timeout", "1s"]);
-    assert_eq!(check(in_vain, 1, "paybridge tail confirmation --from-beginning --key ps_1"), None);
+    let in_vain = run(&["ps_1", "confirm", "--reason", "x", "--early", "--timeout", "5s"]);
+    assert_eq!(check(in_vain, 1, "look again with `paybridge why ps_1`"), None);
     let long = "x".repeat(1025);
     check(run(&["ps_1", "confirm", "--reason", &long]), 2, "--reason must have 1 to 1024 bytes");
     check(run(&["", "confirm", "--reason", "x"]), 2, "SESSION must have 1 to 255 bytes");
     check(run(&["ps_1", "confirm", "--reason", "x", "--timeout=-1s"]), 2, "--timeout");
     check(run(&["ps_1", "confirm", "--reason", "x", "--timeout=200h"]), 2, "--timeout");
+}
+
+#[test]
+fn a_session_that_nobody_knows_is_told_before_anything_is_written() {
+    let setup = Setup::new();
+    let decide = |session: &str, more: &[&str]| {
+        let arguments =
+            [&["decide", "sg-main", session, "confirm", "--reason", "x", "--timeout", "20s"], more].concat();
+        setup.command(&arguments).spawn().unwrap()
+    };
+    check(decide("ps_nobody", &[]), 1, "no session `ps_nobody` of `sg-main` is known, so nothing was written");
+    let opening = || outcome(v1::DeciderKind::Rule, "r", "").opening;
+    // The engine writes a session's entry on the session's partition; so does the test where the entry's key gives the same.
+    let session_of = |source: &str| {
+        let mut ids = (0..).map(|number| format!("ps_{number}"));
+        ids.find(|id| {
+            inputs::partition_of(&format!("{source}/{id}"), PARTITIONS) == inputs::partition_of(id, PARTITIONS)
+        })
+        .unwrap()
+    };
+    let open = |source: &str, session: &str| {
+        let key = SessionKey { source: source.into(), ..key_of(session) };
+        setup.write(&setup.records.entry(&key, &SessionEntry::Awaiting(Box::new(opening()))));
+    };
+    let other = session_of("sg-other");
+    open("sg-other", &other);
+    for more in [&[][..], &["--early"]] {
+        let told = format!("the session `{other}` is of the source `sg-other`, not of `sg-main`");
+        check(decide(&other, more), 1, &told);
+    }
+    let decisions = format!("{}.confirmation.decision.v1", setup.prefix);
+    assert_eq!(setup.kafka.read_all(&decisions).len(), 0, "nothing was written");
+
+    let known = session_of("sg-main");
+    open("sg-main", &known);
+    let arguments = ["decide", "sg-main", &known, "confirm", "--reason", "x", "--timeout", "5s"];
+    check(setup.command(&arguments).spawn().unwrap(), 1, "nothing came within 5s");
+    assert_eq!(setup.kafka.read_all(&decisions).len(), 1);
+}
+
+#[test]
+fn the_timeout_is_kept_without_a_kafka() {
+    let setup = Setup::new();
+    // Takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = setup.command(&["decide", "sg-main", "ps_1", "confirm", "--reason", "x", "--timeout", "2s"]);
+    command.env("PAYBRIDGE_KAFKA__BOOTSTRAP_SERVERS", silent.local_addr().unwrap().to_string());
+    let begun = Instant::now();
+    check(command.spawn().unwrap(), 1, "Kafka does not answer");
+    // The client needs a moment to close its connections.
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
 /// Such a configuration leaves the engine's topics out, so that making its topics would not help.
@@ -205,12 +258,11 @@ fn tail_and_check_know_the_engines_topics() {
     ));
     check(child, 1, "window had closed");
     setup.write(&setup.records.outcome(&key_of("ps_1"), &outcome(v1::DeciderKind::Rule, "r", "")));
-    setup.write(&setup.records.entry(
-        &key_of("ps_1"),
-        &paybridge::confirmation::session::model::SessionEntry::Awaiting(Box::new(
-            outcome(v1::DeciderKind::Rule, "r", "").opening,
-        )),
-    ));
+    setup.write(
+        &setup
+            .records
+            .entry(&key_of("ps_1"), &SessionEntry::Awaiting(Box::new(outcome(v1::DeciderKind::Rule, "r", "").opening))),
+    );
     for (topic, field, expected) in [
         ("decision", "decision_id", decision.decision_id.as_str()),
         ("decision-rejected", "reason", "REJECTION_REASON_EXPIRED"),
