@@ -10,6 +10,7 @@ pub mod sender;
 pub mod session_search;
 pub mod tail;
 pub mod topics;
+pub mod why;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -64,6 +65,9 @@ enum Command {
     /// Decide on a session that waits for confirmation: write a decision, and wait for the outcome.
     #[command(after_help = decide::EXAMPLE)]
     Decide(decide::DecideOptions),
+    /// Tell the whole story of one session, from its topics: who or what decided, when and why, and what comes next.
+    #[command(after_help = why::EXAMPLE)]
+    Why(why::WhyOptions),
 }
 
 /// The user asks for something that cannot be, whatever Kafka says: the exit code is 2.
@@ -164,6 +168,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
             Command::Topics(options) => or_stopped(topics::run(&options, environment)).await,
             Command::Tail(options) => tail::run(options, environment).await,
             Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
+            Command::Why(options) => or_stopped(why::run(options, environment)).await,
         }
     });
     // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.

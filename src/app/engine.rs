@@ -6,7 +6,6 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use jiff::SignedDuration;
 use rustls::RootCertStore;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -16,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::keys::Apis;
 use super::{CONFIRMATION_ENGINE, FLUSH_RESERVE, grace_without, named};
 use crate::admin::Readiness;
-use crate::config::{AtDeadline, ClientSide, Config, Confirmation, FORMER_GROUP_ID};
+use crate::config::{ClientSide, Config, FORMER_GROUP_ID};
 use crate::confirmation::calls::{CallSettings, Caller};
 use crate::confirmation::codec::evidence::Verifiers;
 use crate::confirmation::codec::records::Records;
 use crate::confirmation::engine::{CredentialRenewal, CredentialRenewals, EnginePlan, EngineSettings};
 use crate::confirmation::rules::Rules;
 use crate::confirmation::session::machine::Policy;
-use crate::confirmation::session::model::{Action, Mode};
+use crate::confirmation::session::model::Mode;
 use crate::error_chain;
 use crate::https::Roots;
 use crate::kafka::broker_clock::Broker;
@@ -201,7 +200,7 @@ fn engine_settings(config: &Config, apis: &Apis, verification: &Verification) ->
         anyhow!(lines.join("\n")).context("confirmation.rules")
     })?;
     Ok(EngineSettings {
-        policy: policy(confirmation),
+        policy: Policy::of(confirmation),
         rules,
         mode: if confirmation.dry_run { Mode::DryRun } else { Mode::Live },
         sources: sources(config, apis),
@@ -231,22 +230,6 @@ fn inputs(prefix: &str) -> Option<[Arc<str>; 3]> {
         Some(Arc::from(topics::event_topic(prefix, provider, event)))
     };
     Some([topic("ready-to-confirm")?, topics::decision_topic(prefix).into(), topic("payment-finished")?])
-}
-
-fn policy(confirmation: &Confirmation) -> Policy {
-    let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-    Policy {
-        window: signed(confirmation.window()),
-        at_deadline: match confirmation.at_deadline {
-            AtDeadline::Confirm => Some(Action::Confirm),
-            AtDeadline::Cancel => Some(Action::Cancel),
-            AtDeadline::Nothing => None,
-        },
-        deadline_margin: signed(confirmation.deadline_margin()),
-        key_reuse_wait: signed(confirmation.key_reuse_wait()),
-        unknown_session_ttl: signed(confirmation.unknown_session_ttl()),
-        ledger_retention: signed(confirmation.ledger_retention()),
-    }
 }
 
 /// Where nothing is encrypted there need be no root certificates.

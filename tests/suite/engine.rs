@@ -28,3 +28,4 @@ mod replays;
 mod sources;
 mod start;
 mod unread;
+mod why;

@@ -1,10 +1,12 @@
 //! The times of a session: window, margin and last end.
 //! Pure: must not know what is done at those times.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{InputProgress, StepContext};
-use crate::config::AFTER_WINDOW;
+use crate::config::{AFTER_WINDOW, AtDeadline, Confirmation};
 use crate::confirmation::session::clock_guard::ClockState;
 use crate::confirmation::session::model::{Action, Decision, EventAge, Opening};
 
@@ -42,6 +44,23 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// As `[confirmation]` says.
+    pub fn of(confirmation: &Confirmation) -> Self {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Self {
+            window: signed(confirmation.window()),
+            at_deadline: match confirmation.at_deadline {
+                AtDeadline::Confirm => Some(Action::Confirm),
+                AtDeadline::Cancel => Some(Action::Cancel),
+                AtDeadline::Nothing => None,
+            },
+            deadline_margin: signed(confirmation.deadline_margin()),
+            key_reuse_wait: signed(confirmation.key_reuse_wait()),
+            unknown_session_ttl: signed(confirmation.unknown_session_ttl()),
+            ledger_retention: signed(confirmation.ledger_retention()),
+        }
+    }
+
     /// The end of the window.
     pub fn window_end(&self, opening: &Opening) -> Timestamp {
         later(opening.window_began_at, self.window)
