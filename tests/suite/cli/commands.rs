@@ -1,6 +1,7 @@
 //! The commands as a person runs them: the binary itself, its output and its exit code, against a real Kafka.
 
 mod checks;
+mod exit_codes;
 mod managed;
 mod updates;
 
@@ -252,19 +253,6 @@ fn what_this_version_has_not_stops_the_start_and_says_so() {
         let ran = Setup::new("localhost:1", more).run(&["run"]);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.errors.contains("not in this version"), "{ran:?}");
-    }
-}
-
-#[test]
-fn wrong_usage_is_2_and_every_help_has_an_example() {
-    for line in ["no-such-command", "send", "tail --count 0", "demo --duration x", "decide a b maybe --reason c"] {
-        let arguments: Vec<&str> = line.split(' ').collect();
-        assert_eq!(run(&arguments).code, 2, "{line}");
-    }
-    for command in ["run", "demo", "check", "topics", "send", "tail", "decide"] {
-        let ran = run(&[command, "--help"]);
-        assert_eq!(ran.code, 0);
-        assert!(ran.output.contains(&format!("paybridge {command}")), "no example in {}", ran.output);
     }
 }
 
