@@ -1,7 +1,8 @@
-//! Compiles `proto/` into Rust types, without `protoc`, and keeps the descriptors for decoding by name.
-//! Must not know any message: every `.proto` file below `proto/` is taken.
+//! Compiles `proto/` into Rust types, without `protoc`, and keeps the descriptors for decoding by name, and the texts for
+//! `paybridge protos`. Must not know any message: every `.proto` file below `proto/` is taken.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors: FileDescriptorSet = protox::compile(&files, [root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    files.push(root.join("buf.yaml"));
+    fs::write(out.join("files.rs"), texts(root, &files)?)?;
     prost_build::Config::new()
         .bytes(["."])
         .btree_map(["."])
@@ -23,6 +26,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_file("packages.rs")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// A Rust slice of the files: the path below `root`, and the text.
+fn texts(root: &Path, files: &[PathBuf]) -> Result<String, Box<dyn Error>> {
+    let mut entries = String::new();
+    for file in files {
+        let whole = file.canonicalize()?;
+        let name = file.strip_prefix(root)?.to_str().ok_or("a path is not UTF-8")?;
+        let place = whole.to_str().ok_or("a path is not UTF-8")?;
+        write!(entries, "({name:?}, include_str!({place:?})),")?;
+    }
+    Ok(format!("&[{entries}]"))
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod decide;
 pub mod demo;
+pub mod protos;
 pub mod run;
 pub mod send;
 pub mod sender;
@@ -68,6 +69,9 @@ enum Command {
     /// Tell the whole story of one session, from its topics: who or what decided, when and why, and what comes next.
     #[command(after_help = why::EXAMPLE)]
     Why(why::WhyOptions),
+    /// Write the protobuf messages of this version, for programs that read its topics.
+    #[command(after_help = protos::EXAMPLE)]
+    Protos(protos::ProtosOptions),
 }
 
 /// The user asks for something that cannot be, whatever Kafka says: the exit code is 2.
@@ -169,6 +173,7 @@ fn run_command(command: Command, environment: &Environment) -> anyhow::Result<Ex
             Command::Tail(options) => tail::run(options, environment).await,
             Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
             Command::Why(options) => or_stopped(why::run(options, environment)).await,
+            Command::Protos(options) => protos::run(&options),
         }
     });
     // A thread that still blocks, on Kafka or on a full pipe, has nothing left to do.

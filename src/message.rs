@@ -1,4 +1,4 @@
-//! The messages that other teams read: Rust types made from `proto/`, and their descriptors.
+//! The messages that other teams read: Rust types made from `proto/`, their descriptors, and the files themselves.
 //! Must not know how a message is made or where it goes.
 
 use std::sync::LazyLock;
@@ -12,11 +12,15 @@ mod packages {
 
 pub use packages::paybridge::*;
 
+/// `proto/` as one encoded `FileDescriptorSet`: with the files that it imports, and with comments.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The `.proto` files of `proto/` and its `buf.yaml`: path below `proto/`, and text.
+pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
 /// Descriptors of every message of `proto/`, to decode a record by its full message name.
-pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    let bytes: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-    DescriptorPool::decode(bytes).unwrap_or_default()
-});
+pub static DESCRIPTORS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).unwrap_or_default());
 
 /// The first second that protobuf's timestamps have: the beginning of year 1.
 const FIRST_SECOND: i64 = -62_135_596_800;

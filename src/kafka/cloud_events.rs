@@ -4,6 +4,9 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+/// What `ce_dataschema` begins with. The message's full name follows: `paybridge protos` of this version writes its file.
+const PROTOS_OF_THIS_VERSION: &str = concat!("urn:paybridge:protos:", env!("CARGO_PKG_VERSION"), ":");
+
 /// The attributes that all events of one source and message share.
 #[derive(Clone, Debug)]
 pub struct SharedAttributes {
@@ -16,7 +19,7 @@ impl SharedAttributes {
     /// Of the events of the configured source of this name whose message has this full protobuf name.
     pub fn new(source: &str, message: &'static str) -> Self {
         let joined = |parts: [&str; 2]| Bytes::from(parts.concat());
-        Self { source: joined(["/paybridge/", source]), message, dataschema: joined(["urn:paybridge:proto:", message]) }
+        Self { source: joined(["/paybridge/", source]), message, dataschema: joined([PROTOS_OF_THIS_VERSION, message]) }
     }
 }
 
@@ -83,6 +86,7 @@ mod tests {
             time: "2024-05-27T02:03:00.5Z".parse().unwrap(),
             traceparent: None,
         };
+        let dataschema = format!("{PROTOS_OF_THIS_VERSION}paybridge.event.v1.UnrecognizedWebhook");
         let headers = headers(&event);
         let pairs: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, std::str::from_utf8(value).unwrap())).collect();
@@ -94,7 +98,7 @@ mod tests {
                 ("ce_source", "/paybridge/sg-main"),
                 ("ce_type", "paybridge.event.v1.UnrecognizedWebhook"),
                 ("ce_time", "2024-05-27T02:03:00.5Z"),
-                ("ce_dataschema", "urn:paybridge:proto:paybridge.event.v1.UnrecognizedWebhook"),
+                ("ce_dataschema", dataschema.as_str()),
                 ("content-type", "application/protobuf"),
             ]
         );

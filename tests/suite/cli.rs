@@ -3,3 +3,4 @@
 mod commands;
 mod decide;
 mod process;
+mod protos;
