@@ -119,7 +119,7 @@ fn what_goes_well_is_0() {
 
 #[test]
 fn every_help_has_an_example() {
-    for command in ["run", "demo", "check", "topics", "send", "tail", "decide", "why"] {
+    for command in ["run", "demo", "check", "topics", "send", "tail", "decide", "why", "protos"] {
         let ran = run(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.output.contains(&format!("paybridge {command}")), "no example in {}", ran.output);
