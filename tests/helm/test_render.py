@@ -177,7 +177,7 @@ def test_notes_tell_no_path_that_may_be_a_secret():
     path = yaml.safe_load(values_file("split").read_text())["sources"]["udt"]["path"]
     assert path in rendered("split")
     notes = (GOLDEN / "split.notes.txt").read_text()
-    assert "udt: https://webhooks.example.com and its own path\n" in notes
+    assert "udt: https://webhooks.example.com and the path that is configured for it\n" in notes
     assert path.split("/")[2] not in notes
 
 
