@@ -35,6 +35,12 @@ impl<T> LogLimit<T> {
         counted.latest = Some(event);
     }
 
+    /// Whether the next event would make a line due.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.last_line.is_none_or(|last| now.saturating_duration_since(last) >= LINE_EVERY)
+    }
+
     /// If a line is due: how many events it is about, and the latest of them. Ask now and then, too, or the last events of
     /// a burst are never told.
     pub fn due(&self, now: Instant) -> Option<(u64, T)> {

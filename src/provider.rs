@@ -18,6 +18,7 @@ pub mod event_id;
 pub mod json;
 pub mod keys;
 pub mod money;
+mod rsa_trace;
 #[cfg(test)]
 pub mod tests;
 pub mod webhook;
@@ -125,6 +126,12 @@ pub trait Source: Send + Sync {
 
     /// The keys it verifies with.
     fn key_ids(&self) -> Vec<KeyId>;
+
+    /// What is likely wrong with a webhook that failed authentication, for people, where the scheme can tell. It proves
+    /// nothing, and may take a millisecond.
+    fn likely_cause(&self, _webhook: &RawWebhook) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Sends what a provider would send.

@@ -43,6 +43,8 @@ pub struct RunningSource {
     keeping: Mutex<Bucket>,
     sample_bytes_max: usize,
     unverified_log: LogLimit<(Unverified, IpAddr)>,
+    /// What was likely wrong with the webhook of the last line.
+    likely_cause: Mutex<Option<&'static str>>,
 }
 
 /// What a head takes of what may be kept, at most.
@@ -102,6 +104,11 @@ impl RunningSource {
     pub fn failed_authentication(&self, webhook: &RawWebhook, failure: Unverified, now: Instant) {
         self.metrics.unverified(failure);
         self.unverified_log.add((failure, webhook.remote_address));
+        // Looked for only where a line is due: it may take longer than all the rest.
+        if self.unverified_log.is_due(now) {
+            let cause = self.with_keys().source.likely_cause(webhook);
+            *self.likely_cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+        }
         self.log_unverified(now);
     }
 
@@ -116,6 +123,7 @@ impl RunningSource {
         tracing::warn!(
             source = self.name,
             reason = unverified_label(failure),
+            likely_cause = *self.likely_cause.lock().unwrap_or_else(PoisonError::into_inner),
             count,
             in_a_row = self.metrics.unverified_in_a_row(),
             %remote_address,
@@ -232,6 +240,7 @@ impl Sources {
                 keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
                 sample_bytes_max: config.rejected.sample_bytes_max,
                 unverified_log: LogLimit::default(),
+                likely_cause: Mutex::new(None),
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));

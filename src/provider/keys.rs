@@ -13,6 +13,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::rsa_trace::RsaNumbers;
 use super::webhook::{KeyId, KeyKind};
 
 /// What has to stand in a key file.
@@ -58,12 +59,18 @@ pub struct PublicKey {
     /// Its id.
     pub id: KeyId,
     key: ParsedPublicKey,
+    numbers: Option<RsaNumbers>,
 }
 
 impl PublicKey {
     /// Whether `signature` is this key's RSASSA-PKCS1-v1_5 signature with SHA-256 over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verify_sig(message, signature).is_ok()
+    }
+
+    /// Whether `signature` is this key's over whatever bytes. It proves nothing of a message.
+    pub fn made(&self, signature: &[u8]) -> bool {
+        self.numbers.as_ref().is_some_and(|numbers| numbers.made(signature))
     }
 }
 
@@ -116,7 +123,7 @@ fn public_key(kind: SectionKind, der: &[u8]) -> Result<PublicKey, &'static str> 
         SectionKind::PublicKey => {
             let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
                 .map_err(|_| "an RSA public key of 2048 to 8192 bits")?;
-            Ok(PublicKey { id: key_id(der, KeyKind::Public), key })
+            Ok(PublicKey { id: key_id(der, KeyKind::Public), key, numbers: RsaNumbers::of_der(der) })
         }
         SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
             Err("the provider's public key; `openssl pkey -in FILE -pubout` extracts one")

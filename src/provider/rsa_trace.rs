@@ -8,8 +8,10 @@ use x509_parser::public_key::PublicKey as AnyPublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// What PKCS #1 v1.5 puts before a SHA-256 digest of 32 bytes (RFC 8017, 9.2, note 1), behind the zero that ends the padding.
-const BEFORE_DIGEST: [u8; 20] =
-    [0x00, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+const BEFORE_DIGEST: [u8; 20] = [
+    0x00, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
+    0x20,
+];
 
 /// The numbers of an RSA public key.
 pub struct RsaNumbers {
@@ -47,10 +49,12 @@ impl RsaNumbers {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
     use aws_lc_rs::encoding::AsDer as _;
+    use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{
+        KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    };
 
     use super::*;
 

@@ -142,4 +142,13 @@ impl Source for SmartGlocalSource {
     fn key_ids(&self) -> Vec<KeyId> {
         self.keys.iter().map(|key| key.id.clone()).collect()
     }
+
+    fn likely_cause(&self, webhook: &RawWebhook) -> Option<&'static str> {
+        let signature = STANDARD.decode(webhook.header(SIGNATURE_HEADER).ok()?).ok()?;
+        Some(if self.keys.iter().any(|key| key.made(&signature)) {
+            "the key is right, but the body is not what was signed: something on the way changes it"
+        } else {
+            "no configured key made the signature"
+        })
+    }
 }

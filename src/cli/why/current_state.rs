@@ -135,7 +135,7 @@ impl StateReader<'_> {
         }
         let deadline = policy
             .at_deadline
-            .map(|action| NextDeadline { at: words::time(policy.deadline(opening)), action: words::verb(action) });
+            .map(|action| NextDeadline { at: words::time(policy.deadline(opening)), action: action.verb() });
         CurrentState { deadline, ..state(StateName::Awaiting, summary, next) }
     }
 
@@ -145,7 +145,7 @@ impl StateReader<'_> {
             Some(action) => format!(
                 "Unless it is decided before, the deadline decides at {}: {}. The window closes at {window_end}.",
                 words::time_from(self.now, policy.deadline(opening)),
-                words::verb(action)
+                action.verb()
             ),
             None => format!(
                 "No deadline decides (confirmation.at_deadline is \"nothing\"): the provider ends it when the window closes, at {window_end}."
@@ -180,7 +180,7 @@ impl StateReader<'_> {
     }
 
     fn decided(&self, decided: &Decided) -> CurrentState {
-        let action = words::verb(decided.action);
+        let action = decided.action.verb();
         let summary = format!(
             "Decided: {action}, by {}. It has not ended: {}.",
             words::decider_of(&decided.decider),

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::words;
 use crate::config::RuleAction;
 use crate::confirmation::codec::inputs::ReadyEvent;
 use crate::confirmation::rules::{HoldReason, RuleTrial, RuleVerdict, Rules};
@@ -50,8 +49,7 @@ impl RulesToday {
             RuleVerdict::Act(Action::Cancel, _) => RuleWord::Cancel,
             RuleVerdict::Hold(_) => RuleWord::Hold,
         };
-        let failure = trials.iter().find_map(|trial| trial.outcome.as_ref().err());
-        let because = because(&verdict, failure.map(String::as_str).unwrap_or_default());
+        let because = because(&verdict);
         let last = last_rule(&verdict);
         let mut tried = Vec::new();
         for RuleTrial { rule, then, outcome } in trials {
@@ -81,17 +79,17 @@ impl RulesToday {
 fn last_rule(verdict: &RuleVerdict) -> Option<String> {
     match verdict {
         RuleVerdict::Act(_, decider) if decider.kind == DeciderKind::Rule => Some(decider.name.clone()),
-        RuleVerdict::Hold(HoldReason::Rule(name) | HoldReason::UnreadField(name) | HoldReason::Failed(name)) => {
-            Some(name.clone())
-        }
+        RuleVerdict::Hold(
+            HoldReason::Rule(name) | HoldReason::UnreadField(name) | HoldReason::Failed { rule: name, .. },
+        ) => Some(name.clone()),
         RuleVerdict::Act(..) | RuleVerdict::Hold(HoldReason::NoRule | HoldReason::NotEvaluated) => None,
     }
 }
 
-fn because(verdict: &RuleVerdict, failure: &str) -> String {
+fn because(verdict: &RuleVerdict) -> String {
     match verdict {
         RuleVerdict::Act(action, decider) => {
-            let action = words::verb(*action);
+            let action = action.verb();
             match decider.kind {
                 DeciderKind::Rule => format!("{action}, because the rule \"{}\" is true", decider.name),
                 _ => format!("{action}, because no rule is true and confirmation.default is \"{action}\""),
@@ -107,8 +105,8 @@ fn because(verdict: &RuleVerdict, failure: &str) -> String {
         RuleVerdict::Hold(HoldReason::UnreadField(name)) => format!(
             "hold, because the rule \"{name}\" reads a field that could not be read (metadata.unread_fields names it)"
         ),
-        RuleVerdict::Hold(HoldReason::Failed(name)) => {
-            format!("hold, because the rule \"{name}\" failed: it {failure}")
+        RuleVerdict::Hold(HoldReason::Failed { rule, why }) => {
+            format!("hold, because the rule \"{rule}\" failed: it {why}")
         }
     }
 }

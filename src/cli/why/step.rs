@@ -155,7 +155,7 @@ impl<'a> StepWriter<'a> {
             }
         );
         let deadline = policy.at_deadline.map(|action| {
-            format!("{} at {}, unless decided before", words::verb(action), words::time(policy.deadline(opening)))
+            format!("{} at {}, unless decided before", action.verb(), words::time(policy.deadline(opening)))
         });
         happening.with("window", end).with_some("deadline", deadline)
     }
@@ -163,7 +163,7 @@ impl<'a> StepWriter<'a> {
     fn decision(&self, key: &SessionKey, decision: &Decision) -> Happening {
         let other = (*key.source != *self.source)
             .then(|| format!("{}, which is not the session's source ({})", key.source, self.source));
-        Happening::of(format!("Decision of \"{}\": {}.", decision.decided_by, words::verb(decision.action)))
+        Happening::of(format!("Decision of \"{}\": {}.", decision.decided_by, decision.action.verb()))
             .with_some("reason", Some(decision.reason.clone()))
             .with_some("decision id", Some(decision.decision_id.clone()))
             .with_some("source", other)
@@ -282,7 +282,7 @@ fn not_taken(kind: &str, why: &UndecodableRecord) -> Happening {
 }
 
 fn decided_now(key: &SessionKey, decided: &Decided) -> Happening {
-    let action = words::verb(decided.action);
+    let action = decided.action.verb();
     let what = format!("Decided: {action}, by {}.", words::decider_of(&decided.decider));
     let call = match decided.attempts {
         0 => "first the engine asks the provider (session/status)".to_owned(),
@@ -296,7 +296,7 @@ fn decided_now(key: &SessionKey, decided: &Decided) -> Happening {
 }
 
 fn carried_on(key: &SessionKey, decided: &Decided, earlier: &Decided) -> Happening {
-    let action = words::verb(decided.action);
+    let action = decided.action.verb();
     if decided.attempts == earlier.attempts {
         return Happening::of(format!("The engine notes how far it is with session/{action}."))
             .with("calls so far", decided.attempts.to_string());
@@ -306,7 +306,7 @@ fn carried_on(key: &SessionKey, decided: &Decided, earlier: &Decided) -> Happeni
 }
 
 fn idempotency_key(key: &SessionKey, decided: &Decided) -> String {
-    format!("idempotency key {}:{}:{}", words::verb(decided.action), key.session_id, decided.key_number)
+    format!("idempotency key {}:{}:{}", decided.action.verb(), key.session_id, decided.key_number)
 }
 
 fn dry_run(opening: &Opening) -> Option<String> {

@@ -2,22 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::confirmation::session::model::{Action, Decider};
+use crate::confirmation::session::model::Decider;
 use crate::message::confirmation::v1::{self, DeciderKind, Operation, OperationKind, RejectionReason};
 use crate::message::event::v1::Money;
 
 /// The most operations that are listed.
 const OPERATIONS_MAX: usize = 5;
 
-/// What is done, as a verb.
-pub(super) fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Confirm => "confirm",
-        Action::Cancel => "cancel",
-    }
-}
-
-/// The same of a message.
+/// An action of a message, as commands and log lines write it.
 pub(super) fn verb_of(action: v1::Action) -> &'static str {
     match action {
         v1::Action::Confirm => "confirm",

@@ -66,6 +66,8 @@ fn the_log_tells_what_runs_and_that_webhooks_fail_authentication_and_when_it_has
     assert_eq!((&failing["level"], &failing["source"]), (&"WARN".into(), &"sg-main".into()));
     assert_eq!((&failing["reason"], &failing["tried_keys"]), (&"signature_mismatch".into(), &key_id.into()));
     assert_eq!((&failing["last_verified"], &failing["remote_address"]), (&"never".into(), &"127.0.0.1".into()));
+    let cause = failing["likely_cause"].as_str().unwrap();
+    assert_eq!(cause, "the key is right, but the body is not what was signed: something on the way changes it");
     assert_eq!(failing["look"], "paybridge tail rejected --from-beginning");
     assert_eq!(status(&daemon, &good), 200);
 

@@ -188,7 +188,8 @@ fn every_metric_is_there_from_the_start_described_and_its_counters_at_zero() {
         assert_eq!(shown.help.get(metric.name).map(String::as_str), Some(metric.meaning), "{}", metric.name);
         assert_eq!(shown.kind.get(metric.name).map(String::as_str), Some(kind(metric)), "{}", metric.name);
         // The process has used the processor before it was asked.
-        if metric.kind != MetricKind::Counter || metric.labels.contains("key_id") || metric.name.starts_with("process_") {
+        if metric.kind != MetricKind::Counter || metric.labels.contains("key_id") || metric.name.starts_with("process_")
+        {
             continue;
         }
         let values = shown.values(metric.name);
