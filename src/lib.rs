@@ -47,6 +47,7 @@
 //! - [`admin`] serves `/livez`, `/readyz` and `/metrics`; [`latch`] is what readiness waits for: opened once, never closed again.
 //! - [`log_limit`] keeps what happens often from filling the log.
 //! - [`error_chain`] writes an error with its causes on one line; [`finding`] is what a check found, with what to do about it.
+//! - [`short_line`] says in a few words what a record says, for people.
 //! - [`message`] has the Rust types of `proto/`, and their descriptors.
 //!
 //! # Where to change what
@@ -76,4 +77,5 @@ pub mod metrics;
 pub mod provider;
 pub mod server;
 pub mod settings;
+pub mod short_line;
 pub mod simulator;

@@ -66,6 +66,9 @@ pub struct Decoded {
     /// The event's id: as in the message's metadata, else as in its headers.
     #[serde(skip)]
     pub event_id: Option<String>,
+    /// The message's full protobuf name, when it was decoded.
+    #[serde(skip)]
+    pub message_name: Option<String>,
 }
 
 /// Decodes a record. Its message is what the `ce_type` header names, else `topics_message`.
@@ -74,6 +77,7 @@ pub fn decode(record: ReadRecord, topics_message: Option<&str>, descriptors: &De
     let message =
         message.zip(record.value.as_deref()).and_then(|(message, value)| DynamicMessage::decode(message, value).ok());
     let written = message.as_ref().and_then(json);
+    let message_name = message.as_ref().map(|message| message.descriptor().full_name().to_owned());
     let event_id = message.as_ref().and_then(event_id).or_else(|| record.header(ID_HEADER).map(ToOwned::to_owned));
     let value_base64 = if written.is_none() { record.value.map(|value| STANDARD.encode(value)) } else { None };
     let (key, key_base64) = match record.key.map(String::from_utf8) {
@@ -92,6 +96,7 @@ pub fn decode(record: ReadRecord, topics_message: Option<&str>, descriptors: &De
         message: written,
         value_base64,
         event_id,
+        message_name,
     }
 }
 
