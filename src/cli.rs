@@ -2,8 +2,10 @@
 //! Must not hold what a command does beyond talking to its user.
 
 pub mod check;
+mod closed_output;
 pub mod decide;
 pub mod demo;
+mod line_style;
 pub mod protos;
 pub mod run;
 pub mod send;
@@ -60,7 +62,7 @@ enum Command {
     /// List the topics that this configuration needs, and say which of them are missing. Create those with `--create`.
     #[command(after_help = topics::EXAMPLE)]
     Topics(topics::TopicsOptions),
-    /// Print decoded events as they arrive, one JSON object per line.
+    /// Print decoded events as they arrive: short lines for people, or one JSON object per line.
     #[command(after_help = tail::EXAMPLE)]
     Tail(tail::TailOptions),
     /// Decide on a session that waits for confirmation: write a decision, and wait for the outcome.

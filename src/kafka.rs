@@ -14,6 +14,7 @@ mod headers;
 pub mod inspect;
 pub mod key_search;
 pub mod partition;
+pub mod present_records;
 pub mod publish_once;
 pub mod publisher;
 pub mod reader;

@@ -171,17 +171,29 @@ fn starts(
     from: Start,
     deadline: Instant,
 ) -> Result<TopicPartitionList, ReadError> {
-    let offset = match from {
-        Start::Beginning => Offset::Beginning,
-        Start::End => Offset::End,
-    };
+    match from {
+        Start::Beginning => at_offset(partitions, Offset::Beginning),
+        Start::End => end_offsets(consumer, client_errors, partitions, deadline),
+    }
+}
+
+/// Every partition at the same place.
+pub(super) fn at_offset(partitions: &[(String, i32)], offset: Offset) -> Result<TopicPartitionList, ReadError> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
         list.add_partition_offset(topic, *partition, offset).map_err(ReadError::Ended)?;
     }
-    if from == Start::Beginning {
-        return Ok(list);
-    }
+    Ok(list)
+}
+
+/// Where each partition ends now, as a number.
+pub(super) fn end_offsets(
+    consumer: &BaseConsumer<ClientErrors>,
+    client_errors: &ClientErrors,
+    partitions: &[(String, i32)],
+    deadline: Instant,
+) -> Result<TopicPartitionList, ReadError> {
+    let list = at_offset(partitions, Offset::End)?;
     let ends = offsets(consumer, &list, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
     for end in ends.elements() {
         let unavailable = |reason| ReadError::Unavailable { topic: end.topic().to_owned(), reason };

@@ -61,6 +61,13 @@ pub struct Topic {
     pub access: Access,
 }
 
+impl Topic {
+    /// Whether it is this program's own memory, which nobody else needs to read.
+    pub fn is_internal(&self) -> bool {
+        self.message == LEDGER_MESSAGE
+    }
+}
+
 /// What the configured parts do with a topic, and so what their principal must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

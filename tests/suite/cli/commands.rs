@@ -3,6 +3,7 @@
 mod checks;
 mod exit_codes;
 mod managed;
+mod tail;
 mod updates;
 
 use std::collections::BTreeSet;
@@ -296,13 +297,6 @@ fn check_demo(ran: &Ran, prefix: &str) {
     }
     let verdict = "All that was sent was acknowledged and seen, and every session ended as its one outcome says.\n";
     assert!(ran.output.ends_with(verdict), "{}", ran.output);
-}
-
-#[test]
-fn tail_names_topics_that_are_missing() {
-    let ran = Setup::new(Kafka::shared().bootstrap(), "").run(&["tail", "quarantine", "--from-beginning"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.errors.contains("paybridge topics --create"), "{ran:?}");
 }
 
 #[test]

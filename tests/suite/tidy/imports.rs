@@ -68,6 +68,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "message",
             "provider",
             "settings",
+            "short_line",
             "simulator",
         ],
     ),
