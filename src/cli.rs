@@ -15,7 +15,7 @@ pub mod tail;
 pub mod topics;
 pub mod why;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,7 +46,7 @@ enum Command {
     #[command(after_help = "Example:\n  paybridge run --config config/local.toml")]
     Run(ConfigFile),
     /// Show the whole system in one process: an in-memory Kafka, the daemon, simulated providers, and a team that decides.
-    #[command(after_help = "Example:\n  paybridge demo --duration 20s")]
+    #[command(after_help = demo::EXAMPLE)]
     Demo(demo::DemoArguments),
     /// Send correctly signed sample webhooks to a running daemon.
     #[command(after_help = send::examples_and_events())]
@@ -130,6 +130,8 @@ pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called_as = arguments.first().cloned().unwrap_or_else(|| OsString::from("paybridge"));
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -138,7 +140,7 @@ pub fn main(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE));
         }
     };
-    let ended = readable(environment).and_then(|environment| run_command(arguments.command, &environment));
+    let ended = readable(environment).and_then(|environment| run_command(arguments.command, &called_as, &environment));
     match ended {
         Ok(code) => code,
         Err(error) => {
@@ -163,12 +165,12 @@ fn readable(variables: impl IntoIterator<Item = (OsString, OsString)>) -> anyhow
     Ok(environment)
 }
 
-fn run_command(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
+fn run_command(command: Command, called_as: &OsStr, environment: &Environment) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match command {
             Command::Run(file) => run::run(file.read(environment)?, file.config.as_deref()).await,
-            Command::Demo(arguments) => demo::demo(arguments).await,
+            Command::Demo(arguments) => demo::demo(arguments, called_as).await,
             Command::Send { file, arguments } => or_stopped(send::send(&file.load(environment)?, &arguments)).await,
             Command::Check(options) => or_stopped(check::run(&options, environment)).await,
             Command::Topics(options) => or_stopped(topics::run(&options, environment)).await,

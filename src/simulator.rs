@@ -41,6 +41,20 @@ const CONNECTIONS_MAX: usize = 1024;
 /// Is told of each action at the moment of its effect. Must not block.
 pub type Hook = Arc<dyn Fn(&Applied) + Send + Sync>;
 
+/// An authentic call with the answer that the provider has for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredCall {
+    /// The session.
+    pub session_id: String,
+    /// What was called.
+    pub operation: Operation,
+    /// The code of the error; none: it was done, or told.
+    pub error: Option<&'static str>,
+}
+
+/// Is told of each authentic call before its answer is sent. Must not block.
+pub type CallHook = Arc<dyn Fn(&AnsweredCall) + Send + Sync>;
+
 /// The provider's idea of what time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderClock {
@@ -68,6 +82,8 @@ pub struct SimulatorSettings {
     pub faults: Faults,
     /// Is told of each action.
     pub applied: Option<Hook>,
+    /// Is told of each call.
+    pub answered: Option<CallHook>,
 }
 
 impl SimulatorSettings {
@@ -83,6 +99,7 @@ impl SimulatorSettings {
             finish_after: Duration::ZERO,
             faults: Faults::default(),
             applied: None,
+            answered: None,
         }
     }
 }
@@ -110,10 +127,11 @@ impl Simulator {
             finish_after,
             faults,
             applied,
+            answered,
         } = settings;
         let address = listener.local_addr()?;
         let sessions = SimulatedSessions::new(unknown_sessions, second_actions, finish_after);
-        let provider = ApiServer::new(version, project, keys, applied, sessions, FaultPlan::new(faults));
+        let provider = ApiServer::new((version, project, keys), (applied, answered), sessions, FaultPlan::new(faults));
         let stop = CancellationToken::new();
         let serving = accept_all(listener, tls, Arc::clone(&provider), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));

@@ -92,9 +92,11 @@ fn bridge_of(uri: &Uri) -> String {
     format!("{}://{}{port}", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default())
 }
 
-/// Whether a plain GET is answered 200.
-pub async fn is_ok(url: &str) -> bool {
+/// The body of a plain GET that is answered 200.
+pub async fn ok_body(url: &str) -> Option<String> {
     let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let Ok(uri) = url.parse() else { return false };
-    matches!(timeout(ANSWER_TIMEOUT, client.get(uri)).await, Ok(Ok(response)) if response.status() == StatusCode::OK)
+    let response = timeout(ANSWER_TIMEOUT, client.get(url.parse().ok()?)).await.ok()?.ok()?;
+    let is_ok = response.status() == StatusCode::OK;
+    let body = timeout(ANSWER_TIMEOUT, response.into_body().collect()).await.ok()?.ok()?.to_bytes();
+    is_ok.then(|| String::from_utf8_lossy(&body).into_owned())
 }

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use super::answer::{self, SimulatedAnswer};
 use super::faults::{Fault, FaultPlan};
 use super::sessions::{ApiCall, CallResult, SimulatedSessions};
-use super::{Hook, ProviderClock};
+use super::{AnsweredCall, CallHook, Hook, ProviderClock};
 use crate::provider::keys::PublicKey;
 use crate::provider::smart_glocal::api::{IDEMPOTENCY_KEY_HEADER, Operation, PROJECT_HEADER, SIGNATURE_HEADER};
 
@@ -39,6 +39,7 @@ pub(super) struct ApiServer {
     pub project: String,
     pub keys: Vec<PublicKey>,
     pub applied: Option<Hook>,
+    pub answered: Option<CallHook>,
     state: Mutex<ApiState>,
     /// Lets held calls go on.
     pub releases: Semaphore,
@@ -65,10 +66,8 @@ struct CountedCall<'p>(&'p ApiServer);
 
 impl ApiServer {
     pub(super) fn new(
-        version: u8,
-        project: String,
-        keys: Vec<PublicKey>,
-        applied: Option<Hook>,
+        (version, project, keys): (u8, String, Vec<PublicKey>),
+        (applied, answered): (Option<Hook>, Option<CallHook>),
         sessions: SimulatedSessions,
         plan: FaultPlan,
     ) -> Arc<Self> {
@@ -77,6 +76,7 @@ impl ApiServer {
             project,
             keys,
             applied,
+            answered,
             state: Mutex::new(ApiState { sessions, plan, clock: ProviderClock::Offset(SignedDuration::ZERO) }),
             releases: Semaphore::new(0),
             arrivals: watch::Sender::new(0),
@@ -154,7 +154,7 @@ impl ApiServer {
     ) -> Result<SimulatedAnswer, HangUp> {
         let key = head.headers.get(IDEMPOTENCY_KEY_HEADER).and_then(|key| key.to_str().ok());
         let call = ApiCall { operation, session_id, key, at: Timestamp::now() };
-        let (answer, applied) = {
+        let (answer, applied, error) = {
             let sessions = &mut self.state().sessions;
             match fault {
                 Some(Fault::ForgetKeys) => sessions.forget_keys(),
@@ -163,10 +163,15 @@ impl ApiServer {
             }
             let said = carry_out(sessions, &call, fault);
             match said {
-                CallResult::Ok(view, applied) => (answer::ok(session_id, view, sessions.fields(session_id)), applied),
-                CallResult::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None),
+                CallResult::Ok(view, applied) => {
+                    (answer::ok(session_id, view, sessions.fields(session_id)), applied, None)
+                }
+                CallResult::Error(code) => (answer::error(StatusCode::BAD_REQUEST, code), None, Some(code)),
             }
         };
+        if let Some(hook) = &self.answered {
+            hook(&AnsweredCall { session_id: session_id.to_owned(), operation, error });
+        }
         if let (Some(applied), Some(hook)) = (&applied, &self.applied) {
             hook(applied);
         }

@@ -19,8 +19,6 @@ use crate::message::confirmation::v1::{Action, Decision};
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(25);
 /// Who decides.
 const NAME: &str = "risk team";
-/// Why.
-const REASON: &str = "looked at by hand";
 
 /// A team that decides when it is asked, until it is stopped.
 pub struct DecisionWriter {
@@ -53,14 +51,14 @@ impl DecisionWriter {
         Ok(Self { decisions, task })
     }
 
-    /// Decides on a session, soon.
-    pub fn decide(&self, source: &str, session_id: &str, action: Action) {
+    /// Decides on a session, soon, with this reason.
+    pub fn decide(&self, source: &str, session_id: &str, (action, reason): (Action, &str)) {
         let decision = Decision {
             source: source.to_owned(),
             session_id: session_id.to_owned(),
             action: action.into(),
             decided_by: NAME.to_owned(),
-            reason: REASON.to_owned(),
+            reason: reason.to_owned(),
             decision_id: format!("demo-{}", Timestamp::now().as_microsecond()),
         };
         // A team that failed takes no more; why, it says when it is stopped.

@@ -1,156 +1,167 @@
-//! What the demonstration prints: in colour where the output is a terminal, plain where it is not.
+//! The texts of the demonstration between its steps: what it is, what comes next, how to take part, and the tables at the end.
 //! Must not decide anything.
 
-use std::io::Write;
-
-use anstyle::{AnsiColor, Style};
-use serde_json::{Map, Value};
+use std::fmt::Write;
 
 use super::DemoResult;
 use super::cluster::DemoCluster;
+use super::commands::Commands;
 use super::providers::Example;
 use super::session_counts::SessionCount;
-use super::setup::Setup;
+use super::sessions::{Scenario, UNDECIDED_S};
+use super::setup::{DEADLINE_S, RULES, Setup};
 use super::webhook_counts::WebhookCounts;
-use crate::config::Confirmation;
-use crate::kafka::decoded::Decoded;
-use crate::provider::SignedWebhook;
+use crate::cli::line_style::{ATTENTION, BAD, FAINT, GOOD, STRONG};
 
-const STRONG: Style = Style::new().bold();
-const FAINT: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const NOTE: Style = AnsiColor::Yellow.on_default().bold();
-const TOPIC: Style = AnsiColor::Cyan.on_default();
-
-/// A line of a record is cut after so many characters: the rest is for `paybridge tail`.
-const MESSAGE_CHARACTERS_MAX: usize = 250;
-
-/// The fields of an outcome that are shown.
-const OF_OUTCOME: [&str; 6] = ["action", "decided_by_kind", "decided_by_name", "reason", "refusal_code", "result"];
+/// What the demonstration is, where its parts are, and how to read its lines.
+pub fn introduction(cluster: &DemoCluster, setup: &Setup) -> String {
+    let rules = RULES.map(|(name, words)| format!("  rule \"{name}\": {words}\n")).concat();
+    format!(
+        "{STRONG}paybridge takes webhooks of payment providers, proves them, and puts them on Kafka as typed events.{STRONG:#}\n\
+         {STRONG}Where a provider waits for the merchant's word on a payment, it decides, and calls the provider.{STRONG:#}\n\
+         This demonstration is the whole of it in one process; the providers are simulated.\n\n\
+         {}\
+         Webhooks       http://{}\n\
+         Metrics        curl -s http://{}/metrics\n\
+         Configuration  {}\n\n\
+         One line is one step. Time, session or payment, and what happened:\n\
+         \x20 webhook   a provider sends it, and gets its answer once Kafka has stored the event\n\
+         \x20 record    the event on its topic, decoded\n\
+         \x20 decision  somebody decides on a session, by a record on a topic\n\
+         \x20 call      paybridge asks the provider to confirm or cancel, and the provider answers\n\
+         \x20 outcome   who decided what, and what came of it: a record too\n\
+         {GOOD}Green{GOOD:#}: it went well. {ATTENTION}Yellow{ATTENTION:#}: it waits, or came twice. \
+         {BAD}Red{BAD:#}: it was refused.\n\n\
+         A session that waits is decided by the first of these:\n\
+         {rules}\
+         \x20 a decision of another team, or yours\n\
+         \x20 the deadline, {} minutes after it began (in production hours) → cancel\n\n\
+         {FAINT}The story begins in some seconds: Kafka lets a new consumer group wait for its members.{FAINT:#}\n",
+        kafka(cluster),
+        setup.config.ingress.listen,
+        setup.config.admin.listen,
+        setup.config_file.display(),
+        DEADLINE_S / 60,
+    )
+}
 
 /// Says loudly what kind of Kafka this is.
-pub fn cluster(cluster: &DemoCluster) {
+fn kafka(cluster: &DemoCluster) -> String {
     match cluster {
-        DemoCluster::Mock { bootstrap_servers, .. } => {
-            line(format_args!(
-                "{NOTE}In-memory Kafka{NOTE:#} on {bootstrap_servers}: {STRONG}nothing survives, and transactions are not real.{STRONG:#}"
-            ));
-            line(format_args!(
-                "{FAINT}So each session's one decision is shown here, and what carries it over crashes is not.{FAINT:#}"
-            ));
-            line(format_args!("{FAINT}With --kafka HOST:PORT it uses yours.{FAINT:#}"));
-        }
-        DemoCluster::Real { bootstrap_servers } => {
-            line(format_args!("{NOTE}Kafka{NOTE:#} on {bootstrap_servers}"));
-        }
+        DemoCluster::Mock { bootstrap_servers, .. } => format!(
+            "Kafka          {bootstrap_servers}, {ATTENTION}in memory: nothing survives, and transactions are not real.{ATTENTION:#}\n\
+             {FAINT}               So it shows each session's one decision, and not what carries it over crashes.\n\
+             \x20              --kafka HOST:PORT uses yours.{FAINT:#}\n"
+        ),
+        DemoCluster::Real { bootstrap_servers } => format!("Kafka          {bootstrap_servers}\n"),
     }
 }
 
-/// Tells how to take part.
-pub fn invitation(setup: &Setup, examples: &[Example]) {
-    line(format_args!("{STRONG}The bridge takes webhooks on http://{}{STRONG:#}", setup.config.ingress.listen));
-    line(format_args!("Send one yourself, correctly signed; send it again, and it is a duplicate:"));
-    for example in examples {
-        line(format_args!("\n{FAINT}# {}{FAINT:#}\n{}", example.provider, curl(&example.url, &example.webhook)));
+/// What can be sent while the story is told.
+pub fn first_example(examples: &[Example]) -> Option<String> {
+    let shortest = examples.iter().min_by_key(|example| example.command.len())?;
+    Some(format!(
+        "Send a webhook yourself at any time. The first time it is accepted, the second time it is a duplicate.\n\
+         At the end of the story, in about a minute, there is one of each provider.\n\n{}",
+        example(shortest).trim_end()
+    ))
+}
+
+/// What will become of a session.
+pub fn scenario(id: &str, scenario: Scenario) -> String {
+    let amount = dollars(scenario);
+    heading(&match scenario {
+        Scenario::SmallPayout => format!("{id}: a payout of {amount}. A rule confirms it."),
+        Scenario::LargePayout => format!("{id}: a payout of {amount}. A rule cancels it."),
+        Scenario::NobodyDecides => format!(
+            "{id}: a payout of {amount}. No rule is for it, and nobody decides: its deadline, in {UNDECIDED_S} s, cancels it."
+        ),
+        Scenario::TeamConfirms => format!("{id}: a payout of {amount}. No rule is for it. The risk team confirms it."),
+        Scenario::TeamCancels => format!("{id}: a payout of {amount}. No rule is for it. The risk team cancels it."),
+        Scenario::Refused => format!("{id}: a payout of {amount}. A rule confirms it, but the provider refuses."),
+        Scenario::ForYou => format!("{id}: a payout of {amount}. No rule is for it. It waits for you."),
+    })
+}
+
+/// The watcher's session, with the command that decides on it.
+pub fn for_you(id: &str, source: &str, commands: &Commands) -> String {
+    format!(
+        "{}\nConfirm it, or cancel it, in another terminal:\n\n{}\n",
+        scenario(id, Scenario::ForYou),
+        decide(commands, source, id)
+    )
+}
+
+fn decide(commands: &Commands, source: &str, id: &str) -> String {
+    commands.line(&["decide", source, id, "confirm", "--reason", "I know the customer"])
+}
+
+fn dollars(scenario: Scenario) -> String {
+    let cents = scenario.cents();
+    format!("{}.{:02} USD", cents / 100, cents % 100)
+}
+
+/// A line that says what comes next.
+pub fn heading(text: &str) -> String {
+    format!("\n{STRONG}{text}{STRONG:#}")
+}
+
+/// How to take part, once the story is told.
+pub fn your_turn(examples: &[Example], (id, source): (&str, &str), commands: &Commands) -> String {
+    let mut text = format!(
+        "{}\nThe demo goes on until Ctrl-C, or until its --duration is over, and shows what you do. Use another terminal.\n\n\
+         {STRONG}1. Send a webhook.{STRONG:#} Each was sent once just now, with the answer below it. Send it again: it is a duplicate.\n\
+         Change a letter of its body: it is answered 401.\n\n",
+        heading("The story is told. Now it is your turn.")
+    );
+    for one in examples {
+        // Writing to a text does not fail.
+        let _written = writeln!(text, "{}", example(one));
     }
-    line(format_args!(
-        "\nMetrics: curl -s http://{}/metrics\nOther commands: paybridge tail --config {}\n",
-        setup.config.admin.listen,
-        setup.config_file.display()
-    ));
-    rules(&setup.config.confirmation);
+    let send = commands.line(&["send", "unipaas-demo", "payout-update"]);
+    let tail = commands.line(&["tail", "--no-follow", "--format", "short"]);
+    let _written = writeln!(
+        text,
+        "{STRONG}2. Send a new webhook, correctly signed.{STRONG:#}\n\n{send}\n\n\
+         {STRONG}3. See all records.{STRONG:#} With --format json: all that is in them.\n\n{tail}\n\n\
+         {STRONG}4. Decide on {id}{STRONG:#}, which waits for you. When it is decided, another one comes.\n\n{}\n",
+        decide(commands, source, id)
+    );
+    text
 }
 
-/// Tells how sessions are decided.
-fn rules(confirmation: &Confirmation) {
-    let seconds = confirmation.window().saturating_sub(confirmation.deadline_margin()).as_secs();
-    line(format_args!("{STRONG}Sessions that wait for confirmation are decided{STRONG:#}"));
-    for rule in &confirmation.rules {
-        line(format_args!("  by the rule \"{}\": {FAINT}{}{FAINT:#}", rule.name, rule.when));
-    }
-    line(format_args!(
-        "  by another decision_writer, whose decisions are on their topic; yours too: paybridge decide --help"
-    ));
-    line(format_args!("  by the deadline, which is {seconds} s after a session came, in place of hours\n"));
+fn example(example: &Example) -> String {
+    let Example { provider, command, answered } = example;
+    let answer = answered.as_ref().map(|answered| {
+        let style = if answered.status.is_success() { GOOD } else { BAD };
+        format!("{style}→ {} {}{style:#}\n", answered.status.as_u16(), answered.body)
+    });
+    format!("{FAINT}# {provider}{FAINT:#}\n{command}\n{}", answer.unwrap_or_default())
 }
 
-/// Tells what is waited for.
-pub fn waiting() {
-    line(format_args!("\n{NOTE}No more is sent:{NOTE:#} the last sessions come to their deadline."));
-}
-
-/// A record as it reached its topic.
-pub fn record(record: &Decoded) {
-    let key = record.key.as_deref().unwrap_or_default();
-    let message = record.message.as_ref().map_or_else(String::new, |message| cut(&in_short(message.get())));
-    line(format_args!(
-        "{TOPIC}{}{TOPIC:#} {FAINT}{}@{}{FAINT:#} {STRONG}{key}{STRONG:#} {message}",
-        record.topic, record.partition, record.offset,
-    ));
+/// What is waited for at the end.
+pub fn waiting() -> String {
+    heading("No more is sent. What is open comes to its end, then come the tables. Ctrl-C again skips the wait.")
 }
 
 /// The tables at the end, and the result.
-pub fn tables(counts: &WebhookCounts, session_counts: &[(String, SessionCount)], result: DemoResult) {
+pub fn tables(counts: &WebhookCounts, session_counts: &[(String, SessionCount)], result: DemoResult) -> String {
     let rows = counts.rows();
     let names = rows.iter().map(|(name, _)| name).chain(session_counts.iter().map(|(name, _)| name));
     let width = names.map(String::len).max().unwrap_or_default();
-    line(format_args!("\n{STRONG}{:width$} {:>6} {:>13} {:>6}{STRONG:#}", "topic", "sent", "acknowledged", "seen"));
+    let mut text =
+        format!("\n{STRONG}{:width$} {:>6} {:>13} {:>6}{STRONG:#}\n", "topic", "sent", "acknowledged", "seen");
     for (name, row) in &rows {
         let seen = row.seen.map_or_else(|| "-".to_owned(), |seen| seen.to_string());
         let style = if row.is_complete() { GOOD } else { BAD };
-        line(format_args!("{style}{name:width$} {:>6} {:>13} {seen:>6}{style:#}", row.sent, row.acknowledged));
+        let _written =
+            writeln!(text, "{style}{name:width$} {:>6} {:>13} {seen:>6}{style:#}", row.sent, row.acknowledged);
     }
-    line(format_args!("\n{STRONG}{:width$} {:>6} {:>20}{STRONG:#}", "sessions", "told", "so at the provider"));
+    let _written =
+        writeln!(text, "\n{STRONG}{:width$} {:>6} {:>20}{STRONG:#}", "sessions", "told", "so at the provider");
     for (name, row) in session_counts {
         let style = if row.agrees() { GOOD } else { BAD };
-        line(format_args!("{style}{name:width$} {:>6} {:>20}{style:#}", row.told, row.applied));
+        let _written = writeln!(text, "{style}{name:width$} {:>6} {:>20}{style:#}", row.told, row.applied);
     }
-    line(format_args!("{STRONG}{}{STRONG:#}", result.as_str()));
-}
-
-fn line(text: std::fmt::Arguments<'_>) {
-    // anstream takes the colours out where the output is no terminal; a closed output is no reason to stop
-    let _written = writeln!(anstream::stdout(), "{text}");
-}
-
-/// The message without what the bridge adds, without times, and without the provider's words for what has a name; of an
-/// outcome, what is new to who has seen the session.
-fn in_short(message: &str) -> String {
-    let fields: Map<String, Value> = serde_json::from_str(message).unwrap_or_default();
-    let is_outcome = fields.contains_key("decided_by_kind");
-    let is_shown = |name: &str| if is_outcome { OF_OUTCOME.contains(&name) } else { name != "metadata" };
-    let own: Map<String, Value> = fields.into_iter().filter(|(name, _)| is_shown(name)).collect();
-    shortened(Value::Object(own)).to_string()
-}
-
-fn shortened(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.into_iter().filter(|(name, _)| !name.ends_with("_at") && !name.ends_with("_text"));
-            Value::Object(kept.map(|(name, value)| (name, shortened(value))).collect())
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(shortened).collect()),
-        other => other,
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
-/// A command line that sends this webhook, for a POSIX shell.
-fn curl(url: &str, webhook: &SignedWebhook) -> String {
-    let mut command = "curl".to_owned();
-    for (name, value) in &webhook.headers {
-        command = format!("{command} -H {}", quoted(&format!("{name}: {value}")));
-    }
-    format!("{command} --data-raw {} {}", quoted(&String::from_utf8_lossy(&webhook.body)), quoted(url))
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    text + &format!("{STRONG}{}{STRONG:#}", result.as_str())
 }

@@ -1,43 +1,62 @@
-//! The simulated providers: each sends every event type it has, and now and then what providers also send: a second
-//! delivery, a body that fits no contract, and what only looks like theirs.
-//! Must not know how a webhook is signed.
+//! The simulated providers: each sends every event type it has, and what providers also send: a second delivery, a body that
+//! fits no contract, and what only looks like theirs. Must not know how a webhook is signed, nor when it is sent.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
-use super::decision_writer::DecisionWriter;
-use super::sessions::Sessions;
+use super::commands::curl;
 use super::setup::Setup;
+use super::step_printer::StepPrinter;
 use super::webhook_counts::{SentAs, WebhookCounts};
-use super::webhook_sender::{WebhookSender, fresh_number};
+use super::webhook_sender::{Numbers, Posting, WebhookSender};
+use crate::cli::sender::Answered;
 use crate::kafka::topics;
 use crate::provider::{EventType, SignedWebhook};
-
-/// Slow enough to read along, fast enough to see everything in twenty seconds.
-const SEND_EVERY: Duration = Duration::from_millis(200);
 
 /// One simulated provider for each source.
 pub struct Providers {
     sources: Vec<SimulatedProvider>,
+    numbers: Arc<Numbers>,
 }
 
 struct SimulatedProvider {
     sender: WebhookSender,
     topics: Vec<(&'static EventType, String)>,
+    example: SignedWebhook,
 }
+
+/// One webhook that a provider sends, or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DemoDelivery {
+    source: usize,
+    what: Delivered,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    /// A sample of the event type at this place.
+    Sample(usize),
+    /// The same webhook twice.
+    Twice,
+    /// One that was changed on its way.
+    Changed,
+    /// One that is authentic and fits no contract.
+    Odd,
+}
+
+/// What providers also send, by turns.
+const ODDITIES: [Delivered; 3] = [Delivered::Twice, Delivered::Changed, Delivered::Odd];
 
 /// A webhook for people to send by hand.
 pub struct Example {
     /// Its provider.
     pub provider: &'static str,
-    /// Where to post it.
-    pub url: String,
-    /// The webhook.
-    pub webhook: SignedWebhook,
+    /// The command line that sends it.
+    pub command: String,
+    /// What it was answered; none: nobody has sent it.
+    pub answered: Option<Answered>,
 }
 
 impl Providers {
@@ -45,91 +64,119 @@ impl Providers {
     ///
     /// # Errors
     /// A key cannot sign.
-    pub fn new(setup: &Setup) -> anyhow::Result<Self> {
+    pub fn new(setup: &Setup, numbers: &Arc<Numbers>, printer: &StepPrinter) -> anyhow::Result<Self> {
         let prefix = setup.config.kafka.topic_prefix.as_ref();
         let mut sources = Vec::new();
-        for (name, settings) in &setup.config.sources {
-            let sender = WebhookSender::new(setup, name, settings)?;
+        for source in &setup.config.sources {
+            let sender = WebhookSender::new(setup, source, printer)?;
             let provider = sender.provider;
             let topic = |event_type| (event_type, topics::event_topic(prefix, provider.name(), event_type));
-            let topics = provider.event_types().iter().map(topic).collect();
-            sources.push(SimulatedProvider { sender, topics });
+            let topics: Vec<_> = provider.event_types().iter().map(topic).collect();
+            let Some((event_type, _)) = topics.first() else { continue };
+            let example = sender.signer.sample(event_type, Timestamp::now(), numbers.example());
+            sources.push(SimulatedProvider { sender, topics, example });
         }
-        Ok(Self { sources })
+        Ok(Self { sources, numbers: Arc::clone(numbers) })
     }
 
-    /// One webhook of each provider.
-    pub fn examples(&self) -> Vec<Example> {
-        let example = |source: &SimulatedProvider| {
-            let (event_type, _) = source.topics.first()?;
-            let WebhookSender { provider, signer, poster, .. } = &source.sender;
-            let webhook = signer.sample(event_type, Timestamp::now(), fresh_number());
-            Some(Example { provider: provider.name(), url: poster.address(&webhook), webhook })
-        };
-        self.sources.iter().filter_map(example).collect()
+    /// Everything once, the sources by turns: first what is usual, then what is odd. The events of sessions that wait for a
+    /// confirmation are others' to send.
+    pub fn deliveries(&self) -> Vec<DemoDelivery> {
+        let mut by_turns: Vec<(usize, DemoDelivery)> = Vec::new();
+        for (source, simulated) in self.sources.iter().enumerate() {
+            let of_sessions = |event: &EventType| {
+                simulated.sender.asks() && topics::confirmation_events().iter().any(|(_, other)| *other == event)
+            };
+            let samples = simulated.topics.iter().enumerate().filter(|(_, (event, _))| !of_sessions(event));
+            let samples = samples.map(|(place, _)| Delivered::Sample(place));
+            let oddity = ODDITIES.iter().copied().cycle().nth(source);
+            let all = samples.chain(oddity).enumerate();
+            by_turns.extend(all.map(|(turn, what)| (turn, DemoDelivery { source, what })));
+        }
+        by_turns.sort_by_key(|(turn, _)| *turn);
+        by_turns.into_iter().map(|(_, delivery)| delivery).collect()
     }
 
-    /// Sends everything, round and round, until the time is over or somebody stops it. What is begun is finished. With each
-    /// round a session begins.
+    /// Sends what a delivery has.
     ///
     /// # Errors
     /// The bridge cannot be reached.
-    pub async fn send_until(
-        &self,
-        until: Option<Instant>,
-        stop: &CancellationToken,
-        counts: &WebhookCounts,
-        (sessions, team): (&Sessions, &DecisionWriter),
-    ) -> anyhow::Result<()> {
-        let mut ticks = interval(SEND_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut goes_on = async || {
-            tokio::select! {
-                _ = ticks.tick() => until.is_none_or(|until| Instant::now() < until),
-                () = stop.cancelled() => false,
-            }
+    pub async fn deliver(&self, delivery: DemoDelivery, counts: &WebhookCounts) -> anyhow::Result<()> {
+        let Some(source) = self.sources.get(delivery.source) else { return Ok(()) };
+        let (now, number) = (Timestamp::now(), self.numbers.webhook());
+        let (sender, place) = match delivery.what {
+            Delivered::Sample(place) => (&source.sender, place),
+            Delivered::Twice | Delivered::Changed | Delivered::Odd => (&source.sender, 0),
         };
-        // Each provider has its turn, and in its turn the next thing that it sends.
-        for turn in 0.. {
-            if !goes_on().await {
-                break;
+        let Some((event_type, topic)) = source.topics.get(place) else { return Ok(()) };
+        let posting = |act| Posting { subject: "", event: event_type.topic_part, act };
+        let webhook = sender.signer.sample(event_type, now, number);
+        match delivery.what {
+            Delivered::Sample(_) => sender.post(&webhook, posting(SentAs::OnTopic(topic)), counts).await,
+            Delivered::Twice => {
+                sender.post(&webhook, posting(SentAs::OnTopic(topic)), counts).await?;
+                sender.post(&webhook, posting(SentAs::Redelivery), counts).await
             }
-            sessions.ask(turn, team, counts).await?;
-            for source in &self.sources {
-                if !goes_on().await {
-                    return Ok(());
-                }
-                source.take_turn(turn, counts).await?;
+            Delivered::Changed => {
+                let changed = SignedWebhook { body: without_last_byte(&webhook.body), ..webhook };
+                sender.post(&changed, posting(SentAs::Changed), counts).await
+            }
+            Delivered::Odd => {
+                let odd = sender.signer.sign("", format!(r#"{{"number":{number}}}"#).into(), now, number);
+                sender.post(&odd, Posting { event: "(no event)", ..posting(SentAs::Odd) }, counts).await
             }
         }
-        Ok(())
+    }
+
+    /// One webhook of each provider, which nobody has sent.
+    pub fn examples(&self) -> Vec<Example> {
+        self.sources.iter().map(|source| source.example(None)).collect()
+    }
+
+    /// Sends the examples, and gives them with their answers.
+    ///
+    /// # Errors
+    /// The bridge cannot be reached.
+    pub async fn sent_examples(&self) -> anyhow::Result<Vec<Example>> {
+        let mut examples = Vec::new();
+        for source in &self.sources {
+            let answered = source.sender.poster.post(&source.example).await?;
+            examples.push(source.example(Some(answered)));
+        }
+        Ok(examples)
     }
 }
 
 impl SimulatedProvider {
-    async fn take_turn(&self, turn: usize, counts: &WebhookCounts) -> anyhow::Result<()> {
-        match self.topics.get(turn % (self.topics.len() + 1)) {
-            Some((event_type, topic)) => self.send(event_type, topic, counts).await,
-            None => self.send_oddities(counts).await,
-        }
+    fn example(&self, answered: Option<Answered>) -> Example {
+        let command = curl(&self.sender.poster.address(&self.example), &self.example);
+        Example { provider: self.sender.provider.name(), command, answered }
     }
+}
 
-    async fn send(&self, event_type: &EventType, topic: &str, counts: &WebhookCounts) -> anyhow::Result<()> {
-        let webhook = self.sender.signer.sample(event_type, Timestamp::now(), fresh_number());
-        self.sender.post(&webhook, SentAs::OnTopic(topic), counts).await
+impl DemoDelivery {
+    /// Whether it is one of the odd ones.
+    pub fn is_odd(self) -> bool {
+        !matches!(self.what, Delivered::Sample(_))
     }
+}
 
-    /// What providers also send: a second delivery, a body that fits no contract, and what somebody else changed.
-    async fn send_oddities(&self, counts: &WebhookCounts) -> anyhow::Result<()> {
-        let Some((event_type, topic)) = self.topics.first() else { return Ok(()) };
-        let (now, number, sender) = (Timestamp::now(), fresh_number(), &self.sender);
-        let webhook = sender.signer.sample(event_type, now, number);
-        sender.post(&webhook, SentAs::OnTopic(topic), counts).await?;
-        sender.post(&webhook, SentAs::Redelivery, counts).await?;
-        let changed = SignedWebhook { body: without_last_byte(&webhook.body), ..webhook };
-        sender.post(&changed, SentAs::Changed, counts).await?;
-        let odd = sender.signer.sign("", format!(r#"{{"number":{number}}}"#).into(), now, fresh_number());
-        sender.post(&odd, SentAs::Odd, counts).await
+impl Providers {
+    /// What to say before a delivery, where it is odd.
+    pub fn remark(&self, delivery: DemoDelivery) -> Option<String> {
+        let name = self.sources.get(delivery.source)?.sender.provider.name();
+        Some(match delivery.what {
+            Delivered::Sample(_) => return None,
+            Delivered::Twice => {
+                format!("{name} delivers a webhook twice: the second is a duplicate, and makes no record.")
+            }
+            Delivered::Changed => {
+                format!("A webhook of {name} comes without its last byte: 401, and no event. A sample of it is kept.")
+            }
+            Delivered::Odd => {
+                format!("A webhook of {name} is authentic, but fits no contract: it is kept on a topic of its own.")
+            }
+        })
     }
 }
 

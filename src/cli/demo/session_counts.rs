@@ -94,6 +94,18 @@ impl SessionCounts {
         self.sessions().values().filter(|seen| seen.opened).all(SeenSession::is_complete)
     }
 
+    /// Whether a session has an outcome.
+    pub fn has_ended(&self, session_id: &str) -> bool {
+        self.sessions().get(session_id).is_some_and(|seen| !seen.endings.is_empty())
+    }
+
+    /// The sessions that were opened and have no outcome.
+    pub fn open_sessions(&self) -> Vec<String> {
+        let sessions = self.sessions();
+        let open = sessions.iter().filter(|(_, seen)| seen.opened && seen.endings.is_empty());
+        open.map(|(id, _)| id.clone()).collect()
+    }
+
     /// The rows in order; `provider` is its record of the sessions. One that is no way to end is there only when it counts.
     pub fn rows(&self, provider: &BTreeMap<String, Session>) -> Vec<(String, SessionCount)> {
         let mut rows: BTreeMap<(HowEnded, &str), SessionCount> = BTreeMap::new();
@@ -212,6 +224,16 @@ mod tests {
             counts.seen(&record);
             assert_eq!(counts.is_complete(), complete, "{record:?}");
         }
+    }
+
+    #[test]
+    fn a_session_is_open_until_its_outcome_is_seen() {
+        let counts = SessionCounts::new("p");
+        assert!(!counts.has_ended("1") && counts.open_sessions().is_empty());
+        counts.seen(&record(OPENING, "1", Vec::new()));
+        assert_eq!((counts.has_ended("1"), counts.open_sessions()), (false, vec!["1".to_owned()]));
+        counts.seen(&outcome("1", Action::Confirm, Result::Accepted));
+        assert!(counts.has_ended("1") && counts.open_sessions().is_empty());
     }
 
     #[test]

@@ -17,10 +17,17 @@ use crate::provider::keys::{self, KeyFileError, PublicKey};
 
 /// What the provider calls the merchant.
 pub const PROJECT: &str = "demo";
+/// The provider's own window, in seconds.
+const WINDOW_S: u16 = 14_400;
+/// When the deadline decides on a session, in seconds from its beginning: time enough to decide by hand, and not hours.
+pub const DEADLINE_S: u16 = 600;
+
+/// The rules of the configuration by their names, as one says them.
+pub const RULES: [(&str, &str); 2] =
+    [("large amounts", "more than 10000.00 USD → cancel"), ("small payouts", "1.00 to 500.00 USD → confirm")];
 
 /// Sources by name, and how their sessions are decided; `{keys}` stands for the folder of their keys, `{api}` for the address
-/// of the provider's session API. The window is the provider's own; its margin is nearly all of it, so that the deadline can
-/// be waited for.
+/// of the provider's session API. A signed time is good for a day, so that a webhook can be sent by hand long after it was made.
 const SOURCES: &str = r#"
 [sources.smart-glocal-demo]
 provider = "smart-glocal"
@@ -43,11 +50,12 @@ secret_files = ["{keys}/unipaas.key"]
 [sources.other-demo]
 provider = "standard-webhooks"
 secret_files = ["{keys}/standard-webhooks.key"]
+tolerance_s = 86400
 
 [confirmation]
 enabled = true
-window_s = 14400
-deadline_margin_s = 14392
+window_s = {window}
+deadline_margin_s = {margin}
 at_deadline = "cancel"
 
 [[confirmation.rules]]
@@ -91,14 +99,17 @@ impl Setup {
         write_keys(folder.path()).context("the demonstration's keys cannot be written")?;
         let text = format!(
             "bridge_instance = \"demo\"\n\n[ingress]\nlisten = \"{ingress}\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
-             [kafka]\nbootstrap_servers = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 3\nreplication_factor = 1\n\n\
+             [kafka]\nbootstrap_servers = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 3\nreplication_factor = 1\n\
+             engine.properties.\"fetch.wait.max.ms\" = 10\n\n\
              [shutdown]\ndrain_delay_ms = 0\n{}",
             cluster.bootstrap_servers(),
             cluster.topic_prefix(),
             SOURCES
                 .replace("{keys}", &folder.path().display().to_string())
                 .replace("{api}", &api.to_string())
-                .replace("{project}", PROJECT),
+                .replace("{project}", PROJECT)
+                .replace("{window}", &WINDOW_S.to_string())
+                .replace("{margin}", &WINDOW_S.saturating_sub(DEADLINE_S).to_string()),
         );
         let config_file = folder.path().join("demo.toml");
         fs::write(&config_file, text).context("the demonstration's configuration cannot be written")?;

@@ -1,6 +1,7 @@
 //! The commands as a person runs them: the binary itself, its output and its exit code, against a real Kafka.
 
 mod checks;
+mod demo;
 mod exit_codes;
 mod managed;
 mod tail;
@@ -255,48 +256,6 @@ fn what_this_version_has_not_stops_the_start_and_says_so() {
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.errors.contains("not in this version"), "{ran:?}");
     }
-}
-
-#[test]
-fn demo_sees_all_that_it_sent_and_is_plain_where_nobody_looks() {
-    let ran = run(&["demo", "--duration", "5s", "--listen", "127.0.0.1:0"]);
-    check_demo(&ran, "payments");
-    assert!(ran.output.contains("nothing survives"), "{}", ran.output);
-}
-
-#[test]
-fn demo_runs_on_a_real_kafka_too() {
-    let kafka = Kafka::start(&[]);
-    let ran = run(&["demo", "--duration", "5s", "--listen", "127.0.0.1:0", "--kafka", kafka.bootstrap()]);
-    check_demo(&ran, "paybridge-demo");
-    assert!(!kafka.read_all("paybridge-demo.smart-glocal.ready-to-confirm.v1").is_empty());
-}
-
-/// How sessions end within five seconds of the demonstration.
-const SESSIONS: [&str; 5] = [
-    "confirmed (a rule)",
-    "confirmed (another team)",
-    "cancelled (a rule)",
-    "cancelled (the deadline)",
-    "refused (a rule)",
-];
-
-fn check_demo(ran: &Ran, prefix: &str) {
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(!ran.output.contains('\u{1b}'), "colours in {}", ran.output);
-    for provider in ["smart-glocal", "undostres", "unipaas", "standard-webhooks"] {
-        let rows = ran.output.lines().filter(|line| line.starts_with(&format!("{prefix}.{provider}.")));
-        assert!(rows.count() > 1, "nothing of {provider} in {}", ran.output);
-        assert!(ran.output.contains(&format!("# {provider}\ncurl ")), "no curl line for {provider}");
-    }
-    // Each has its outcome, and the provider's own record agrees: both columns are the same.
-    for sessions in SESSIONS {
-        let row = ran.output.lines().find_map(|line| line.strip_prefix(sessions)).unwrap_or_default();
-        let numbers: Vec<&str> = row.split_whitespace().collect();
-        assert!(matches!(numbers.as_slice(), [told, applied] if told == applied), "{sessions}: {}", ran.output);
-    }
-    let verdict = "All that was sent was acknowledged and seen, and every session ended as its one outcome says.\n";
-    assert!(ran.output.ends_with(verdict), "{}", ran.output);
 }
 
 #[test]
