@@ -130,8 +130,8 @@ fn check_finds_a_ledger_that_the_engine_would_refuse() {
     let ours = succeeds(&text, &["check"]);
     assert!(!ours.contains("ledger"), "{ours}");
     for (changed, told) in [
-        ("group_id = \"another\"", "this engine is group another with 3 partitions: go on with the same group"),
-        ("dry_run = true", "with 3 partitions, a dry run: go on with the same group"),
+        ("group_id = \"another\"", "this engine is group another with 3 partitions\n"),
+        ("dry_run = true", "with 3 partitions, a dry run\n"),
     ] {
         let other = text.replace("[confirmation]", &format!("[confirmation]\n{changed}"));
         let checked = command(&other, &["check"]);
@@ -139,5 +139,9 @@ fn check_finds_a_ledger_that_the_engine_would_refuse() {
         assert_eq!(checked.status.code(), Some(1), "{output}");
         let found = format!("error    ledger-of-another  {}", setup.topic(LEDGER));
         assert!(output.contains(&found) && output.contains(told), "{output}");
+        // All partitions have one owner, who is told once.
+        assert_eq!(output.matches("ledger-of-another").count(), 1, "{output}");
+        let action = "set confirmation.group_id and confirmation.dry_run as the ledger has them";
+        assert!(output.contains(action), "{output}");
     }
 }
