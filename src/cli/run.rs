@@ -13,9 +13,11 @@ use crate::kafka::broker_clock::Broker;
 /// An address cannot be bound, a part cannot be made, or one ended by itself.
 pub async fn run(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     super::start_logging(&config.log);
-    match file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())) {
-        Some(file) => tracing::info!(file = %file.display(), "configuration read"),
-        None => tracing::info!("no configuration file is given; defaults and the environment are used"),
+    if let Some(file) = file {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        tracing::info!(file = %file.display(), "configuration read");
+    } else {
+        tracing::info!("no configuration file is given; defaults and the environment are used");
     }
     for IgnoredVariable { name, instead } in &config.ignored_variables {
         tracing::warn!(

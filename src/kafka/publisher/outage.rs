@@ -63,7 +63,7 @@ impl OutageWatch {
         let since = |earlier: Instant| now.monotonic.saturating_duration_since(earlier);
         let is_due = match lost.last_line {
             None => since(lost.since.monotonic) >= SAID_AFTER,
-            Some(last) => since(last) >= LINE_EVERY,
+            Some(logged_at) => since(logged_at) >= LINE_EVERY,
         };
         is_due.then(|| {
             lost.last_line = Some(now.monotonic);

@@ -47,7 +47,7 @@ fn a_rule_that_fails_is_told_with_its_session_its_error_and_what_the_deadline_wi
     assert_eq!(failed["error"], "asks for an element behind the end of a list");
     let deadline = failed["deadline"].as_str().unwrap().strip_prefix("cancel at ").unwrap();
     let deadline: Timestamp = deadline.parse().unwrap();
-    let margin = Duration::from_secs(u64::from(daemon.config.confirmation.deadline_margin_s));
+    let margin = Duration::from_secs(daemon.config.confirmation.deadline_margin_s);
     let expected = opened + jiff::SignedDuration::from_secs(WINDOW) - margin;
     assert!(deadline.duration_since(expected).abs() < jiff::SignedDuration::from_secs(2), "{failed}");
     alerts::assert_fires("PaybridgeRuleFailures", &exposition(&daemon));

@@ -48,7 +48,7 @@ fn the_log_tells_what_runs_and_that_webhooks_fail_authentication_and_when_it_has
     let started = line(&daemon, "paybridge started");
     assert_eq!(started["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(started["ingress"], daemon.config.ingress.listen.to_string());
-    assert_eq!(started["brokers"], daemon.config.kafka.bootstrap_servers.to_string());
+    assert_eq!(started["brokers"].as_str(), Some(daemon.config.kafka.bootstrap_servers.as_str()));
     assert_eq!(started["confirmation"], "off");
     assert!(line(&daemon, "configuration read")["file"].as_str().unwrap().ends_with("/paybridge.toml"));
     let sources = lines(&daemon, "source configured");
@@ -91,8 +91,8 @@ fn an_outage_of_kafka_is_told_by_one_line_at_its_begin_and_one_at_its_end() {
     let over = line(&daemon, "a Kafka broker can be reached again");
     assert!(over["failed"].as_u64().unwrap() >= 1, "{over}");
     assert!(over["after"].as_str().unwrap().ends_with('s'), "{over}");
-    let of_librdkafka = lines(&daemon, "").into_iter().filter(|line| line["target"] == "librdkafka");
-    assert_eq!(of_librdkafka.collect::<Vec<_>>(), [] as [Value; 0], "ours say it all");
+    let of_librdkafka = lines(&daemon, "").into_iter().find(|line| line["target"] == "librdkafka");
+    assert_eq!(of_librdkafka, None, "ours say it all");
 }
 
 #[test]

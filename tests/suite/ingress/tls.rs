@@ -132,7 +132,7 @@ fn a_renewed_certificate_is_in_force_without_a_restart_and_an_unusable_one_is_no
 
 #[test]
 fn a_certificate_that_expires_soon_has_an_alert() {
-    let in_ten_days = SystemTime::now() + Duration::from_secs(10 * 86_400);
+    let in_ten_days = SystemTime::now() + Duration::from_hours(240);
     let files = Files::new(&Authority::new().sign_until("somebody", in_ten_days), None);
     files.start().assert_fires("PaybridgeCertificateExpires");
 }

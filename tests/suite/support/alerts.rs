@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use super::bridge::Bridge;
 use super::cache::CHECKOUT;
 use super::exposition::{Exposition, Series};
 
@@ -30,8 +31,17 @@ pub fn rules() -> &'static str {
         let (_, rule) = text.split_once("\nkind: PrometheusRule\n").unwrap();
         let (_, spec) = rule.split_once("\nspec:\n").unwrap();
         let spec = spec.split("\n---\n").next().unwrap();
-        spec.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect()
+        let lines: Vec<&str> = spec.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+        lines.join("\n") + "\n"
     })
+}
+
+impl Bridge {
+    /// Whoever is on call would hear of the fault that this daemon has: this alert of the chart fires.
+    #[track_caller]
+    pub fn assert_fires(&self, alert: &str) {
+        assert_fires(alert, &self.admin("/metrics").text);
+    }
 }
 
 /// This alert fires while a daemon shows this, at the latest after an hour.

@@ -26,7 +26,6 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::alerts;
 use super::cache::CHECKOUT;
 use super::eventually::eventually;
 use super::kafka::{Kafka, Record, unique_prefix};
@@ -206,12 +205,6 @@ impl Bridge {
     pub fn admin(&self, path: &str) -> Answered {
         let request = Request::builder().uri(format!("{}{path}", self.admin_url)).body(Full::default()).unwrap();
         self.request(request)
-    }
-
-    /// Whoever is on call would hear of the fault that this daemon has: this alert of the chart fires.
-    #[track_caller]
-    pub fn assert_fires(&self, alert: &str) {
-        alerts::assert_fires(alert, &self.admin("/metrics").text);
     }
 
     /// The value of one series as `/metrics` shows it: `paybridge_ready`, `name{label="value"}`; 0 where it is not there.
