@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::bridge::{Answered, free_port, ready_to_confirm};
-use crate::support::daemon::{Daemon, Exchange, Settings};
+use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer, check_nothing_is_lost};
@@ -202,7 +202,9 @@ fn names_the_topics_that_are_missing() {
 /// Nothing in them tells of the machine that built the program.
 #[test]
 fn the_kafka_clients_log_lines_have_level_facility_and_message_alone() {
-    let daemon = Daemon::launch("127.0.0.1:1", Settings::default());
+    // Its lines about connections are debug lines.
+    let text = configuration("127.0.0.1:1", Settings::default());
+    let daemon = Daemon::run(&format!("{text}\n[log]\nlevel = \"debug\"\n"));
     let lines = eventually(LIMIT, || {
         let log = daemon.log();
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
