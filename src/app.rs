@@ -8,7 +8,7 @@ pub mod keys;
 mod readiness;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
-use crate::config::files::FileReader;
-use crate::config::{Config, SourceName};
+use crate::config::Config;
 use crate::error_chain;
 use crate::ingress::source::Sources;
 use crate::kafka::broker_clock::Broker;
@@ -92,7 +91,7 @@ pub async fn serve(
     let certificate = keys::certificate(config.ingress.tls.as_ref())?;
     let tls = certificate.as_ref().map(|certificate| certificate.acceptor.clone());
     let sources = Arc::new(Sources::new(&config, loaded.sources, &metrics));
-    log_sources(&config, &sources, &loaded.files);
+    log_sources(&config);
     let watch = KeyWatch::new(&config, &sources, &loaded.apis, &loaded.verifiers, loaded.files, Arc::clone(&metrics));
     let watch = watch.with_certificate(certificate);
     let readiness = Readiness::default();
@@ -141,15 +140,13 @@ pub async fn serve(
     Ok(())
 }
 
-/// Says which sources there are, and with which keys.
-fn log_sources(config: &Config, sources: &Sources, files: &BTreeMap<SourceName, FileReader>) {
-    for source in sources.iter() {
-        let settings = config.sources.iter().find(|(name, _)| name.as_ref() == source.name);
-        let provider = settings.map(|(_, settings)| settings.provider.as_str());
-        let files = files.iter().find(|(name, _)| name.as_ref() == source.name).map(|(_, files)| files.paths());
-        let key_files = files.unwrap_or_default().iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-        let (key_files, key_ids) = (key_files.join(", "), source.key_labels());
-        tracing::info!(source = source.name, provider, key_files, key_ids, "source configured");
+/// Says which sources there are, and which keys their files hold.
+fn log_sources(config: &Config) {
+    for (name, settings) in &config.sources {
+        let keys = key_files::of_source(name, settings);
+        let keys = keys.iter().map(|file| format!("{} = {}", file.path.display(), file.key_ids.join(" and ")));
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        tracing::info!(source = %name, provider = settings.provider, keys, "source configured");
     }
 }
 

@@ -97,7 +97,7 @@ impl Ingress {
     pub fn keep_up(&self) {
         let now = std::time::Instant::now();
         for source in self.sources.iter() {
-            source.log_unverified(now);
+            source.log_left_over(now);
         }
         if let Some(window) = &self.sending.window {
             let coverage = window.coverage(now);
@@ -236,6 +236,8 @@ impl Ingress {
         let now = std::time::Instant::now();
         if answer == Answer::Unauthentic {
             source.failed_authentication(&rejected.raw, rejected.reason, now);
+        } else {
+            tracing::debug!(source = source.name, reason = %rejected.reason, "webhook is answered 503, because the clock is not proven");
         }
         let may_keep = source.may_keep(kept_size(&rejected.raw), now);
         match source.on_unverified {

@@ -5,8 +5,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 /// The time from one line to the next.
 pub const LINE_EVERY: Duration = Duration::from_mins(1);
+
+/// How much longer events wait for one that makes a line of them all: it knows more of itself than was kept of them.
+const LEFT_OVER_AFTER: Duration = Duration::from_secs(15);
 
 /// Counts one kind of event, and says when a line about it is due. `T` is what the line tells of the latest event.
 #[derive(Debug)]
@@ -35,23 +40,40 @@ impl<T> LogLimit<T> {
         counted.latest = Some(event);
     }
 
-    /// Whether the next event would make a line due.
+    /// Whether the next event makes a line due.
     pub fn is_due(&self, now: Instant) -> bool {
-        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.last_line.is_none_or(|last| now.saturating_duration_since(last) >= LINE_EVERY)
+        self.is_due_after(LINE_EVERY, now)
     }
 
-    /// If a line is due: how many events it is about, and the latest of them. Ask now and then, too, or the last events of
-    /// a burst are never told.
+    /// If a line is due: how many events it is about, and the latest of them. Ask with each event.
     pub fn due(&self, now: Instant) -> Option<(u64, T)> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.last_line.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+        self.take_after(LINE_EVERY, now)
+    }
+
+    /// The same for events that no later one made a line of. Ask now and then, or the last events of a burst are never told.
+    pub fn left_over(&self, now: Instant) -> Option<(u64, T)> {
+        self.take_after(LINE_EVERY + LEFT_OVER_AFTER, now)
+    }
+
+    fn is_due_after(&self, time: Duration, now: Instant) -> bool {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.last_line.is_none_or(|last| now.saturating_duration_since(last) >= time)
+    }
+
+    fn take_after(&self, time: Duration, now: Instant) -> Option<(u64, T)> {
+        if !self.is_due_after(time, now) {
             return None;
         }
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = counted.latest.take()?;
         counted.last_line = Some(now);
         Some((std::mem::take(&mut counted.since_then), latest))
     }
+}
+
+/// A time as people write it, in whole seconds: `4m 12s`.
+pub fn whole_seconds(time: Duration) -> String {
+    format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]
@@ -71,6 +93,7 @@ mod tests {
             [count(0), count(1), count(59), count(60), count(61)],
             [Some((1, 0)), None, None, Some((3, 60)), None]
         );
-        assert_eq!([due(119), due(120), due(500)], [None, Some((1, 61)), None]);
+        let left_over = |seconds| limit.left_over(begin + Duration::from_secs(seconds));
+        assert_eq!([left_over(134), left_over(135), left_over(500)], [None, Some((1, 61)), None]);
     }
 }

@@ -306,7 +306,8 @@ pub struct KeyReloads {
     pub unusable: Counter,
 }
 
-const UNVERIFIED_REASONS: [&str; 6] = [
+/// Every `reason` of a webhook that failed authentication.
+pub const UNVERIFIED_REASONS: [&str; 6] = [
     "header_missing",
     "signature_malformed",
     "signature_mismatch",

@@ -74,6 +74,9 @@ pub struct DemoArguments {
     /// The address for webhooks. Port 0 means any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Milliseconds of one beat of the story: for tests, which do not read it.
+    #[arg(long, hide = true, default_value_t = story::BEAT_MS)]
+    beat_ms: u64,
     /// Print each record as one JSON object per line, as `paybridge tail` does, and all else on standard error.
     #[arg(long)]
     json: bool,
@@ -105,13 +108,14 @@ struct Stage {
 /// # Errors
 /// A part cannot be made.
 pub async fn demo(arguments: DemoArguments, called_as: &OsStr) -> anyhow::Result<ExitCode> {
-    super::start_logging(&Log { format: LogFormat::Text, level: LogLevel::Warn });
+    // Warnings are about what the story shows, and would fall into it.
+    super::start_logging(&Log { format: LogFormat::Text, level: LogLevel::Error });
     let stop = super::stop_on_signal()?;
     let duration = arguments.duration.map(Duration::try_from).transpose().context("--duration must be positive")?;
     let stage = Stage::build(&arguments).await?;
     let format = if arguments.json { DemoFormat::Json } else { DemoFormat::Steps };
     let numbers = Arc::new(Numbers::of(&stage.cluster));
-    let pace = Pace { duration };
+    let pace = Pace { duration, beat: Duration::from_millis(arguments.beat_ms) };
     let (printer, queue) = StepPrinter::new(format, numbers.columns(), pace.line_gap(), stop.clone());
     let commands = Commands::new(called_as, &stage.setup.config_file);
     let shown = async {

@@ -58,7 +58,11 @@ pub fn run(options: &ProtosOptions) -> anyhow::Result<ExitCode> {
         }
         ProtosFormat::DescriptorSet if to_standard_output => {
             let mut out = io::stdout().lock();
-            out.write_all(DESCRIPTOR_SET).and_then(|()| out.flush()).context("standard output")?;
+            // A reader that has gone has seen enough, as for `print`.
+            match out.write_all(DESCRIPTOR_SET).and_then(|()| out.flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written.context("standard output")?,
+            }
             return Ok(ExitCode::SUCCESS);
         }
         ProtosFormat::DescriptorSet => write(&[(options.out.clone(), DESCRIPTOR_SET)], options.force)?,

@@ -115,7 +115,17 @@ impl SessionSearch<'_> {
     /// # Errors
     /// Kafka does not answer.
     pub fn run(&self, wanted: &[SessionTopic]) -> Result<Vec<SearchedTopic>, ReadError> {
-        wanted.iter().map(|which| self.look_through(*which)).collect()
+        let mut searched: Vec<SearchedTopic> = Vec::new();
+        for which in wanted {
+            match self.look_through(*which) {
+                // Not Kafka is silent, but the topics before it took the time.
+                Err(ReadError::Kafka(_)) if !searched.is_empty() && Instant::now() >= self.deadline => {
+                    searched.push(SearchedTopic::unread(*which, which.name(self.prefix), SearchResult::OutOfTime));
+                }
+                looked => searched.push(looked?),
+            }
+        }
+        Ok(searched)
     }
 
     fn look_through(&self, which: SessionTopic) -> Result<SearchedTopic, ReadError> {
@@ -126,8 +136,7 @@ impl SessionSearch<'_> {
         let is_wanted: &dyn Fn(&[u8]) -> bool = if which == SessionTopic::Ledger { &is_entry } else { &is_session };
         let since = (which != SessionTopic::Ledger).then_some(self.since);
         let search = KeySearch { topic: &topic, partition_key: self.session_id.as_bytes(), is_wanted, since };
-        let unread =
-            |read| SearchedTopic { which, topic: topic.clone(), partition: None, found: 0, read, records: Vec::new() };
+        let unread = |read| SearchedTopic::unread(which, topic.clone(), read);
         match search.run(self.client, self.deadline) {
             Ok(KeyRecords { partition, records, left_out, extent }) => {
                 let read = match (extent, left_out) {
@@ -146,6 +155,10 @@ impl SessionSearch<'_> {
 }
 
 impl SearchedTopic {
+    fn unread(which: SessionTopic, topic: String, read: SearchResult) -> Self {
+        Self { which, topic, partition: None, found: 0, read, records: Vec::new() }
+    }
+
     /// What there is to be told of a topic that was not read as a whole; nothing of one that was.
     pub fn complaint(&self) -> Option<String> {
         let topic = &self.topic;
@@ -155,7 +168,7 @@ impl SearchedTopic {
                 Some(format!("{topic} was not read to its end in time: give more time with --timeout"))
             }
             SearchResult::TooMany => {
-                Some(format!("{topic} has too many records of this session: the last are left out"))
+                Some(format!("{topic} has too many records of this session: the oldest are left out"))
             }
             SearchResult::Missing => {
                 Some(format!("{topic} does not exist: create it with `paybridge topics --create`"))

@@ -30,11 +30,6 @@ impl FileReader {
         Self::default()
     }
 
-    /// The files that were read.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-
     /// Whether a file that was read holds something else since it was last read, or can or cannot be read since.
     /// Reads all of them again by their paths, so that a swapped symbolic link is seen. Blocks on the disk.
     pub fn changed(&self) -> bool {

@@ -29,6 +29,7 @@ use expression::Expression;
 use facts::SessionFacts;
 use inspect::{FieldComparison, Inspected};
 use known_field::{Comparison, KnownField, Literal};
+use shape::ModelPart;
 use steps::{RULE_STEPS_MAX, SESSION_STEPS_MAX};
 use unread::{Field, UnreadFields};
 
@@ -315,7 +316,11 @@ fn decider(kind: DeciderKind, name: &str) -> Decider {
 /// Why the evaluator failed, without the values that it failed on.
 fn describe_error(error: &ExecutionError) -> String {
     match error {
-        ExecutionError::NoSuchKey(name) => format!("asks for `{name}`, which is absent: test it with has() first"),
+        // A key that is no field of the model may be computed of the session, or be a customer's.
+        ExecutionError::NoSuchKey(name) if ModelPart::ALL.iter().any(|part| part.field(name).is_some()) => {
+            format!("asks for `{name}`, which is absent: test it with has() first")
+        }
+        ExecutionError::NoSuchKey(_) => "asks for a key that is absent: test it with has() or `in` first".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "asks for an element behind the end of a list".to_owned(),
         ExecutionError::NoSuchOverload(_)
         | ExecutionError::ValuesNotComparable(_, _)

@@ -21,7 +21,7 @@ use super::sampling::Bucket;
 use crate::config::{Config, OnUnverified, SourceName};
 use crate::kafka::record::Record;
 use crate::log_limit::LogLimit;
-use crate::metrics::{Metrics, SourceMetrics, unverified_label};
+use crate::metrics::{Metrics, SourceMetrics, UNVERIFIED_REASONS, unverified_label};
 use crate::provider::{ApiAddress, AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
 
 /// One source while the daemon runs.
@@ -42,9 +42,14 @@ pub struct RunningSource {
     /// What may be kept of its webhooks that fail authentication: samples, or bytes.
     keeping: Mutex<Bucket>,
     sample_bytes_max: usize,
-    unverified_log: LogLimit<(Unverified, IpAddr)>,
-    /// What was likely wrong with the webhook of the last line.
-    likely_cause: Mutex<Option<&'static str>>,
+    /// By the reason's label.
+    unverified_logs: BTreeMap<&'static str, LogLimit<UnverifiedEvent>>,
+}
+
+/// What the log tells of a webhook that failed authentication.
+struct UnverifiedEvent {
+    remote_address: IpAddr,
+    likely_cause: Option<&'static str>,
 }
 
 /// What a head takes of what may be kept, at most.
@@ -100,36 +105,43 @@ impl RunningSource {
         keys.iter().map(|key| key.label(&self.name)).collect::<Vec<_>>().join(", ")
     }
 
-    /// A webhook failed authentication: logged at once, then at most once a minute.
+    /// A webhook failed authentication: logged at once, then at most once a minute for each reason.
     pub fn failed_authentication(&self, webhook: &RawWebhook, failure: Unverified, now: Instant) {
         self.metrics.unverified(failure);
-        self.unverified_log.add((failure, webhook.remote_address));
+        let Some(log) = self.unverified_logs.get(unverified_label(failure)) else { return };
         // Looked for only where a line is due: it may take longer than all the rest.
-        if self.unverified_log.is_due(now) {
-            let cause = self.with_keys().source.likely_cause(webhook);
-            *self.likely_cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+        let likely_cause = if log.is_due(now) { self.with_keys().source.likely_cause(webhook) } else { None };
+        log.add(UnverifiedEvent { remote_address: webhook.remote_address, likely_cause });
+        if let Some((count, event)) = log.due(now) {
+            self.log_unverified(unverified_label(failure), count, &event);
         }
-        self.log_unverified(now);
     }
 
-    /// Logs webhooks that failed authentication, if a line about them is due.
-    pub fn log_unverified(&self, now: Instant) {
-        let Some((count, (failure, remote_address))) = self.unverified_log.due(now) else { return };
+    /// Logs the last webhooks of a burst that failed authentication.
+    pub fn log_left_over(&self, now: Instant) {
+        for (reason, log) in &self.unverified_logs {
+            if let Some((count, event)) = log.left_over(now) {
+                self.log_unverified(reason, count, &event);
+            }
+        }
+    }
+
+    fn log_unverified(&self, reason: &'static str, count: u64, event: &UnverifiedEvent) {
         let last_verified = self.metrics.last_verified_s().and_then(|second| Timestamp::from_second(second).ok());
         let (outcome, topic) = match self.on_unverified {
             OnUnverified::Reject => ("are answered 401", "rejected"),
-            OnUnverified::Keep => ("are kept in quarantine", "quarantine"),
+            OnUnverified::Keep => ("are kept in quarantine, up to keep_bytes_per_second", "quarantine"),
         };
         tracing::warn!(
             source = self.name,
-            reason = unverified_label(failure),
-            likely_cause = *self.likely_cause.lock().unwrap_or_else(PoisonError::into_inner),
+            reason,
+            likely_cause = event.likely_cause,
             count,
             in_a_row = self.metrics.unverified_in_a_row(),
-            %remote_address,
+            remote_address = %event.remote_address,
             tried_keys = self.key_labels(),
             last_verified = last_verified.map_or_else(|| "never".to_owned(), |at| at.to_string()),
-            look = format!("paybridge tail {topic} --from-beginning"),
+            see = format!("paybridge tail {topic} --from-beginning"),
             "webhooks fail authentication and {outcome}"
         );
     }
@@ -239,8 +251,7 @@ impl Sources {
                 with_keys: ArcSwap::from_pointee(SourceWithKeys::new(name.as_ref(), source, metrics)),
                 keeping: Mutex::new(Bucket::new(per_minute, burst, Instant::now())),
                 sample_bytes_max: config.rejected.sample_bytes_max,
-                unverified_log: LogLimit::default(),
-                likely_cause: Mutex::new(None),
+                unverified_logs: UNVERIFIED_REASONS.into_iter().map(|reason| (reason, LogLimit::default())).collect(),
                 name: name.to_string(),
             };
             by_path.insert(settings.path(&name), Arc::new(running));

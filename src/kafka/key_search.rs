@@ -1,6 +1,7 @@
 //! Finds the committed records of one key on a topic. Records of one key are in one partition, so only that one is read, to its
 //! present end. Must not know what a record means. Blocks: not for a tokio worker.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub struct KeyRecords {
     pub partition: i32,
     /// The wanted records, in their order.
     pub records: Vec<ReadRecord>,
-    /// How many more there were: too many to be kept.
+    /// How many older ones there were: too many to be kept.
     pub left_out: usize,
     /// How far reading came.
     pub extent: SearchExtent,
@@ -76,7 +77,7 @@ impl KeySearch<'_> {
         let start = self.start(&consumer, &client_errors, partition, deadline)?;
         consumer.assign(&start).map_err(ReadError::Ended)?;
         let mut found = KeyRecords { partition, records: Vec::new(), left_out: 0, extent: SearchExtent::OutOfTime };
-        let (mut bytes, mut was_read) = (0_usize, false);
+        let (mut kept, mut bytes, mut was_read) = (VecDeque::new(), 0_usize, false);
         while Instant::now() < deadline {
             match consumer.poll(SLICE) {
                 Some(Ok(record)) => {
@@ -85,15 +86,16 @@ impl KeySearch<'_> {
                         continue;
                     }
                     bytes = bytes.saturating_add(record.payload_len());
-                    if found.records.len() < RECORDS_MAX && bytes <= BYTES_MAX {
-                        found.records.push(reader::owned(&record));
-                    } else {
+                    kept.push_back(reader::owned(&record));
+                    // The newest count: they say how the key's matter stands.
+                    while kept.len() > RECORDS_MAX || (bytes > BYTES_MAX && kept.len() > 1) {
+                        let oldest = kept.pop_front().and_then(|oldest: ReadRecord| oldest.value);
+                        bytes = bytes.saturating_sub(oldest.map_or(0, |payload| payload.len()));
                         found.left_out = found.left_out.saturating_add(1);
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    found.extent = SearchExtent::ToTheEnd;
-                    return Ok(found);
+                    return Ok(KeyRecords { records: kept.into(), extent: SearchExtent::ToTheEnd, ..found });
                 }
                 Some(Err(error)) => reader::end(error).map_or(Ok(()), Err)?,
                 None => {}
@@ -101,7 +103,7 @@ impl KeySearch<'_> {
         }
         match client_errors.take() {
             Some(client_error) if !was_read => Err(ReadError::Kafka(client_error)),
-            _ => Ok(found),
+            _ => Ok(KeyRecords { records: kept.into(), ..found }),
         }
     }
 

@@ -12,6 +12,8 @@ pub enum WrongProtocol {
     ProbablyTls,
     /// No TLS, and this client does.
     NoTls,
+    /// It closes connections in the handshake: so does a broker that stops, and a proxy without one behind it.
+    ProbablyNoTls,
     /// HTTP.
     Http,
     /// Something else than Kafka's protocol.
@@ -39,8 +41,11 @@ impl WrongProtocol {
     /// Reads a report of librdkafka; nothing where it is about something else.
     pub fn of(report: &str) -> Option<Self> {
         let is_closed = |state: &str| report.contains(CLOSED) && report.contains(state);
-        if NO_TLS.iter().any(|guess| report.contains(guess)) || is_closed(IN_HANDSHAKE) {
+        if NO_TLS.iter().any(|guess| report.contains(guess)) {
             return Some(Self::NoTls);
+        }
+        if is_closed(IN_HANDSHAKE) {
+            return Some(Self::ProbablyNoTls);
         }
         let is_encrypted = ENCRYPTED.iter().any(|prefix| report.starts_with(prefix));
         if report.contains(TLS) || (is_closed(BEFORE_FIRST_ANSWER) && !is_encrypted) {
@@ -59,7 +64,7 @@ impl WrongProtocol {
     pub fn is_certain(self) -> bool {
         match self {
             Self::Tls | Self::NoTls | Self::Http | Self::Other => true,
-            Self::ProbablyTls => false,
+            Self::ProbablyTls | Self::ProbablyNoTls => false,
         }
     }
 
@@ -69,7 +74,7 @@ impl WrongProtocol {
             Self::Tls | Self::ProbablyTls => {
                 "set security.protocol to \"ssl\" (or \"sasl_ssl\") in [kafka.properties], or give a port without TLS in kafka.bootstrap_servers"
             }
-            Self::NoTls => {
+            Self::NoTls | Self::ProbablyNoTls => {
                 "set security.protocol to \"plaintext\" (or \"sasl_plaintext\") in [kafka.properties], or give a port with TLS in kafka.bootstrap_servers"
             }
             Self::Http | Self::Other => {
@@ -85,6 +90,9 @@ impl fmt::Display for WrongProtocol {
             Self::Tls => "the broker's port expects TLS, and security.protocol is without TLS",
             Self::ProbablyTls => "the broker closes connections without TLS: its port probably expects TLS, and security.protocol is without TLS",
             Self::NoTls => "the broker's port does not speak TLS, and security.protocol is with TLS",
+            Self::ProbablyNoTls => {
+                "the broker closes connections in the TLS handshake: its port probably does not speak TLS, and security.protocol is with TLS"
+            }
             Self::Http => "an HTTP server answers, not Kafka",
             Self::Other => "something else than Kafka answers, or security.protocol does not fit the port",
         })
@@ -117,7 +125,7 @@ mod tests {
             (format!("a:1/bootstrap: {closed} APIVERSION_QUERY)"), Some(WrongProtocol::ProbablyTls)),
             (format!("sasl_ssl://a:1/bootstrap: {closed} APIVERSION_QUERY)"), None),
             (format!("a:1/1: {closed} UP)"), None),
-            (format!("ssl://a:1/bootstrap: {closed} SSL_HANDSHAKE)"), Some(WrongProtocol::NoTls)),
+            (format!("ssl://a:1/bootstrap: {closed} SSL_HANDSHAKE)"), Some(WrongProtocol::ProbablyNoTls)),
             (
                 "ssl://a:1/bootstrap: error:0A00010B:SSL routines::wrong version number (after 0ms in state SSL_HANDSHAKE)".to_owned(),
                 Some(WrongProtocol::NoTls),

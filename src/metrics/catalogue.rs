@@ -101,6 +101,8 @@ catalogue! {
         "Sessions on this process's partitions that were opened and have not ended";
     CONFIRMATION_OLDEST_REMAINING = Gauge "paybridge_confirmation_oldest_remaining_seconds" [""]
         "Seconds until the first window of an open session closes; negative after it has closed; +Inf while no session is open";
+    CONFIRMATION_NEXT_DEADLINE = Gauge "paybridge_confirmation_next_deadline_seconds" [""]
+        "Seconds until confirmation.at_deadline is carried out on the first session that nobody has decided on; +Inf if there is no such session, or if at_deadline is `nothing`";
     CONFIRMATION_DECISIONS = Counter "paybridge_confirmation_decisions_total" ["kind,rule"]
         "Sessions that were decided, by kind: rule, decision, default, deadline; the label `rule` is empty for the other kinds";
     CONFIRMATION_OUTCOMES = Counter "paybridge_confirmation_outcomes_total" ["action,result"]

@@ -14,6 +14,7 @@ pub struct ConfirmationMetrics {
     /// Sessions that were opened and have not ended.
     pub open_sessions: Gauge,
     oldest_remaining: Gauge,
+    next_deadline: Gauge,
     /// Input records not taken yet.
     pub lag_records: Gauge,
     /// Partitions that this process decides for.
@@ -128,6 +129,7 @@ impl ConfirmationMetrics {
         let metrics = Self {
             open_sessions: gauge!(catalogue::CONFIRMATION_OPEN),
             oldest_remaining: gauge!(catalogue::CONFIRMATION_OLDEST_REMAINING),
+            next_deadline: gauge!(catalogue::CONFIRMATION_NEXT_DEADLINE),
             lag_records: gauge!(catalogue::CONFIRMATION_LAG),
             assigned_partitions: gauge!(catalogue::CONFIRMATION_ASSIGNED),
             engine_refused: gauge!(catalogue::CONFIRMATION_REFUSED),
@@ -157,6 +159,7 @@ impl ConfirmationMetrics {
             gauge.set(0.0);
         }
         metrics.oldest_remaining(None);
+        metrics.next_deadline(None);
         metrics
     }
 
@@ -164,6 +167,11 @@ impl ConfirmationMetrics {
     /// then never meets.
     pub fn oldest_remaining(&self, seconds: Option<f64>) {
         self.oldest_remaining.set(seconds.unwrap_or(f64::INFINITY));
+    }
+
+    /// Seconds until the deadline decides on the first session that nobody has decided on; none where there is none.
+    pub fn next_deadline(&self, seconds: Option<f64>) {
+        self.next_deadline.set(seconds.unwrap_or(f64::INFINITY));
     }
 
     /// A session was decided. `rule` is the rule's name, and does not matter for the other kinds.
@@ -285,9 +293,10 @@ mod tests {
     use crate::metrics::Metrics;
 
     /// How many series each metric has from the start, with two rules.
-    const SERIES: [(&str, usize); 18] = [
+    const SERIES: [(&str, usize); 19] = [
         (catalogue::CONFIRMATION_OPEN, 1),
         (catalogue::CONFIRMATION_OLDEST_REMAINING, 1),
+        (catalogue::CONFIRMATION_NEXT_DEADLINE, 1),
         (catalogue::CONFIRMATION_DECISIONS, 2 + 3),
         (catalogue::CONFIRMATION_OUTCOMES, 18),
         (catalogue::CONFIRMATION_LAG, 1),

@@ -23,8 +23,10 @@ pub fn in_order(text: &str) -> String {
 /// The labels of one line but for a bucket's bound, which stands last.
 fn labels(line: &str) -> &str {
     let labels = line.split_once('{').map_or("", |(_, labels)| labels);
-    let end = labels.find("le=\"").or_else(|| labels.rfind('}')).unwrap_or(labels.len());
-    labels.get(..end).unwrap_or(labels).trim_end_matches(',')
+    // Other labels' names may end so, too.
+    let bound = if labels.starts_with("le=\"") { Some(0) } else { labels.find(",le=\"") };
+    let end = bound.or_else(|| labels.rfind('}')).unwrap_or(labels.len());
+    labels.get(..end).unwrap_or(labels)
 }
 
 #[cfg(test)]
@@ -34,13 +36,13 @@ mod tests {
     #[test]
     fn families_and_series_are_ordered_and_a_histogram_stays_whole() {
         let text = concat!(
-            "# HELP b Of b.\n# TYPE b counter\nb{source=\"z\"} 1\nb{source=\"a\"} 2\n\n",
+            "# HELP b Of b.\n# TYPE b counter\nb{kind=\"x\",rule=\"z\"} 1\nb{kind=\"x\",rule=\"a\"} 2\n\n",
             "# TYPE a histogram\n",
             "a_bucket{stage=\"y\",le=\"2.5\"} 0\na_bucket{stage=\"y\",le=\"10\"} 1\na_sum{stage=\"y\"} 5\n",
             "a_bucket{stage=\"x\",le=\"2.5\"} 0\na_bucket{stage=\"x\",le=\"10\"} 1\na_sum{stage=\"x\"} 5\n\n",
         );
         let ordered = concat!(
-            "# HELP b Of b.\n# TYPE b counter\nb{source=\"a\"} 2\nb{source=\"z\"} 1\n\n",
+            "# HELP b Of b.\n# TYPE b counter\nb{kind=\"x\",rule=\"a\"} 2\nb{kind=\"x\",rule=\"z\"} 1\n\n",
             "# TYPE a histogram\n",
             "a_bucket{stage=\"x\",le=\"2.5\"} 0\na_bucket{stage=\"x\",le=\"10\"} 1\na_sum{stage=\"x\"} 5\n",
             "a_bucket{stage=\"y\",le=\"2.5\"} 0\na_bucket{stage=\"y\",le=\"10\"} 1\na_sum{stage=\"y\"} 5\n\n",

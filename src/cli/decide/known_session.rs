@@ -17,8 +17,8 @@ use crate::message::confirmation::v1::LedgerEntry;
 use crate::message::confirmation::v1::ledger_entry::State;
 use crate::message::smart_glocal::v1::ReadyToConfirm;
 
-/// The topics that a session is known by.
-const KNOWN_BY: [SessionTopic; 2] = [SessionTopic::ReadyToConfirm, SessionTopic::Ledger];
+/// The topics that a session is known by: first the one that is compacted, and so small.
+const KNOWN_BY: [SessionTopic; 2] = [SessionTopic::Ledger, SessionTopic::ReadyToConfirm];
 
 /// Which session, and where to look.
 pub(super) struct SessionLookUp<'a> {

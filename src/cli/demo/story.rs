@@ -18,7 +18,7 @@ use crate::cli::closed_output;
 use crate::message::confirmation::v1::Action;
 
 /// The time of one beat: two lines, which one can read.
-const BEAT: Duration = Duration::from_millis(1100);
+pub const BEAT_MS: u64 = 1100;
 /// A beat has at most so many lines.
 const LINES_A_BEAT: u32 = 3;
 /// How many beats it takes until what follows from the examples was told.
@@ -55,6 +55,8 @@ enum Scene {
 pub struct Pace {
     /// How long the demonstration goes on, where that is limited.
     pub duration: Option<Duration>,
+    /// The time of one beat, where that leaves enough time.
+    pub beat: Duration,
 }
 
 /// The story, with everybody in it.
@@ -74,7 +76,7 @@ impl Pace {
     /// The time of a beat in a story of so many: all of it is told, however little time there is.
     fn beat(self, beats: u32) -> Duration {
         let share = self.duration.map(|duration| duration * STORY_PERCENT / 100 / beats.max(1));
-        share.map_or(BEAT, |share| share.min(BEAT))
+        share.map_or(self.beat, |share| share.min(self.beat))
     }
 
     /// The time between two lines.

@@ -13,6 +13,7 @@ use super::engine_settings::PartitionedSettings;
 use super::partition::SessionPartition;
 use super::pending::PendingTransaction;
 use super::refused_records::{InputLocation, RecordCause, SetAside};
+use super::telemetry::FirstTimes;
 use super::telemetry::TelemetryEvent;
 use crate::confirmation::calls::{CallAnswer, ProviderCall};
 use crate::confirmation::codec::inputs::{self, RecordProblem};
@@ -96,9 +97,13 @@ impl Assignment {
         self.partitions.values().map(SessionPartition::open_sessions).sum()
     }
 
-    /// The window of an open session that closes first.
-    pub fn first_window_end(&self) -> Option<Timestamp> {
-        self.partitions.values().filter_map(|partition| partition.first_window_end(&self.settings.policy)).min()
+    /// The window of an open session that closes first, and the deadline that comes first.
+    pub fn first_times(&self) -> FirstTimes {
+        let (partitions, policy) = (self.partitions.values(), &self.settings.policy);
+        FirstTimes {
+            window_end: partitions.clone().filter_map(|partition| partition.first_window_end(policy)).min(),
+            deadline: partitions.filter_map(|partition| partition.first_deadline(policy)).min(),
+        }
     }
 
     /// Notes how far the inputs were read, where that was not known yet.

@@ -88,6 +88,16 @@ impl SessionPartition {
         self.open.values().filter_map(|open| window_end(open, policy)).min()
     }
 
+    /// When the deadline decides on the first session that nobody has decided on; none where it does nothing.
+    pub fn first_deadline(&self, policy: &Policy) -> Option<Timestamp> {
+        policy.at_deadline?;
+        let undecided = self.open.values().filter_map(|open| match &open.entry {
+            SessionEntry::Awaiting(opening) => Some(policy.deadline(opening)),
+            SessionEntry::Early(_) | SessionEntry::Checking(_) | SessionEntry::Decided(_) => None,
+        });
+        undecided.min()
+    }
+
     /// A session as it stands.
     pub fn state(&self, key: &SessionKey) -> SessionState<'_> {
         match self.open.get(key) {

@@ -138,7 +138,7 @@ impl EnginePlan {
     /// What no waiting mends.
     pub fn run(self) -> Result<(), EngineError> {
         let mut plan = self;
-        let mut telemetry = Telemetry::new(Arc::clone(&plan.metrics));
+        let mut telemetry = Telemetry::new(Arc::clone(&plan.metrics), plan.settings.policy.at_deadline);
         // Topics that are missing keep no webhook from being taken: what readiness waits for comes before them.
         let Some(producer) = plan.await_producer(&mut telemetry) else { return Ok(()) };
         let Some(partitions) = plan.await_topics(&mut telemetry)? else { return Ok(()) };

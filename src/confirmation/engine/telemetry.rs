@@ -1,7 +1,7 @@
 //! What the engine tells: for each event its metric and its log line, in one place.
 //! Must not hold personal data: a session's id is none, who or what it pays is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::confirmation::session::machine::Note;
 use crate::confirmation::session::model::{Action, Outcome, SessionKey};
 use crate::error_chain;
 use crate::kafka::broker_clock::offset;
-use crate::log_limit::LogLimit;
+use crate::log_limit::{LINE_EVERY, LogLimit, whole_seconds};
 use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
@@ -24,8 +24,8 @@ use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, Tr
 pub enum TelemetryEvent {
     /// What the machine noted of a session.
     Noted(SessionKey, Note),
-    /// A session opened and waits; what the deadline does with it, and when.
-    Held(SessionKey, rules::HoldReason, Option<(Action, Timestamp)>),
+    /// A session opened and waits; when its deadline comes, if its event says when the session began.
+    Held(SessionKey, rules::HoldReason, Option<Timestamp>),
     /// A session ended.
     Ended(SessionKey, Box<Outcome>),
     /// A decision does not count.
@@ -43,21 +43,32 @@ pub enum TelemetryEvent {
 /// Tells.
 pub struct Telemetry {
     metrics: Arc<ConfirmationMetrics>,
-    /// Why Kafka cannot be used, as it was logged last: it is logged once.
-    kafka_unavailable: Option<String>,
+    /// Why Kafka cannot be used, and since when.
+    kafka_unavailable: Option<KafkaUnavailable>,
     /// What was told last of the clock.
     clock: ClockState,
     /// Sessions whose delay was logged since the clock was trusted last.
     clock_delayed: BTreeSet<SessionKey>,
-    rule_failures: LogLimit<RuleFailure>,
+    /// What the configuration does at the deadline.
+    at_deadline: Option<Action>,
+    /// By the rule's name.
+    rule_failures: BTreeMap<String, LogLimit<RuleFailure>>,
     decided_by_deadline: LogLimit<SessionKey>,
+}
+
+/// The first times of open sessions; none where there is no such session.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstTimes {
+    /// When the first window closes.
+    pub window_end: Option<Timestamp>,
+    /// When the deadline decides on the first session that nobody has decided on.
+    pub deadline: Option<Timestamp>,
 }
 
 /// What a log line tells of a rule that failed.
 #[derive(Debug)]
 struct RuleFailure {
     session: SessionKey,
-    rule: String,
     /// Why, without a value of the session.
     why: String,
     /// What the deadline does with the session.
@@ -69,13 +80,14 @@ const CLOCK_DELAYED_LOGGED_MAX: usize = 200;
 
 impl Telemetry {
     /// Tells by these metrics and the log.
-    pub fn new(metrics: Arc<ConfirmationMetrics>) -> Self {
+    pub fn new(metrics: Arc<ConfirmationMetrics>, at_deadline: Option<Action>) -> Self {
         Self {
             metrics,
             kafka_unavailable: None,
             clock: ClockState::Trusted,
             clock_delayed: BTreeSet::new(),
-            rule_failures: LogLimit::default(),
+            at_deadline,
+            rule_failures: BTreeMap::new(),
             decided_by_deadline: LogLimit::default(),
         }
     }
@@ -153,7 +165,7 @@ impl Telemetry {
         }
     }
 
-    fn held(&self, key: &SessionKey, held: rules::HoldReason, deadline: Option<(Action, Timestamp)>) {
+    fn held(&mut self, key: &SessionKey, held: rules::HoldReason, deadline: Option<Timestamp>) {
         let reason = match held {
             rules::HoldReason::Rule(_) => HoldLabel::Rule,
             rules::HoldReason::NoRule => HoldLabel::NoRule,
@@ -161,11 +173,13 @@ impl Telemetry {
             rules::HoldReason::UnreadField(_) => HoldLabel::UnreadField,
             rules::HoldReason::Failed { rule, why } => {
                 self.metrics.rule_failed(&rule);
-                let deadline = match deadline {
-                    None => "ends".to_owned(),
-                    Some((action, at)) => format!("{} at {}", action.verb(), at.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                let deadline = match (self.at_deadline, deadline) {
+                    (None, _) => "none: confirmation.at_deadline is \"nothing\"".to_owned(),
+                    (Some(action), Some(at)) => format!("{} at {}", action.verb(), at.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                    (Some(action), None) => format!("{}; the event does not say when", action.verb()),
                 };
-                self.rule_failures.add(RuleFailure { session: key.clone(), rule, why, deadline });
+                let log = self.rule_failures.entry(rule).or_default();
+                log.add(RuleFailure { session: key.clone(), why, deadline });
                 HoldLabel::RuleFailed
             }
         };
@@ -174,11 +188,21 @@ impl Telemetry {
 
     /// Logs what is due of that which happens often: rules that failed, and sessions that the deadline decided on.
     pub fn log_due(&self, now: Instant) {
-        if let Some((count, RuleFailure { session, rule, why, deadline })) = self.rule_failures.due(now) {
-            tracing::warn!(%session, rule, error = why, deadline, count, "rule failed; its session is held until somebody decides, or the deadline");
+        for (rule, log) in &self.rule_failures {
+            if let Some((count, RuleFailure { session, why, deadline })) = log.due(now) {
+                tracing::warn!(
+                    %session,
+                    rule,
+                    error = why,
+                    deadline,
+                    count,
+                    "rule failed; session is held until somebody decides or the deadline acts"
+                );
+            }
         }
         if let Some((count, session)) = self.decided_by_deadline.due(now) {
-            tracing::warn!(%session, count, "the deadline decided on sessions, because nobody else did in time");
+            let action = self.at_deadline.map(Action::verb);
+            tracing::warn!(%session, action, count, "the deadline decided on sessions, because nobody else did in time");
         }
     }
 
@@ -262,7 +286,9 @@ impl Telemetry {
     }
 
     /// How things stand: how many sessions are open, when the first of their windows ends, and how many records wait.
-    pub fn show(&self, open: usize, first_window_end: Option<Timestamp>, lag: Option<u64>, now: Timestamp) {
+    pub fn show(&self, open: usize, first: FirstTimes, lag: Option<u64>, now: Timestamp) {
+        let FirstTimes { window_end: first_window_end, deadline } = first;
+        self.metrics.next_deadline(deadline.map(|deadline| deadline.duration_since(now).as_secs_f64()));
         self.metrics.open_sessions.set(float(open));
         self.metrics.oldest_remaining(first_window_end.map(|end| end.duration_since(now).as_secs_f64()));
         if let Some(lag) = lag {
@@ -275,25 +301,47 @@ impl Telemetry {
         // Nothing is held that a wrong clock could spoil, and nobody tells the time.
         self.clock = ClockState::Trusted;
         self.metrics.clock.show(ClockTrust::Trusted);
+        self.metrics.clock.show_offset(0.0);
         self.metrics.open_sessions.set(0.0);
         self.metrics.oldest_remaining(None);
+        self.metrics.next_deadline(None);
         self.metrics.lag_records.set(0.0);
     }
 
-    /// Kafka cannot be used at the moment; logged once for each reason.
+    /// Kafka cannot be used at the moment; logged for each reason, and once a minute.
     pub fn kafka_unavailable(&mut self, reason: &str) {
-        if self.kafka_unavailable.as_deref() != Some(reason) {
+        let now = Instant::now();
+        let kind = without_figures(reason);
+        let before = self.kafka_unavailable.as_ref();
+        let is_due = before
+            .is_none_or(|before| before.kind != kind || now.saturating_duration_since(before.last_line) >= LINE_EVERY);
+        if is_due {
             tracing::error!(reason, "the confirmation engine cannot use Kafka; retrying");
-            self.kafka_unavailable = Some(reason.to_owned());
+            let since = before.map_or(now, |before| before.since);
+            self.kafka_unavailable = Some(KafkaUnavailable { kind: kind.to_owned(), since, last_line: now });
         }
     }
 
     /// It can again.
     pub fn kafka_available(&mut self) {
-        if self.kafka_unavailable.take().is_some() {
-            tracing::info!("the confirmation engine can use Kafka again");
+        if let Some(KafkaUnavailable { since, .. }) = self.kafka_unavailable.take() {
+            let after = whole_seconds(since.elapsed());
+            tracing::info!(after, "the confirmation engine can use Kafka again");
         }
     }
+}
+
+/// An outage, as it was logged last.
+struct KafkaUnavailable {
+    /// The reason without what differs each time.
+    kind: String,
+    since: Instant,
+    last_line: Instant,
+}
+
+/// librdkafka's texts end with figures: `… (after 3ms in state CONNECT, 29 identical error(s) suppressed)`.
+fn without_figures(reason: &str) -> &str {
+    reason.split_once(" (after ").map_or(reason, |(kind, _)| kind)
 }
 
 /// Another producer of this transactional id began.
@@ -335,7 +383,7 @@ mod tests {
         confirmation.lag_records.set(7.0);
         confirmation.oldest_remaining(Some(7.0));
         assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 3);
-        Telemetry::new(confirmation).unassigned();
+        Telemetry::new(confirmation, None).unassigned();
         assert_eq!(metrics.render().lines().filter(|line| line.ends_with(" 7")).count(), 0);
     }
 }

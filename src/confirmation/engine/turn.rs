@@ -201,7 +201,7 @@ impl Engine {
 
     fn show(&self, now: Timestamp) {
         if let Membership::Working { assignment, .. } = &self.membership {
-            let first = assignment.first_window_end();
+            let first = assignment.first_times();
             self.telemetry.show(assignment.open_sessions(), first, self.group.lag().ok(), now);
         }
     }

@@ -23,6 +23,10 @@ pub enum ModelPart {
 }
 
 impl ModelPart {
+    /// Every part.
+    pub const ALL: [Self; 6] =
+        [Self::Session, Self::Operation, Self::Amount, Self::Customer, Self::Instrument, Self::Card];
+
     /// Its fields, in the order of the documentation.
     pub fn fields(self) -> Vec<(&'static str, Shape)> {
         match self {

@@ -61,10 +61,11 @@ impl PublisherContext {
     /// Logs that no broker is connected, or one again.
     fn log_contact(&self, brokers_up: usize) {
         let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
-        if let Some(line) = self.shared.outage.connected(brokers_up, now) {
-            // What is reported later counts anew.
-            let error = self.client_errors.take().map_or_else(String::new, |error| error.to_string());
-            line.log(&error);
+        let line = self.shared.outage.connected(brokers_up, now);
+        // What was reported before a connection came about explains no later outage.
+        let error = if line.is_some() || brokers_up > 0 { self.client_errors.take() } else { None };
+        if let Some(line) = line {
+            line.log(&error.map_or_else(String::new, |error| error.to_string()));
         }
     }
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::kafka::broker_clock::ClockReading;
-use crate::log_limit::LINE_EVERY;
+use crate::log_limit::{LINE_EVERY, whole_seconds};
 
 /// How long no broker is connected before that is said: a client that starts, or takes another's place, needs a moment.
 const SAID_AFTER: Duration = Duration::from_secs(3);
@@ -94,19 +94,16 @@ impl OutageLine {
                 "no Kafka broker can be reached; webhooks are answered 503"
             ),
             Self::Over { after, failed } => {
-                tracing::info!(after = for_people(*after), failed, "a Kafka broker can be reached again");
+                tracing::info!(after = whole_seconds(*after), failed, "a Kafka broker can be reached again");
             }
         }
     }
 }
 
-/// A time as people write it, in whole seconds: `4m 12s`.
-pub(super) fn for_people(time: Duration) -> String {
-    format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]

@@ -2,13 +2,13 @@
 //! when they are acknowledged again. Nothing per record.
 //! Must not know what the records are, and reads no clock.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outage::for_people;
 use super::{Delivery, DeliveryFailure};
-use crate::log_limit::LINE_EVERY;
+use crate::log_limit::{LINE_EVERY, whole_seconds};
 
 /// How long after the last failure an acknowledged record means that the topic works again. Where one partition has no
 /// leader, the records of the others succeed in between.
@@ -21,12 +21,11 @@ pub(super) struct TopicLog {
     failing: Mutex<Option<Failing>>,
 }
 
-#[derive(Clone, Copy)]
 struct Failing {
-    reason: &'static str,
     began: Instant,
     last_failure: Instant,
-    last_line: Instant,
+    /// When a line gave each reason last. Partitions may fail for different ones.
+    told: BTreeMap<&'static str, Instant>,
     failed: u64,
 }
 
@@ -35,7 +34,7 @@ struct Failing {
 pub(super) enum TopicLine {
     /// Records fail; so many until now.
     Fails(u64),
-    /// They are acknowledged again: after so long, and so many failures.
+    /// They are acknowledged again: so long after the first failure the last one came, of so many.
     Works(Duration, u64),
 }
 
@@ -49,23 +48,21 @@ impl TopicLog {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = failing.take_if(|failing| now.saturating_duration_since(failing.last_failure) >= WORKS_AFTER)?;
         self.is_failing.store(false, Ordering::Relaxed);
-        Some(TopicLine::Works(now.saturating_duration_since(ended.began), ended.failed))
+        Some(TopicLine::Works(ended.last_failure.saturating_duration_since(ended.began), ended.failed))
     }
 
     /// A record failed.
     pub(super) fn failed(&self, reason: &'static str, now: Instant) -> Option<TopicLine> {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_failing.store(true, Ordering::Relaxed);
-        let before = *failing;
-        let state = failing.get_or_insert(Failing { reason, began: now, last_failure: now, last_line: now, failed: 0 });
+        let state =
+            failing.get_or_insert_with(|| Failing { began: now, last_failure: now, told: BTreeMap::new(), failed: 0 });
         state.failed += 1;
         state.last_failure = now;
-        let is_due = before.is_none_or(|before| {
-            before.reason != reason || now.saturating_duration_since(before.last_line) >= LINE_EVERY
-        });
-        state.reason = reason;
+        let told = state.told.get(reason);
+        let is_due = told.is_none_or(|told| now.saturating_duration_since(*told) >= LINE_EVERY);
         is_due.then(|| {
-            state.last_line = now;
+            state.told.insert(reason, now);
             TopicLine::Fails(state.failed)
         })
     }
@@ -76,7 +73,7 @@ impl TopicLine {
     pub(super) fn log(&self, topic: &str, delivery: Delivery, error: &dyn std::fmt::Display) {
         match (self, delivery) {
             (Self::Works(after, failed), _) => {
-                tracing::info!(topic, after = for_people(*after), failed, "Kafka acknowledges records again");
+                tracing::info!(topic, after = whole_seconds(*after), failed, "Kafka acknowledges records again");
             }
             (Self::Fails(failed), Delivery::Failed(DeliveryFailure::UnknownTopic)) => tracing::error!(
                 topic,
@@ -106,9 +103,10 @@ mod tests {
         assert_eq!(log.failed("timed_out", at(2)), None);
         assert_eq!(log.acknowledged(at(3)), None, "another partition's");
         assert_eq!(log.failed("unknown_topic", at(4)), Some(TopicLine::Fails(3)));
+        assert_eq!(log.failed("timed_out", at(5)), None, "reasons of two partitions take turns");
         assert_eq!(log.failed("unknown_topic", at(63)), None);
-        assert_eq!(log.failed("unknown_topic", at(64)), Some(TopicLine::Fails(5)));
-        assert_eq!(log.acknowledged(at(69)), Some(TopicLine::Works(Duration::from_secs(68), 5)));
+        assert_eq!(log.failed("unknown_topic", at(64)), Some(TopicLine::Fails(6)));
+        assert_eq!(log.acknowledged(at(69)), Some(TopicLine::Works(Duration::from_secs(63), 6)));
         assert_eq!(log.acknowledged(at(70)), None);
         assert_eq!(log.failed("timed_out", at(71)), Some(TopicLine::Fails(1)));
     }

@@ -58,17 +58,17 @@ fn a_deadline_that_comes_near_has_an_alert_before_and_a_line_after_it() {
     let (setup, text) = EngineSetup::for_process_with_topics("");
     let daemon = Daemon::run(&text);
     daemon.await_ready();
-    let remaining = |least: f64| {
+    let until_deadline = |least: f64| {
         eventually(LIMIT, || {
             let shown = exposition(&daemon);
             let of_first =
-                shown.lines().find_map(|line| line.strip_prefix("paybridge_confirmation_oldest_remaining_seconds "));
+                shown.lines().find_map(|line| line.strip_prefix("paybridge_confirmation_next_deadline_seconds "));
             let first: f64 = of_first.unwrap().parse().unwrap();
             if first < least { Ok(shown) } else { Err(format!("{first} s")) }
         })
     };
-    setup.ready("ps_near", ago(WINDOW - 3000), 100);
-    alerts::assert_fires("PaybridgeDeadlineNear", &remaining(3100.0));
+    setup.ready("ps_near", ago(WINDOW - 2700), 100);
+    alerts::assert_fires("PaybridgeDeadlineNear", &until_deadline(1801.0));
     setup.ready("ps_late", ago(WINDOW - 600), 100);
     assert_eq!(setup.await_outcome("ps_late").decided_by_kind(), DeciderKind::Deadline);
     let decided = line(&daemon, "the deadline decided on sessions");

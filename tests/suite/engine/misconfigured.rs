@@ -84,7 +84,7 @@ fn sessions_of_another_project_keep_no_good_one_from_being_confirmed() {
     }
     await_metric(&engine, BREAKER, 1);
     engine.assert_fires("PaybridgeBreakerOpen");
-    engine.assert_fires("PaybridgeCallsFailing");
+    engine.assert_fires_while_it_goes_on("PaybridgeCallsFailing");
     let good: Vec<String> = (0..20).map(|number| format!("ps_good_{number}")).collect();
     let began = Instant::now();
     for id in &good {

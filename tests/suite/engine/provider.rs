@@ -120,7 +120,7 @@ fn only_a_listed_refusal_ends_a_session_and_it_is_told_in_the_providers_words() 
     assert_eq!(setup.await_rejections(1), [("late".to_owned(), RejectionReason::AlreadyDecided)]);
     await_metric(&engine, "paybridge_confirmation_outcomes_total{action=\"confirm\",result=\"refused\"}", 4);
     await_metric(&engine, "paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"refused\"}", 4);
-    engine.assert_fires("PaybridgeSessionsRefused");
+    engine.assert_fires_while_it_goes_on("PaybridgeSessionsRefused");
     engine.stop().unwrap();
 }
 

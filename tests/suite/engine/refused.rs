@@ -120,7 +120,7 @@ fn a_topic_that_takes_no_record_sets_nothing_aside_and_all_goes_on_once_it_does(
             setup.ready(&format!("ps_{number}"), Timestamp::now(), 100);
         }
         await_aborted(&engine, before + 3);
-        engine.assert_fires("PaybridgeTransactionsFailing");
+        engine.assert_fires_while_it_goes_on("PaybridgeTransactionsFailing");
         assert_eq!((setup.outcomes().len(), setup.quarantined().len()), (1, 0), "{part}");
         setup.kafka.alter_topic(&setup.topic(part), &with("1048588"));
         for (id, outcome) in setup.await_outcomes(6) {

@@ -200,7 +200,7 @@ fn a_body_of_the_largest_size_is_taken_even_with_the_least_room_and_one_byte_mor
         }
     });
 
-    bridge.assert_fires("PaybridgeWebhooksTurnedAway");
+    bridge.assert_fires_while_it_goes_on("PaybridgeWebhooksTurnedAway");
 
     // A chunked body of the largest size is as good as an announced one.
     let exact = padded(BODY_BYTES_MAX);

@@ -55,9 +55,10 @@ fn the_log_tells_what_runs_and_that_webhooks_fail_authentication_and_when_it_has
     assert_eq!(sources.len(), daemon.config.sources.len());
     let smart_glocal = sources.iter().find(|line| line["source"] == "sg-main").unwrap();
     assert_eq!(smart_glocal["provider"], "smart-glocal");
-    assert!(smart_glocal["key_files"].as_str().unwrap().ends_with("smart-glocal-public.pem"), "{smart_glocal}");
-    let key_id = smart_glocal["key_ids"].as_str().unwrap().to_owned();
+    let (file, key_id) = smart_glocal["keys"].as_str().unwrap().split_once(" = ").unwrap();
+    assert!(file.starts_with('/') && file.ends_with("/smart-glocal-public.pem"), "{smart_glocal}");
     assert_eq!(key_id.len(), 16, "{smart_glocal}");
+    let key_id = key_id.to_owned();
 
     let good = webhook(&daemon, 1);
     let wrong = SignedWebhook { body: "{}".into(), ..good.clone() };
@@ -68,7 +69,7 @@ fn the_log_tells_what_runs_and_that_webhooks_fail_authentication_and_when_it_has
     assert_eq!((&failing["last_verified"], &failing["remote_address"]), (&"never".into(), &"127.0.0.1".into()));
     let cause = failing["likely_cause"].as_str().unwrap();
     assert_eq!(cause, "the key is right, but the body is not what was signed: something on the way changes it");
-    assert_eq!(failing["look"], "paybridge tail rejected --from-beginning");
+    assert_eq!(failing["see"], "paybridge tail rejected --from-beginning");
     assert_eq!(status(&daemon, &good), 200);
 
     daemon.signal("TERM");

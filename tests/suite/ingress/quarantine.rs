@@ -79,7 +79,7 @@ fn of_unproven_webhooks_no_more_than_the_allowed_samples_are_kept_on_a_topic_of_
     }
     check_ids_differ(&records);
     bridge.assert_fires("PaybridgeSourceUnverified");
-    bridge.assert_fires("PaybridgeWebhooksUnverified");
+    bridge.assert_fires_while_it_goes_on("PaybridgeWebhooksUnverified");
     for topic in ["smart-glocal.ready-to-confirm.v1", "quarantine.v1"] {
         assert_eq!(kafka.read_all(&bridge.topic(topic)), [], "{topic}");
     }

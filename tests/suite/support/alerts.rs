@@ -1,8 +1,8 @@
 //! The chart's alerts, judged by promtool over what a daemon with a fault really shows.
 //!
 //! One look at `/metrics` stands for an hour of the fault: the process started when it began, gauges stay as they are, and
-//! each minute counters grow by what they show. So an alert that fires here fires in production, and one that asks for a series
-//! or a value that the fault does not leave behind does not.
+//! counters have what they show from the first minute on. Where a fault goes on, they grow by so much each minute: tests see
+//! some seconds of it. So an alert that asks for a series or a value that its fault does not leave behind does not fire.
 
 use std::fs;
 use std::path::Path;
@@ -42,27 +42,45 @@ impl Bridge {
     pub fn assert_fires(&self, alert: &str) {
         assert_fires(alert, &self.admin("/metrics").text);
     }
+
+    /// The same if what the counters show happens again each minute.
+    #[track_caller]
+    pub fn assert_fires_while_it_goes_on(&self, alert: &str) {
+        fires(alert, &self.admin("/metrics").text, Fault::GoesOn);
+    }
+}
+
+/// Whether what the counters show happens again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Once,
+    GoesOn,
 }
 
 /// This alert fires while a daemon shows this, at the latest after an hour.
 #[track_caller]
 pub fn assert_fires(alert: &str, exposition: &str) {
+    fires(alert, exposition, Fault::Once);
+}
+
+#[track_caller]
+fn fires(alert: &str, exposition: &str, fault: Fault) {
     assert!(rules().contains(&format!("- alert: {alert}\n")), "there is no alert {alert}");
     // Some alerts need time, and some are about what has just happened: any minute of the fault is enough.
     let fired =
         format!(r#"clamp_max(count(max_over_time(ALERTS{{alertname="{alert}",alertstate="firing"}}[59m])), 1)"#);
-    judge(exposition, &fired, &[("{}", 1)]);
+    judge(exposition, fault, &fired, &[("{}", 1)]);
 }
 
 /// No alert fires while a daemon shows this, but for these.
 #[track_caller]
 pub fn assert_none_fires_but(exposition: &str, but: &[&str]) {
     let others = format!(r#"max_over_time(ALERTS{{alertname!~"{}",alertstate="firing"}}[59m])"#, but.join("|"));
-    judge(exposition, &others, &[]);
+    judge(exposition, Fault::GoesOn, &others, &[]);
 }
 
 #[track_caller]
-fn judge(exposition: &str, expression: &str, expected: &[(&str, u8)]) {
+fn judge(exposition: &str, fault: Fault, expression: &str, expected: &[(&str, u8)]) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rules.yaml"), rules()).unwrap();
     let samples: Vec<_> = expected.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
@@ -71,7 +89,7 @@ fn judge(exposition: &str, expression: &str, expected: &[(&str, u8)]) {
         "evaluation_interval": "1m",
         "tests": [{
             "interval": "1m",
-            "input_series": input_series(exposition),
+            "input_series": input_series(exposition, fault),
             "promql_expr_test": [{"expr": expression, "eval_time": format!("{}m", BEGINS_AT_MIN + LASTS_MIN - 1), "exp_samples": samples}],
         }],
     });
@@ -86,7 +104,7 @@ fn judge(exposition: &str, expression: &str, expected: &[(&str, u8)]) {
     assert!(run.status.success(), "{told}\n{exposition}");
 }
 
-fn input_series(exposition: &str) -> Vec<serde_json::Value> {
+fn input_series(exposition: &str, fault: Fault) -> Vec<serde_json::Value> {
     let shown = Exposition::read(exposition);
     let up = Series {
         name: "up".to_owned(),
@@ -98,7 +116,7 @@ fn input_series(exposition: &str) -> Vec<serde_json::Value> {
         .series
         .iter()
         .chain([&up])
-        .map(|series| json!({"series": selector(series), "values": values(series, &shown)}))
+        .map(|series| json!({"series": selector(series), "values": values(series, &shown, fault)}))
         .collect()
 }
 
@@ -111,11 +129,14 @@ fn selector(series: &Series) -> String {
 }
 
 /// Absent before the fault, and then a value each minute.
-fn values(series: &Series, shown: &Exposition) -> String {
+fn values(series: &Series, shown: &Exposition, fault: Fault) -> String {
     let (before, lasts, value) = (BEGINS_AT_MIN - 1, LASTS_MIN, series.value);
     let is_counter = shown.kind.get(&series.name).map(String::as_str) == Some("counter") || series.le.is_some();
     if is_counter {
-        return format!("_x{before} 0+{value}x{lasts}");
+        return match fault {
+            Fault::Once => format!("_x{before} 0 {value}+0x{lasts}"),
+            Fault::GoesOn => format!("_x{before} 0+{value}x{lasts}"),
+        };
     }
     let value = if series.name.ends_with("_timestamp_seconds") && value > 0.0 { since_fault(value) } else { value };
     let value = if value.is_infinite() { "Inf".to_owned() } else { value.to_string() };

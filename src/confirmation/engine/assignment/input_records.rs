@@ -68,10 +68,8 @@ impl Assignment {
         match self.settings.rules.judge(&key.source, session, unread_fields) {
             RuleVerdict::Act(action, decider) => Some((action, decider)),
             RuleVerdict::Hold(held) => {
-                let began_at = inputs::began_at(session);
-                let acts = self.settings.policy.at_deadline.zip(began_at);
-                let acts = acts.map(|(action, began_at)| (action, self.settings.policy.deadline_of(began_at)));
-                self.pending.events.push(TelemetryEvent::Held(key.clone(), held, acts));
+                let deadline = inputs::began_at(session).map(|began_at| self.settings.policy.deadline_of(began_at));
+                self.pending.events.push(TelemetryEvent::Held(key.clone(), held, deadline));
                 None
             }
         }

@@ -176,7 +176,7 @@ fn typed(command: &str) -> String {
 #[test]
 fn every_command_that_it_prints_works_as_printed() {
     let program = env!("CARGO_BIN_EXE_paybridge");
-    let mut demo = Demo::start(&["--duration", "60s"]);
+    let mut demo = Demo::start(&["--beat-ms", "150"]);
     let curl = demo.line("curl ");
     for expected in ["accepted", "duplicate"] {
         let answer: Value = serde_json::from_str(&typed(&curl)).unwrap();

@@ -32,7 +32,7 @@ fn starts_without_kafka_and_becomes_ready_when_it_comes_and_stays_so_when_it_goe
     let answered = bridge.post("sg-main", &ready_to_confirm(&bridge.config, 2));
     assert_eq!(answered.status, 503);
     check_answer(&answered, bridge.config.ingress.ack_timeout());
-    bridge.assert_fires("PaybridgeAnswersUnavailable");
+    bridge.assert_fires_while_it_goes_on("PaybridgeAnswersUnavailable");
     assert_eq!(
         (bridge.admin("/readyz").status, bridge.admin("/livez").status),
         (200.try_into().unwrap(), 200.try_into().unwrap())
