@@ -199,6 +199,7 @@ impl Engine {
                 break;
             }
         }
+        self.telemetry.log_due(Instant::now());
         self.group.leave(LEAVE_WITHIN);
         tracing::info!("the confirmation engine has left its consumer group");
         Ok(())
