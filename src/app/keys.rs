@@ -199,7 +199,8 @@ impl WatchedSource {
                     old.store(Arc::new(new));
                 }
                 self.reloads.used.increment(1);
-                tracing::info!(source = name, "changed key files are in use");
+                let key_ids = &*self.running.key_labels();
+                tracing::info!(source = name, key_ids, "changed key files are in use");
             }
             Err(error) => {
                 self.reloads.unusable.increment(1);

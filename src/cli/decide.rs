@@ -192,7 +192,7 @@ impl DecisionTask {
             ));
             return Ok(ExitCode::FAILURE);
         };
-        answer::report(result, record)
+        answer::report(result, record, prefix)
     }
 
     fn left(&self) -> Duration {

@@ -240,15 +240,20 @@ impl Tail {
         let (source, from) = match self.range {
             RecordRange::From(start) => {
                 let reader = TopicReader::open(&self.client, &topics, start, OPEN_WITHIN)?;
-                let from = if start == Start::Beginning { "the beginning on" } else { "now on" };
+                let from = if start == Start::Beginning { "from the beginning" } else { "from now on" };
                 (RecordSource::Following(reader), from)
             }
             RecordRange::Present => {
                 let records = PresentRecords::open(&self.client, &topics, OPEN_WITHIN)?;
-                (RecordSource::Present(Box::new(records)), "the beginning to the end")
+                (RecordSource::Present(Box::new(records)), "from the beginning to the present end")
             }
         };
-        tell(&format!("reading {} from {from}", counted(topics.len(), "topic")));
+        let until = match (self.range, self.filter.count) {
+            (RecordRange::Present, _) => String::new(),
+            (RecordRange::From(_), None) => "; stop with Ctrl-C".to_owned(),
+            (RecordRange::From(_), Some(count)) => format!("; it ends after {}", counted(count, "record")),
+        };
+        tell(&format!("reading {} {from}{until}", counted(topics.len(), "topic")));
         Ok(source)
     }
 

@@ -50,6 +50,8 @@ pub struct RunningSource {
 struct UnverifiedEvent {
     remote_address: IpAddr,
     likely_cause: Option<&'static str>,
+    /// The keys of that moment.
+    tried_keys: Arc<str>,
 }
 
 /// What a head takes of what may be kept, at most.
@@ -62,6 +64,8 @@ pub struct SourceWithKeys {
     /// Authenticates and normalizes.
     pub source: Arc<Box<dyn Source>>,
     verified: Vec<(KeyId, Counter)>,
+    /// The keys' ids, as metrics show them.
+    labels: Arc<str>,
 }
 
 impl RunningSource {
@@ -100,9 +104,8 @@ impl RunningSource {
     }
 
     /// Its keys of the moment, as metrics call them.
-    pub fn key_labels(&self) -> String {
-        let keys = self.with_keys().source.key_ids();
-        keys.iter().map(|key| key.label(&self.name)).collect::<Vec<_>>().join(", ")
+    pub fn key_labels(&self) -> Arc<str> {
+        Arc::clone(&self.with_keys().labels)
     }
 
     /// A webhook failed authentication: logged at once, then at most once a minute for each reason.
@@ -111,7 +114,11 @@ impl RunningSource {
         let Some(log) = self.unverified_logs.get(unverified_label(failure)) else { return };
         // Looked for only where a line is due: it may take longer than all the rest.
         let likely_cause = if log.is_due(now) { self.with_keys().source.likely_cause(webhook) } else { None };
-        log.add(UnverifiedEvent { remote_address: webhook.remote_address, likely_cause });
+        log.add(UnverifiedEvent {
+            remote_address: webhook.remote_address,
+            likely_cause,
+            tried_keys: self.key_labels(),
+        });
         if let Some((count, event)) = log.due(now) {
             self.log_unverified(unverified_label(failure), count, &event);
         }
@@ -139,7 +146,7 @@ impl RunningSource {
             count,
             in_a_row = self.metrics.unverified_in_a_row(),
             remote_address = %event.remote_address,
-            tried_keys = self.key_labels(),
+            tried_keys = &*event.tried_keys,
             last_verified = last_verified.map_or_else(|| "never".to_owned(), |at| at.to_string()),
             see = format!("paybridge tail {topic} --from-beginning"),
             "webhooks fail authentication and {outcome}"
@@ -161,8 +168,9 @@ fn has_any_name(certificate: &[u8], names: &[ServerName<'static>]) -> bool {
 
 impl SourceWithKeys {
     fn new(name: &str, source: Arc<Box<dyn Source>>, metrics: &Metrics) -> Self {
-        let verified = metrics.verified(name, &source.key_ids());
-        Self { source, verified }
+        let keys = source.key_ids();
+        let labels = keys.iter().map(|key| key.label(name)).collect::<Vec<_>>().join(", ").into();
+        Self { verified: metrics.verified(name, &keys), source, labels }
     }
 
     /// Counts a verified webhook, and ends the run of unverified ones.

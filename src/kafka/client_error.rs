@@ -1,6 +1,7 @@
 //! What librdkafka says went wrong, in words for whoever has to put it right.
 //! Must not hold a property's value: it may be a secret.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -125,6 +126,8 @@ impl ClientError {
 #[derive(Clone, Default)]
 pub struct ClientErrors {
     most_specific: Arc<Mutex<Option<ClientError>>>,
+    /// Whether a connection has worked: then one that closes without a word is no wrong protocol.
+    has_worked: Arc<AtomicBool>,
 }
 
 impl ClientErrors {
@@ -136,6 +139,11 @@ impl ClientErrors {
     /// Takes it out, so that the next one counts anew.
     pub fn take(&self) -> Option<ClientError> {
         self.most_specific.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A connection works.
+    pub fn works(&self) {
+        self.has_worked.store(true, Ordering::Relaxed);
     }
 
     /// What was reported, else what the failed call itself says.
@@ -152,6 +160,14 @@ impl ClientErrors {
     }
 
     fn note(&self, client_error: ClientError) {
+        let client_error = match client_error {
+            ClientError::WrongProtocol(wrong, report)
+                if !wrong.is_certain() && self.has_worked.load(Ordering::Relaxed) =>
+            {
+                ClientError::Unreachable(report)
+            }
+            other => other,
+        };
         let mut most_specific = self.most_specific.lock().unwrap_or_else(PoisonError::into_inner);
         if most_specific.as_ref().is_none_or(|earlier| earlier.weight() <= client_error.weight()) {
             *most_specific = Some(client_error);

@@ -70,6 +70,18 @@ pub enum RestoreStep {
     InputEnds,
 }
 
+impl RestoreStep {
+    /// What is likely wrong where it takes too long.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::CommittedOffsets | Self::OpenTransactions => {
+                "; maybe a transaction hangs: look for it with `kafka-transactions.sh find-hanging --max-transaction-timeout 1`"
+            }
+            Self::LedgerEnds | Self::LedgerRecords | Self::InputEnds => "",
+        }
+    }
+}
+
 impl fmt::Display for RestoreStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -92,7 +104,7 @@ pub enum RestoreError {
     #[error("the client that restores the ledger cannot be created: {0}")]
     Create(ClientError),
     /// A step does not get on.
-    #[error("the restore waited {} s for {step}: {reason}", .patience.as_secs())]
+    #[error("the restore waited {} s for {step}: {reason}{}", .patience.as_secs(), .step.hint())]
     Stuck {
         /// How long.
         patience: Duration,

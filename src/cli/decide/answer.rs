@@ -1,16 +1,18 @@
 //! What became of a decision, as the records of outcomes and of rejected decisions say. Must not know how it was written.
 
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 
-use crate::cli::{print, tell};
+use crate::cli::{line_style, print, tell};
 use crate::kafka::decoded::{self, ReadRecord};
 use crate::kafka::reader::{ReadStep, TopicReader};
 use crate::kafka::topics;
 use crate::message::DESCRIPTORS;
 use crate::message::confirmation::v1::{self, DecisionRejected, Outcome, RejectionReason};
+use crate::short_line::ShortLine;
 
 /// How long one look for a record takes at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -80,9 +82,14 @@ fn result(decision: &v1::Decision, record: &ReadRecord) -> Option<DecisionResult
 ///
 /// # Errors
 /// The output cannot be written.
-pub(super) fn report(result: DecisionResult, record: ReadRecord) -> anyhow::Result<ExitCode> {
-    let line = serde_json::to_string(&decoded::decode(record, None, &DESCRIPTORS))?;
-    print(&format!("{line}\n"))?;
+pub(super) fn report(result: DecisionResult, record: ReadRecord, prefix: &str) -> anyhow::Result<ExitCode> {
+    let record = decoded::decode(record, None, &DESCRIPTORS);
+    // People read terminals, and programs pipes: as `tail` does it.
+    if io::stdout().is_terminal() {
+        writeln!(anstream::stdout(), "{}", line_style::whole(&ShortLine::of(&record, prefix)))?;
+    } else {
+        print(&format!("{}\n", serde_json::to_string(&record)?))?;
+    }
     match result {
         DecisionResult::Decided { result } => {
             tell(&format!("decided by this decision: {}", result.as_str_name()));

@@ -206,7 +206,7 @@ impl<'a> StepWriter<'a> {
 fn ledger_entry(entry: &LedgerRecord, before: Option<&LedgerRecord>) -> Happening {
     match entry {
         LedgerRecord::Entry(_, SessionEntry::Early(early)) => Happening::of(format!(
-            "The session has not opened. The engine keeps {} for it.",
+            "The session had not opened yet. The engine kept {} for it.",
             counted(early.len(), "decision")
         )),
         LedgerRecord::Entry(_, SessionEntry::Checking(checking)) => about_to_open(checking),

@@ -13,6 +13,7 @@ use super::deferred_status_calls::DeferredStatusCalls;
 use super::transport::Exchange;
 use super::{NOT_SENT, ProviderCall};
 use crate::confirmation::session::model::SessionKey;
+use crate::log_limit::LogLimit;
 use crate::provider::smart_glocal::api::{FailureScope, Reply, SessionApi, is_of_account};
 
 /// One source's provider, to call.
@@ -24,6 +25,8 @@ pub(super) struct SourceEndpoint {
     breaker: Mutex<Breaker>,
     deferred: Mutex<DeferredState>,
     open: Gauge,
+    /// Calls that failed; the session and what was seen.
+    failures: LogLimit<(SessionKey, String)>,
 }
 
 /// The status calls about a source's sessions that wait until its provider answers again.
@@ -46,7 +49,7 @@ pub(super) struct ReleasedStatusCalls {
 
 impl SourceEndpoint {
     pub(super) fn new(source: Arc<str>, api: Arc<ArcSwap<SessionApi>>, open: Gauge) -> Self {
-        Self { source, api, breaker: Mutex::default(), deferred: Mutex::default(), open }
+        Self { source, api, breaker: Mutex::default(), deferred: Mutex::default(), open, failures: LogLimit::default() }
     }
 
     /// Whether a call about this session may be sent now.
@@ -97,6 +100,18 @@ impl SourceEndpoint {
     /// Tells the breaker; logs where that changes something.
     pub(super) fn record(&self, session: &SessionKey, permit: Permit, health: Health, seen: &str) {
         let source = &*self.source;
+        if matches!(health, Health::SessionFailure | Health::ProviderFailure) {
+            self.failures.add((session.clone(), seen.to_owned()));
+        }
+        if let Some((count, (session, seen))) = self.failures.due(Instant::now()) {
+            tracing::warn!(
+                source,
+                %session,
+                seen,
+                count,
+                "calls to the provider failed; they are repeated until the window of their session closes"
+            );
+        }
         match self.breaker().record(session, permit, health, Instant::now()) {
             Some(BreakerChange::Opened) => {
                 self.open.set(1.0);

@@ -311,7 +311,7 @@ impl Telemetry {
     /// Kafka cannot be used at the moment; logged for each reason, and once a minute.
     pub fn kafka_unavailable(&mut self, reason: &str) {
         let now = Instant::now();
-        let kind = without_figures(reason);
+        let kind = kind_of(reason);
         let before = self.kafka_unavailable.as_ref();
         let is_due = before
             .is_none_or(|before| before.kind != kind || now.saturating_duration_since(before.last_line) >= LINE_EVERY);
@@ -339,9 +339,9 @@ struct KafkaUnavailable {
     last_line: Instant,
 }
 
-/// librdkafka's texts end with figures: `… (after 3ms in state CONNECT, 29 identical error(s) suppressed)`.
-fn without_figures(reason: &str) -> &str {
-    reason.split_once(" (after ").map_or(reason, |(kind, _)| kind)
+/// What kind of reason it is: the words before the first colon. What follows differs by broker, time and number.
+fn kind_of(reason: &str) -> &str {
+    reason.split_once(':').map_or(reason, |(kind, _)| kind)
 }
 
 /// Another producer of this transactional id began.

@@ -62,6 +62,9 @@ impl PublisherContext {
     fn log_contact(&self, brokers_up: usize) {
         let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
         let line = self.shared.outage.connected(brokers_up, now);
+        if brokers_up > 0 {
+            self.client_errors.works();
+        }
         // What was reported before a connection came about explains no later outage.
         let error = if line.is_some() || brokers_up > 0 { self.client_errors.take() } else { None };
         if let Some(line) = line {

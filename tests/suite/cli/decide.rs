@@ -270,7 +270,7 @@ fn tail_and_check_know_the_engines_topics() {
         ("ledger", "session_id", "ps_1"),
     ] {
         let tail = setup.command(&["tail", topic, "--from-beginning", "--count", "1"]).spawn().unwrap();
-        let line = check(tail, 0, "reading 1 topic from the beginning on").unwrap();
+        let line = check(tail, 0, "reading 1 topic from the beginning").unwrap();
         assert_eq!(line["message"][field], expected, "{line}");
     }
     let output = setup.command(&["check", "--format", "json"]).output().unwrap();
