@@ -120,6 +120,9 @@ impl TopicWatch {
         let asked = tokio::task::spawn_blocking(move || {
             let look = look(&kafka, kept, &names);
             if let Some(publisher) = publisher {
+                if publisher.is_cut_off() {
+                    publisher.reconnect();
+                }
                 publisher.set_missing(refused(&look, before.as_ref()));
             }
             look
@@ -171,6 +174,7 @@ impl TopicWatch {
     async fn pause(&self, all_there: bool) {
         match (&self.publisher, all_there) {
             (_, false) => sleep(TOPICS_EVERY).await,
+            (Some(publisher), true) if publisher.is_cut_off() => sleep(TOPICS_EVERY).await,
             (None, true) => sleep(TOPICS_AGAIN_AFTER).await,
             (Some(publisher), true) => {
                 // The end of the time is a reason to look, too.

@@ -61,14 +61,13 @@ impl PublisherContext {
     /// Logs that no broker is connected, or one again.
     fn log_contact(&self, brokers_up: usize) {
         let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
-        let line = self.shared.outage.connected(brokers_up, now);
+        if let Some(line) = self.shared.outage.connected(brokers_up, now) {
+            line.log(&self.client_errors.most_specific().map_or_else(String::new, |error| error.to_string()));
+        }
         if brokers_up > 0 {
             self.client_errors.works();
-        }
-        // What was reported before a connection came about explains no later outage.
-        let error = if line.is_some() || brokers_up > 0 { self.client_errors.take() } else { None };
-        if let Some(line) = line {
-            line.log(&error.map_or_else(String::new, |error| error.to_string()));
+            // What was reported before a connection came about explains no later outage.
+            self.client_errors.take();
         }
     }
 

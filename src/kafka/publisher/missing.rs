@@ -48,6 +48,18 @@ impl Publisher {
         }
     }
 
+    /// Whether no broker is connected, and the log has said so.
+    pub fn is_cut_off(&self) -> bool {
+        self.shared.outage.is_on()
+    }
+
+    /// Connects anew: a client without records to send does not try by itself. Blocks for a moment.
+    pub fn reconnect(&self) {
+        let topic = self.shared.topics.keys().next().map(String::as_str);
+        let ask = |producer: &Producer| producer.client().fetch_metadata(topic, METADATA_WITHIN).is_ok();
+        let _connected = self.switch.with_producer(ask);
+    }
+
     /// Waits until a record fails, maybe for the lack of its topic.
     pub async fn suspects_missing(&self) {
         self.shared.missing.suspected.notified().await;

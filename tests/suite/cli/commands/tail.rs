@@ -75,7 +75,7 @@ fn no_follow_prints_what_is_there_and_ends_and_the_ledger_only_where_it_is_named
 
     let ran = setup.run(&["tail", "ledger", "--no-follow"]);
     assert_eq!((ran.code, topics(&setup, &ran.output)), (0, vec!["confirmation.ledger.v1".to_owned()]));
-    assert!(ran.errors.contains("reading 1 topic from the beginning to the end"), "{ran:?}");
+    assert!(ran.errors.contains("reading 1 topic from the beginning to the present end"), "{ran:?}");
     let ran = setup.run(&["tail", "confirmation", "--no-follow"]);
     assert_eq!((ran.code, topics(&setup, &ran.output).len()), (0, 2), "a group that has it names it too");
 
