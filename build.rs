@@ -32,10 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn texts(root: &Path, files: &[PathBuf]) -> Result<String, Box<dyn Error>> {
     let mut entries = String::new();
     for file in files {
-        let whole = file.canonicalize()?;
         let name = file.strip_prefix(root)?.to_str().ok_or("a path is not UTF-8")?;
-        let place = whole.to_str().ok_or("a path is not UTF-8")?;
-        write!(entries, "({name:?}, include_str!({place:?})),")?;
+        let place = format!("/{}", file.to_str().ok_or("a path is not UTF-8")?);
+        // Not the whole path: another checkout may use the same build folder.
+        write!(entries, "({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {place:?}))),")?;
     }
     Ok(format!("&[{entries}]"))
 }

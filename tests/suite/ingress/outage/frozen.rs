@@ -190,7 +190,10 @@ fn a_source_that_is_flooded_leaves_room_for_others() {
     let large = |number: u64| {
         let body =
             format!(r#"{{"payoutId":"{number}","updatedDate":"2026-01-02T03:04:05Z","x":"{}"}}"#, "x".repeat(100_000));
-        unipaas.sign("payout/update", body.into(), Timestamp::now(), number)
+        let mut webhook = unipaas.sign("payout/update", body.into(), Timestamp::now(), number);
+        // What is refused before its body is read ends its connection: no other request may follow on it.
+        webhook.headers.push(("connection", "close".to_owned()));
+        webhook
     };
     let flood: Vec<SignedWebhook> = (0..40).map(large).collect();
     let waiting: Vec<_> = flood.iter().map(|webhook| bridge.post_later("unipaas", webhook)).collect();
