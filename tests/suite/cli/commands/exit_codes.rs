@@ -90,7 +90,8 @@ fn a_problem_that_is_met_is_1() {
         }
     });
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = format!("[admin]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    let listen =
+        format!("[ingress]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
     check(&Setup::new("127.0.0.1:1", &listen), &[("run", 1, "admin.listen")]);
     check(&Setup::new("127.0.0.1:1", "[dedup]\nwindw_s = 1\n"), &[("run", 1, "window_s"), ("topics", 1, "window_s")]);
 }
