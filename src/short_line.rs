@@ -7,6 +7,8 @@ mod event;
 
 use serde_json::Value;
 
+pub use amount::decimal;
+
 use crate::kafka::decoded::Decoded;
 
 /// What is shown of one received text at most, in characters: somebody else wrote it.
@@ -137,10 +139,14 @@ fn word_of(message: &Value, field: &str) -> Option<String> {
     word(field, message.get(field)?)
 }
 
+/// Text of others as a terminal may have it: on one line, and without anything that moves the cursor.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
 /// `text` as one may print it: it may have been chosen by anybody.
 fn harmless(text: &str) -> String {
-    let visible = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    let mut kept: String = text.chars().take(TEXT_CHARACTERS_MAX).map(visible).collect();
+    let mut kept: String = printable(text).chars().take(TEXT_CHARACTERS_MAX).collect();
     if text.chars().nth(TEXT_CHARACTERS_MAX).is_some() {
         kept.push('…');
     }

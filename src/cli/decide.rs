@@ -13,8 +13,8 @@ use jiff::SignedDuration;
 use prost::Message;
 use rdkafka::ClientConfig;
 
-use super::{ConfigFile, Environment, WrongUsage, tell};
-use crate::config::{ClientSide, Config};
+use super::{ConfigFile, Environment, WrongUsage, session_search, tell};
+use crate::config::ClientSide;
 use crate::confirmation::codec::decision::TEXT_BYTES_MAX;
 use crate::confirmation::codec::inputs::SESSION_ID_BYTES_MAX;
 use crate::kafka::client;
@@ -23,7 +23,6 @@ use crate::kafka::reader::{ReadError, Start, TopicReader};
 use crate::kafka::record::Record;
 use crate::kafka::topics;
 use crate::message::confirmation::v1;
-use crate::provider::CONFIRMATION_PROVIDER;
 use known_session::{KnownSession, SessionLookUp};
 
 /// Shown below `--help`.
@@ -89,7 +88,7 @@ enum ActionArgument {
 pub async fn run(options: DecideOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let timeout = usable(&options)?;
     let config = options.config.load(environment)?;
-    check_source(&config, &options.source)?;
+    session_search::check_source(&config, &options.source)?;
     let task = DecisionTask {
         client: client::base(&config.kafka, ClientSide::Common)?,
         prefix: config.kafka.topic_prefix.as_ref().to_owned(),
@@ -126,20 +125,6 @@ fn usable(options: &DecideOptions) -> Result<Duration, WrongUsage> {
     timeout
         .filter(|timeout| (TIMEOUT_MIN..=TIMEOUT_MAX).contains(timeout))
         .ok_or_else(|| WrongUsage("--timeout must be from 1 second to 7 days: write it as 60s or 5m".to_owned()))
-}
-
-/// A source that does not exist, or whose sessions do not wait, would only be known by its decision never counting. A
-/// configuration without any source is one for commands alone.
-fn check_source(config: &Config, name: &str) -> Result<(), WrongUsage> {
-    match config.sources.get(name) {
-        None if config.sources.is_empty() => Ok(()),
-        None => Err(WrongUsage::unknown_source(config, name)),
-        Some(source) if source.provider != CONFIRMATION_PROVIDER => Err(WrongUsage(format!(
-            "the source `{name}` is of {}, whose payments need no confirmation: decisions are for sessions of {CONFIRMATION_PROVIDER}",
-            source.provider
-        ))),
-        Some(_) => Ok(()),
-    }
 }
 
 fn decision(options: &DecideOptions) -> anyhow::Result<v1::Decision> {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
-use super::{WRONG_USAGE, print, tell};
+use super::{WrongUsage, print};
 use crate::message::{DESCRIPTOR_SET, FILES};
 
 /// Shown below `--help`.
@@ -48,8 +48,8 @@ pub fn run(options: &ProtosOptions) -> anyhow::Result<ExitCode> {
     let to_standard_output = options.out == Path::new("-");
     match options.format {
         ProtosFormat::Proto if to_standard_output => {
-            tell("--out -: standard output takes one file only; name a folder, or use --format descriptor-set");
-            return Ok(ExitCode::from(WRONG_USAGE));
+            let problem = "--out -: standard output takes one file only; name a folder, or use --format descriptor-set";
+            return Err(WrongUsage(problem.to_owned()).into());
         }
         ProtosFormat::Proto => {
             let files: Vec<(PathBuf, &[u8])> =

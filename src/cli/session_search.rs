@@ -7,11 +7,31 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use serde::Serialize;
 
+use super::WrongUsage;
+use crate::config::Config;
 use crate::confirmation::session::model::SessionKey;
 use crate::kafka::decoded::ReadRecord;
 use crate::kafka::key_search::{KeyRecords, KeySearch, SearchExtent};
 use crate::kafka::reader::ReadError;
 use crate::kafka::topics;
+use crate::provider::CONFIRMATION_PROVIDER;
+
+/// Whether the source named so can have sessions that wait: a command about one of another source would find nothing. A
+/// configuration without any source is one for commands alone.
+///
+/// # Errors
+/// It cannot.
+pub fn check_source(config: &Config, name: &str) -> Result<(), WrongUsage> {
+    match config.sources.get(name) {
+        None if config.sources.is_empty() => Ok(()),
+        None => Err(WrongUsage::unknown_source(config, name)),
+        Some(source) if source.provider != CONFIRMATION_PROVIDER => Err(WrongUsage(format!(
+            "the source `{name}` is of {}: only sessions of {CONFIRMATION_PROVIDER} wait for a confirmation",
+            source.provider
+        ))),
+        Some(_) => Ok(()),
+    }
+}
 
 /// A topic that has records of sessions, in the order in which things usually happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

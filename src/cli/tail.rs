@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigFile, Environment, WRONG_USAGE, closed_output, line_style, stop_on_signal, tell};
+use super::{ConfigFile, Environment, WrongUsage, closed_output, line_style, stop_on_signal, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
@@ -99,13 +99,7 @@ impl Filter {
 /// The configuration cannot be used, the topics cannot be read, or the output cannot be written.
 pub async fn run(options: TailOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let config = options.config.load(environment)?;
-    let messages = match choose(&needed(&config), &options.topics) {
-        Ok(messages) => messages,
-        Err(wrong) => {
-            tell(&wrong);
-            return Ok(ExitCode::from(WRONG_USAGE));
-        }
-    };
+    let messages = choose(&needed(&config), &options.topics).map_err(WrongUsage)?;
     let tail = Tail {
         client: client::base(&config.kafka, ClientSide::Common)?,
         messages,

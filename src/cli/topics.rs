@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{ConfigFile, Environment, WRONG_USAGE, print, tell};
+use super::{ConfigFile, Environment, WrongUsage, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
@@ -115,10 +115,8 @@ async fn list(client: rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result
 
 async fn change(options: &TopicsOptions, client: &rdkafka::ClientConfig, topics: &[Topic]) -> anyhow::Result<ExitCode> {
     if options.format == TopicsFormat::Strimzi {
-        tell(
-            "--create and --update change the topics themselves, --format strimzi lets Strimzi do it: give one of the two",
-        );
-        return Ok(ExitCode::from(WRONG_USAGE));
+        let problem = "--create and --update change the topics themselves, --format strimzi lets Strimzi do it: give one of the two";
+        return Err(WrongUsage(problem.to_owned()).into());
     }
     let outcomes = match outcomes(options, client, topics).await {
         Ok(outcomes) => outcomes,
@@ -186,7 +184,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn topics() -> Vec<Topic> {
+    pub(super) fn topics() -> Vec<Topic> {
         let toml = "[kafka]\ntopic_prefix = 'pay'\npartitions = 6\n[sources.sg]\nprovider = 'smart-glocal'";
         needed(&Config::from_toml(toml, []).unwrap())
     }

@@ -17,12 +17,11 @@ use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::session_search::{SearchResult, SearchedTopic, SessionSearch, SessionTopic};
+use super::session_search::{self, SearchResult, SearchedTopic, SessionSearch, SessionTopic};
 use super::{ConfigFile, Environment, WrongUsage, print, tell};
-use crate::config::{ClientSide, Config};
+use crate::config::ClientSide;
 use crate::confirmation::codec::inputs::SESSION_ID_BYTES_MAX;
 use crate::kafka::client;
-use crate::provider::CONFIRMATION_PROVIDER;
 use configured_engine::ConfiguredEngine;
 use owner::Owner;
 use session_record::SessionRecord;
@@ -67,7 +66,9 @@ pub struct WhyOptions {
 pub async fn run(options: WhyOptions, environment: &Environment) -> anyhow::Result<ExitCode> {
     let (since, timeout) = usable(&options)?;
     let config = options.config.load(environment)?;
-    check_source(&config, options.source.as_deref())?;
+    if let Some(source) = &options.source {
+        session_search::check_source(&config, source)?;
+    }
     let engine = ConfiguredEngine::of(&config)?;
     let client = client::base(&config.kafka, ClientSide::Common)?;
     let (prefix, session_id) = (config.kafka.topic_prefix.as_ref().to_owned(), options.session.clone());
@@ -126,19 +127,6 @@ fn usable(options: &WhyOptions) -> Result<(Timestamp, Duration), WrongUsage> {
         WrongUsage("--timeout must be more than 0 and at most 24 hours: write it as 60s or 5m".to_owned())
     })?;
     Ok((Timestamp::now().saturating_sub(options.since).unwrap_or(Timestamp::UNIX_EPOCH), timeout))
-}
-
-/// A configuration without any source is one for commands alone.
-fn check_source(config: &Config, name: Option<&str>) -> Result<(), WrongUsage> {
-    let Some(name) = name.filter(|_| !config.sources.is_empty()) else { return Ok(()) };
-    match config.sources.get(name) {
-        None => Err(WrongUsage::unknown_source(config, name)),
-        Some(source) if source.provider != CONFIRMATION_PROVIDER => Err(WrongUsage(format!(
-            "the source `{name}` is of {}: only sessions of {CONFIRMATION_PROVIDER} wait for a confirmation",
-            source.provider
-        ))),
-        Some(_) => Ok(()),
-    }
 }
 
 fn nothing_found(options: &WhyOptions, searched: &[SearchedTopic], since: Timestamp) -> String {

@@ -254,6 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_has_worked_is_closed_for_another_reason_than_its_protocol() {
+        let closed = "a:1/1: Disconnected: connection reset by peer (after 1ms in state APIVERSION_QUERY)";
+        let client_errors = ClientErrors::default();
+        let report = || client_errors.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), closed);
+        report();
+        assert!(matches!(client_errors.take(), Some(ClientError::WrongProtocol(..))));
+        client_errors.works();
+        report();
+        assert_eq!(client_errors.take(), Some(ClientError::Unreachable(closed.to_owned())));
+    }
+
+    #[test]
     fn never_tells_the_refused_value() {
         let description = "Invalid value \"hunter2\" for configuration property".to_owned();
         for result in [RDKafkaConfRes::RD_KAFKA_CONF_INVALID, RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN] {

@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client_error::{ClientError, ClientErrors};
+use super::client_error::ClientErrors;
 use super::decoded::ReadRecord;
 use super::partition;
 use super::reader::{self, ReadError};
@@ -68,12 +68,7 @@ impl KeySearch<'_> {
         let answered = deadline.min(Instant::now() + ANSWER_WITHIN);
         let partitions = reader::partitions(client, &[self.topic.to_owned()], answered)?.len();
         let partition = partition::of(self.partition_key, i32::try_from(partitions).unwrap_or(i32::MAX));
-        let mut config = reader::without_group(client);
-        config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
-        let client_errors = ClientErrors::default();
-        let consumer: BaseConsumer<ClientErrors> = config
-            .create_with_context(client_errors.clone())
-            .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
+        let (consumer, client_errors) = reader::ending_consumer(client)?;
         let start = self.start(&consumer, &client_errors, partition, deadline)?;
         consumer.assign(&start).map_err(ReadError::Ended)?;
         let mut found = KeyRecords { partition, records: Vec::new(), left_out: 0, extent: SearchExtent::OutOfTime };

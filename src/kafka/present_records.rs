@@ -10,11 +10,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client_error::{ClientError, ClientErrors};
+use super::client_error::ClientErrors;
 use super::reader::{self, ReadError, ReadStep};
-
-/// A broker answers at once where a partition has no more.
-const FETCH_WAIT_MS: &str = "10";
 
 /// The end of each partition of one topic.
 type PartitionEnds = BTreeMap<i32, i64>;
@@ -37,12 +34,7 @@ impl PresentRecords {
     pub fn open(client: &ClientConfig, topics: &[String], within: Duration) -> Result<Self, ReadError> {
         let deadline = Instant::now() + within;
         let partitions = reader::partitions(client, topics, deadline)?;
-        let mut config = reader::without_group(client);
-        config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", FETCH_WAIT_MS);
-        let client_errors = ClientErrors::default();
-        let consumer: BaseConsumer<ClientErrors> = config
-            .create_with_context(client_errors.clone())
-            .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
+        let (consumer, client_errors) = reader::ending_consumer(client)?;
         let ends = reader::end_offsets(&consumer, &client_errors, &partitions, deadline)?;
         Ok(Self { topics: by_topic(&ends), consumer, client_errors, unread: PartitionEnds::new() })
     }

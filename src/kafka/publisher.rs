@@ -360,14 +360,15 @@ impl PublisherState {
 
     /// Logs what a record's fate says about its topic, and nothing while no broker is connected: that has lines of its own.
     fn log(&self, state: &PublishedTopic, topic: &str, delivery: Delivery, why: &dyn fmt::Display) {
-        let now = std::time::Instant::now();
         let line = match (delivery, delivery.reason()) {
             // A record that is too large says nothing about the topic.
             (Delivery::TooLarge, _) => None,
-            (Delivery::Acknowledged, _) | (Delivery::Failed(_), None) => state.log.acknowledged(now),
+            (Delivery::Acknowledged, _) | (Delivery::Failed(_), None) => {
+                state.log.acknowledged(std::time::Instant::now)
+            }
             (Delivery::Failed(_), Some(reason)) => {
                 self.outage.record_failed();
-                if self.outage.is_on() { None } else { state.log.failed(reason, now) }
+                if self.outage.is_on() { None } else { state.log.failed(reason, std::time::Instant::now()) }
             }
         };
         if let Some(line) = line {

@@ -92,6 +92,17 @@ pub(super) fn without_group(client: &ClientConfig) -> ClientConfig {
     config
 }
 
+/// A consumer that tells where a partition ends, and waits little for more. It joins no group.
+pub(super) fn ending_consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, ClientErrors), ReadError> {
+    let mut config = without_group(client);
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10"); // so long an empty fetch waits before its end is told
+    let client_errors = ClientErrors::default();
+    let consumer = config
+        .create_with_context(client_errors.clone())
+        .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
+    Ok((consumer, client_errors))
+}
+
 impl TopicReader {
     /// Finds where to start in every partition of `topics`; what is committed after it returned will be read.
     ///

@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client_error::{ClientError, ClientErrors};
+use super::client_error::ClientErrors;
 use super::reader::{self, ReadError};
 
 /// How long one look blocks at most.
@@ -41,17 +41,8 @@ pub fn scan(
 ) -> Result<Scanned, ReadError> {
     let deadline = Instant::now() + within;
     let partitions = reader::partitions(client, &[topic.to_owned()], deadline)?;
-    let mut config = reader::without_group(client);
-    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
-    let client_errors = ClientErrors::default();
-    let consumer: BaseConsumer<ClientErrors> = config
-        .create_with_context(client_errors.clone())
-        .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in &partitions {
-        list.add_partition_offset(topic, *partition, Offset::Beginning).map_err(ReadError::Ended)?;
-    }
-    consumer.assign(&list).map_err(ReadError::Ended)?;
+    let (consumer, client_errors) = reader::ending_consumer(client)?;
+    consumer.assign(&reader::at_offset(&partitions, Offset::Beginning)?).map_err(ReadError::Ended)?;
     let mut unread: BTreeSet<i32> = partitions.iter().map(|(_, partition)| *partition).collect();
     while !unread.is_empty() && Instant::now() < deadline {
         match consumer.poll(SLICE) {

@@ -41,7 +41,7 @@ fn operation(operation: &Value) -> String {
 }
 
 /// `units` with a point before its last `digits` digits.
-fn decimal(units: &str, digits: usize) -> String {
+pub fn decimal(units: &str, digits: usize) -> String {
     let (sign, digits_of_units) = units.strip_prefix('-').map_or(("", units), |rest| ("-", rest));
     let padded = format!("{digits_of_units:0>width$}", width = digits.saturating_add(1));
     match padded.split_at_checked(padded.len().saturating_sub(digits)) {

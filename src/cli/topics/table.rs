@@ -104,14 +104,8 @@ impl fmt::Display for TopicTable<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::topics;
     use super::*;
-    use crate::config::Config;
-    use crate::kafka::topics::needed;
-
-    fn topics() -> Vec<Topic> {
-        let toml = "[kafka]\ntopic_prefix = 'pay'\npartitions = 6\n[sources.sg]\nprovider = 'smart-glocal'";
-        needed(&Config::from_toml(toml, []).unwrap())
-    }
 
     #[test]
     fn writes_a_line_a_topic_with_aligned_columns() {

@@ -9,8 +9,8 @@ use super::configured_engine::ConfiguredEngine;
 use super::current_state::{CurrentState, StateReader};
 use super::session_record::SessionRecord;
 use super::step::{StepWriter, StoryStep, order};
-use super::words::printable;
 use crate::cli::session_search::SearchedTopic;
+use crate::short_line::printable;
 
 /// What a step's details are indented by.
 const INDENT: usize = 26;

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::confirmation::session::model::Decider;
 use crate::message::confirmation::v1::{self, DeciderKind, Operation, OperationKind, RejectionReason};
 use crate::message::event::v1::Money;
+use crate::short_line::decimal;
 
 /// The most operations that are listed.
 const OPERATIONS_MAX: usize = 5;
@@ -81,11 +82,6 @@ pub(super) fn rejection(reason: RejectionReason) -> &'static str {
     }
 }
 
-/// Text of other teams as a terminal may have it: on one line, and without anything that moves the cursor.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
-
 /// A time, in UTC, to the millisecond.
 pub(super) fn time(time: Timestamp) -> String {
     format!("{time:.3}")
@@ -123,11 +119,7 @@ fn amount(money: &Money) -> String {
     else {
         return format!("{} minor units, {currency}", money.minor_units);
     };
-    let sign = if money.minor_units < 0 { "-" } else { "" };
-    let digits = format!("{:0>width$}", money.minor_units.unsigned_abs(), width = exponent.saturating_add(1));
-    let (whole, decimals) = digits.split_at_checked(digits.len().saturating_sub(exponent)).unwrap_or((&digits, ""));
-    let point = if decimals.is_empty() { "" } else { "." };
-    format!("{sign}{whole}{point}{decimals} {currency}")
+    format!("{} {currency}", decimal(&money.minor_units.to_string(), exponent))
 }
 
 #[cfg(test)]
@@ -148,11 +140,6 @@ mod tests {
             assert_eq!(amount(&money), expected);
         }
         assert_eq!(amount(&Money::default()), "0 minor units, unknown currency");
-    }
-
-    #[test]
-    fn nothing_moves_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2J\nb\tß"), "a [2J b ß");
     }
 
     #[test]

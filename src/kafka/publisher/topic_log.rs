@@ -40,11 +40,12 @@ pub(super) enum TopicLine {
 
 impl TopicLog {
     /// A record is acknowledged.
-    pub(super) fn acknowledged(&self, now: Instant) -> Option<TopicLine> {
-        // Read first: the usual case must not take the lock.
+    pub(super) fn acknowledged(&self, now: impl FnOnce() -> Instant) -> Option<TopicLine> {
+        // Read first: the usual case must neither take the lock nor ask for the time.
         if !self.is_failing.load(Ordering::Relaxed) {
             return None;
         }
+        let now = now();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = failing.take_if(|failing| now.saturating_duration_since(failing.last_failure) >= WORKS_AFTER)?;
         self.is_failing.store(false, Ordering::Relaxed);
@@ -98,16 +99,16 @@ mod tests {
     fn a_line_tells_the_begin_another_reason_each_minute_and_the_end() {
         let (log, begin) = (TopicLog::default(), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
-        assert_eq!(log.acknowledged(at(0)), None);
+        assert_eq!(log.acknowledged(|| at(0)), None);
         assert_eq!(log.failed("timed_out", at(1)), Some(TopicLine::Fails(1)));
         assert_eq!(log.failed("timed_out", at(2)), None);
-        assert_eq!(log.acknowledged(at(3)), None, "another partition's");
+        assert_eq!(log.acknowledged(|| at(3)), None, "another partition's");
         assert_eq!(log.failed("unknown_topic", at(4)), Some(TopicLine::Fails(3)));
         assert_eq!(log.failed("timed_out", at(5)), None, "reasons of two partitions take turns");
         assert_eq!(log.failed("unknown_topic", at(63)), None);
         assert_eq!(log.failed("unknown_topic", at(64)), Some(TopicLine::Fails(6)));
-        assert_eq!(log.acknowledged(at(69)), Some(TopicLine::Works(Duration::from_secs(63), 6)));
-        assert_eq!(log.acknowledged(at(70)), None);
+        assert_eq!(log.acknowledged(|| at(69)), Some(TopicLine::Works(Duration::from_secs(63), 6)));
+        assert_eq!(log.acknowledged(|| at(70)), None);
         assert_eq!(log.failed("timed_out", at(71)), Some(TopicLine::Fails(1)));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::message::confirmation::v1::DeciderKind;
+use paybridge::simulator::Fault;
 use serde_json::Value;
 
 use crate::support::alerts;
@@ -73,6 +74,20 @@ fn a_deadline_that_comes_near_has_an_alert_before_and_a_line_after_it() {
     assert_eq!(setup.await_outcome("ps_late").decided_by_kind(), DeciderKind::Deadline);
     let decided = line(&daemon, "the deadline decided on sessions");
     assert_eq!((&decided["session"], &decided["count"]), (&"sg-main/ps_late".into(), &1.into()));
+}
+
+#[test]
+fn calls_that_fail_are_told_with_their_session_before_the_breaker_opens() {
+    let (setup, text) = EngineSetup::for_process_with_topics("default = \"confirm\"");
+    let daemon = Daemon::run(&text);
+    daemon.await_ready();
+    setup.provider.misbehave(Fault::Unauthorized, 2);
+    setup.ready("ps_refused", Timestamp::now(), 100);
+    let failed = line(&daemon, "calls to the provider failed");
+    assert_eq!((&failed["level"], &failed["source"]), (&"WARN".into(), &"sg-main".into()));
+    assert_eq!((&failed["session"], &failed["seen"]), (&"sg-main/ps_refused".into(), &"HTTP status 401".into()));
+    setup.await_outcome("ps_refused");
+    assert!(!daemon.log().contains("calls are held back"), "one session opens no breaker");
 }
 
 #[test]

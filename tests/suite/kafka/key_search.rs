@@ -63,4 +63,6 @@ fn finds_what_is_committed_of_one_key_since_a_time() {
     producer.commit_transaction(LIMIT).unwrap();
     let found = search(&topic, "many", None).unwrap();
     assert_eq!((found.records.len(), found.left_out), (TOO_MANY - 1, 1));
+    let newest = (TOO_MANY - 1).to_string();
+    assert_eq!((values(&found)[0].as_str(), values(&found).last()), ("1", Some(&newest)), "the oldest is left out");
 }
