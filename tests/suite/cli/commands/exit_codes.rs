@@ -56,7 +56,7 @@ fn wrong_usage_is_2_and_names_the_nearest() {
             ("decide sg-main ps_1 confrim --reason x", 2, "a similar value exists: 'confirm'"),
             ("decide sg-main ps_1 confirm", 2, "--reason"),
             ("decide sg-mian ps_1 confirm --reason x", 2, "did you mean `sg-main`?"),
-            ("decide unipaas ps_1 confirm --reason x", 2, "decisions are for sessions of smart-glocal"),
+            ("decide unipaas ps_1 confirm --reason x", 2, "only sessions of smart-glocal wait for a confirmation"),
             ("decide sg-main ps_1 confirm --reason x --timeout 0s", 2, "--timeout must be from 1 second to 7 days"),
             ("why", 2, "--help"),
             ("why ps_1 --source sg-mian", 2, "did you mean `sg-main`?"),
