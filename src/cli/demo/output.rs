@@ -17,8 +17,8 @@ use crate::cli::line_style::{ATTENTION, BAD, FAINT, GOOD, STRONG};
 pub fn introduction(cluster: &DemoCluster, setup: &Setup) -> String {
     let rules = RULES.map(|(name, words)| format!("  rule \"{name}\": {words}\n")).concat();
     format!(
-        "{STRONG}paybridge takes webhooks of payment providers, proves them, and puts them on Kafka as typed events.{STRONG:#}\n\
-         {STRONG}Where a provider waits for the merchant's word on a payment, it decides, and calls the provider.{STRONG:#}\n\
+        "{STRONG}paybridge takes webhooks of payment providers, checks that they are authentic, and puts them on Kafka as typed events.{STRONG:#}\n\
+         {STRONG}Where a provider waits for the merchant to confirm a payment, it decides, and calls the provider.{STRONG:#}\n\
          This demonstration is the whole of it in one process; the providers are simulated.\n\n\
          {}\
          Webhooks       http://{}\n\
@@ -50,7 +50,7 @@ fn kafka(cluster: &DemoCluster) -> String {
     match cluster {
         DemoCluster::Mock { bootstrap_servers, .. } => format!(
             "Kafka          {bootstrap_servers}, {ATTENTION}in memory: nothing survives, and transactions are not real.{ATTENTION:#}\n\
-             {FAINT}               So it shows each session's one decision, and not what carries it over crashes.\n\
+             {FAINT}               It shows that each session gets one decision. It cannot show that a crash does not change that.\n\
              \x20              --kafka HOST:PORT uses yours.{FAINT:#}\n"
         ),
         DemoCluster::Real { bootstrap_servers } => format!("Kafka          {bootstrap_servers}\n"),
