@@ -168,6 +168,11 @@ impl Simulator {
         self.provider.state().plan.add(Some(operation), fault, count);
     }
 
+    /// Ends the faults that were asked for.
+    pub fn recover(&self) {
+        self.provider.state().plan.clear();
+    }
+
     /// Lets so many calls go on that [`Fault::Hold`] holds, now or later.
     pub fn release(&self, count: usize) {
         self.provider.releases.add_permits(count);

@@ -89,6 +89,11 @@ impl FaultPlan {
         self.scripted.push(Scripted { operation, fault, left: count });
     }
 
+    /// Takes back what was asked for and has not been met.
+    pub(super) fn clear(&mut self) {
+        self.scripted.clear();
+    }
+
     /// What this call meets.
     pub(super) fn next(&mut self, operation: Operation) -> Option<Fault> {
         self.scripted.retain(|scripted| scripted.left > 0);
@@ -178,6 +183,10 @@ mod tests {
         assert_eq!(plan.next(Operation::Confirm), Some(Fault::Garbage));
         assert_eq!(plan.next(Operation::Status), Some(Fault::NotFound));
         assert_eq!(plan.next(Operation::Status), Some(Fault::Garbage));
+        assert_eq!(plan.next(Operation::Status), None);
+        plan.add(None, Fault::Garbage, 2);
+        assert_eq!(plan.next(Operation::Status), Some(Fault::Garbage));
+        plan.clear();
         assert_eq!(plan.next(Operation::Status), None);
     }
 

@@ -55,17 +55,17 @@ fn a_provider_that_knows_us_no_more_for_a_while_refuses_no_session() {
         ("authorization", Fault::Refuse("authorization_error")),
         ("identification", Fault::Refuse("identification_error")),
     ] {
-        let calls = setup.provider.calls();
-        // All fail once, five of them open the breaker, and two more calls keep it open for three seconds.
-        let in_vain = SESSIONS + 2;
-        setup.provider.misbehave(fault, u32::try_from(in_vain).unwrap());
+        // It lasts until the breaker is seen open: a slow machine may retry the first sessions before the last ones are called about.
+        setup.provider.misbehave(fault, u32::MAX);
         let ids = open_sessions(&setup, name);
         await_metric(&engine, BREAKER, 1);
         assert!(setup.outcomes().iter().all(|outcome| !ids.contains(&outcome.session_id)), "told during the trouble");
+        let calls = setup.provider.calls();
+        setup.provider.recover();
         check_all_confirmed(&setup, &engine, &ids);
-        // Those in vain, and for each session its question and its action; and one more, for what is unlucky.
+        // For each session what was under way, its question and its action; and one more, for what is unlucky.
         let calls = usize::try_from(setup.provider.calls() - calls).unwrap();
-        assert!(calls <= in_vain + 3 * SESSIONS, "{calls} calls: the provider was not left alone");
+        assert!(calls <= 4 * SESSIONS, "{calls} calls: the provider was not left alone");
     }
     assert!(engine.count("paybridge_confirmation_calls_total{operation=\"confirm\",outcome=\"not_processed\"}") >= 5);
     engine.stop().unwrap();

@@ -148,7 +148,8 @@ fn gives_up_when_it_is_cancelled_and_says_what_it_waits_for_when_it_is_stuck() {
     assert!(matches!(stuck, RestoreError::Stuck { step: RestoreStep::OpenTransactions, .. }), "{stuck:?}");
     let told = stuck.to_string();
     let expected = format!(
-        "the restore waited 1 s for the end of transactions that are open in the ledger: {} 0 ends at 1 and is stable up to Some(0)",
+        "the restore waited 1 s for the end of transactions that are open in the ledger: {} 0 ends at 1 and is stable up to Some(0); \
+         maybe a transaction hangs: look for it with `kafka-transactions.sh find-hanging --max-transaction-timeout 1`",
         setup.ledger
     );
     assert_eq!(told, expected);
