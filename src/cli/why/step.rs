@@ -212,7 +212,8 @@ fn ledger_entry(entry: &LedgerRecord, before: Option<&LedgerRecord>) -> Happenin
         LedgerRecord::Entry(_, SessionEntry::Checking(checking)) => about_to_open(checking),
         LedgerRecord::Entry(_, SessionEntry::Awaiting(opening)) => {
             let what = "The session is open. The engine holds it for a decision or the deadline.";
-            Happening::of(what).with_some("dry run", dry_run(opening))
+            let failed_rule = Some(opening.failed_rule.clone());
+            Happening::of(what).with_some("rule that failed", failed_rule).with_some("dry run", dry_run(opening))
         }
         LedgerRecord::Entry(key, SessionEntry::Decided(decided)) => match before {
             Some(LedgerRecord::Entry(_, SessionEntry::Decided(earlier))) => carried_on(key, decided, earlier),

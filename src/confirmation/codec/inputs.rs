@@ -184,6 +184,7 @@ impl ReadyEvent {
                 Mode::Live => false,
                 Mode::DryRun => true,
             },
+            failed_rule: String::new(),
         };
         (opening, if began_at.is_some() { EventAge::Known } else { EventAge::Unknown })
     }

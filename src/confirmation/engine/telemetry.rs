@@ -54,6 +54,8 @@ pub struct Telemetry {
     /// By the rule's name.
     rule_failures: BTreeMap<String, LogLimit<RuleFailure>>,
     decided_by_deadline: LogLimit<SessionKey>,
+    /// Those of the next line that a failed rule held.
+    decided_after_failed_rule: u64,
 }
 
 /// The first times of open sessions; none where there is no such session.
@@ -89,6 +91,7 @@ impl Telemetry {
             at_deadline,
             rule_failures: BTreeMap::new(),
             decided_by_deadline: LogLimit::default(),
+            decided_after_failed_rule: 0,
         }
     }
 
@@ -134,12 +137,13 @@ impl Telemetry {
 
     fn noted(&mut self, key: &SessionKey, note: Note) {
         match note {
-            Note::Decided(kind, rule) => {
-                self.metrics.decided(kind, &rule);
-                if kind == DeciderKind::Deadline {
+            Note::Decided { by, rule, failed_rule } => {
+                self.metrics.decided(by, &rule);
+                if by == DeciderKind::Deadline {
                     self.decided_by_deadline.add(key.clone());
+                    self.decided_after_failed_rule += u64::from(!failed_rule.is_empty());
                 }
-                tracing::debug!(session = %key, ?kind, rule, "a session is decided");
+                tracing::debug!(session = %key, kind = ?by, rule, "a session is decided");
             }
             Note::Redelivered => self.metrics.redelivered.increment(1),
             Note::TooOld => {
@@ -187,7 +191,7 @@ impl Telemetry {
     }
 
     /// Logs what is due of that which happens often: rules that failed, and sessions that the deadline decided on.
-    pub fn log_due(&self, now: Instant) {
+    pub fn log_due(&mut self, now: Instant) {
         for (rule, log) in &self.rule_failures {
             if let Some((count, RuleFailure { session, why, deadline })) = log.due(now) {
                 tracing::warn!(
@@ -202,7 +206,8 @@ impl Telemetry {
         }
         if let Some((count, session)) = self.decided_by_deadline.due(now) {
             let action = self.at_deadline.map(Action::verb);
-            tracing::warn!(%session, action, count, "the deadline decided on sessions, because nobody else did in time");
+            let rule_failed = std::mem::take(&mut self.decided_after_failed_rule);
+            tracing::warn!(%session, action, count, rule_failed, "the deadline decided on sessions, because nobody else did in time");
         }
     }
 

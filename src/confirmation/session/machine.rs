@@ -156,6 +156,8 @@ pub struct StatusDetails {
     pub operations: Vec<v1::Operation>,
     /// What the rules say of it; nothing where they hold.
     pub verdict: Option<(Action, Decider)>,
+    /// The rule that failed, and therefore holds it; empty: none.
+    pub failed_rule: String,
 }
 
 /// The circumstances of a step.

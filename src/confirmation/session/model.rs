@@ -133,6 +133,8 @@ pub struct Opening {
     pub operations: Vec<v1::Operation>,
     /// Whether nobody is called.
     pub dry_run: bool,
+    /// The rule that failed, and therefore holds the session; empty: none.
+    pub failed_rule: String,
 }
 
 /// A session that opens only if `session/status` says that the provider still waits for its confirmation.

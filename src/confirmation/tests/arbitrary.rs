@@ -70,13 +70,14 @@ pub fn checking() -> impl Strategy<Value = Checking> {
 
 /// What opened a session.
 pub fn opening() -> impl Strategy<Value = Opening> {
-    ("[0-9a-f]{32}", instant(), instant(), vec(operation(), 0..3), any::<bool>()).prop_map(
-        |(ready_event_id, recorded_at, window_began_at, operations, dry_run)| Opening {
+    ("[0-9a-f]{32}", instant(), instant(), vec(operation(), 0..3), any::<bool>(), "\\PC{0,8}").prop_map(
+        |(ready_event_id, recorded_at, window_began_at, operations, dry_run, failed_rule)| Opening {
             ready_event_id,
             recorded_at,
             window_began_at,
             operations,
             dry_run,
+            failed_rule,
         },
     )
 }

@@ -94,6 +94,7 @@ fn outcome(kind: v1::DeciderKind, name: &str, decision_id: &str) -> Outcome {
             window_began_at: now,
             operations: Vec::new(),
             dry_run: false,
+            failed_rule: String::new(),
         },
         decided: Some((Action::Cancel, decider, now)),
         result: v1::Result::Accepted,

@@ -174,6 +174,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
             window_began_at: now(),
             operations: vec![payout],
             dry_run: true,
+            failed_rule: String::new(),
         },
         decided: Some((Action::Cancel, decider, now())),
         result: v1::Result::Refused,

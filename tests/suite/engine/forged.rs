@@ -204,6 +204,7 @@ fn an_event_that_nobody_signed_and_the_provider_never_confirms_has_no_outcome() 
         window_began_at: began_at,
         operations: Vec::new(),
         dry_run: false,
+        failed_rule: String::new(),
     };
     let early = Vec::new();
     let checking = Checking { opening, basis: RuleBasis::Status, age: EventAge::Known, early };

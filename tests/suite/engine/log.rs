@@ -56,7 +56,7 @@ fn a_rule_that_fails_is_told_with_its_session_its_error_and_what_the_deadline_wi
 
 #[test]
 fn a_deadline_that_comes_near_has_an_alert_before_and_a_line_after_it() {
-    let (setup, text) = EngineSetup::for_process_with_topics("");
+    let (setup, text) = EngineSetup::for_process_with_topics(FAILING);
     let daemon = Daemon::run(&text);
     daemon.await_ready();
     let until_deadline = |least: f64| {
@@ -74,6 +74,7 @@ fn a_deadline_that_comes_near_has_an_alert_before_and_a_line_after_it() {
     assert_eq!(setup.await_outcome("ps_late").decided_by_kind(), DeciderKind::Deadline);
     let decided = line(&daemon, "the deadline decided on sessions");
     assert_eq!((&decided["session"], &decided["count"]), (&"sg-main/ps_late".into(), &1.into()));
+    assert_eq!(decided["rule_failed"], 1);
 }
 
 #[test]

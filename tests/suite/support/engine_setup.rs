@@ -149,6 +149,7 @@ impl EngineSetup {
             window_began_at,
             operations: Vec::new(),
             dry_run: false,
+            failed_rule: String::new(),
         };
         let owner = ledger::LedgerOwner {
             group_id: self.config.confirmation.group(&self.config.kafka.topic_prefix),

@@ -142,6 +142,7 @@ fn opening(opening: Option<v1::Opening>) -> Result<Opening, LedgerError> {
         window_began_at: time("opening.window_began_at", opening.window_began_at)?,
         operations: opening.operations,
         dry_run: opening.dry_run,
+        failed_rule: opening.failed_rule,
     })
 }
 

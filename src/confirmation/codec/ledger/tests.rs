@@ -30,6 +30,7 @@ fn opening() -> Opening {
         window_began_at: at("2026-02-03T04:05:06.123456Z"),
         operations: vec![operation],
         dry_run: true,
+        failed_rule: String::new(),
     }
 }
 

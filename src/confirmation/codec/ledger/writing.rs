@@ -93,6 +93,7 @@ fn opening(opening: &Opening) -> v1::Opening {
         window_began_at: Some(timestamp(opening.window_began_at)),
         operations: opening.operations.clone(),
         dry_run: opening.dry_run,
+        failed_rule: opening.failed_rule.clone(),
     }
 }
 

@@ -55,6 +55,7 @@ fn event_ids_stay_the_same_for_ever() {
             window_began_at: now(),
             operations: Vec::new(),
             dry_run: false,
+            failed_rule: String::new(),
         },
         decided: None,
         result: v1::Result::Superseded,

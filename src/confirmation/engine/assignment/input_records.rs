@@ -13,14 +13,22 @@ use crate::confirmation::codec::inputs::{
 use crate::confirmation::codec::records::was_passed_on;
 use crate::confirmation::engine::refused_records::{InputLocation, RecordCause};
 use crate::confirmation::engine::telemetry::TelemetryEvent;
-use crate::confirmation::rules::RuleVerdict;
+use crate::confirmation::rules::{HoldReason, RuleVerdict};
 use crate::confirmation::session::machine::{Input, SessionOwner, SessionState, StatusDetails};
-use crate::confirmation::session::model::{Action, Decider, Mode, RuleBasis, SessionEntry, SessionKey};
+use crate::confirmation::session::model::{Action, Decider, Mode, Opening, RuleBasis, SessionEntry, SessionKey};
 use crate::kafka::group::InputRecord;
 use crate::message::confirmation::v1::RejectionReason;
 use crate::message::event::v1::QuarantineReason;
 use crate::message::smart_glocal::v1::Session;
 use crate::provider::smart_glocal::api::ShownSession;
+
+/// What the rules say of a session.
+struct Judgement {
+    /// What is done; nothing where they hold.
+    verdict: Option<(Action, Decider)>,
+    /// The rule that failed, and therefore holds; empty: none.
+    failed_rule: String,
+}
 
 impl Assignment {
     pub(super) fn ready(&mut self, record: &InputRecord, turn: &TurnContext) {
@@ -30,8 +38,9 @@ impl Assignment {
             .and_then(|ready| self.of_its_source(ready, record.partition));
         match read {
             Ok(ready) => {
-                let basis = self.judge_event(record.partition, &ready);
+                let (basis, failed_rule) = self.judge_event(record.partition, &ready);
                 let (opening, age) = ready.opening(self.settings.mode);
+                let opening = Opening { failed_rule, ..opening };
                 let input = Input::Ready { opening, basis, age };
                 self.feed(record.partition, &ready.key, input, Some(location_of(record)), turn);
             }
@@ -39,38 +48,49 @@ impl Assignment {
         }
     }
 
-    /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count.
-    fn judge_event(&mut self, partition: i32, ready: &ReadyEvent) -> RuleBasis {
+    /// What the rules go by, and say, of a session that may open: of one that cannot there is nothing to count. With it the
+    /// rule that failed; empty: none.
+    fn judge_event(&mut self, partition: i32, ready: &ReadyEvent) -> (RuleBasis, String) {
         let may_open =
             self.partitions.get(&partition).is_some_and(|partition| partition.state(&ready.key).takes_rules());
         let is_known = self.settings.sources.contains(&ready.key.source);
         match (ready.proof, self.settings.mode) {
-            _ if !may_open => RuleBasis::Webhook(None),
+            _ if !may_open => (RuleBasis::Webhook(None), String::new()),
             (_, Mode::DryRun) if !is_known => {
                 self.pending.events.push(TelemetryEvent::UnknownSource(ready.key.clone()));
-                RuleBasis::Webhook(None)
+                (RuleBasis::Webhook(None), String::new())
             }
             // Nobody can ask until the source is configured: it waits, and its decisions with it.
             (EventProof::Unverifiable, Mode::Live) => {
                 if !is_known {
                     self.pending.events.push(TelemetryEvent::UnknownSource(ready.key.clone()));
                 }
-                RuleBasis::Status
+                (RuleBasis::Status, String::new())
             }
             // In a dry run there is nobody to ask, and nobody is called.
             (EventProof::Verified, _) | (EventProof::Unverifiable, Mode::DryRun) => {
-                RuleBasis::Webhook(self.judge(&ready.key, &ready.session, &ready.unread_fields))
+                let Judgement { verdict, failed_rule } = self.judge(&ready.key, &ready.session, &ready.unread_fields);
+                (RuleBasis::Webhook(verdict), failed_rule)
             }
         }
     }
 
-    fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Option<(Action, Decider)> {
+    fn judge(&mut self, key: &SessionKey, session: &Session, unread_fields: &[String]) -> Judgement {
         match self.settings.rules.judge(&key.source, session, unread_fields) {
-            RuleVerdict::Act(action, decider) => Some((action, decider)),
+            RuleVerdict::Act(action, decider) => {
+                Judgement { verdict: Some((action, decider)), failed_rule: String::new() }
+            }
             RuleVerdict::Hold(held) => {
+                let failed_rule = match &held {
+                    HoldReason::Failed { rule, .. } => rule.clone(),
+                    HoldReason::Rule(_)
+                    | HoldReason::NoRule
+                    | HoldReason::NotEvaluated
+                    | HoldReason::UnreadField(_) => String::new(),
+                };
                 let deadline = inputs::began_at(session).map(|began_at| self.settings.policy.deadline_of(began_at));
                 self.pending.events.push(TelemetryEvent::Held(key.clone(), held, deadline));
-                None
+                Judgement { verdict: None, failed_rule }
             }
         }
     }
@@ -88,8 +108,9 @@ impl Assignment {
             SessionState::Absent | SessionState::Ended(_) => return None,
         }
         let ShownSession { session, unread_fields } = shown;
-        let verdict = self.judge(key, session, unread_fields);
-        Some(StatusDetails { began_at: inputs::began_at(session), operations: inputs::operations(session), verdict })
+        let Judgement { verdict, failed_rule } = self.judge(key, session, unread_fields);
+        let (began_at, operations) = (inputs::began_at(session), inputs::operations(session));
+        Some(StatusDetails { began_at, operations, verdict, failed_rule })
     }
 
     pub(super) fn finished(&mut self, record: &InputRecord, turn: &TurnContext) {

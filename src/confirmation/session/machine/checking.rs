@@ -157,10 +157,11 @@ impl CheckingStep<'_> {
                 Believed { opening: opening.clone(), age: *age, verdict: verdict.clone() }
             }
             (RuleBasis::Status, details) => {
-                let StatusDetails { began_at, operations, verdict } = details.unwrap_or_default();
+                let StatusDetails { began_at, operations, verdict, failed_rule } = details.unwrap_or_default();
                 let age = if began_at.is_some() { EventAge::Known } else { EventAge::Unknown };
                 let window_began_at = began_at.unwrap_or(opening.recorded_at).min(opening.recorded_at);
-                Believed { opening: Opening { window_began_at, operations, ..opening.clone() }, age, verdict }
+                let opening = Opening { window_began_at, operations, failed_rule, ..opening.clone() };
+                Believed { opening, age, verdict }
             }
         }
     }

@@ -39,7 +39,8 @@ impl NewDecision {
         let Self { opening, action, decider } = self;
         // Only rules have names of a closed set; any other name would make a metric's labels grow without end.
         let rule = if decider.kind == DeciderKind::Rule { decider.name.clone() } else { String::new() };
-        let note = Effect::Note(Note::Decided(decider.kind, rule));
+        let failed_rule = opening.failed_rule.clone();
+        let note = Effect::Note(Note::Decided { by: decider.kind, rule, failed_rule });
         let decided = Decided {
             opening,
             action,

@@ -57,7 +57,14 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A session was decided.
-    Decided(DeciderKind, String),
+    Decided {
+        /// By what.
+        by: DeciderKind,
+        /// The rule that decided; empty: none.
+        rule: String,
+        /// The rule that failed before, so that something else had to decide; empty: none.
+        failed_rule: String,
+    },
     /// The decision that counts was read again, or one that waits.
     Redelivered,
     /// A `ready_to_confirm` opens nothing: it is so old that its session may have ended and been forgotten, and the provider

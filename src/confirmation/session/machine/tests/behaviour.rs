@@ -228,13 +228,14 @@ fn taken_over_after_a_crash_the_provider_is_asked_first() {
 
 #[test]
 fn the_deadline_asks_first_and_then_acts() {
-    let scenario = Scenario::awaiting();
+    let failed_rule = "vip".to_owned();
+    let scenario = Scenario::new().then(ready_of(Opening { failed_rule: failed_rule.clone(), ..opening() }, None));
     assert_eq!(scenario.due(), Some(scenario.policy.deadline(&opening())));
     let scenario = scenario.timer();
     assert_eq!(scenario.called(), Some((Operation::Status, 0)));
     let scenario = scenario.answered(Reply::Ok(Some(WAITS)));
     assert_eq!(scenario.called(), Some((Operation::Cancel, 1)));
-    assert!(scenario.notes(&Note::Decided(DeciderKind::Deadline, String::new())));
+    assert!(scenario.notes(&Note::Decided { by: DeciderKind::Deadline, rule: String::new(), failed_rule }));
 }
 
 #[test]

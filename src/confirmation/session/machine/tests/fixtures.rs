@@ -32,6 +32,7 @@ pub fn opening() -> Opening {
         window_began_at: opened_at(),
         operations: Vec::new(),
         dry_run: false,
+        failed_rule: String::new(),
     }
 }
 

@@ -111,8 +111,12 @@ fn what_cannot_be_verified_goes_by_what_the_provider_shows() {
     let asked = || arrives(Scenario::new(), RuleBasis::Status, EventAge::Known).timer();
     assert_eq!(asked().called(), Some((Operation::Status, 0)));
     let operation = v1::Operation { id: "po_1".to_owned(), ..v1::Operation::default() };
-    let details =
-        StatusDetails { began_at: Some(opened_at()), operations: vec![operation.clone()], verdict: Some(rule()) };
+    let details = StatusDetails {
+        began_at: Some(opened_at()),
+        operations: vec![operation.clone()],
+        verdict: Some(rule()),
+        failed_rule: String::new(),
+    };
     let scenario = shows(asked(), WAITS, details.clone());
     assert_eq!(scenario.called(), Some((Operation::Confirm, 1)));
     let TestSession::Open(OpenSession { entry: SessionEntry::Decided(decided), .. }) = &scenario.state else {

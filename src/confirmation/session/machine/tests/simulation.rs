@@ -183,7 +183,7 @@ impl Simulation {
             ReadyProof::Undated => (undated, RuleBasis::Webhook(verdict), EventAge::Unknown),
             ReadyProof::Nothing { dated } => {
                 let began_at = dated.then(opened_at);
-                self.details = StatusDetails { began_at, operations: Vec::new(), verdict };
+                self.details = StatusDetails { began_at, verdict, ..StatusDetails::default() };
                 (undated, RuleBasis::Status, EventAge::Known)
             }
         };
