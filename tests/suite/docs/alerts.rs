@@ -10,15 +10,11 @@ use crate::support::cache::CHECKOUT;
 use crate::support::kafka::Kafka;
 
 /// Alerts that no daemon of these tests can cause, with the reason. The chart's own tests judge them over invented series.
-const NOT_CAUSED: [(&str, &str); 9] = [
+const NOT_CAUSED: [(&str, &str); 5] = [
     ("PaybridgeAbsent", "no series at all is what it is about"),
     ("PaybridgeReplicaNotScraped", "it is about Prometheus's own series"),
     ("PaybridgeSourceSilent", "it compares with the day and the week before"),
-    ("PaybridgeAnswersSlow", "a slow answer is a matter of the machine"),
-    ("PaybridgeInFlightNearBound", "it is over as soon as somebody can look"),
-    ("PaybridgeConnectionsRefused", "it takes more open connections than a test may have"),
     ("PaybridgeHandlerPanicked", "no request makes the handler panic"),
-    ("PaybridgeLedgerRestoring", "a ledger is read within seconds"),
     ("PaybridgeEngineLag", "an engine that is behind has caught up before somebody can look"),
 ];
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::kafka::topics;
 use paybridge::simulator::SimulatorSettings;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
@@ -67,6 +68,28 @@ pub fn check_takes_webhooks(daemon: &Daemon) {
         Exchange::Answered(answered) => assert_eq!(answered.status, 200, "{answered:?}"),
         other => panic!("{other:?}\n{}", daemon.log()),
     }
+}
+
+#[test]
+fn waits_for_a_transaction_that_is_open_in_the_ledger_and_somebody_is_paged() {
+    let setup = EngineSetup::new("");
+    let mut client = setup.kafka.client();
+    client.set("transactional.id", setup.topic("stranger")).set("transaction.timeout.ms", "300000");
+    let stranger: BaseProducer = client.create().unwrap();
+    stranger.init_transactions(LIMIT).unwrap();
+    stranger.begin_transaction().unwrap();
+    let ledger = setup.topic(LEDGER);
+    stranger.send(BaseRecord::to(&ledger).partition(0).key("sg-main/ps_open").payload("open")).unwrap();
+    stranger.flush(LIMIT).unwrap();
+    let engine = Bridge::launch(setup.config.clone());
+    eventually(LIMIT, || match engine.metric("paybridge_confirmation_restoring_since_timestamp_seconds") {
+        since if since > 0.0 => Ok(()),
+        _ => Err("it does not restore".to_owned()),
+    });
+    engine.assert_fires("PaybridgeLedgerRestoring");
+    stranger.abort_transaction(LIMIT).unwrap();
+    engine.await_ready();
+    engine.stop().unwrap();
 }
 
 #[test]

@@ -19,6 +19,25 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The smallest bound that the configuration takes.
 const BODY_BYTES_MAX: usize = 1024;
 
+/// Those before it are in the middle of a webhook, so none makes room.
+#[test]
+fn a_connection_beyond_the_bound_is_closed_counted_and_has_an_alert() {
+    const CONNECTIONS_MAX: usize = 2;
+    let bridge = Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &[("INGRESS__CONNECTIONS_MAX", "2")]);
+    let webhook = ready_to_confirm(&bridge.config, 1);
+    let framing = format!("Content-Length: {}", webhook.body.len());
+    let refused = r#"paybridge_ingress_connection_events_total{event="refused"}"#;
+    let mut clients = Vec::new();
+    // One whose head has not been read yet makes room for the next.
+    eventually(LIMIT, || {
+        clients.push(BareClient::begin(&bridge, "sg-main", &webhook, &framing));
+        if bridge.count(refused) > 0 { Ok(()) } else { Err(bridge.admin("/metrics").text) }
+    });
+    let answers = clients.iter_mut().filter_map(|client| client.write(&webhook.body).then(|| client.answer()));
+    assert_eq!(answers.filter(|answer| answer.starts_with("HTTP/1.1 200 ")).count(), CONNECTIONS_MAX);
+    bridge.assert_fires_while_it_goes_on("PaybridgeConnectionsRefused");
+}
+
 #[test]
 fn a_path_is_exact_but_for_a_query_and_one_slash_at_its_end() {
     let bridge = Bridge::start_with(Kafka::shared(), SMART_GLOCAL, &[]);

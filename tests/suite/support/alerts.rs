@@ -131,8 +131,7 @@ fn selector(series: &Series) -> String {
 /// Absent before the fault, and then a value each minute.
 fn values(series: &Series, shown: &Exposition, fault: Fault) -> String {
     let (before, lasts, value) = (BEGINS_AT_MIN - 1, LASTS_MIN, series.value);
-    let is_counter = shown.kind.get(&series.name).map(String::as_str) == Some("counter") || series.le.is_some();
-    if is_counter {
+    if counts(series, shown) {
         return match fault {
             Fault::Once => format!("_x{before} 0 {value}+0x{lasts}"),
             Fault::GoesOn => format!("_x{before} 0+{value}x{lasts}"),
@@ -141,6 +140,13 @@ fn values(series: &Series, shown: &Exposition, fault: Fault) -> String {
     let value = if series.name.ends_with("_timestamp_seconds") && value > 0.0 { since_fault(value) } else { value };
     let value = if value.is_infinite() { "Inf".to_owned() } else { value.to_string() };
     format!("_x{before} {value}+0x{lasts}")
+}
+
+/// Whether it is a counter, or a part of a histogram.
+fn counts(series: &Series, shown: &Exposition) -> bool {
+    let kind = |name: &str| shown.kind.get(name).map(String::as_str);
+    let histogram = ["_bucket", "_count", "_sum"].iter().find_map(|part| series.name.strip_suffix(part));
+    kind(&series.name) == Some("counter") || histogram.is_some_and(|name| kind(name) == Some("histogram"))
 }
 
 /// A time of the wall clock as promtool counts it, from 1970 on: now is when the fault begins.

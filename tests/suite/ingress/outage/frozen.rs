@@ -10,10 +10,11 @@ use paybridge::provider::SignedWebhook;
 
 use super::hangup::http1_head;
 use super::{LIMIT, await_nothing_in_flight, in_flight_bytes};
-use crate::support::bridge::{Bridge, count_by_id, ready_to_confirm, sender};
+use crate::support::bridge::{Bridge, config, count_by_id, create_needed_topics, ready_to_confirm, sender};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::stream::check_answer;
+use crate::support::wire::SMART_GLOCAL;
 
 const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
 /// Redeliveries at once.
@@ -124,6 +125,36 @@ fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, pause: Duration) -> Str
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Bodies as large as they may be, and enough of them for a 99th percentile.
+#[test]
+fn what_is_nearly_full_and_answered_late_has_alerts() {
+    let kafka = broker();
+    let config = config(kafka.bootstrap(), SMART_GLOCAL, &[]);
+    create_needed_topics(&kafka, &config);
+    let bridge = Bridge::launch(config);
+    bridge.await_ready();
+    let sender = sender(&bridge.config, "sg-main");
+    let webhooks: Vec<_> = (0..110)
+        .map(|number| {
+            let mut body = ready_to_confirm(&bridge.config, number).body.to_vec();
+            body.resize(bridge.config.ingress.body_bytes_max, b' ');
+            sender.sign("", body.into(), Timestamp::now(), 0)
+        })
+        .collect();
+    let _frost = Frost::new(&kafka);
+    let waiting: Vec<_> = webhooks.iter().map(|webhook| bridge.post_later("sg-main", webhook)).collect();
+    let near = bridge.config.ingress.in_flight_bytes_max as u64 * 85 / 100;
+    eventually(LIMIT, || match in_flight_bytes(&bridge) {
+        bytes if bytes > near => Ok(()),
+        bytes => Err(format!("{bytes} bytes are in flight, not {near}")),
+    });
+    bridge.assert_fires("PaybridgeInFlightNearBound");
+    for post in waiting {
+        assert_eq!(bridge.wait(post).status, 503);
+    }
+    bridge.assert_fires_while_it_goes_on("PaybridgeAnswersSlow");
 }
 
 #[test]
