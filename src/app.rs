@@ -103,6 +103,9 @@ pub async fn serve(
         let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
         credentials.add(ClientOwner::Ingress(webhooks.publisher()));
+        if let Some(shared) = webhooks.shared_dedup() {
+            credentials.add(ClientOwner::Dedup(shared));
+        }
         Some(webhooks)
     } else {
         readiness.producer_id.open();

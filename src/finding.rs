@@ -93,9 +93,11 @@ codes! {
     /// Calls to a provider are not encrypted and leave this machine.
     ApiUnencrypted = "api-unencrypted", Warning, "use an https:// URL in api.base_url";
     /// Redeliveries are published again.
-    DedupOff = "dedup-off", Warning, "set dedup.mode to \"local\", unless every subscriber drops duplicates by event_id itself";
+    DedupOff = "dedup-off", Warning, "set dedup.mode to \"shared\", unless every subscriber drops duplicates by event_id itself";
     /// The dedup window holds less than one event a second.
     DedupEntriesFew = "dedup-entries-few", Warning, "raise dedup.entries_max to the number of events that arrive within dedup.window_s";
+    /// More events came within the dedup window than it holds.
+    DedupWindowShort = "dedup-window-short", Warning, "raise dedup.entries_max (64 bytes of memory each), or lower dedup.window_s";
     /// Topics with fewer than three replicas lose records with a broker, or take none without it.
     ReplicationLow = "replication-low", Warning, "set kafka.replication_factor to 3 if no event may be lost";
     /// Topics of a Kafka on this machine have fewer than three replicas.

@@ -7,6 +7,7 @@ pub mod encode;
 pub mod forwarded;
 pub mod sampling;
 pub mod sending;
+pub mod shared_dedup;
 pub mod source;
 pub mod window;
 
@@ -32,7 +33,7 @@ use answer::Answer;
 use encode::RecordForm;
 use sending::{InFlightRequest, Published, Sending, Sent};
 use source::{RunningSource, Sources};
-use window::DedupKey;
+use window::{DedupKey, Origin};
 
 /// A request's task, buffers and bookkeeping, roughly: so that very many tiny requests are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 1024;
@@ -99,8 +100,8 @@ impl Ingress {
         for source in self.sources.iter() {
             source.log_left_over(now);
         }
-        if let Some(window) = &self.sending.window {
-            let coverage = window.coverage(now);
+        if let Some(dedup) = &self.sending.dedup {
+            let coverage = dedup.window.coverage(now);
             self.metrics.dedup_entries.set(f64::from(u32::try_from(coverage.entries).unwrap_or(u32::MAX)));
             self.metrics.dedup_window.set(coverage.covers.as_secs_f64());
         }
@@ -188,7 +189,7 @@ impl Ingress {
             };
             match self.sending.publish_once(dedup_key, encode, in_flight).await {
                 Sent::InKafka(id) => return published(source, event, id),
-                Sent::Duplicate(id) => return duplicate(source, id),
+                Sent::Duplicate(id, origin) => return duplicate(source, id, origin),
                 Sent::Failed(answer) => return answer,
                 Sent::TooLarge => {}
             }
@@ -242,7 +243,7 @@ impl Ingress {
         let may_keep = source.may_keep(kept_size(&rejected.raw), now);
         match source.on_unverified {
             OnUnverified::Keep if may_keep => {
-                let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id());
+                let record = source.encoder.unverified(&rejected.raw, rejected.reason, &random_id().to_string());
                 self.publish_to_quarantine(source, record, QuarantineReason::UnverifiedKept, Answer::Kept, in_flight)
                     .await
             }
@@ -252,7 +253,7 @@ impl Ingress {
                     let (sampled, reason) = (Arc::clone(source), rejected.reason);
                     let count = move || sampled.metrics.sampled(reason);
                     self.sending.publish_without_waiting(
-                        source.sample(&rejected.raw, reason, &random_id()),
+                        source.sample(&rejected.raw, reason, &random_id().to_string()),
                         in_flight,
                         count,
                     );
@@ -327,8 +328,11 @@ fn count_unread_fields(source: &RunningSource, event: &Normalized, id: EventId) 
     tracing::debug!(source = source.name, event_id = %id, fields, "event published without fields that could not be read");
 }
 
-fn duplicate(source: &RunningSource, id: EventId) -> Answer {
-    source.metrics.dedup_hits.increment(1);
+fn duplicate(source: &RunningSource, id: EventId, origin: Origin) -> Answer {
+    match origin {
+        Origin::Local => source.metrics.dedup_hits_local.increment(1),
+        Origin::Shared => source.metrics.dedup_hits_shared.increment(1),
+    }
     Answer::Duplicate(id)
 }
 
@@ -344,10 +348,10 @@ fn kept_size(webhook: &RawWebhook) -> usize {
     webhook.body.len() + webhook.path_suffix.len() + headers + REQUEST_OVERHEAD_BYTES
 }
 
-/// Stands for the event id where there is none.
-fn random_id() -> String {
+/// Stands for an event id where there is none.
+fn random_id() -> EventId {
     let mut bytes = [0; 16];
-    // Without randomness the id is all zeroes: a sample is still a sample.
+    // Without randomness the id is all zeroes, which no event has either.
     let _filled = aws_lc_rs::rand::fill(&mut bytes);
-    EventId::from_bytes(bytes).to_string()
+    EventId::from_bytes(bytes)
 }

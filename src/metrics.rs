@@ -5,6 +5,7 @@ mod calls;
 pub mod catalogue;
 mod clock;
 mod confirmation;
+mod dedup;
 mod exposition;
 mod process;
 
@@ -21,6 +22,7 @@ use crate::provider::{KeyId, Unverified};
 pub use calls::CallMetrics;
 use catalogue::{BUCKETS_SECONDS, METRICS, MetricKind};
 pub use clock::{ClockGauge, ClockTrust};
+pub use dedup::SharedDedupMetrics;
 
 use process::ProcessMetrics;
 
@@ -189,12 +191,18 @@ pub struct SourceMetrics {
     /// When the last of the webhooks came that were verified; in seconds since 1970.
     last_verified: Gauge,
     last_verified_s: AtomicI64,
-    /// Redeliveries answered without publishing.
-    pub dedup_hits: Counter,
+    /// Redeliveries of events that this process took in, answered without publishing.
+    pub dedup_hits_local: Counter,
+    /// The same of events that another replica took in, or this one before its restart.
+    pub dedup_hits_shared: Counter,
     /// Webhooks of unknown type.
     pub unrecognized: Counter,
     /// Fields that could not be read.
     pub unread_fields: Counter,
+}
+
+fn dedup_hits(source: String, origin: &'static str) -> Counter {
+    zeroed(counter!(catalogue::DEDUP_HITS, "source" => source, "origin" => origin))
 }
 
 impl SourceMetrics {
@@ -222,7 +230,8 @@ impl SourceMetrics {
             unverified_in_a_row: AtomicU64::new(0),
             last_verified: gauge!(catalogue::LAST_VERIFIED, "source" => name()),
             last_verified_s: AtomicI64::new(0),
-            dedup_hits: zeroed(counter!(catalogue::DEDUP_HITS, "source" => name())),
+            dedup_hits_local: dedup_hits(name(), "local"),
+            dedup_hits_shared: dedup_hits(name(), "shared"),
             unrecognized: zeroed(counter!(catalogue::UNRECOGNIZED, "source" => name())),
             unread_fields: zeroed(counter!(catalogue::UNREAD_FIELDS, "source" => name())),
         }

@@ -24,6 +24,7 @@ pub mod tests;
 pub mod webhook;
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -89,6 +90,11 @@ pub trait Provider: Sync {
         files: &dyn KeyFiles,
         signing_key: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError>;
+
+    /// The longest time between two deliveries of one webhook, where the provider tells it.
+    fn retry_gap(&self) -> Option<Duration> {
+        None
+    }
 
     /// Where the sessions of a source with these settings are confirmed or cancelled.
     fn api_address(&self, _section: &Section) -> ApiAddress {

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,13 @@ use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
 use crate::ingress::answer::{Answer, OUTCOMES};
 use crate::ingress::forwarded;
-use crate::ingress::sending::Sending;
+use crate::ingress::sending::{Dedup, Sending};
+use crate::ingress::shared_dedup::SharedDedup;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Client, Ingress};
 use crate::kafka::broker_clock::Broker;
+use crate::kafka::follower::FollowSettings;
 use crate::kafka::publisher::{Publisher, PublisherSettings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
@@ -63,7 +66,8 @@ impl Webhooks {
         let publisher = Arc::new(publisher(config, &metrics, broker)?);
         let shown = sources.budget.clone();
         metrics.show_in_flight_bytes(move || shown.taken());
-        let ingress = Arc::new(ingress(config, sources, publisher, metrics, stop));
+        let dedup = dedup(config, &metrics)?;
+        let ingress = Arc::new(ingress(config, sources, (publisher, dedup), metrics, stop));
         let trusted_proxies = config.ingress.trusted_proxies.clone().into();
         Ok(Self { ingress, limits, trusted_proxies, grace: grace_without(config, FLUSH_RESERVE, 2) })
     }
@@ -80,6 +84,16 @@ impl Webhooks {
         tasks.spawn(named("ingress upkeep", keep_up(Arc::clone(&self.ingress))));
         tasks.spawn(named("Kafka producer", keep_producer(self.publisher())));
         tasks.spawn(named("producer id", await_producer_id(self.publisher(), readiness.clone())));
+        if let Some(shared) = self.shared_dedup() {
+            let stop = self.ingress.stopping.clone();
+            tasks.spawn(named("dedup follower", follow(Arc::clone(&shared), stop)));
+            tasks.spawn(named("dedup view", async move { shared.keep_view().await }));
+        }
+    }
+
+    /// What tells other replicas of its events, where the configuration says so.
+    pub fn shared_dedup(&self) -> Option<Arc<SharedDedup>> {
+        self.ingress.sending.dedup.as_ref()?.shared.clone()
     }
 
     /// What puts its records on Kafka.
@@ -95,6 +109,10 @@ impl Webhooks {
             tracing::warn!(
                 "records were still in flight at the end of the grace period; their webhooks were not answered 200"
             );
+        }
+        if let Some(shared) = self.shared_dedup() {
+            // Entries that are lost make missed duplicates, so nothing is said of it.
+            let _flushed = tokio::task::spawn_blocking(move || shared.flush()).await;
         }
     }
 
@@ -151,6 +169,17 @@ async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     std::future::pending::<()>().await;
 }
 
+/// Reads until the process takes no more webhooks.
+async fn follow(shared: Arc<SharedDedup>, stop: CancellationToken) {
+    let stopped = stop.clone();
+    if tokio::task::spawn_blocking(move || shared.follow(&stop)).await.is_err() {
+        return tracing::error!("bug: the dedup follower panicked");
+    }
+    if stopped.is_cancelled() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn keep_up(ingress: Arc<Ingress>) {
     let mut ticks = upkeep_ticks();
     loop {
@@ -174,24 +203,40 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow:
         .context("the Kafka producer cannot be made: see [kafka.properties]")
 }
 
+/// What knows events that come again.
+fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Dedup>> {
+    let (window, runtime) = (config.dedup.window(), Handle::current());
+    let entries_max = config.dedup.entries_max;
+    let shared_metrics = metrics.shared_dedup();
+    let new_window = || Arc::new(Window::new(window, entries_max, std::time::Instant::now()));
+    Ok(match config.dedup.mode {
+        DedupMode::Off => None,
+        DedupMode::Local => Some(Dedup { window: new_window(), shared: None, runtime }),
+        DedupMode::Shared => {
+            let settings = FollowSettings {
+                client: client::base(&config.kafka, ClientSide::Ingress)?,
+                topic: topics::dedup_topic(config.kafka.topic_prefix.as_ref()),
+                span: window,
+                records_max: entries_max,
+            };
+            let window = new_window();
+            let shared = SharedDedup::new(settings, Arc::clone(&window), shared_metrics)
+                .context("the producer of dedup entries cannot be made: see [kafka.properties]")?;
+            Some(Dedup { window, shared: Some(Arc::new(shared)), runtime })
+        }
+    })
+}
+
 fn ingress(
     config: &Config,
     sources: Arc<Sources>,
-    publisher: Arc<Publisher>,
+    (publisher, dedup): (Arc<Publisher>, Option<Dedup>),
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 ) -> Ingress {
-    let window = || Window::new(config.dedup.window(), config.dedup.entries_max, std::time::Instant::now());
     Ingress {
         sources,
-        sending: Sending {
-            publisher,
-            window: match config.dedup.mode {
-                DedupMode::Local => Some(Arc::new(window())),
-                DedupMode::Off => None,
-            },
-            duration: metrics.publish.clone(),
-        },
+        sending: Sending { publisher, dedup, duration: metrics.publish.clone() },
         bounds: Bounds {
             body_bytes_max: config.ingress.body_bytes_max,
             body_read_timeout: config.ingress.body_read_timeout(),

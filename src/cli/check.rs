@@ -1,6 +1,7 @@
 //! `paybridge check`: configuration, key files, Kafka, its topics and permissions; every problem with what to do about it.
 
 mod confirmation;
+mod dedup;
 mod engine;
 mod local;
 mod seldom_meant;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use rdkafka::ClientConfig;
 use serde::Serialize;
 
 use super::{ConfigFile, Environment, print};
@@ -116,19 +118,25 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
             let answers = !of_kafka.iter().any(|finding| finding.code.means_that_kafka_is_away());
             findings.extend(of_kafka);
             if answers {
-                findings.extend(of_engine(config).await);
+                findings.extend(of_parts(config).await);
             }
         }
     }
     findings
 }
 
-/// What the engine would find at its start.
-async fn of_engine(config: &Config) -> Vec<Finding> {
+/// What the ingress and the engine would find at their start.
+async fn of_parts(config: &Config) -> Vec<Finding> {
     let config = config.clone();
-    let looked = tokio::task::spawn_blocking(move || match client::base(&config.kafka, ClientSide::Engine) {
-        Ok(client) => engine::of_kafka(&config, &client),
-        Err(errors) => local::of_property_files(errors.problems()),
+    let looked = tokio::task::spawn_blocking(move || {
+        let of_part =
+            |side, of_kafka: fn(&Config, &ClientConfig) -> Vec<Finding>| match client::base(&config.kafka, side) {
+                Ok(client) => of_kafka(&config, &client),
+                Err(errors) => local::of_property_files(errors.problems()),
+            };
+        let mut findings = of_part(ClientSide::Ingress, dedup::of_kafka);
+        findings.extend(of_part(ClientSide::Engine, engine::of_kafka));
+        findings
     });
     looked.await.unwrap_or_default()
 }

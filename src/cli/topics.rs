@@ -185,7 +185,7 @@ mod tests {
     use crate::config::Config;
 
     pub(super) fn topics() -> Vec<Topic> {
-        let toml = "[kafka]\ntopic_prefix = 'pay'\npartitions = 6\n[sources.sg]\nprovider = 'smart-glocal'";
+        let toml = "[kafka]\ntopic_prefix = 'pay'\npartitions = 6\n[dedup]\nmode = 'local'\n[sources.sg]\nprovider = 'smart-glocal'";
         needed(&Config::from_toml(toml, []).unwrap())
     }
 

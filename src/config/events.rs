@@ -24,7 +24,7 @@ pub struct Dedup {
 
 impl Default for Dedup {
     fn default() -> Self {
-        Self { mode: DedupMode::Local, window_s: 7_200, entries_max: 1_000_000 }
+        Self { mode: DedupMode::Shared, window_s: 7_200, entries_max: 1_000_000 }
     }
 }
 
@@ -40,8 +40,10 @@ impl Dedup {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[cfg_attr(test, serde(rename_all = "lowercase"))]
 pub enum DedupMode {
-    /// In this process.
+    /// In every replica, by a topic that they share.
     #[default]
+    Shared,
+    /// In this process.
     Local,
     /// Nowhere: every redelivery is published again.
     Off,
@@ -50,10 +52,10 @@ pub enum DedupMode {
 impl<'de> Deserialize<'de> for DedupMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
+            "shared" => Ok(Self::Shared),
             "local" => Ok(Self::Local),
             "off" => Ok(Self::Off),
-            "shared" => Err(de::Error::custom("= \"shared\" is not in this version: set it to \"local\"")),
-            _ => Err(de::Error::custom("must be one of \"local\", \"off\": write one of them")),
+            _ => Err(de::Error::custom("must be one of \"shared\", \"local\", \"off\": write one of them")),
         }
     }
 }

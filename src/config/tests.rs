@@ -46,7 +46,7 @@ fn tells_every_problem_at_once() {
     check(
         "bridge_instance = 'a b'\nadmin = 3\n[ingress]\nack_timeout_ms = 1999\nlisten = 'x'\n[kafka]\ntopic_prefix = 'A'\n\
          [kafka.properties]\nacks = 1\ngroup.id = 'x'\n[sources.A]\n[sources.b]\n[sources.c]\nprovider = 'smart-global'\n\
-         [log]\nlevel = 'loud'",
+         [dedup]\nmode = 'all'\n[log]\nlevel = 'loud'",
         &[
             "`bridge_instance` must be text of 1 to 253 printable ASCII characters without spaces: \
              set it to the pod's name, or remove it",
@@ -61,6 +61,7 @@ fn tells_every_problem_at_once() {
             "`sources.A` has a wrong name: use 1 to 63 lower-case letters, digits, and hyphens between them",
             "`sources.b.provider` is missing: set it",
             "`sources.c.provider` names no provider that this version knows: did you mean `smart-glocal`?",
+            "`dedup.mode` must be one of \"shared\", \"local\", \"off\": write one of them",
             "`log.level` must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\": write one of them",
         ],
     );
@@ -68,7 +69,6 @@ fn tells_every_problem_at_once() {
 
 #[test]
 fn refuses_what_is_not_in_this_version() {
-    check("[dedup]\nmode = 'shared'", &["`dedup.mode` = \"shared\" is not in this version: set it to \"local\""]);
     check(
         "[spool]\nenabled = true\ndirectory = '/x'",
         &[

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::Histogram;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
 use super::budget::{BudgetReservation, Share};
-use super::window::{DedupKey, Entered, Window};
+use super::shared_dedup::SharedDedup;
+use super::window::{DedupKey, Entered, Origin, Ticket, View, Window};
 use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::EventId;
@@ -20,9 +22,19 @@ pub struct Sending {
     /// Sends records.
     pub publisher: Arc<Publisher>,
     /// Which events are known; none when dedup is off.
-    pub window: Option<Arc<Window>>,
+    pub dedup: Option<Dedup>,
     /// Time from the send to the delivery report.
     pub duration: Histogram,
+}
+
+/// Which events are known.
+pub struct Dedup {
+    /// Those that this process knows.
+    pub window: Arc<Window>,
+    /// What tells other replicas of them, and hears of theirs; none when each knows its own alone.
+    pub shared: Option<Arc<SharedDedup>>,
+    /// For what goes on after a delivery report.
+    pub runtime: Handle,
 }
 
 /// A request whose body is read: what it has of the budget, and until when it must be answered.
@@ -39,8 +51,8 @@ pub struct InFlightRequest {
 pub enum Sent {
     /// Kafka has it, under this id.
     InKafka(EventId),
-    /// Kafka had it before, under this id.
-    Duplicate(EventId),
+    /// Kafka had it before, under this id; this replica took it in.
+    Duplicate(EventId, Origin),
     /// Its record is larger than its topic takes.
     TooLarge,
     /// It is not known to be in Kafka: this is the answer.
@@ -66,21 +78,19 @@ impl Sending {
         encode: impl FnOnce(EventId) -> Record,
         request: &InFlightRequest,
     ) -> Sent {
-        let Some(window) = &self.window else {
+        let Some(dedup) = &self.dedup else {
             let id = dedup_key.id_alone();
             return self.publish(encode(id), request).await.of(id);
         };
-        match window.enter(dedup_key, Instant::now()) {
-            Entered::InKafka(id) => Sent::Duplicate(id),
+        match dedup.enter(dedup_key).await {
+            Entered::InKafka(id, origin) => Sent::Duplicate(id, origin),
             Entered::InFlight(id, report) => match self.wait(report, request).await {
-                Published::InKafka => Sent::Duplicate(id),
+                Published::InKafka => Sent::Duplicate(id, Origin::Local),
                 Published::TooLarge => Sent::Failed(Answer::NotAcknowledged),
                 Published::Failed(answer) => Sent::Failed(answer),
             },
             Entered::New(ticket, report) => {
-                let window = Arc::clone(window);
-                let settle = move |delivery| window.settle(ticket, delivery, Instant::now());
-                match self.send(encode(ticket.id), request, settle) {
+                match self.send(encode(ticket.id), request, dedup.settles(ticket)) {
                     Ok(()) => self.wait(report, request).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
@@ -149,6 +159,29 @@ impl Sending {
             Ok(Ok(Delivery::Acknowledged)) => Published::InKafka,
             Ok(Ok(Delivery::TooLarge)) => Published::TooLarge,
             Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Published::Failed(Answer::NotAcknowledged),
+        }
+    }
+}
+
+impl Dedup {
+    /// Looks an event up, and takes it on its way when nothing is known of it. Of a state it is found out first which one was the
+    /// last at any replica: by that it is known, and by that it gets its id.
+    async fn enter(&self, dedup_key: DedupKey) -> Entered {
+        let view = match (dedup_key, &self.shared) {
+            (DedupKey::State { .. }, Some(shared)) => shared.view().await,
+            (DedupKey::State { .. }, None) | (DedupKey::Event(_), _) => View::Complete,
+        };
+        self.window.enter(dedup_key, view, Instant::now())
+    }
+
+    /// What settles an event by its delivery report.
+    fn settles(&self, ticket: Ticket) -> impl FnOnce(Delivery) + Send + Sync + 'static {
+        let (window, shared, runtime) = (Arc::clone(&self.window), self.shared.clone(), self.runtime.clone());
+        move |delivery| match (delivery, shared) {
+            (Delivery::Acknowledged, Some(shared)) => shared.published(ticket, &runtime),
+            (Delivery::Acknowledged | Delivery::TooLarge | Delivery::Failed(_), _) => {
+                window.settle(ticket, delivery, Instant::now());
+            }
         }
     }
 }

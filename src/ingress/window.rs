@@ -1,8 +1,11 @@
 //! The dedup window: which events are in Kafka, and which are on their way, so that a redelivery is not published again.
 //! Must not know webhooks or Kafka. A false duplicate loses an event and cannot happen: an id enters the window only
-//! by the acknowledgement of its own record; a missed duplicate is noise.
+//! by the acknowledgement of its own record, here or at another replica; a missed duplicate is noise.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod ids;
+mod states;
+
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::kafka::publisher::Delivery;
 use crate::provider::{EventId, Identity, Normalized};
+pub use ids::Origin;
+use ids::RememberedIds;
+use states::{LastState, LastStates};
 
 /// What the window knows of an event.
 pub enum Entered {
@@ -18,8 +24,8 @@ pub enum Entered {
     New(Ticket, oneshot::Receiver<Delivery>),
     /// Somebody is sending it under this id: its fate comes here too.
     InFlight(EventId, oneshot::Receiver<Delivery>),
-    /// It is in Kafka, under this id.
-    InKafka(EventId),
+    /// It is in Kafka, under this id, and this replica took it in.
+    InKafka(EventId, Origin),
 }
 
 /// An event on its way.
@@ -27,8 +33,29 @@ pub enum Entered {
 pub struct Ticket {
     /// Its id.
     pub id: EventId,
-    /// Whose state it tells, where that may come back.
-    state_key: Option<StateKey>,
+    /// The state that it tells, where that may come back.
+    pub state: Option<TicketState>,
+}
+
+/// What a state says, and of which thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TicketState {
+    /// Whose state.
+    pub state_key: StateKey,
+    /// The id of its content.
+    pub content: EventId,
+}
+
+/// Whether the window is known to have all events that other replicas took in before a webhook came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// It has, or there are none that count.
+    Complete,
+    /// Nobody knows: a state that seems to be the last one may have been followed by another, so it counts for nothing.
+    Incomplete {
+        /// Stands for what is not known: a random id, so that the event gets one that no other event has.
+        salt: EventId,
+    },
 }
 
 /// What a webhook is known by in the window.
@@ -67,40 +94,37 @@ impl DedupKey {
 
 /// Whose states come one after the other: a source, an event type and a key. Hashed, for keys may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StateKey(EventId);
+pub struct StateKey([u8; 8]);
 
 impl StateKey {
     fn of(source: &str, event: &Normalized) -> Self {
         let key = event.key.as_deref().unwrap_or_default();
-        Self(EventId::over(&[source.as_bytes(), event.event_type.as_bytes(), key.as_bytes()]))
+        let id = EventId::over(&[source.as_bytes(), event.event_type.as_bytes(), key.as_bytes()]);
+        Self(id.first_bytes())
+    }
+
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes: the first 8 of the SHA-256 of source, event type and key, each preceded by its length.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
     }
 }
 
 /// Events of the last while, bounded in time and number.
 pub struct Window {
     span: Duration,
-    entries_max: usize,
     state: Mutex<WindowEntries>,
 }
 
 struct WindowEntries {
-    in_kafka: HashSet<EventId>,
-    by_age: VecDeque<(EventId, u32)>,
+    in_kafka: RememberedIds,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
-    /// The last state of each key that was taken in here, whatever became of it: one that failed may be in Kafka all the same.
-    last_states: HashMap<StateKey, EntryState>,
-    /// States in the order in which they came, to forget the oldest first.
-    states_by_age: VecDeque<(StateKey, EventId)>,
+    last_states: LastStates,
     start: Instant,
-}
-
-/// The last state of a key.
-#[derive(Clone, Copy, Debug)]
-struct EntryState {
-    content: EventId,
-    id: EventId,
-    /// Whether Kafka acknowledged it.
-    acknowledged: bool,
 }
 
 /// How much the window holds, for its metrics.
@@ -112,50 +136,39 @@ pub struct Coverage {
     pub covers: Duration,
 }
 
+/// The seconds of a window are counted from so long before its start: longer than any window, for events of the past.
+const BEFORE_START_S: u32 = 1_000_000;
+
 impl Window {
-    /// A window over `span`, of at most `entries_max` events, and as many keys whose states come back; all memory for events is
-    /// reserved now, none is touched.
+    /// A window over `span`, of at most `entries_max` events.
     pub fn new(span: Duration, entries_max: usize, now: Instant) -> Self {
         let state = WindowEntries {
-            in_kafka: HashSet::with_capacity(entries_max),
-            by_age: VecDeque::with_capacity(entries_max),
+            in_kafka: RememberedIds::new(entries_max),
             in_flight: HashMap::new(),
-            last_states: HashMap::new(),
-            states_by_age: VecDeque::new(),
+            last_states: LastStates::new(entries_max),
             start: now,
         };
-        Self { span, entries_max, state: Mutex::new(state) }
+        Self { span, state: Mutex::new(state) }
     }
 
-    /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its key's last.
-    pub fn enter(&self, dedup_key: DedupKey, now: Instant) -> Entered {
+    /// Looks an event up, and takes it on its way when nothing is known of it. A state is known only while it is its key's last,
+    /// and the view is complete.
+    pub fn enter(&self, dedup_key: DedupKey, view: View, now: Instant) -> Entered {
         let mut inside = self.inside();
         inside.expire(self.span, now);
-        let ticket = match dedup_key {
-            DedupKey::Event(id) => Ticket { id, state_key: None },
-            DedupKey::State { state_key, content, received_at } => {
-                let last = inside.last_states.get(&state_key).copied();
-                let id = match last {
-                    // It is known, on its way, or failed and comes again. One that the window forgot comes back.
-                    Some(last) if last.content == content && inside.counts(last) => last.id,
-                    _ => EventId::of_state(content, received_at, last.map(|last| last.id)),
-                };
-                Ticket { id, state_key: Some(state_key) }
-            }
-        };
+        let ticket = inside.ticket(dedup_key, view);
         let id = ticket.id;
-        if inside.in_kafka.contains(&id) {
-            return Entered::InKafka(id);
+        if let Some(origin) = inside.in_kafka.origin(id) {
+            return Entered::InKafka(id, origin);
         }
+        let (sender, receiver) = oneshot::channel();
         if let Some(waiting) = inside.in_flight.get_mut(&id) {
-            let (sender, receiver) = oneshot::channel();
             waiting.push(sender);
             return Entered::InFlight(id, receiver);
         }
-        let (sender, receiver) = oneshot::channel();
-        inside.in_flight.insert(ticket.id, vec![sender]);
-        if let DedupKey::State { state_key, content, .. } = dedup_key {
-            inside.follow(state_key, EntryState { content, id, acknowledged: false }, self.entries_max);
+        inside.in_flight.insert(id, vec![sender]);
+        if let Some(TicketState { state_key, content }) = ticket.state {
+            inside.last_states.sent(state_key, content, id);
         }
         Entered::New(ticket, receiver)
     }
@@ -165,8 +178,11 @@ impl Window {
         let waiting = {
             let mut inside = self.inside();
             if delivery == Delivery::Acknowledged {
-                inside.remember(ticket.id, self.entries_max, now);
-                inside.acknowledge_state(ticket);
+                let second = inside.second(now);
+                inside.in_kafka.remember(ticket.id, Origin::Local, second);
+                if let Some(state) = ticket.state {
+                    inside.last_states.acknowledged(state.state_key, ticket.id);
+                }
             }
             inside.in_flight.remove(&ticket.id)
         };
@@ -176,16 +192,37 @@ impl Window {
         }
     }
 
+    /// Takes in an event that the shared topic tells: Kafka has had it for `age`, and its entry stands at `order` there, among
+    /// those of its partition.
+    pub fn follow(&self, ticket: Ticket, origin: Origin, order: i64, age: Duration, now: Instant) {
+        if age > self.span {
+            return;
+        }
+        let mut inside = self.inside();
+        inside.expire(self.span, now);
+        let second = inside.second(now).saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        inside.in_kafka.remember(ticket.id, origin, second);
+        if let Some(TicketState { state_key, content }) = ticket.state {
+            inside.last_states.followed(state_key, content, ticket.id, order);
+        }
+    }
+
+    /// The shared topic is read anew, from the window's beginning on.
+    pub fn follow_anew(&self) {
+        self.inside().last_states.forget_order();
+    }
+
     /// How much the window holds.
     pub fn coverage(&self, now: Instant) -> Coverage {
         let mut inside = self.inside();
         inside.expire(self.span, now);
-        let is_full = inside.by_age.len() >= self.entries_max;
-        let covers = match inside.by_age.front() {
-            Some((_, second)) if is_full => Duration::from_secs(u64::from(inside.second(now).saturating_sub(*second))),
+        let covers = match inside.in_kafka.oldest() {
+            Some(oldest) if inside.in_kafka.is_full() => {
+                Duration::from_secs(u64::from(inside.second(now).saturating_sub(oldest)))
+            }
             _ => self.span,
         };
-        Coverage { entries: inside.by_age.len(), covers }
+        Coverage { entries: inside.in_kafka.len(), covers }
     }
 
     fn inside(&self) -> MutexGuard<'_, WindowEntries> {
@@ -195,64 +232,46 @@ impl Window {
 
 impl WindowEntries {
     fn second(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX)
+        let since_start = u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX);
+        since_start.saturating_add(BEFORE_START_S)
     }
 
-    fn remember(&mut self, id: EventId, entries_max: usize, now: Instant) {
-        if !self.in_kafka.insert(id) {
-            return;
+    /// Under which id a webhook is known, or goes on its way.
+    fn ticket(&self, dedup_key: DedupKey, view: View) -> Ticket {
+        match dedup_key {
+            DedupKey::Event(id) => Ticket { id, state: None },
+            DedupKey::State { state_key, content, received_at } => {
+                let last = self.last_states.last(state_key);
+                let id = match (last, view) {
+                    (Some(last), View::Complete) if last.content == content && self.counts(&last) => last.id,
+                    (last, View::Complete) => self.new_id(content, received_at, last.map(|last| last.id)),
+                    (_, View::Incomplete { salt }) => self.new_id(content, received_at, Some(salt)),
+                };
+                Ticket { id, state: Some(TicketState { state_key, content }) }
+            }
         }
-        if self.by_age.len() >= entries_max {
-            self.forget_oldest();
+    }
+
+    /// Whether a thing's last state is still the same event: what Kafka took counts for the window's span, and one that the window
+    /// forgot comes back. What Kafka did not take, or not that we know, is the same event when it comes again.
+    fn counts(&self, last: &LastState) -> bool {
+        !last.acknowledged || self.in_kafka.origin(last.id).is_some()
+    }
+
+    /// The id of a state that is a new event. Where the thing's last state was forgotten, an earlier one may have had it.
+    fn new_id(&self, content: EventId, received_at: Timestamp, before: Option<EventId>) -> EventId {
+        let mut id = EventId::of_state(content, received_at, before);
+        while self.in_kafka.origin(id).is_some() || self.in_flight.contains_key(&id) {
+            id = EventId::of_state(content, received_at, Some(id));
         }
-        let second = self.second(now);
-        self.by_age.push_back((id, second));
+        id
     }
 
     /// Forgets what is older than `span`, a second late rather than early: the window is a promise.
     fn expire(&mut self, span: Duration, now: Instant) {
-        let second = self.second(now);
-        while self.by_age.front().is_some_and(|(_, at)| u64::from(second.saturating_sub(*at)) > span.as_secs()) {
-            self.forget_oldest();
-        }
-    }
-
-    /// Whether a key's last state is still the same event: what Kafka took counts for the window's span. What it did not, or not
-    /// that we know, is the same event when it comes again.
-    fn counts(&self, last: EntryState) -> bool {
-        !last.acknowledged || self.in_kafka.contains(&last.id)
-    }
-
-    /// A key has a new last state.
-    fn follow(&mut self, state_key: StateKey, state: EntryState, states_max: usize) {
-        let before = self.last_states.insert(state_key, state);
-        if before.is_some_and(|before| before.id == state.id) {
-            return;
-        }
-        self.states_by_age.push_back((state_key, state.id));
-        if self.states_by_age.len() > states_max {
-            self.forget_oldest_state();
-        }
-    }
-
-    fn acknowledge_state(&mut self, ticket: Ticket) {
-        let state = ticket.state_key.and_then(|state_key| self.last_states.get_mut(&state_key));
-        if let Some(state) = state.filter(|state| state.id == ticket.id) {
-            state.acknowledged = true;
-        }
-    }
-
-    fn forget_oldest_state(&mut self) {
-        let Some((state_key, id)) = self.states_by_age.pop_front() else { return };
-        if self.last_states.get(&state_key).is_some_and(|last| last.id == id) {
-            self.last_states.remove(&state_key);
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((oldest, _)) = self.by_age.pop_front() {
-            self.in_kafka.remove(&oldest);
-        }
+        let span = u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+        let first = self.second(now).saturating_sub(span);
+        self.in_kafka.expire(first);
     }
 }
 

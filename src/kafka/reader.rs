@@ -1,6 +1,7 @@
 //! Reads topics from their beginning or their end on, committed records only, alone: it joins no group and commits nothing.
 //! Must not know what a record means. Every call blocks: not for a tokio worker.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -220,6 +221,28 @@ pub(super) fn end_offsets(
         }
     }
     Ok(ends)
+}
+
+/// Where each partition has its first record from this time on, in milliseconds since 1970; partitions without one are left out.
+pub(super) fn offsets_at(
+    consumer: &BaseConsumer<ClientErrors>,
+    client_errors: &ClientErrors,
+    partitions: &[(String, i32)],
+    since_ms: i64,
+    deadline: Instant,
+) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let times = at_offset(partitions, Offset::Offset(since_ms))?;
+    let told = offsets(consumer, &times, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
+    Ok(told_offsets(&told))
+}
+
+/// Of each partition, where one is told.
+pub(super) fn told_offsets(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
+    let offset = |(partition, offset)| match offset {
+        Offset::Offset(offset) => Some((partition, offset)),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+    };
+    list.elements().iter().filter_map(|element| offset((element.partition(), element.offset()))).collect()
 }
 
 /// The offsets that the list asks for, by time or by name. Asked again while leaders change, which they do just after a topic was made.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Config;
+use crate::config::{Config, DedupMode};
 use crate::finding::{Code, Finding};
 use crate::provider::{self, CONFIRMATION_PROVIDER, EventType};
 
@@ -14,6 +14,9 @@ pub const QUARANTINED_MESSAGE: &str = "paybridge.event.v1.QuarantinedWebhook";
 
 /// The message type of records on the `rejected` topic.
 pub const REJECTED_MESSAGE: &str = "paybridge.event.v1.RejectedWebhook";
+
+/// The message type of records on the topic by which replicas tell each other of their events.
+pub const DEDUP_MESSAGE: &str = "paybridge.dedup.v1.DedupEntry";
 
 /// The message type of records on the topic of decisions.
 pub const DECISION_MESSAGE: &str = "paybridge.confirmation.v1.Decision";
@@ -37,6 +40,8 @@ const PROMISED: [&str; 3] = ["cleanup.policy", "max.message.bytes", "min.insync.
 
 /// Bytes of a partition of the topic of rejected webhooks.
 const REJECTED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of a segment of the topic of dedup entries.
+const DEDUP_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -64,7 +69,7 @@ pub struct Topic {
 impl Topic {
     /// Whether it is this program's own memory, which nobody else needs to read.
     pub fn is_internal(&self) -> bool {
-        self.message == LEDGER_MESSAGE
+        [LEDGER_MESSAGE, DEDUP_MESSAGE].contains(&self.message)
     }
 }
 
@@ -105,6 +110,11 @@ pub fn rejected_topic(prefix: &str) -> String {
 /// The name of the topic for authentic webhooks that cannot be decoded.
 pub fn quarantine_topic(prefix: &str) -> String {
     format!("{prefix}.quarantine.v1")
+}
+
+/// The name of the topic by which replicas tell each other of their events.
+pub fn dedup_topic(prefix: &str) -> String {
+    format!("{prefix}.dedup.v1")
 }
 
 /// The name of the topic for other teams' decisions.
@@ -207,6 +217,10 @@ fn of_ingress(config: &Config) -> Vec<Topic> {
         topic(config, quarantine_topic(prefix), QUARANTINED_MESSAGE, 30),
         rejected(config),
     ];
+    match config.dedup.mode {
+        DedupMode::Shared => topics.push(dedup(config)),
+        DedupMode::Local | DedupMode::Off => {}
+    }
     let mut providers: Vec<&str> = config.sources.values().map(|source| source.provider.as_str()).collect();
     providers.sort_unstable();
     providers.dedup();
@@ -251,6 +265,19 @@ fn rejected(config: &Config) -> Topic {
     let mut topic = topic(config, rejected_topic(config.kafka.topic_prefix.as_ref()), REJECTED_MESSAGE, 7);
     topic.settings.insert("retention.bytes".to_owned(), REJECTED_BYTES_MAX.to_string());
     topic
+}
+
+/// Read from the window's beginning when a replica starts, and of no use behind it: kept an hour longer, for clocks that differ,
+/// and in small segments, because only closed ones are deleted.
+fn dedup(config: &Config) -> Topic {
+    let retention_ms = config.dedup.window_s * 1000 + HOUR_MS;
+    let rule = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention_ms.to_string()),
+        ("segment.ms", (HOUR_MS / 4).to_string()),
+        ("segment.bytes", DEDUP_SEGMENT_BYTES.to_string()),
+    ];
+    with_settings(config, dedup_topic(config.kafka.topic_prefix.as_ref()), DEDUP_MESSAGE, rule)
 }
 
 /// Compacted only: the last entry of a session stays for as long as the session is remembered, however old it is.
@@ -341,6 +368,7 @@ mod tests {
         check(off, &[]);
         check(&format!("{on}{off}{sg}"), &ENGINE);
         let ingress = [
+            ("dedup", "delete"),
             ("quarantine", "delete"),
             ("rejected", "delete"),
             ("standard-webhooks.received", "delete"),

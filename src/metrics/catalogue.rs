@@ -73,12 +73,20 @@ catalogue! {
         "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
         "How often the producer was replaced after a fatal error";
-    DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source"]
-        "Redeliveries that were answered and not published again";
+    DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source,origin"]
+        "Redeliveries that were answered and not published again; origin `local`: this process took the event in; `shared`: another replica did, or this one before its restart";
     DEDUP_ENTRIES = Gauge "paybridge_dedup_entries" [""]
         "Events in the dedup window";
     DEDUP_WINDOW = Gauge "paybridge_dedup_window_seconds" [""]
         "The time that the dedup window covers: dedup.window_s, or less if dedup.entries_max is reached";
+    DEDUP_FOLLOWING = Gauge "paybridge_dedup_following" [""]
+        "1 while the shared dedup topic is read; 0: it cannot be read, or dedup.mode is not \"shared\", and redeliveries to other replicas are published again";
+    DEDUP_LAG = Gauge "paybridge_dedup_lag_records" [""]
+        "Entries of the shared dedup topic that this replica has not read yet";
+    DEDUP_WRITTEN = Counter "paybridge_dedup_entries_total" ["result"]
+        "Entries for the shared dedup topic: written; failed: Kafka did not take it, so other replicas may publish the event again";
+    DEDUP_IGNORED = Counter "paybridge_dedup_entries_ignored_total" ["reason"]
+        "Entries of the shared dedup topic that count for nothing: other_cluster: it was copied from another Kafka cluster; unreadable";
     REJECTED = Counter "paybridge_rejected_total" ["source,reason"]
         "Samples of webhooks that failed authentication, published on the topic `rejected`, by reason";
     QUARANTINED = Counter "paybridge_quarantined_total" ["source,reason"]

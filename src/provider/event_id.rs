@@ -36,6 +36,13 @@ impl EventId {
         &self.0
     }
 
+    /// The first half of its bytes.
+    pub fn first_bytes(&self) -> [u8; 8] {
+        let mut first = [0; 8];
+        first.iter_mut().zip(self.0).for_each(|(first, byte)| *first = byte);
+        first
+    }
+
     /// An id from its bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

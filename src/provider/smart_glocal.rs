@@ -8,6 +8,7 @@ mod signing;
 mod unknown_amounts;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,9 @@ const fn event(topic_part: &'static str, message: &'static str) -> EventType {
 
 /// As the configuration spells it.
 const NAME: &str = "smart-glocal";
+
+/// Its documentation: sent again at growing intervals of at most 15 minutes.
+const RETRY_GAP: Duration = Duration::from_mins(15);
 
 const READY_TO_CONFIRM: EventType = event("ready-to-confirm", "paybridge.smart_glocal.v1.ReadyToConfirm");
 const ACTION_REQUIRED: EventType = event("action-required", "paybridge.smart_glocal.v1.ActionRequired");
@@ -101,6 +105,10 @@ impl Provider for SmartGlocal {
             });
         };
         Ok(Box::new(sample::SmartGlocalSender::new(keys::private_key(files, path)?)))
+    }
+
+    fn retry_gap(&self) -> Option<Duration> {
+        Some(RETRY_GAP)
     }
 
     fn api_address(&self, section: &Section) -> ApiAddress {

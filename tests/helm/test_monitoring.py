@@ -190,10 +190,11 @@ def test_without_a_runbook_no_alert_points_at_one(tmp_path):
 
 # Which parts have alerts, by what a release has.
 PARTS = [
-    ({}, {"replicas", "ingress", "kafka", "dedup", "confirmation"}),
-    ({"mode": "split"}, {"replicas", "ingress", "kafka", "dedup", "confirmation"}),
+    ({}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup", "confirmation"}),
+    ({"mode": "split"}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup", "confirmation"}),
+    ({"dedup": {"mode": "local"}}, {"replicas", "ingress", "kafka", "dedup", "confirmation"}),
     ({"dedup": {"mode": "off"}}, {"replicas", "ingress", "kafka", "confirmation"}),
-    ({"confirmation": {"enabled": False}}, {"replicas", "ingress", "kafka", "dedup"}),
+    ({"confirmation": {"enabled": False}}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup"}),
     ({"ingress": {"enabled": False}}, {"replicas", "confirmation"}),
 ]
 

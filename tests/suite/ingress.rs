@@ -13,4 +13,5 @@ mod ordering;
 mod outage;
 mod quarantine;
 mod rolling;
+mod shared_dedup;
 mod tls;

@@ -24,12 +24,14 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
         DedupMode::Off => {
             findings.push(Finding::new(Code::DedupOff, "dedup.mode", "redeliveries are published again"));
         }
-        DedupMode::Local if u64::try_from(config.dedup.entries_max).is_ok_and(|max| max < config.dedup.window_s) => {
+        DedupMode::Shared | DedupMode::Local
+            if u64::try_from(config.dedup.entries_max).is_ok_and(|max| max < config.dedup.window_s) =>
+        {
             let message =
                 "there is room for less than one event a second: events may be forgotten before dedup.window_s";
             findings.push(Finding::new(Code::DedupEntriesFew, "dedup.entries_max", message));
         }
-        DedupMode::Local => {}
+        DedupMode::Shared | DedupMode::Local => {}
     }
     if config.kafka.replication_factor < REPLICAS_SAFE {
         let replicas = counted(config.kafka.replication_factor, "replica");

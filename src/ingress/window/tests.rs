@@ -1,5 +1,7 @@
 //! What the window knows, forgets, and takes for the same.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::kafka::publisher::DeliveryFailure;
 
@@ -12,30 +14,34 @@ fn event(number: u8) -> DedupKey {
 /// A state of one of several keys.
 fn state(state_key: u8, content: u8) -> DedupKey {
     DedupKey::State {
-        state_key: StateKey(EventId::from_bytes([state_key; 16])),
+        state_key: StateKey::from_bytes([state_key; 8]),
         // A body tells whose state it is.
         content: EventId::over(&[&[state_key], &[content]]),
         received_at: "2024-05-27T10:20:30Z".parse().unwrap(),
     }
 }
 
+fn incomplete(salt: u8) -> View {
+    View::Incomplete { salt: EventId::from_bytes([salt; 16]) }
+}
+
 fn new(entry: Entered) -> (Ticket, oneshot::Receiver<Delivery>) {
     match entry {
         Entered::New(ticket, receiver) => (ticket, receiver),
         Entered::InFlight(..) => panic!("in flight"),
-        Entered::InKafka(_) => panic!("in Kafka"),
+        Entered::InKafka(..) => panic!("in Kafka"),
     }
 }
 
 /// It is new, and Kafka takes it.
 fn published(window: &Window, dedup_key: DedupKey, now: Instant) -> EventId {
-    let (ticket, _) = new(window.enter(dedup_key, now));
+    let (ticket, _) = new(window.enter(dedup_key, View::Complete, now));
     window.settle(ticket, Delivery::Acknowledged, now);
     ticket.id
 }
 
 fn is_known(window: &Window, dedup_key: DedupKey, now: Instant) -> bool {
-    matches!(window.enter(dedup_key, now), Entered::InKafka(_))
+    matches!(window.enter(dedup_key, View::Complete, now), Entered::InKafka(..))
 }
 
 const FAILED: Delivery = Delivery::Failed(DeliveryFailure::TimedOut);
@@ -46,7 +52,7 @@ fn an_acknowledged_event_is_known_for_the_span_and_hardly_longer() {
     let window = Window::new(SPAN, 10, start);
     // The end of a second: ages are counted in whole ones, and none may be cut short.
     let now = start + Duration::from_millis(999);
-    let (ticket, mut fate) = new(window.enter(event(1), now));
+    let (ticket, mut fate) = new(window.enter(event(1), View::Complete, now));
     window.settle(ticket, Delivery::Acknowledged, now);
     assert_eq!(fate.try_recv(), Ok(Delivery::Acknowledged));
     assert!(is_known(&window, event(1), now + SPAN));
@@ -58,11 +64,13 @@ fn a_failed_event_is_forgotten_and_told_to_all_who_wait() {
     let now = Instant::now();
     for dedup_key in [event(1), state(1, 1)] {
         let window = Window::new(SPAN, 10, now);
-        let (ticket, mut first) = new(window.enter(dedup_key, now));
-        let Entered::InFlight(_, mut second) = window.enter(dedup_key, now) else { panic!("not in flight") };
+        let (ticket, mut first) = new(window.enter(dedup_key, View::Complete, now));
+        let Entered::InFlight(_, mut second) = window.enter(dedup_key, View::Complete, now) else {
+            panic!("not in flight")
+        };
         window.settle(ticket, FAILED, now);
         assert_eq!((first.try_recv(), second.try_recv()), (Ok(FAILED), Ok(FAILED)));
-        assert_eq!(new(window.enter(dedup_key, now)).0, ticket, "the same id once more");
+        assert_eq!(new(window.enter(dedup_key, View::Complete, now)).0, ticket, "the same id once more");
     }
 }
 
@@ -70,7 +78,7 @@ fn a_failed_event_is_forgotten_and_told_to_all_who_wait() {
 fn a_late_success_makes_it_known_though_nobody_waits() {
     let now = Instant::now();
     let window = Window::new(SPAN, 10, now);
-    let (ticket, fate) = new(window.enter(event(1), now));
+    let (ticket, fate) = new(window.enter(event(1), View::Complete, now));
     drop(fate);
     window.settle(ticket, Delivery::Acknowledged, now);
     assert!(is_known(&window, event(1), now));
@@ -109,9 +117,9 @@ fn states_on_their_way_follow_each_other() {
     let now = Instant::now();
     let window = Window::new(SPAN, 10, now);
     published(&window, state(1, 1), now);
-    let (second, _) = new(window.enter(state(1, 2), now));
-    let (third, _) = new(window.enter(state(1, 1), now));
-    assert!(matches!(window.enter(state(1, 1), now), Entered::InFlight(id, _) if id == third.id));
+    let (second, _) = new(window.enter(state(1, 2), View::Complete, now));
+    let (third, _) = new(window.enter(state(1, 1), View::Complete, now));
+    assert!(matches!(window.enter(state(1, 1), View::Complete, now), Entered::InFlight(id, _) if id == third.id));
     window.settle(second, Delivery::Acknowledged, now);
     window.settle(third, Delivery::Acknowledged, now);
     assert!(is_known(&window, state(1, 1), now));
@@ -124,9 +132,9 @@ fn a_state_that_failed_makes_no_duplicate_of_the_one_before_it_and_keeps_its_id(
     for delivery in [FAILED, Delivery::TooLarge] {
         let window = Window::new(SPAN, 10, now);
         let first = published(&window, state(1, 1), now);
-        let (second, _) = new(window.enter(state(1, 2), now));
+        let (second, _) = new(window.enter(state(1, 2), View::Complete, now));
         window.settle(second, delivery, now);
-        assert_eq!(new(window.enter(state(1, 2), now)).0, second, "it comes again");
+        assert_eq!(new(window.enter(state(1, 2), View::Complete, now)).0, second, "it comes again");
         window.settle(second, delivery, now);
         let back = published(&window, state(1, 1), now);
         assert!(back != first && back != second.id);
@@ -150,11 +158,11 @@ fn state_keys_are_bounded_in_number() {
     let window = Window::new(SPAN, 2, now);
     for state_key in 1..=200 {
         published(&window, state(state_key, 1), now);
-        let (ticket, _) = new(window.enter(state(state_key, 2), now));
+        let (ticket, _) = new(window.enter(state(state_key, 2), View::Complete, now));
         window.settle(ticket, FAILED, now);
     }
     let inside = window.inside();
-    assert_eq!((inside.last_states.len(), inside.states_by_age.len(), inside.in_flight.len()), (1, 2, 0));
+    assert_eq!((inside.last_states.counts(), inside.in_flight.len()), ((1, 2), 0));
 }
 
 /// However few events it holds.
@@ -170,4 +178,159 @@ fn no_state_is_taken_for_one_that_was_forgotten() {
             published(&window, event(number), now);
         }
     }
+}
+
+/// What the shared topic tells of a webhook that another replica took in.
+fn followed(window: &Window, dedup_key: DedupKey, order: i64, now: Instant) -> EventId {
+    let ticket = window.inside().ticket(dedup_key, View::Complete);
+    window.follow(ticket, Origin::Shared, order, Duration::ZERO, now);
+    ticket.id
+}
+
+#[test]
+fn an_event_of_another_replica_is_known_for_what_is_left_of_the_span() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    let ticket = Ticket { id: EventId::from_bytes([1; 16]), state: None };
+    window.follow(ticket, Origin::Shared, 0, SPAN + Duration::from_secs(1), now);
+    assert!(!is_known(&window, event(1), now), "its time was over");
+    window.settle(ticket, FAILED, now);
+    window.follow(ticket, Origin::Shared, 1, SPAN / 2, now);
+    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::InKafka(_, Origin::Shared)));
+    assert!(!is_known(&window, event(1), now + SPAN / 2 + Duration::from_secs(1)));
+}
+
+#[test]
+fn events_of_the_past_make_room_first_whenever_they_come() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 2, now);
+    published(&window, event(1), now);
+    let old = |number| Ticket { id: EventId::from_bytes([number; 16]), state: None };
+    window.follow(old(2), Origin::Shared, 0, Duration::from_secs(9), now);
+    window.follow(old(3), Origin::Shared, 1, Duration::from_secs(5), now);
+    window.follow(old(4), Origin::Shared, 2, Duration::from_secs(7), now);
+    assert_eq!(window.coverage(now), Coverage { entries: 2, covers: Duration::from_secs(5) });
+    let known = [1, 3].map(|number| is_known(&window, event(number), now));
+    assert_eq!(known, [true, true]);
+}
+
+#[test]
+fn a_state_of_another_replica_ends_the_one_before_it() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    let first = published(&window, state(1, 1), now);
+    followed(&window, state(1, 2), 7, now);
+    let back = published(&window, state(1, 1), now);
+    assert_ne!(first, back);
+    assert!(is_known(&window, state(1, 1), now));
+    // Its own entry is read only now, and then one that stands before it.
+    window.follow(ticket_of(back), Origin::Shared, 9, Duration::ZERO, now);
+    followed(&window, state(1, 3), 8, now);
+    assert!(is_known(&window, state(1, 1), now));
+    window.follow_anew();
+    followed(&window, state(1, 3), 2, now);
+    assert!(!is_known(&window, state(1, 1), now), "a topic that was made again begins anew");
+}
+
+fn ticket_of(id: EventId) -> Ticket {
+    let DedupKey::State { state_key, content, .. } = state(1, 1) else { panic!("no state") };
+    Ticket { id, state: Some(TicketState { state_key, content }) }
+}
+
+/// Which of the two Kafka took first is not known.
+#[test]
+fn a_state_on_its_way_gives_way_to_one_of_another_replica() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    let (ticket, _) = new(window.enter(state(1, 1), View::Complete, now));
+    followed(&window, state(1, 2), 7, now);
+    let (again, _) = new(window.enter(state(1, 1), View::Complete, now));
+    assert_ne!(ticket.id, again.id);
+}
+
+#[test]
+fn a_state_is_published_again_while_nobody_knows_whether_another_one_followed() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    published(&window, state(1, 1), now);
+    let (ticket, _) = new(window.enter(state(1, 1), incomplete(1), now));
+    // It may come again while it is on its way.
+    let (again, _) = new(window.enter(state(1, 1), incomplete(2), now));
+    assert_ne!(ticket.id, again.id);
+    // Events with a time of their own are the same whatever followed them.
+    published(&window, event(1), now);
+    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::InKafka(_, Origin::Local)));
+}
+
+/// Two replicas that hear of each other's states late, in any order of steps: what is taken for a duplicate is the last state
+/// that Kafka has.
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// A webhook with this content comes to this replica.
+        Comes(usize, u8),
+        /// This replica reads so many more entries.
+        Reads(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..2_usize, 0..3_u8).prop_map(|(replica, content)| Step::Comes(replica, content)),
+            (0..2_usize, 0..4_usize).prop_map(|(replica, count)| Step::Reads(replica, count)),
+        ]
+    }
+
+    proptest! {
+            #[test]
+        fn a_duplicate_is_kafkas_last_state_and_no_two_events_have_one_id(steps in prop::collection::vec(step(), 0..60)) {
+            let now = Instant::now();
+            let windows = [Window::new(SPAN, 1000, now), Window::new(SPAN, 1000, now)];
+            let (mut topic, mut read) = (Vec::<Ticket>::new(), [0, 0]);
+            let (mut last, mut ids) = (None, HashSet::new());
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Reads(replica, count) => {
+                        for _ in 0..count.min(topic.len() - read[replica]) {
+                            let order = read[replica];
+                            windows[replica].follow(topic[order], Origin::Shared, i64::try_from(order).unwrap(), Duration::ZERO, now);
+                            read[replica] += 1;
+                        }
+                    }
+                    Step::Comes(replica, content) => {
+                        let is_complete = read[replica] == topic.len();
+                        let view = if is_complete { View::Complete } else { incomplete(u8::try_from(number).unwrap()) };
+                        match windows[replica].enter(state(1, content), view, now) {
+                            Entered::New(ticket, _) => {
+                                windows[replica].follow(ticket, Origin::Local, i64::try_from(topic.len()).unwrap(), Duration::ZERO, now);
+                                windows[replica].settle(ticket, Delivery::Acknowledged, now);
+                                topic.push(ticket);
+                                last = Some(content);
+                                prop_assert!(ids.insert(ticket.id), "{number}");
+                            }
+                            Entered::InKafka(..) => prop_assert_eq!(last, Some(content)),
+                            Entered::InFlight(..) => prop_assert!(false, "nothing is in flight"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Many other things had states meanwhile.
+#[test]
+fn a_state_whose_thing_was_forgotten_is_no_duplicate_of_an_earlier_one() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 100, now);
+    let first = published(&window, state(1, 1), now);
+    published(&window, state(1, 2), now);
+    window.inside().last_states = LastStates::new(100);
+    assert_ne!(published(&window, state(1, 1), now), first);
+    window.inside().last_states = LastStates::new(100);
+    let (third, _) = new(window.enter(state(1, 1), View::Complete, now));
+    assert_ne!(third.id, first);
 }

@@ -28,7 +28,7 @@ fn without_a_window_a_redelivery_is_published_again_under_the_same_id() {
     let ids: Vec<_> = (0..3).map(|_| bridge.post("sg-main", &webhook).json("event_id")).collect();
     let counts = count_by_id(&kafka.read_all(&bridge.topic(TOPIC)));
     assert_eq!(counts, BTreeMap::from([(ids[0].clone(), 3)]));
-    assert_eq!(format!("{}", bridge.metric(r#"paybridge_dedup_hits_total{source="sg-main"}"#)), "0");
+    assert_eq!(format!("{}", bridge.metric(r#"paybridge_dedup_hits_total{source="sg-main",origin="local"}"#)), "0");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn redeliveries_of_an_event_on_its_way_wait_for_the_same_record() {
 }
 
 /// The bodies of UNIPaaS that have no time of their own.
-const STATES: [(&str, &str); 4] = [
+pub const STATES: [(&str, &str); 4] = [
     ("authorization/update", r#"{"authorizationId":"a-1","authorizationStatus":"STATE"}"#),
     ("onboarding/update", r#"{"vendorId":"v-17","onboardingStatus":"STATE"}"#),
     ("ewallet/create", r#"{"eWalletId":"7","platformId":"p","status":"STATE"}"#),
@@ -89,6 +89,7 @@ const STATES: [(&str, &str); 4] = [
 fn a_state_that_comes_back_is_a_new_event_and_each_one_sent_again_is_none() {
     let kafka = Kafka::shared();
     let bridge = Bridge::start_with(kafka, UNIPAAS, &[]);
+    bridge.await_following();
     let sender = sender(&bridge.config, "unipaas");
     for (name, body) in STATES {
         let mut ids = Vec::new();
@@ -115,6 +116,7 @@ fn a_state_that_comes_back_is_a_new_event_and_each_one_sent_again_is_none() {
 fn the_id_of_a_state_is_computed_as_documented() {
     let kafka = Kafka::shared();
     let bridge = Bridge::start_with(kafka, UNIPAAS, &[]);
+    bridge.await_following();
     let (name, body) = (STATES[1].0, Bytes::from(STATES[1].1));
     let webhook = sender(&bridge.config, "unipaas").sign(name, body.clone(), Timestamp::now(), 0);
     let before = Timestamp::now();

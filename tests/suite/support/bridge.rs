@@ -164,6 +164,15 @@ impl Bridge {
         });
     }
 
+    /// Waits until it hears of the events of other replicas.
+    #[track_caller]
+    pub fn await_following(&self) {
+        eventually(LIMIT, || match self.count("paybridge_dedup_following") {
+            1 => Ok(()),
+            _ => Err("it does not read the dedup topic".to_owned()),
+        });
+    }
+
     /// Sends one webhook to a source.
     pub fn post(&self, source: &str, webhook: &SignedWebhook) -> Answered {
         self.runtime.block_on(self.posting(source, webhook))

@@ -145,7 +145,7 @@ fn what_is_nearly_full_and_answered_late_has_alerts() {
         .collect();
     let _frost = Frost::new(&kafka);
     let waiting: Vec<_> = webhooks.iter().map(|webhook| bridge.post_later("sg-main", webhook)).collect();
-    let near = bridge.config.ingress.in_flight_bytes_max as u64 * 85 / 100;
+    let near = u64::from(bridge.config.ingress.in_flight_bytes_max) * 85 / 100;
     eventually(LIMIT, || match in_flight_bytes(&bridge) {
         bytes if bytes > near => Ok(()),
         bytes => Err(format!("{bytes} bytes are in flight, not {near}")),

@@ -1,0 +1,112 @@
+//! Sends small records that help and carry no promise: nobody answers for one that is lost, and none holds anything up.
+//! Must not know what an entry says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+
+use super::client_error::ClientError;
+use super::client_log;
+
+/// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
+/// by the others, so it is short.
+const LINGER_MS: &str = "20";
+/// How long one is tried.
+const MESSAGE_TIMEOUT_MS: &str = "30000";
+/// What waits at most, in KiB; about 100,000 entries. More of them are dropped while Kafka takes none.
+const QUEUED_KBYTES_MAX: &str = "8192";
+
+/// Called once for each entry, from Kafka's thread or the sender's: the offset that it got, or none where Kafka did not take it.
+pub type OnEntry = Box<dyn FnOnce(Option<i64>) + Send + Sync>;
+
+type Producer = ThreadedProducer<EntryContext>;
+
+/// Sends entries to one topic.
+pub struct EntryProducer {
+    topic: String,
+    producer: ArcSwap<Producer>,
+}
+
+/// Tells what became of entries.
+struct EntryContext;
+
+impl EntryProducer {
+    /// Connects in the background.
+    ///
+    /// # Errors
+    /// librdkafka refuses a property.
+    pub fn new(client: &ClientConfig, topic: String) -> Result<Self, ClientError> {
+        Ok(Self { topic, producer: ArcSwap::from_pointee(producer(client)?) })
+    }
+
+    /// Sends an entry. Those with one key are in one partition, in order; an empty key: anywhere.
+    pub fn send(&self, key: &[u8], value: &[u8], report: OnEntry) {
+        let base = BaseRecord::with_opaque_to(&self.topic, Box::new(report)).payload(value);
+        let record = if key.is_empty() { base } else { base.key(key) };
+        if let Err((error, refused)) = self.producer.load().send(record) {
+            tracing::debug!(topic = self.topic, %error, "entry cannot be sent");
+            (refused.delivery_opaque)(None);
+        }
+    }
+
+    /// Goes on with a client of these properties. Blocks while the old one ends; what it still has may be lost.
+    ///
+    /// # Errors
+    /// librdkafka refuses a property.
+    pub fn renew(&self, client: &ClientConfig) -> Result<(), ClientError> {
+        drop(self.producer.swap(Arc::new(producer(client)?)));
+        Ok(())
+    }
+
+    /// Waits until all that was sent is reported. Blocks `within` the time.
+    pub fn flush(&self, within: Duration) {
+        if let Err(error) = self.producer.load().flush(within) {
+            tracing::debug!(topic = self.topic, %error, "entries are left unsent");
+        }
+    }
+}
+
+fn producer(client: &ClientConfig) -> Result<Producer, ClientError> {
+    let mut config = client.clone();
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "false") // an entry that stands twice says nothing new, and no error is fatal
+        .set("max.in.flight.requests.per.connection", "1") // entries of one key stay in order though one is retried
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", LINGER_MS)
+        .set("sticky.partitioning.linger.ms", LINGER_MS) // those without a key fill one batch, not one a partition
+        .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
+        .set("queue.buffering.max.kbytes", QUEUED_KBYTES_MAX)
+        .set("queue.buffering.max.messages", "0"); // bounded by bytes alone
+    config.create_with_context(EntryContext).map_err(|error| ClientError::of_creation(&error))
+}
+
+impl ClientContext for EntryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka reports a problem");
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for EntryContext {
+    type DeliveryOpaque = Box<OnEntry>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, report: Box<OnEntry>) {
+        match result {
+            Ok(record) => report(Some(record.offset()).filter(|offset| *offset >= 0)),
+            Err((error, record)) => {
+                tracing::debug!(topic = record.topic(), %error, "entry is not acknowledged");
+                report(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Follows a topic that replicas share: reads all of its partitions without a group, from some time ago on, for as long as the
+//! process runs, and tells how far it has come.
+//! Must not know what a record means. Whatever fails is tried again: nothing waits for what is read here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::client_error::{ClientError, ClientErrors};
+use super::reader::{self, ReadError};
+use super::record_count::span_begin_ms;
+use crate::log_limit::LogLimit;
+
+/// How long Kafka may take to tell where a topic begins and ends.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait before a topic is opened again that could not be read.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long one look for records blocks, and so how late the end is seen.
+const SLICE: Duration = Duration::from_millis(100);
+/// Who asks whether all was read has gone on without an answer after this time.
+const READ_WITHIN: Duration = Duration::from_millis(200);
+/// How often the lag is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So many may ask at once; for others the answer is no.
+const ASKING_MAX: usize = 1024;
+
+/// What is followed.
+pub struct FollowSettings {
+    /// What every client of ours has, with the user's properties.
+    pub client: ClientConfig,
+    /// The topic.
+    pub topic: String,
+    /// From so long ago on.
+    pub span: Duration,
+    /// So many of the newest records, about.
+    pub records_max: usize,
+}
+
+/// What a follower meets.
+pub enum Followed<'a> {
+    /// The topic is read from its start, now or once more, on this cluster.
+    Opened {
+        /// The cluster's id; none: it does not tell one.
+        cluster_id: Option<String>,
+    },
+    /// A record.
+    Record {
+        /// Its offset in its partition.
+        offset: i64,
+        /// When it was appended, in milliseconds since 1970; by the broker's clock where the topic has it so.
+        appended_ms: Option<i64>,
+        /// Its value.
+        value: &'a [u8],
+    },
+}
+
+/// How far the follower is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// So many records are to be read.
+    Records(u64),
+    /// The topic cannot be read.
+    NotRead,
+}
+
+/// Follows one topic. Cheap to share.
+pub struct Follower {
+    client: Mutex<ClientConfig>,
+    topic: String,
+    span: Duration,
+    records_max: usize,
+    /// What is being read, and how far.
+    reading: Mutex<Option<OpenTopic>>,
+    /// Something was read.
+    advanced: Notify,
+    asking: mpsc::Sender<oneshot::Sender<bool>>,
+    asked: Mutex<Option<mpsc::Receiver<oneshot::Sender<bool>>>>,
+    log: LogLimit<String>,
+}
+
+/// A topic that is open.
+#[derive(Clone)]
+struct OpenTopic {
+    consumer: Arc<BaseConsumer<ClientErrors>>,
+    client_errors: ClientErrors,
+    partitions: Arc<[(String, i32)]>,
+    /// The next offset of each partition.
+    next: Arc<Mutex<BTreeMap<i32, i64>>>,
+}
+
+impl Follower {
+    /// Follows nothing before [`Follower::follow`] runs.
+    pub fn new(settings: FollowSettings) -> Self {
+        let FollowSettings { client, topic, span, records_max } = settings;
+        let (asking, asked) = mpsc::channel(ASKING_MAX);
+        Self {
+            client: Mutex::new(client),
+            topic,
+            span,
+            records_max,
+            reading: Mutex::new(None),
+            advanced: Notify::new(),
+            asking,
+            asked: Mutex::new(Some(asked)),
+            log: LogLimit::default(),
+        }
+    }
+
+    /// Whether all records were read that stood on the topic when this was called; not where that cannot be known in time.
+    pub async fn has_read_all(&self) -> bool {
+        let (answer, told) = oneshot::channel();
+        self.asking.try_send(answer).is_ok() && matches!(timeout(READ_WITHIN, told).await, Ok(Ok(true)))
+    }
+
+    /// Reads until `stop`, and gives `each` what it meets. Blocks: not for a tokio worker.
+    pub fn follow(&self, each: &dyn Fn(Followed<'_>), stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let ended = self.open(each).and_then(|reading| self.read(&reading, each, stop));
+            *self.reading() = None;
+            if let Err(error) = ended {
+                self.cannot_read(&error);
+                let again = Instant::now() + OPEN_AGAIN_AFTER;
+                while Instant::now() < again && !stop.is_cancelled() {
+                    std::thread::sleep(SLICE);
+                }
+            }
+        }
+    }
+
+    /// Answers who asks whether all was read, and tells `show` the lag; never ends by itself.
+    pub async fn tell(&self, show: &(dyn Fn(Lag) + Sync)) {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut asked) = asked else { return std::future::pending().await };
+        loop {
+            let first = timeout(LOOK_EVERY, asked.recv()).await.ok().flatten();
+            // All of them asked before Kafka is.
+            let waiting: Vec<_> = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).collect();
+            let within = if waiting.is_empty() { LOOK_EVERY } else { READ_WITHIN };
+            let lag = self.lag(within).await;
+            let has_read_all = match lag {
+                Some((reading, ends)) if !waiting.is_empty() => self.reaches(&reading, &ends, READ_WITHIN).await,
+                Some((reading, ends)) => {
+                    show(Lag::Records(reading.behind(&ends)));
+                    false
+                }
+                None => {
+                    show(Lag::NotRead);
+                    false
+                }
+            };
+            for answer in waiting {
+                // Whoever asked may have gone on.
+                let _gone = answer.send(has_read_all);
+            }
+        }
+    }
+
+    /// Goes on with a client of these properties.
+    pub fn renew(&self, client: ClientConfig) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        *self.reading() = None;
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<OpenTopic>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the topic ends.
+    async fn lag(&self, within: Duration) -> Option<(OpenTopic, TopicPartitionList)> {
+        let reading = self.reading().clone()?;
+        let asked = reading.clone();
+        let ends = tokio::task::spawn_blocking(move || {
+            reader::end_offsets(&asked.consumer, &asked.client_errors, &asked.partitions, Instant::now() + within)
+        });
+        Some((reading, ends.await.ok()?.ok()?))
+    }
+
+    /// Waits until all before `ends` was read; whether it was, within the time.
+    async fn reaches(&self, reading: &OpenTopic, ends: &TopicPartitionList, within: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            let advanced = self.advanced.notified();
+            tokio::pin!(advanced);
+            // Before the look: what is read between the two counts.
+            advanced.as_mut().enable();
+            if reading.behind(ends) == 0 {
+                return true;
+            }
+            if timeout_at(deadline, advanced).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    fn open(&self, each: &dyn Fn(Followed<'_>)) -> Result<OpenTopic, ReadError> {
+        let deadline = Instant::now() + OPEN_WITHIN;
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let partitions = reader::partitions(&client, std::slice::from_ref(&self.topic), deadline)?;
+        let (consumer, client_errors) = consumer(&client)?;
+        let starts = self.starts(&consumer, &client_errors, &partitions, deadline)?;
+        let reading = OpenTopic {
+            consumer: Arc::new(consumer),
+            client_errors,
+            partitions: partitions.into(),
+            next: Arc::new(Mutex::new(reader::told_offsets(&starts))),
+        };
+        each(Followed::Opened { cluster_id: reading.consumer.client().fetch_cluster_id(Duration::ZERO) });
+        reading.consumer.assign(&starts).map_err(ReadError::Ended)?;
+        *self.reading() = Some(reading.clone());
+        Ok(reading)
+    }
+
+    fn read(
+        &self,
+        reading: &OpenTopic,
+        each: &dyn Fn(Followed<'_>),
+        stop: &CancellationToken,
+    ) -> Result<(), ReadError> {
+        while !stop.is_cancelled() && self.reading().is_some() {
+            match reading.consumer.poll(SLICE) {
+                Some(Ok(record)) => {
+                    let (offset, appended_ms) = (record.offset(), record.timestamp().to_millis());
+                    each(Followed::Record { offset, appended_ms, value: record.payload().unwrap_or_default() });
+                    reading.next().insert(record.partition(), offset.saturating_add(1));
+                    self.advanced.notify_waiters();
+                }
+                Some(Err(error)) => ended(error).map_or(Ok(()), Err)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each partition is read from: at the first record of the time, but not more than its part of the newest records.
+    fn starts(
+        &self,
+        consumer: &BaseConsumer<ClientErrors>,
+        client_errors: &ClientErrors,
+        partitions: &[(String, i32)],
+        deadline: Instant,
+    ) -> Result<TopicPartitionList, ReadError> {
+        let by_time = reader::offsets_at(consumer, client_errors, partitions, span_begin_ms(self.span), deadline)?;
+        let ends = reader::end_offsets(consumer, client_errors, partitions, deadline)?;
+        let share = self.records_max.div_ceil(partitions.len().max(1));
+        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        let mut starts = TopicPartitionList::with_capacity(partitions.len());
+        for (partition, end) in reader::told_offsets(&ends) {
+            // No record is as young as that: what comes next is.
+            let start = by_time.get(&partition).copied().unwrap_or(end).max(end.saturating_sub(share)).min(end);
+            starts.add_partition_offset(&self.topic, partition, Offset::Offset(start)).map_err(ReadError::Ended)?;
+        }
+        Ok(starts)
+    }
+
+    fn cannot_read(&self, error: &ReadError) {
+        self.log.add(error.to_string());
+        if let Some((count, error)) = self.log.due(Instant::now()) {
+            tracing::warn!(topic = self.topic, error, count, "topic cannot be followed; retrying");
+        }
+    }
+}
+
+impl OpenTopic {
+    fn next(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many records before `ends` were not read.
+    fn behind(&self, ends: &TopicPartitionList) -> u64 {
+        let next = self.next();
+        let behind = |(partition, end): (i32, i64)| {
+            let next = next.get(&partition).copied().unwrap_or_default();
+            u64::try_from(end.saturating_sub(next)).unwrap_or_default()
+        };
+        reader::told_offsets(ends).into_iter().map(behind).sum()
+    }
+}
+
+/// What no waiting mends, and an offset that does not exist any more: the topic was made again, or cut faster than it was read.
+fn ended(error: KafkaError) -> Option<ReadError> {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::OffsetOutOfRange | Code::AutoOffsetReset) => Some(ReadError::Ended(error)),
+        _ => reader::end(error),
+    }
+}
+
+fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, ClientErrors), ReadError> {
+    let mut config = reader::without_group(client);
+    config
+        .set("isolation.level", "read_uncommitted") // nobody writes transactions here, and none that hangs holds it up
+        .set("auto.offset.reset", "error"); // then it is opened again, and begins where it should
+    let client_errors = ClientErrors::default();
+    let consumer = config
+        .create_with_context(client_errors.clone())
+        .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
+    Ok((consumer, client_errors))
+}

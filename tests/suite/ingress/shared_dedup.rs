@@ -1,0 +1,220 @@
+//! Dedup across replicas and restarts, by the topic that replicas share: what one has published the others do not publish again,
+//! and nothing is taken for a duplicate that is none, whatever becomes of that topic.
+
+mod kills;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use paybridge::config::Config;
+use paybridge::ingress::shared_dedup::entry::{self, ClusterMark};
+use paybridge::ingress::window::Ticket;
+use paybridge::provider::{EventId, SignedWebhook};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+use super::dedup::STATES;
+use crate::support::bridge::{Bridge, config, count_by_id, create_needed_topics, ready_to_confirm, sender};
+use crate::support::engine_setup::LIMIT;
+use crate::support::eventually::eventually;
+use crate::support::kafka::Kafka;
+use crate::support::stream::Random;
+use crate::support::wire::{SMART_GLOCAL, UNIPAAS};
+
+const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
+const DEDUP: &str = "dedup.v1";
+
+/// A configuration whose topics exist.
+fn installation(sources: &str) -> Config {
+    let config = config(Kafka::shared().bootstrap(), sources, &[]);
+    create_needed_topics(Kafka::shared(), &config);
+    config
+}
+
+/// One replica, which is ready and hears of the others.
+fn replica(config: &Config) -> Bridge {
+    let bridge = Bridge::launch(config.clone());
+    bridge.await_ready();
+    bridge.await_following();
+    bridge
+}
+
+#[track_caller]
+fn post(bridge: &Bridge, webhook: &SignedWebhook) -> String {
+    let source = bridge.config.sources.keys().next().unwrap().as_ref().to_owned();
+    let answered = bridge.post(&source, webhook);
+    assert_eq!(answered.status, 200, "{answered:?}");
+    answered.json("status")
+}
+
+/// Waits until its window holds so many events.
+#[track_caller]
+fn await_entries(bridge: &Bridge, count: u64) {
+    eventually(LIMIT, || match bridge.count("paybridge_dedup_entries") {
+        entries if entries == count => Ok(()),
+        entries => Err(format!("{entries} events are known, not {count}")),
+    });
+}
+
+#[test]
+fn a_redelivery_is_a_duplicate_at_another_replica_and_after_a_restart() {
+    let config = installation(SMART_GLOCAL);
+    let (first, second) = (replica(&config), replica(&config));
+    let webhooks: Vec<_> = (0..20).map(|number| ready_to_confirm(&config, number)).collect();
+    for webhook in &webhooks {
+        assert_eq!(post(&first, webhook), "accepted");
+    }
+    await_entries(&second, 20);
+    first.stop().unwrap();
+    let restarted = replica(&config);
+    await_entries(&restarted, 20);
+    for bridge in [&second, &restarted] {
+        for webhook in &webhooks {
+            assert_eq!(post(bridge, webhook), "duplicate");
+        }
+        assert_eq!(bridge.count(r#"paybridge_dedup_hits_total{source="sg-main",origin="shared"}"#), 20);
+    }
+    let topic = second.topic(TOPIC);
+    assert_eq!(count_by_id(&Kafka::shared().read_all(&topic)).into_values().collect::<Vec<_>>(), [1; 20]);
+    // Nobody is told what everybody knows.
+    assert_eq!(Kafka::shared().read_all(&second.topic(DEDUP)).len(), 20);
+}
+
+/// One state after the other, each to any of the replicas, and at once: a provider waits for nothing but the answer.
+#[test]
+fn each_change_of_a_state_is_one_event_whichever_replica_it_comes_to() {
+    let config = installation(UNIPAAS);
+    let mut replicas = [replica(&config), replica(&config)];
+    let mut random = Random::printed();
+    let (name, body) = STATES[1];
+    let sender = sender(&config, "unipaas");
+    let (mut last, mut accepted) = (None, 0);
+    for step in 0..120 {
+        if step == 60 {
+            // It hears of nothing at first.
+            replicas[1] = Bridge::launch(config.clone());
+            replicas[1].await_ready();
+        }
+        let (state, bridge) = (random.below(3), &replicas[random.below(2)]);
+        let webhook = sender.sign(name, body.replace("STATE", &state.to_string()).into(), Timestamp::now(), 0);
+        match post(bridge, &webhook).as_str() {
+            "accepted" => accepted += 1,
+            told => assert_eq!((told, last), ("duplicate", Some(state)), "step {step}"),
+        }
+        last = Some(state);
+    }
+    let topic = replicas[0].topic("unipaas.onboarding-update.v1");
+    let counts = count_by_id(&Kafka::shared().read_all(&topic));
+    assert_eq!(counts.len(), accepted, "no two events have one id");
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+    assert!(accepted < 115, "{accepted} of 120 were published, though a third of them changes nothing");
+}
+
+#[test]
+fn without_its_topic_webhooks_go_on_and_nothing_is_falsely_a_duplicate() {
+    let kafka = Kafka::shared();
+    let config = installation(&[SMART_GLOCAL, UNIPAAS].concat());
+    let (first, second) = (replica(&config), replica(&config));
+    let webhooks: Vec<_> = (0..3).map(|number| ready_to_confirm(&config, number)).collect();
+    let status = |bridge: &Bridge, number: usize| {
+        let answered = bridge.post("sg-main", &webhooks[number]);
+        assert_eq!(answered.status, 200, "{answered:?}");
+        answered.json("status")
+    };
+    assert_eq!(status(&first, 0), "accepted");
+    kafka.delete_topic(&first.topic(DEDUP));
+    for bridge in [&first, &second] {
+        eventually(LIMIT, || match bridge.count("paybridge_dedup_following") {
+            0 => Ok(()),
+            _ => Err("it still reads the topic".to_owned()),
+        });
+        bridge.assert_fires("PaybridgeDedupNotFollowing");
+    }
+    assert_eq!(status(&first, 1), "accepted");
+    assert_eq!(status(&first, 1), "duplicate", "it knows its own events");
+    assert_eq!(status(&second, 1), "accepted", "it was not told");
+    let sender = sender(&config, "unipaas");
+    let (name, body) = STATES[0];
+    for state in ["A", "B", "A", "A"] {
+        let webhook = sender.sign(name, body.replace("STATE", state).into(), Timestamp::now(), 0);
+        let answered = first.post("unipaas", &webhook);
+        assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (200, "accepted"), "{state}");
+    }
+    create_needed_topics_again(&config);
+    for bridge in [&first, &second] {
+        bridge.await_following();
+    }
+    assert_eq!(status(&first, 2), "accepted");
+    eventually(LIMIT, || match kafka.read_all(&first.topic(DEDUP)).len() {
+        0 => Err("nothing is told".to_owned()),
+        _ => Ok(()),
+    });
+    let third = replica(&config);
+    await_entries(&third, 1);
+    assert_eq!(status(&third, 2), "duplicate");
+}
+
+/// Only the one that was deleted.
+fn create_needed_topics_again(config: &Config) {
+    let needed = paybridge::kafka::topics::needed(config);
+    let topic = needed.iter().find(|topic| topic.name.ends_with(DEDUP)).unwrap();
+    let settings: Vec<(&str, &str)> =
+        topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Kafka::shared().create_topics(&[(&topic.name, topic.partitions, &settings)]);
+}
+
+/// After a failover the topic may be a copy of another cluster's, whose events are not here.
+#[test]
+fn an_entry_of_another_cluster_counts_for_nothing() {
+    let kafka = Kafka::shared();
+    // The same webhooks have the same ids at another installation.
+    let elsewhere = Bridge::start_with(kafka, SMART_GLOCAL, &[("DEDUP__MODE", "local")]);
+    let webhooks = [1, 2].map(|number| ready_to_confirm(&elsewhere.config, number));
+    let ids = webhooks.each_ref().map(|webhook| event_id(&elsewhere.post("sg-main", webhook).json("event_id")));
+    let bridge = replica(&installation(SMART_GLOCAL));
+    let asking: BaseConsumer = kafka.client().set("group.id", "none").create().unwrap();
+    let cluster_id = asking.client().fetch_cluster_id(LIMIT).unwrap();
+    let entry = |id: EventId, cluster: &str| entry::encode(Ticket { id, state: None }, ClusterMark::of(cluster));
+    let values = [entry(ids[0], "another"), entry(ids[1], &cluster_id), b"no entry".to_vec()];
+    let producer: BaseProducer = kafka.client().create().unwrap();
+    for value in &values {
+        producer.send(BaseRecord::<(), _>::to(&bridge.topic(DEDUP)).payload(value)).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    await_entries(&bridge, 1);
+    let ignored = ["other_cluster", "unreadable"]
+        .map(|reason| bridge.count(&format!("paybridge_dedup_entries_ignored_total{{reason=\"{reason}\"}}")));
+    assert_eq!(ignored, [1, 1]);
+    assert_eq!(webhooks.each_ref().map(|webhook| post(&bridge, webhook)), ["accepted", "duplicate"]);
+}
+
+fn event_id(text: &str) -> EventId {
+    let bytes: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect();
+    EventId::from_bytes(bytes.try_into().unwrap())
+}
+
+/// A lost entry is noise: what Kafka does not take is counted, and somebody hears of it.
+#[test]
+fn entries_that_kafka_refuses_cost_no_webhook() {
+    let kafka = Kafka::shared();
+    let config = installation(&[SMART_GLOCAL, UNIPAAS].concat());
+    let bridge = replica(&config);
+    kafka.alter_topic(&bridge.topic(DEDUP), &[("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "1")]);
+    let failed = r#"paybridge_dedup_entries_total{result="failed"}"#;
+    let (name, body) = STATES[0];
+    let sender = sender(&config, "unipaas");
+    let mut ids = BTreeSet::new();
+    eventually(LIMIT, || {
+        let number = ids.len();
+        let state = sender.sign(name, body.replace("STATE", &number.to_string()).into(), Timestamp::now(), 0);
+        for answered in [
+            bridge.post("sg-main", &ready_to_confirm(&config, u64::try_from(number).unwrap())),
+            bridge.post("unipaas", &state),
+        ] {
+            assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (200, "accepted"));
+            ids.insert(answered.json("event_id"));
+        }
+        if bridge.count(failed) > 1 { Ok(()) } else { Err("every entry is taken".to_owned()) }
+    });
+    bridge.assert_fires_while_it_goes_on("PaybridgeDedupEntriesFailing");
+}
