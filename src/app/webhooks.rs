@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -169,15 +170,25 @@ async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     std::future::pending::<()>().await;
 }
 
-/// Reads until the process takes no more webhooks.
+/// Reads until the process takes no more webhooks, or this is dropped. On a thread of its own: the end of the process must not wait
+/// for one that waits for Kafka.
 async fn follow(shared: Arc<SharedDedup>, stop: CancellationToken) {
-    let stopped = stop.clone();
-    if tokio::task::spawn_blocking(move || shared.follow(&stop)).await.is_err() {
-        return tracing::error!("bug: the dedup follower panicked");
+    let ended = stop.child_token();
+    let _ends_with_this = ended.clone().drop_guard();
+    let (running, has_ended) = oneshot::channel::<()>();
+    let body = move || {
+        shared.follow(&ended);
+        drop(running);
+    };
+    if let Err(error) = std::thread::Builder::new().name("dedup follower".to_owned()).spawn(body) {
+        return tracing::error!(%error, "the thread that reads the dedup topic cannot be started");
     }
-    if stopped.is_cancelled() {
+    // Never sent: it is dropped, after a panic too.
+    let _dropped = has_ended.await;
+    if stop.is_cancelled() {
         std::future::pending::<()>().await;
     }
+    tracing::error!("bug: the thread that reads the dedup topic ended");
 }
 
 async fn keep_up(ingress: Arc<Ingress>) {

@@ -167,6 +167,9 @@ impl Dedup {
     /// Looks an event up, and takes it on its way when nothing is known of it. Of a state it is found out first which one was the
     /// last at any replica: by that it is known, and by that it gets its id.
     async fn enter(&self, dedup_key: DedupKey) -> Entered {
+        if let Some(shared) = &self.shared {
+            shared.has_heard().await;
+        }
         let view = match (dedup_key, &self.shared) {
             (DedupKey::State { .. }, Some(shared)) => shared.view().await,
             (DedupKey::State { .. }, None) | (DedupKey::Event(_), _) => View::Complete,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rdkafka::config::ClientConfig;
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::window::{Origin, Ticket, View, Window};
@@ -23,6 +24,8 @@ use entry::ClusterMark;
 
 /// The answer to a state waits that long for its entry, so that a replica that hears of the next state first knows of this one.
 const ENTRY_WITHIN: Duration = Duration::from_millis(200);
+/// A replica that has just started is ready before it has heard of the others, and lets its first webhooks wait for that; not longer.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// How long the last entries may take at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,8 @@ pub struct SharedDedup {
     /// The cluster that is followed; none before it is known.
     cluster: Mutex<Option<ClusterMark>>,
     progress: Mutex<Progress>,
+    /// Whether all is heard that was told before the start, or cannot be.
+    has_heard: watch::Sender<bool>,
     metrics: SharedDedupMetrics,
 }
 
@@ -62,6 +67,7 @@ impl SharedDedup {
             follower: Follower::new(settings),
             cluster: Mutex::new(None),
             progress: Mutex::new(Progress::CatchingUp(Instant::now())),
+            has_heard: watch::Sender::new(false),
             metrics,
         })
     }
@@ -87,6 +93,16 @@ impl SharedDedup {
             // Where its entry was in time this tells nothing new.
             own.window.settle(ticket, Delivery::Acknowledged, Instant::now());
         });
+    }
+
+    /// Waits, at the start of the process alone and for a moment, until the window has the events of the others.
+    pub async fn has_heard(&self) {
+        if *self.has_heard.borrow() {
+            return;
+        }
+        let mut has_heard = self.has_heard.subscribe();
+        // Whether it has or not: the webhook goes on.
+        let _in_time = timeout(HEARD_WITHIN, has_heard.wait_for(|has| *has)).await.is_ok();
     }
 
     /// Whether the window has all events that other replicas took in before this was called.
@@ -145,6 +161,7 @@ impl SharedDedup {
                 *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::CatchingUp(Instant::now());
                 self.window.follow_anew();
             }
+            Followed::Failed => drop(self.has_heard.send_replace(true)),
             Followed::Record { offset, appended_ms, value } => self.heard_of(*offset, *appended_ms, value),
         }
     }
@@ -171,6 +188,7 @@ impl SharedDedup {
         if records > 0 {
             return;
         }
+        self.has_heard.send_replace(true);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Progress::CatchingUp(since) = *progress {
             let events = self.window.coverage(Instant::now()).entries;

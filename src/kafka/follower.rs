@@ -30,6 +30,8 @@ const SLICE: Duration = Duration::from_millis(100);
 const READ_WITHIN: Duration = Duration::from_millis(200);
 /// How often the lag is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while something is to be read.
+const LOOK_OFTEN: Duration = Duration::from_millis(50);
 /// So many may ask at once; for others the answer is no.
 const ASKING_MAX: usize = 1024;
 
@@ -52,6 +54,8 @@ pub enum Followed<'a> {
         /// The cluster's id; none: it does not tell one.
         cluster_id: Option<String>,
     },
+    /// The topic cannot be read at the moment.
+    Failed,
     /// A record.
     Record {
         /// Its offset in its partition.
@@ -91,6 +95,8 @@ pub struct Follower {
 #[derive(Clone)]
 struct OpenTopic {
     consumer: Arc<BaseConsumer<ClientErrors>>,
+    /// Asks where the topic ends. On the other one's connection an answer would wait for its fetches, half a second each.
+    asking: Arc<BaseConsumer<ClientErrors>>,
     client_errors: ClientErrors,
     partitions: Arc<[(String, i32)]>,
     /// The next offset of each partition.
@@ -127,6 +133,7 @@ impl Follower {
             let ended = self.open(each).and_then(|reading| self.read(&reading, each, stop));
             *self.reading() = None;
             if let Err(error) = ended {
+                each(Followed::Failed);
                 self.cannot_read(&error);
                 let again = Instant::now() + OPEN_AGAIN_AFTER;
                 while Instant::now() < again && !stop.is_cancelled() {
@@ -140,22 +147,22 @@ impl Follower {
     pub async fn tell(&self, show: &(dyn Fn(Lag) + Sync)) {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut asked) = asked else { return std::future::pending().await };
+        let mut look_after = LOOK_OFTEN;
         loop {
-            let first = timeout(LOOK_EVERY, asked.recv()).await.ok().flatten();
+            let first = timeout(look_after, asked.recv()).await.ok().flatten();
             // All of them asked before Kafka is.
             let waiting: Vec<_> = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).collect();
             let within = if waiting.is_empty() { LOOK_EVERY } else { READ_WITHIN };
-            let lag = self.lag(within).await;
-            let has_read_all = match lag {
-                Some((reading, ends)) if !waiting.is_empty() => self.reaches(&reading, &ends, READ_WITHIN).await,
-                Some((reading, ends)) => {
-                    show(Lag::Records(reading.behind(&ends)));
-                    false
-                }
-                None => {
-                    show(Lag::NotRead);
-                    false
-                }
+            let has_read_all = if let Some((reading, ends)) = self.lag(within).await {
+                let has_read_all = !waiting.is_empty() && self.reaches(&reading, &ends, READ_WITHIN).await;
+                let behind = reading.behind(&ends);
+                look_after = if behind > 0 { LOOK_OFTEN } else { LOOK_EVERY };
+                show(Lag::Records(behind));
+                has_read_all
+            } else {
+                look_after = LOOK_OFTEN;
+                show(Lag::NotRead);
+                false
             };
             for answer in waiting {
                 // Whoever asked may have gone on.
@@ -179,7 +186,7 @@ impl Follower {
         let reading = self.reading().clone()?;
         let asked = reading.clone();
         let ends = tokio::task::spawn_blocking(move || {
-            reader::end_offsets(&asked.consumer, &asked.client_errors, &asked.partitions, Instant::now() + within)
+            reader::end_offsets(&asked.asking, &asked.client_errors, &asked.partitions, Instant::now() + within)
         });
         Some((reading, ends.await.ok()?.ok()?))
     }
@@ -205,15 +212,17 @@ impl Follower {
         let deadline = Instant::now() + OPEN_WITHIN;
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let partitions = reader::partitions(&client, std::slice::from_ref(&self.topic), deadline)?;
-        let (consumer, client_errors) = consumer(&client)?;
-        let starts = self.starts(&consumer, &client_errors, &partitions, deadline)?;
+        let (asking, client_errors) = consumer(&client)?;
+        let starts = self.starts(&asking, &client_errors, &partitions, deadline)?;
+        let (consumer, _) = consumer(&client)?;
         let reading = OpenTopic {
             consumer: Arc::new(consumer),
+            asking: Arc::new(asking),
             client_errors,
             partitions: partitions.into(),
             next: Arc::new(Mutex::new(reader::told_offsets(&starts))),
         };
-        each(Followed::Opened { cluster_id: reading.consumer.client().fetch_cluster_id(Duration::ZERO) });
+        each(Followed::Opened { cluster_id: reading.asking.client().fetch_cluster_id(Duration::ZERO) });
         reading.consumer.assign(&starts).map_err(ReadError::Ended)?;
         *self.reading() = Some(reading.clone());
         Ok(reading)
@@ -243,13 +252,13 @@ impl Follower {
     /// Where each partition is read from: at the first record of the time, but not more than its part of the newest records.
     fn starts(
         &self,
-        consumer: &BaseConsumer<ClientErrors>,
+        asking: &BaseConsumer<ClientErrors>,
         client_errors: &ClientErrors,
         partitions: &[(String, i32)],
         deadline: Instant,
     ) -> Result<TopicPartitionList, ReadError> {
-        let by_time = reader::offsets_at(consumer, client_errors, partitions, span_begin_ms(self.span), deadline)?;
-        let ends = reader::end_offsets(consumer, client_errors, partitions, deadline)?;
+        let by_time = reader::offsets_at(asking, client_errors, partitions, span_begin_ms(self.span), deadline)?;
+        let ends = reader::end_offsets(asking, client_errors, partitions, deadline)?;
         let share = self.records_max.div_ceil(partitions.len().max(1));
         let share = i64::try_from(share).unwrap_or(i64::MAX);
         let mut starts = TopicPartitionList::with_capacity(partitions.len());

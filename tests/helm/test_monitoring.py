@@ -394,6 +394,12 @@ NOT_ALERTED = {
         "too_large": "PaybridgeQuarantineGrowing watches the webhook, which goes to quarantine",
     },
     "paybridge_key_reloads_total": {"used": GOOD},
+    "paybridge_dedup_hits_total": {"local": GOOD, "shared": GOOD},
+    "paybridge_dedup_entries_total": {"written": GOOD},
+    "paybridge_dedup_entries_ignored_total": {
+        "other_cluster": "after a failover to a copy of the topic it is ordinary, for as long as the window",
+        "unreadable": "an entry of a version that comes later is one; webhooks go on",
+    },
     "paybridge_rejected_total": "PaybridgeWebhooksUnverified watches the webhooks that these samples are of",
     "paybridge_confirmation_calls_total": {
         "ok": GOOD,

@@ -76,7 +76,10 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ("topic", _) => topics::needed(&bridge.config).into_iter().map(|topic| topic.name).collect(),
         ("part", _) => owned(&["ingress", "engine"]),
         ("stage", _) => owned(&["receive", "verify", "encode", "publish"]),
+        ("result", "paybridge_dedup_entries_total") => owned(&["written", "failed"]),
         ("result", _) => owned(&["used", "unusable"]),
+        ("origin", _) => owned(&["local", "shared"]),
+        ("reason", "paybridge_dedup_entries_ignored_total") => owned(&["other_cluster", "unreadable"]),
         ("version", _) => owned(&[env!("CARGO_PKG_VERSION")]),
         ("event", _) => owned(&[
             "accepted",
