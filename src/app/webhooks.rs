@@ -21,7 +21,7 @@ use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
 use crate::ingress::answer::{Answer, OUTCOMES};
 use crate::ingress::forwarded;
-use crate::ingress::sending::{Dedup, Sending};
+use crate::ingress::sending::{KnownEvents, Sending};
 use crate::ingress::shared_dedup::SharedDedup;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
@@ -215,14 +215,14 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow:
 }
 
 /// What knows events that come again.
-fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Dedup>> {
+fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvents>> {
     let (window, runtime) = (config.dedup.window(), Handle::current());
     let entries_max = config.dedup.entries_max;
     let shared_metrics = metrics.shared_dedup();
     let new_window = || Arc::new(Window::new(window, entries_max, std::time::Instant::now()));
     Ok(match config.dedup.mode {
         DedupMode::Off => None,
-        DedupMode::Local => Some(Dedup { window: new_window(), shared: None, runtime }),
+        DedupMode::Local => Some(KnownEvents { window: new_window(), shared: None, runtime }),
         DedupMode::Shared => {
             let settings = FollowSettings {
                 client: client::base(&config.kafka, ClientSide::Ingress)?,
@@ -233,7 +233,7 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Dedup>> {
             let window = new_window();
             let shared = SharedDedup::new(settings, Arc::clone(&window), shared_metrics)
                 .context("the producer of dedup entries cannot be made: see [kafka.properties]")?;
-            Some(Dedup { window, shared: Some(Arc::new(shared)), runtime })
+            Some(KnownEvents { window, shared: Some(Arc::new(shared)), runtime })
         }
     })
 }
@@ -241,7 +241,7 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Dedup>> {
 fn ingress(
     config: &Config,
     sources: Arc<Sources>,
-    (publisher, dedup): (Arc<Publisher>, Option<Dedup>),
+    (publisher, dedup): (Arc<Publisher>, Option<KnownEvents>),
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 ) -> Ingress {

@@ -22,13 +22,13 @@ pub struct Sending {
     /// Sends records.
     pub publisher: Arc<Publisher>,
     /// Which events are known; none when dedup is off.
-    pub dedup: Option<Dedup>,
+    pub dedup: Option<KnownEvents>,
     /// Time from the send to the delivery report.
     pub duration: Histogram,
 }
 
 /// Which events are known.
-pub struct Dedup {
+pub struct KnownEvents {
     /// Those that this process knows.
     pub window: Arc<Window>,
     /// What tells other replicas of them, and hears of theirs; none when each knows its own alone.
@@ -163,7 +163,7 @@ impl Sending {
     }
 }
 
-impl Dedup {
+impl KnownEvents {
     /// Looks an event up, and takes it on its way when nothing is known of it. Of a state it is found out first which one was the
     /// last at any replica: by that it is known, and by that it gets its id.
     async fn enter(&self, dedup_key: DedupKey) -> Entered {

@@ -25,12 +25,10 @@ const QUEUED_KBYTES_MAX: &str = "8192";
 /// Called once for each entry, from Kafka's thread or the sender's: the offset that it got, or none where Kafka did not take it.
 pub type OnEntry = Box<dyn FnOnce(Option<i64>) + Send + Sync>;
 
-type Producer = ThreadedProducer<EntryContext>;
-
 /// Sends entries to one topic.
 pub struct EntryProducer {
     topic: String,
-    producer: ArcSwap<Producer>,
+    producer: ArcSwap<ThreadedProducer<EntryContext>>,
 }
 
 /// Tells what became of entries.
@@ -72,7 +70,7 @@ impl EntryProducer {
     }
 }
 
-fn producer(client: &ClientConfig) -> Result<Producer, ClientError> {
+fn producer(client: &ClientConfig) -> Result<ThreadedProducer<EntryContext>, ClientError> {
     let mut config = client.clone();
     config
         .set("acks", "all")

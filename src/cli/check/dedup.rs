@@ -7,10 +7,11 @@ use jiff::SignedDuration;
 use rdkafka::ClientConfig;
 
 use crate::config::{Config, DedupMode};
+use crate::error_chain;
 use crate::finding::{Code, Finding};
 use crate::kafka::reader::ReadError;
 use crate::kafka::{record_count, topics};
-use crate::{error_chain, provider};
+use crate::provider;
 
 /// How long Kafka may take to tell it.
 const WITHIN: Duration = Duration::from_secs(5);
