@@ -15,7 +15,7 @@ use std::env;
 use std::hint::black_box;
 use std::process::Command;
 
-use paybridge::ingress::encode::RecordForm;
+use paybridge::encode::RecordForm;
 use paybridge::provider::AuthenticWebhook;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use subject::{SOURCES, Subject};

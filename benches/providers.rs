@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use paybridge::ingress::encode::RecordForm;
+use paybridge::encode::RecordForm;
 use paybridge::provider::AuthenticWebhook;
 use subject::{SOURCES, Subject};
 

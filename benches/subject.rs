@@ -9,7 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use paybridge::config::files::FileReader;
 use paybridge::config::{Config, EvidenceKeep};
-use paybridge::ingress::encode::{Bridge, Encoder};
+use paybridge::encode::{Bridge, Encoder};
 use paybridge::provider::{self, Provider, RawWebhook, Source};
 
 /// A source of each provider, with the fixtures' keys, and the event whose sample is measured.

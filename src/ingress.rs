@@ -3,7 +3,6 @@
 
 pub mod answer;
 pub mod budget;
-pub mod encode;
 pub mod forwarded;
 pub mod sampling;
 pub mod sending;
@@ -24,13 +23,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OnUnverified;
+use crate::encode::RecordForm;
 use crate::kafka::broker_clock::WallClockTrust;
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
 use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Unverified};
 use answer::Answer;
-use encode::RecordForm;
 use sending::{InFlightRequest, Published, Sending, Sent};
 use source::{RunningSource, Sources};
 use window::{DedupKey, Origin};

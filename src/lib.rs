@@ -30,6 +30,7 @@
 //!
 //! - [`provider`] does no input or output and reads no clock, so it cannot fail but by its input: any bytes are classified.
 //!   Only authentication makes an [`provider::AuthenticWebhook`], and only that can be normalized.
+//! - [`encode`] makes the record of a webhook, for the ingress and for a release: it does no input or output and reads no clock.
 //! - [`ingress`] knows no provider. It and [`confirmation`] do not know each other: they meet on topics alone.
 //! - [`confirmation`] is one provider's: of single providers it knows one's session API, [`provider::smart_glocal::api`], and no more.
 //! - [`confirmation::session`], [`confirmation::codec`] and [`confirmation::rules`] do no input or output and read no clock;
@@ -65,6 +66,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod confirmation;
+pub mod encode;
 pub mod error_chain;
 pub mod finding;
 pub mod https;

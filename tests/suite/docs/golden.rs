@@ -14,7 +14,7 @@ use paybridge::config::files::FileReader;
 use paybridge::confirmation::codec::decision;
 use paybridge::confirmation::codec::records::{RecordLocation, Records};
 use paybridge::confirmation::session::model::{Action, Decider, Opening, Outcome, ProviderRefusal};
-use paybridge::ingress::encode::{Bridge, Encoder, RecordForm};
+use paybridge::encode::{Bridge, Encoder, RecordForm};
 use paybridge::ingress::window::DedupKey;
 use paybridge::kafka::record::Record;
 use paybridge::kafka::topics::{

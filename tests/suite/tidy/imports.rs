@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{File, check, check_words, sources};
 
 /// The modules at the top, and which of them each may import: only such as stand above it.
-const IMPORTS: [(&str, &[&str]); 20] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("error_chain", &[]),
     ("finding", &[]),
     ("https", &[]),
@@ -20,7 +20,8 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("admin", &["latch", "metrics"]),
     ("kafka", &["config", "finding", "log_limit", "metrics", "provider", "settings"]),
     ("short_line", &["kafka"]),
-    ("ingress", &["config", "kafka", "log_limit", "message", "metrics", "provider"]),
+    ("encode", &["config", "kafka", "message", "provider"]),
+    ("ingress", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider"]),
     (
         "confirmation",
         &[
