@@ -92,6 +92,7 @@ fn phrases(name: &str, message: &Value) -> Vec<Phrase> {
         "paybridge.event.v1.QuarantinedWebhook" => event::quarantined(message),
         "paybridge.event.v1.RejectedWebhook" => event::rejected(message),
         "paybridge.event.v1.UnrecognizedWebhook" => event::unrecognized(message),
+        "paybridge.release.v1.ReleaseEntry" => vec![event::release(message)],
         _ => event::typed(message),
     };
     phrases.extend(event::unread_fields(message));

@@ -189,6 +189,10 @@ mod tests {
         needed(&Config::from_toml(toml, []).unwrap())
     }
 
+    fn quarantine() -> Topic {
+        topics().into_iter().find(|topic| topic.name == "pay.quarantine.v1").unwrap()
+    }
+
     #[test]
     fn writes_manifests_that_strimzi_takes() {
         let expected = "---\n\
@@ -198,12 +202,12 @@ mod tests {
             spec:\n  topicName: \"pay.quarantine.v1\"\n  partitions: 6\n  replicas: 3\n  config:\n    \
             cleanup.policy: \"delete\"\n    max.message.bytes: \"1048576\"\n    message.timestamp.type: \"LogAppendTime\"\n    min.insync.replicas: \"2\"\n    \
             retention.ms: \"2592000000\"\n    unclean.leader.election.enable: \"false\"\n";
-        assert_eq!(manifest(&topics()[0], "a \"b\""), expected);
+        assert_eq!(manifest(&quarantine(), "a \"b\""), expected);
     }
 
     #[test]
     fn writes_objects_for_programs() {
-        let object = object(&topics()[0]);
+        let object = object(&quarantine());
         assert_eq!((&object["name"], &object["partitions"]), (&json!("pay.quarantine.v1"), &json!(6)));
         assert_eq!(object["settings"]["min.insync.replicas"], "2");
         assert_eq!(object["message"], "paybridge.event.v1.QuarantinedWebhook");

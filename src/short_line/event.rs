@@ -66,6 +66,20 @@ pub(super) fn unrecognized(message: &Value) -> Vec<Phrase> {
     vec![Phrase::new(Tone::Attention, of_type)]
 }
 
+/// What was released, or a request for a release.
+pub(super) fn release(message: &Value) -> Phrase {
+    let text = |place: &str| text_at(message, place).unwrap_or_default();
+    if message.get("marker").is_some() {
+        return Phrase::new(
+            Tone::Good,
+            format!("released to {} by {}", text("/marker/topic"), text("/marker/released_by")),
+        );
+    }
+    let state = message.get("request").and_then(|request| word("release_state", request.get("state")?));
+    let state = state.unwrap_or_else(|| "of an unknown kind".to_owned());
+    Phrase::new(Tone::Attention, format!("release {state} by {}", text("/request/requested_by")))
+}
+
 /// The fields that could not be read.
 pub(super) fn unread_fields(message: &Value) -> Option<Phrase> {
     let unread = message.pointer("/metadata/unread_fields")?.as_array().filter(|unread| !unread.is_empty())?;

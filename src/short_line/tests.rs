@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::kafka::decoded::{ReadRecord, decode};
-use crate::kafka::topics::{DECISION_MESSAGE, LEDGER_MESSAGE, OUTCOME_MESSAGE, REJECTED_MESSAGE};
+use crate::kafka::topics::{DECISION_MESSAGE, LEDGER_MESSAGE, OUTCOME_MESSAGE, REJECTED_MESSAGE, RELEASE_MESSAGE};
 use crate::message::DESCRIPTORS;
 use crate::message::confirmation::v1::{
     Action, Awaiting, Decided, DeciderKind, Decision, Done, Early, LedgerEntry, Opening, Operation, OperationKind,
@@ -210,6 +210,23 @@ fn nothing_that_somebody_sent_moves_the_cursor_or_fills_the_screen() {
     check(&line, "\u{fffd}[2Jps\u{fffd}1\u{fffd}\u{fffd}", "not authentic  7 bytes  unread: a\u{fffd}b, b, c, …");
     let long = Phrase::new(Tone::Plain, "x".repeat(10_000));
     assert_eq!(long.text.chars().count(), TEXT_CHARACTERS_MAX + 1);
+}
+
+#[test]
+fn releases_and_requests_for_them_say_who_and_what() {
+    use crate::message::release::v1::release_entry::Entry;
+    use crate::message::release::v1::{ReleaseEntry, ReleaseMarker, ReleaseRequest, ReleaseState};
+    let marker = ReleaseMarker { topic: "t.v1".to_owned(), released_by: "me".to_owned(), ..ReleaseMarker::default() };
+    let mut request = ReleaseRequest { requested_by: "me".to_owned(), ..ReleaseRequest::default() };
+    request.set_state(ReleaseState::Done);
+    for (entry, expected) in [
+        (Some(Entry::Marker(marker)), "released to t.v1 by me"),
+        (Some(Entry::Request(request)), "release done by me"),
+        (None, "release of an unknown kind by "),
+    ] {
+        let value = ReleaseEntry { entry }.encode_to_vec();
+        check(&line("payments.x.v1", RELEASE_MESSAGE, Some(value)), "the key", expected);
+    }
 }
 
 #[test]

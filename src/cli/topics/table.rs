@@ -115,9 +115,9 @@ mod tests {
             let text = table.to_string();
             let lines: Vec<&str> = text.lines().collect();
             let (last, lines) = lines.split_last().unwrap();
-            assert_eq!((lines.len(), *last), (topics.len() + 1, "8 topics, 48 partitions, 144 replicas of partitions"));
+            assert_eq!((lines.len(), *last), (topics.len() + 1, "9 topics, 54 partitions, 162 replicas of partitions"));
             let column = lines[0].find("SETTINGS").unwrap();
-            assert!(lines.iter().skip(1).all(|line| line[column..].starts_with("cleanup.policy=delete ")), "{text}");
+            assert!(lines.iter().skip(1).all(|line| line[column..].starts_with("cleanup.policy=")), "{text}");
             assert_eq!(text.contains("STATE"), table.was_asked);
         }
     }
@@ -129,8 +129,8 @@ mod tests {
             let rest = topics.iter().skip(2).map(|topic| (topic.name.clone(), Ok(6)));
             topics.iter().map(|topic| topic.name.clone()).zip(states).chain(rest).collect()
         };
-        let missing = "2 of 8 topics are missing: create them with `paybridge topics --create`";
-        let hidden = "Kafka does not say whether 1 of 8 topics exist: allow the principal Describe on them";
+        let missing = "2 of 9 topics are missing: create them with `paybridge topics --create`";
+        let hidden = "Kafka does not say whether 1 of 9 topics exist: allow the principal Describe on them";
         for (states, expected) in [
             ([Ok(6), Ok(6)], None),
             ([Err(TopicState::Missing), Err(TopicState::Missing)], Some(missing)),

@@ -9,7 +9,8 @@ const WELL: PartitionState = PartitionState { has_leader: true, replicas: 3, in_
 
 fn needed() -> Topic {
     let config = Config::from_toml("[kafka]\npartitions = 2\nreplication_factor = 3", []).unwrap();
-    topics::needed(&config).remove(0)
+    let events = topics::needed(&config).into_iter().find(|topic| topic.message == topics::QUARANTINED_MESSAGE);
+    events.unwrap()
 }
 
 /// The needed topic as it should be, with other partitions and some settings changed.
