@@ -21,6 +21,7 @@ pub mod publish_once;
 pub mod publisher;
 pub mod reader;
 pub mod record;
+pub mod record_at;
 pub mod record_count;
 pub mod restore;
 pub mod scan;

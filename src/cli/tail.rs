@@ -16,7 +16,7 @@ use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::decoded::{self, Decoded};
-use crate::kafka::present_records::PresentRecords;
+use crate::kafka::present_records::{PresentRecords, RecordPeriod};
 use crate::kafka::reader::{ReadError, ReadStep, Start, TopicReader};
 use crate::kafka::topics::{Topic, needed};
 use crate::message::DESCRIPTORS;
@@ -40,7 +40,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct TailOptions {
     #[command(flatten)]
     config: ConfigFile,
-    /// Topics: full names or whole parts of names, such as `quarantine` or `smart-glocal.ready-to-confirm`. Default: all topics of the configuration but the internal one, the ledger.
+    /// Topics: full names or whole parts of names, such as `quarantine` or `smart-glocal.ready-to-confirm`. Default: all topics of the configuration but the internal ones, the ledger and the releases.
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
     /// Begin with the oldest records, not with those that arrive from now on.
@@ -238,7 +238,7 @@ impl Tail {
                 (RecordSource::Following(reader), from)
             }
             RecordRange::Present => {
-                let records = PresentRecords::open(&self.client, &topics, OPEN_WITHIN)?;
+                let records = PresentRecords::open(&self.client, &topics, RecordPeriod::default(), OPEN_WITHIN)?;
                 (RecordSource::Present(Box::new(records)), "from the beginning to the present end")
             }
         };

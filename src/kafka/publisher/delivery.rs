@@ -54,7 +54,8 @@ impl Delivery {
         Self::Failed(failure)
     }
 
-    pub(super) fn reason(self) -> Option<&'static str> {
+    /// Why it was not acknowledged, one of [`FAILURE_REASONS`]; nothing where it was.
+    pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Acknowledged => None,
             Self::TooLarge => Some("too_large"),
