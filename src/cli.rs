@@ -7,6 +7,7 @@ pub mod decide;
 pub mod demo;
 mod line_style;
 pub mod protos;
+pub mod quarantine;
 pub mod run;
 pub mod send;
 pub mod sender;
@@ -71,6 +72,12 @@ enum Command {
     /// Tell the whole story of one session, from its topics: who or what decided, when and why, and what comes next.
     #[command(after_help = why::EXAMPLE)]
     Why(why::WhyOptions),
+    /// Look into webhooks that became no event, and after a fix release them.
+    #[command(after_help = quarantine::EXAMPLE)]
+    Quarantine {
+        #[command(subcommand)]
+        command: quarantine::QuarantineCommand,
+    },
     /// Write the protobuf messages of this version, for programs that read its topics.
     #[command(after_help = protos::EXAMPLE)]
     Protos(protos::ProtosOptions),
@@ -177,6 +184,7 @@ fn run_command(command: Command, called_as: &OsStr, environment: &Environment) -
             Command::Tail(options) => tail::run(options, environment).await,
             Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
             Command::Why(options) => or_stopped(why::run(options, environment)).await,
+            Command::Quarantine { command } => quarantine::run(command, environment).await,
             Command::Protos(options) => protos::run(&options),
         }
     });

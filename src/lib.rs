@@ -37,6 +37,8 @@
 //!   [`confirmation::engine`] decides nothing.
 //! - [`kafka`] knows no webhook: a record is a topic, a key, bytes and headers. Only [`kafka::topics`], the catalogue, knows
 //!   the event types of providers.
+//! - [`release`] takes webhooks out of quarantine again: what the records say, what would become of them, and doing it. It
+//!   knows neither [`ingress`] nor [`confirmation`].
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
 //! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.
 //! - [`settings`] says how keys are read and what is wrong with them, and knows none; so [`config`] and [`provider`] do not meet there.
@@ -77,6 +79,7 @@ pub mod log_limit;
 pub mod message;
 pub mod metrics;
 pub mod provider;
+pub mod release;
 pub mod server;
 pub mod settings;
 pub mod short_line;

@@ -86,6 +86,14 @@ impl Identity {
             Self::Event(id) | Self::Content(id) => id,
         }
     }
+
+    /// The event's id where nothing is known of events before it.
+    pub fn id_alone(self, received_at: Timestamp) -> EventId {
+        match self {
+            Self::Event(id) => id,
+            Self::Content(content) => EventId::of_state(content, received_at, None),
+        }
+    }
 }
 
 /// Why an authentic body is not an event: nobody knows what it is about. Names fields, never values.

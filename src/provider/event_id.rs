@@ -48,6 +48,13 @@ impl EventId {
         Self(bytes)
     }
 
+    /// An id from its 32 lower-case hex digits; none where they are something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        base16ct::lower::decode(text, &mut bytes).ok().filter(|decoded| decoded.len() == 16)?;
+        Some(Self(bytes))
+    }
+
     fn first_half(hash: Sha256) -> Self {
         let digest: [u8; 32] = hash.finalize().into();
         let [half, _] = split(digest);
@@ -147,6 +154,16 @@ mod tests {
         assert_eq!(EventId::of_state(content, at("2024-05-27T10:59:59.9Z"), None), first);
         assert_ne!(EventId::of_state(content, at("2024-05-27T11:00:00Z"), None), first);
         assert_ne!(EventId::of_state(content, at("2024-05-27T10:00:00Z"), Some(first)), first);
+    }
+
+    #[test]
+    fn is_read_from_its_own_text_alone() {
+        let id = EventId::from_bytes([0xa5; 16]);
+        assert_eq!(EventId::parse(&id.to_string()), Some(id));
+        let text = id.to_string();
+        for other in ["", "a5", &text[1..], &text.to_uppercase(), &format!("{text}00"), &text.replace('5', "g")] {
+            assert_eq!(EventId::parse(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -143,6 +143,14 @@ impl AuthenticWebhook {
         }
     }
 
+    /// The same webhook as received at another moment than the one that its signed time was held against: a sample is judged by
+    /// the broker's time of its record, and keeps its own.
+    #[must_use]
+    pub fn received_at(mut self, received_at: Timestamp) -> Self {
+        self.raw.received_at = received_at;
+        self
+    }
+
     /// Takes a webhook as authentic, for tests of what comes after authentication.
     #[cfg(test)]
     pub fn assumed(raw: RawWebhook) -> Self {

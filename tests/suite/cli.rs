@@ -4,3 +4,4 @@ mod commands;
 mod decide;
 mod process;
 mod protos;
+mod quarantine;
