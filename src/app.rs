@@ -6,6 +6,7 @@ mod engine;
 pub mod key_files;
 pub mod keys;
 mod readiness;
+mod releases;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -100,8 +101,9 @@ pub async fn serve(
     // Whatever ends first, wanted or not, ends the process.
     let mut tasks = JoinSet::new();
     let webhooks = if let Some(listener) = listeners.ingress {
-        let webhooks = Webhooks::new(&config, sources, Arc::clone(&metrics), broker, ends.parts.clone())?;
+        let webhooks = Webhooks::new(&config, Arc::clone(&sources), Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
+        releases::start(&config, &sources, webhooks.publisher(), &mut tasks, ends.parts.clone());
         credentials.add(ClientOwner::Ingress(webhooks.publisher()));
         if let Some(shared) = webhooks.shared_dedup() {
             credentials.add(ClientOwner::Dedup(shared));

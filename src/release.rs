@@ -6,6 +6,8 @@ pub mod filter;
 pub mod held;
 pub mod judge;
 pub mod marker;
+pub mod pending;
 pub mod reading;
+pub mod requests;
 pub mod run;
 pub mod verdict;

@@ -16,15 +16,15 @@ use super::reader::{self, ReadError, ReadStep};
 
 /// Where reading a partition starts and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct OffsetSpan {
+pub struct OffsetSpan {
     /// The next record to read.
-    start: i64,
+    pub start: i64,
     /// The first that is not read.
-    end: i64,
+    pub end: i64,
 }
 
 /// What is to be read of each partition of one topic.
-type PartitionSpans = BTreeMap<i32, OffsetSpan>;
+pub type PartitionSpans = BTreeMap<i32, OffsetSpan>;
 
 /// Which records are read, by the times that Kafka has of them. An unset bound lets all pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,16 +56,12 @@ impl PresentRecords {
         period: RecordPeriod,
         within: Duration,
     ) -> Result<Self, ReadError> {
-        let deadline = Instant::now() + within;
-        let partitions = reader::partitions(client, topics, deadline)?;
         let (consumer, client_errors) = reader::ending_consumer(client)?;
-        let ends = reader::end_offsets(&consumer, &client_errors, &partitions, deadline)?;
-        // In a question for offsets by time, the offset is the time.
-        let of = |moment: Timestamp| Offset::Offset(moment.as_millisecond().max(0));
-        let at = |offset| offsets_at(&consumer, &client_errors, &partitions, offset, deadline);
-        let starts = at(period.since.map_or(Offset::Beginning, of))?;
-        let until = period.until.map(|moment| at(of(moment))).transpose()?;
-        let topics = by_topic(&starts, &ends, until.as_ref());
+        let mut topics = all_spans(client, (&consumer, &client_errors), topics, period, within)?;
+        // Partitions of which nothing is to be read are left out.
+        for spans in topics.values_mut() {
+            spans.retain(|_, span| span.start < span.end);
+        }
         Ok(Self { topics, consumer, client_errors, unread: PartitionSpans::new() })
     }
 
@@ -111,6 +107,39 @@ impl PresentRecords {
     }
 }
 
+/// The offsets of a period in every partition of a topic, up to its present end.
+///
+/// # Errors
+/// The topic is missing or may not be read, or Kafka does not answer `within` the time.
+pub fn spans(
+    client: &ClientConfig,
+    topic: &str,
+    period: RecordPeriod,
+    within: Duration,
+) -> Result<PartitionSpans, ReadError> {
+    let (consumer, client_errors) = reader::ending_consumer(client)?;
+    let mut topics = all_spans(client, (&consumer, &client_errors), &[topic.to_owned()], period, within)?;
+    Ok(topics.remove(topic).unwrap_or_default())
+}
+
+fn all_spans(
+    client: &ClientConfig,
+    (consumer, client_errors): (&BaseConsumer<ClientErrors>, &ClientErrors),
+    topics: &[String],
+    period: RecordPeriod,
+    within: Duration,
+) -> Result<BTreeMap<String, PartitionSpans>, ReadError> {
+    let deadline = Instant::now() + within;
+    let partitions = reader::partitions(client, topics, deadline)?;
+    let ends = reader::end_offsets(consumer, client_errors, &partitions, deadline)?;
+    // In a question for offsets by time, the offset is the time.
+    let of = |moment: Timestamp| Offset::Offset(moment.as_millisecond().max(0));
+    let at = |offset| offsets_at(consumer, client_errors, &partitions, offset, deadline);
+    let starts = at(period.since.map_or(Offset::Beginning, of))?;
+    let until = period.until.map(|moment| at(of(moment))).transpose()?;
+    Ok(by_topic(&starts, &ends, until.as_ref()))
+}
+
 /// The first offset of each partition whose record is of a time or later, or its beginning.
 fn offsets_at(
     consumer: &BaseConsumer<ClientErrors>,
@@ -135,7 +164,6 @@ fn offsets_at(
     Ok(told)
 }
 
-/// Partitions of which nothing is to be read are left out.
 fn by_topic(
     starts: &TopicPartitionList,
     ends: &TopicPartitionList,
@@ -153,9 +181,7 @@ fn by_topic(
             None => end,
         };
         let span = OffsetSpan { start: at(starts), end: until.map_or(end, at).min(end) };
-        if span.start < span.end {
-            topics.entry(element.topic().to_owned()).or_default().insert(element.partition(), span);
-        }
+        topics.entry(element.topic().to_owned()).or_default().insert(element.partition(), span);
     }
     topics
 }

@@ -4,6 +4,7 @@ mod fixture;
 mod interrupted;
 mod looking;
 mod mended;
+mod requests;
 
 use std::collections::BTreeMap;
 

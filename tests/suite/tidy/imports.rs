@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("kafka", &["config", "finding", "log_limit", "metrics", "provider", "settings"]),
     ("short_line", &["kafka"]),
     ("encode", &["config", "kafka", "message", "provider"]),
-    ("release", &["config", "encode", "kafka", "message", "metrics", "provider"]),
+    ("release", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider", "settings"]),
     ("ingress", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider"]),
     (
         "confirmation",
@@ -52,6 +52,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
             "latch",
             "metrics",
             "provider",
+            "release",
             "server",
         ],
     ),

@@ -111,13 +111,13 @@ impl HeldFixture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for batch in records.chunks(1000) {
-                let send = |(number, (topic, value)): (usize, &(String, Vec<u8>))| {
+                let start = |(number, (topic, value)): (usize, &(String, Vec<u8>))| {
                     // As those of many sources: over all partitions.
                     let partition = i32::try_from(number).unwrap() % self.config.kafka.partitions;
                     let record = FutureRecord::to(topic).key(source).partition(partition).payload(value);
                     producer.send_result(record).unwrap()
                 };
-                let sent: Vec<_> = batch.iter().enumerate().map(send).collect();
+                let sent: Vec<_> = batch.iter().enumerate().map(start).collect();
                 for report in sent {
                     report.await.unwrap().unwrap();
                 }
