@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::window::{Origin, Ticket, View, Window};
 use crate::kafka::client_error::ClientError;
 use crate::kafka::entry_producer::EntryProducer;
-use crate::kafka::follower::{FollowSettings, Followed, Follower, Lag};
+use crate::kafka::follower::{FollowEvent, FollowSettings, Follower, Lag};
 use crate::kafka::publisher::Delivery;
 use crate::metrics::SharedDedupMetrics;
 use entry::ClusterMark;
@@ -36,7 +36,7 @@ pub struct SharedDedup {
     follower: Follower,
     /// The cluster that is followed; none before it is known.
     cluster: Mutex<Option<ClusterMark>>,
-    progress: Mutex<Progress>,
+    catch_up: Mutex<CatchUp>,
     /// Whether all is heard that was told before the start, or cannot be.
     has_heard: watch::Sender<bool>,
     metrics: SharedDedupMetrics,
@@ -44,7 +44,7 @@ pub struct SharedDedup {
 
 /// What was logged of the follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum CatchUp {
     /// It reads what was before, since this moment.
     CatchingUp(Instant),
     /// It has read all once since it was opened.
@@ -66,7 +66,7 @@ impl SharedDedup {
             producer: EntryProducer::new(&settings.client, settings.topic.clone())?,
             follower: Follower::new(settings),
             cluster: Mutex::new(None),
-            progress: Mutex::new(Progress::CatchingUp(Instant::now())),
+            catch_up: Mutex::new(CatchUp::CatchingUp(Instant::now())),
             has_heard: watch::Sender::new(false),
             metrics,
         })
@@ -153,16 +153,16 @@ impl SharedDedup {
         self.producer.send(key, &entry::encode(ticket, cluster), Box::new(report));
     }
 
-    fn heard(&self, followed: &Followed<'_>) {
+    fn heard(&self, followed: &FollowEvent<'_>) {
         match followed {
-            Followed::Opened { cluster_id } => {
+            FollowEvent::Opened { cluster_id } => {
                 let mark = cluster_id.as_deref().map(ClusterMark::of);
                 *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = mark;
-                *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::CatchingUp(Instant::now());
+                *self.catch_up.lock().unwrap_or_else(PoisonError::into_inner) = CatchUp::CatchingUp(Instant::now());
                 self.window.follow_anew();
             }
-            Followed::Failed => drop(self.has_heard.send_replace(true)),
-            Followed::Record { offset, appended_ms, value } => self.heard_of(*offset, *appended_ms, value),
+            FollowEvent::Failed => drop(self.has_heard.send_replace(true)),
+            FollowEvent::Record { offset, appended_ms, value } => self.heard_of(*offset, *appended_ms, value),
         }
     }
 
@@ -189,15 +189,15 @@ impl SharedDedup {
             return;
         }
         self.has_heard.send_replace(true);
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Progress::CatchingUp(since) = *progress {
+        let mut catch_up = self.catch_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let CatchUp::CatchingUp(since) = *catch_up {
             let events = self.window.coverage(Instant::now()).entries;
             tracing::info!(
                 events,
                 after_ms = since.elapsed().as_millis(),
                 "dedup topic read to its end; redeliveries to other replicas are known"
             );
-            *progress = Progress::CaughtUp;
+            *catch_up = CatchUp::CaughtUp;
         }
     }
 }

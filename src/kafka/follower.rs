@@ -48,7 +48,7 @@ pub struct FollowSettings {
 }
 
 /// What a follower meets.
-pub enum Followed<'a> {
+pub enum FollowEvent<'a> {
     /// The topic is read from its start, now or once more, on this cluster.
     Opened {
         /// The cluster's id; none: it does not tell one.
@@ -128,12 +128,12 @@ impl Follower {
     }
 
     /// Reads until `stop`, and gives `each` what it meets. Blocks: not for a tokio worker.
-    pub fn follow(&self, each: &dyn Fn(Followed<'_>), stop: &CancellationToken) {
+    pub fn follow(&self, each: &dyn Fn(FollowEvent<'_>), stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let ended = self.open(each).and_then(|reading| self.read(&reading, each, stop));
             *self.reading() = None;
             if let Err(error) = ended {
-                each(Followed::Failed);
+                each(FollowEvent::Failed);
                 self.cannot_read(&error);
                 let again = Instant::now() + OPEN_AGAIN_AFTER;
                 while Instant::now() < again && !stop.is_cancelled() {
@@ -208,7 +208,7 @@ impl Follower {
         }
     }
 
-    fn open(&self, each: &dyn Fn(Followed<'_>)) -> Result<OpenTopic, ReadError> {
+    fn open(&self, each: &dyn Fn(FollowEvent<'_>)) -> Result<OpenTopic, ReadError> {
         let deadline = Instant::now() + OPEN_WITHIN;
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let partitions = reader::partitions(&client, std::slice::from_ref(&self.topic), deadline)?;
@@ -222,7 +222,7 @@ impl Follower {
             partitions: partitions.into(),
             next: Arc::new(Mutex::new(reader::told_offsets(&starts))),
         };
-        each(Followed::Opened { cluster_id: reading.asking.client().fetch_cluster_id(Duration::ZERO) });
+        each(FollowEvent::Opened { cluster_id: reading.asking.client().fetch_cluster_id(Duration::ZERO) });
         reading.consumer.assign(&starts).map_err(ReadError::Ended)?;
         *self.reading() = Some(reading.clone());
         Ok(reading)
@@ -231,14 +231,14 @@ impl Follower {
     fn read(
         &self,
         reading: &OpenTopic,
-        each: &dyn Fn(Followed<'_>),
+        each: &dyn Fn(FollowEvent<'_>),
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
         while !stop.is_cancelled() && self.reading().is_some() {
             match reading.consumer.poll(SLICE) {
                 Some(Ok(record)) => {
                     let (offset, appended_ms) = (record.offset(), record.timestamp().to_millis());
-                    each(Followed::Record { offset, appended_ms, value: record.payload().unwrap_or_default() });
+                    each(FollowEvent::Record { offset, appended_ms, value: record.payload().unwrap_or_default() });
                     reading.next().insert(record.partition(), offset.saturating_add(1));
                     self.advanced.notify_waiters();
                 }
@@ -249,7 +249,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Where each partition is read from: at the first record of the time, but not more than its part of the newest records.
+    /// Where each partition is read from: at the first record of the time, or later where they are too many together.
     fn starts(
         &self,
         asking: &BaseConsumer<ClientErrors>,
@@ -259,13 +259,17 @@ impl Follower {
     ) -> Result<TopicPartitionList, ReadError> {
         let by_time = reader::offsets_at(asking, client_errors, partitions, span_begin_ms(self.span), deadline)?;
         let ends = reader::end_offsets(asking, client_errors, partitions, deadline)?;
-        let share = self.records_max.div_ceil(partitions.len().max(1));
-        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        // No record is as young as that: what comes next is.
+        let spans: Vec<(i32, i64, i64)> = reader::told_offsets(&ends)
+            .into_iter()
+            .map(|(partition, end)| (partition, by_time.get(&partition).copied().unwrap_or(end).min(end), end))
+            .collect();
+        let total = spans.iter().map(|(_, begin, end)| end - begin).sum();
+        let records_max = i64::try_from(self.records_max).unwrap_or(i64::MAX);
         let mut starts = TopicPartitionList::with_capacity(partitions.len());
-        for (partition, end) in reader::told_offsets(&ends) {
-            // No record is as young as that: what comes next is.
-            let start = by_time.get(&partition).copied().unwrap_or(end).max(end.saturating_sub(share)).min(end);
-            starts.add_partition_offset(&self.topic, partition, Offset::Offset(start)).map_err(ReadError::Ended)?;
+        for (partition, begin, end) in spans {
+            let start = Offset::Offset(end - kept(end - begin, total, records_max));
+            starts.add_partition_offset(&self.topic, partition, start).map_err(ReadError::Ended)?;
         }
         Ok(starts)
     }
@@ -313,4 +317,31 @@ fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, Client
         .create_with_context(client_errors.clone())
         .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
     Ok((consumer, client_errors))
+}
+
+/// How many records of a partition's `count` are read, where all partitions have `total`: all, or its part of `records_max`.
+fn kept(count: i64, total: i64, records_max: i64) -> i64 {
+    if total <= records_max {
+        return count;
+    }
+    let part = i128::from(count) * i128::from(records_max) / i128::from(total);
+    i64::try_from(part).unwrap_or(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_give_up_records_by_their_part_of_all() {
+        for (count, total, records_max, expected) in [
+            (10, 10, 10, 10),
+            (0, 0, 10, 0),
+            (600, 1000, 1000, 600),
+            (600, 1000, 100, 60),
+            (i64::MAX, i64::MAX, i64::MAX - 1, i64::MAX - 1),
+        ] {
+            assert_eq!(kept(count, total, records_max), expected, "{count} of {total}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! and nothing is taken for a duplicate that is none, whatever becomes of that topic.
 
 mod kills;
+mod volume;
 
 use std::collections::BTreeSet;
 
