@@ -3,7 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use paybridge::kafka::publish_once::publish_once;
+use paybridge::message::release::v1::release_request::What;
+use paybridge::message::release::v1::{ReleaseFilter, ReleaseRequest, ReleaseState};
+use paybridge::release::marker;
 use paybridge::simulator::SimulatorSettings;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -14,6 +19,7 @@ use crate::support::bridge::ready_to_confirm;
 use crate::support::cache::CHECKOUT;
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{EngineSetup, PROJECT, known_keys};
+use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, User};
 
 /// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
@@ -21,6 +27,9 @@ const RENDERED: &str = "tests/helm/golden/strimzi.yaml";
 const RENDERED_SPLIT: &str = "tests/helm/golden/strimzi-split.yaml";
 /// What its topics and the engine's group begin with.
 const PREFIX: &str = "payments";
+
+/// How long a request for a release may wait for its result.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// One rule of the rendered user, as arguments of Kafka's own tool.
 type Rule = Vec<String>;
@@ -97,7 +106,27 @@ fn who_takes_webhooks_may_not_decide_and_has_all_that_it_needs() {
         panic!("no answer:\n{}", daemon.log());
     };
     assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
+    let released = succeeds(&text, &["quarantine", "release", "--yes"]);
+    assert!(released.contains("0 released"), "{released}");
+    check_requests_are_carried_out(&daemon, &prefix);
     check_refused(&prefix, &OF_THE_ENGINE);
+}
+
+/// The daemon may join the group of those who carry requests for releases out, and write their results.
+#[track_caller]
+fn check_requests_are_carried_out(daemon: &Daemon, prefix: &str) {
+    let request = ReleaseRequest {
+        request_id: "r1".to_owned(),
+        requested_by: "me".to_owned(),
+        state: ReleaseState::Requested.into(),
+        what: Some(What::Filter(ReleaseFilter::default())),
+        ..ReleaseRequest::default()
+    };
+    publish_once(&Kafka::shared().client(), &marker::request(prefix, request), LIMIT).unwrap();
+    eventually(LIMIT, || match daemon.log() {
+        log if log.contains("RELEASE_STATE_DONE") => Ok(()),
+        log => Err(log),
+    });
 }
 
 #[test]
