@@ -148,7 +148,7 @@ impl RunningSource {
             remote_address = %event.remote_address,
             tried_keys = &*event.tried_keys,
             last_verified = last_verified.map_or_else(|| "never".to_owned(), |at| at.to_string()),
-            see = format!("paybridge tail {topic} --from-beginning"),
+            see = format!("paybridge quarantine list --from {topic} --source {}", self.name),
             "webhooks fail authentication and {outcome}"
         );
     }

@@ -69,7 +69,7 @@ fn the_log_tells_what_runs_and_that_webhooks_fail_authentication_and_when_it_has
     assert_eq!((&failing["last_verified"], &failing["remote_address"]), (&"never".into(), &"127.0.0.1".into()));
     let cause = failing["likely_cause"].as_str().unwrap();
     assert_eq!(cause, "the key is right, but the body is not what was signed: something on the way changes it");
-    assert_eq!(failing["see"], "paybridge tail rejected --from-beginning");
+    assert_eq!(failing["see"], "paybridge quarantine list --from rejected --source sg-main");
     assert_eq!(status(&daemon, &good), 200);
 
     daemon.signal("TERM");

@@ -58,6 +58,13 @@ fn wrong_usage_is_2_and_names_the_nearest() {
             ("decide sg-mian ps_1 confirm --reason x", 2, "did you mean `sg-main`?"),
             ("decide unipaas ps_1 confirm --reason x", 2, "only sessions of smart-glocal wait for a confirmation"),
             ("decide sg-main ps_1 confirm --reason x --timeout 0s", 2, "--timeout must be from 1 second to 7 days"),
+            ("quarantine", 2, "--help"),
+            ("quarantine lsit", 2, "a similar subcommand exists: 'list'"),
+            ("quarantine list --from quarantin", 2, "a similar value exists: 'quarantine'"),
+            ("quarantine list --since soon", 2, "write a time as 2026-01-02T03:04:05Z, or an age as 30m, 2h or 3d"),
+            ("quarantine show quarantine/0", 2, "ID must be a place such as quarantine/0/41"),
+            ("quarantine release --rate 0", 2, "--rate"),
+            ("quarantine release --released-by=", 2, "--released-by must have 1 to 1024 bytes"),
             ("why", 2, "--help"),
             ("why ps_1 --source sg-mian", 2, "did you mean `sg-main`?"),
             ("why ps_1 --source unipaas", 2, "only sessions of smart-glocal wait for a confirmation"),
@@ -80,6 +87,9 @@ fn a_problem_that_is_met_is_1() {
         ("send unipaas payout-update --url http://127.0.0.1:1", 1, "cannot be reached"),
         ("send sg-main ready-to-confirm", 1, "--signing-key"),
         ("decide sg-main ps_1 confirm --reason x --timeout 2s", 1, kafka_away),
+        ("quarantine list", 1, kafka_away),
+        ("quarantine show quarantine/0/41", 1, kafka_away),
+        ("quarantine release", 1, kafka_away),
         ("why ps_1 --timeout 2s", 1, kafka_away),
     ];
     // Side by side: each waits for Kafka for a while.
@@ -112,6 +122,10 @@ fn what_goes_well_is_0() {
             ("topics", 0, "exists"),
             ("topics --update", 0, "fits"),
             ("check", 0, ""),
+            ("quarantine list --from rejected", 0, "0 of 0 records are listed"),
+            ("quarantine show quarantine/0/41", 1, "no record is found of quarantine/0/41"),
+            ("quarantine release", 0, "nothing was written: 0 would be released"),
+            ("quarantine release --yes", 0, "0 released, 0 webhooks stay"),
             ("why ps_1", 1, "confirmation.outcome.v1 does not exist"),
         ],
     );
@@ -120,10 +134,14 @@ fn what_goes_well_is_0() {
 
 #[test]
 fn every_help_has_an_example() {
-    for command in ["run", "demo", "check", "topics", "send", "tail", "decide", "why", "protos"] {
+    for command in ["run", "demo", "check", "topics", "send", "tail", "decide", "why", "quarantine", "protos"] {
         let ran = run(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.output.contains(&format!("paybridge {command}")), "no example in {}", ran.output);
+    }
+    for command in ["list", "show", "release"] {
+        let ran = run(&["quarantine", command, "--help"]);
+        assert!(ran.output.contains(&format!("paybridge quarantine {command}")), "no example in {}", ran.output);
     }
     let events = run(&["send", "--help"]).output;
     for event in ["ready-to-confirm", "payment-request-card", "payout-update", "received"] {
