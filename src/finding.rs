@@ -186,6 +186,8 @@ codes! {
     WriteNotAuthorized = "write-not-authorized", Error, "allow the principal Write on the topic";
     /// The principal may not read a topic.
     ReadNotAuthorized = "read-not-authorized", Error, "allow the principal Read on the topic";
+    /// The principal may not use the consumer group of the readers of requests for releases: such requests are not carried out.
+    GroupNotAuthorized = "group-not-authorized", Warning, "allow the principal Read and Describe on the consumer group";
     /// The principal may not get a producer id, without which paybridge does not publish.
     IdempotenceNotAuthorized = "idempotence-not-authorized", Error, "allow the principal IdempotentWrite on the cluster, or Write on the topics";
     /// Kafka gives no producer id.

@@ -4,6 +4,7 @@ mod confirmation;
 mod dedup;
 mod engine;
 mod local;
+mod releases;
 mod seldom_meant;
 
 use std::fmt::Write;
@@ -125,7 +126,7 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
     findings
 }
 
-/// What the ingress and the engine would find at their start.
+/// What the ingress, the engine and the readers of requests for releases would find at their start.
 async fn of_parts(config: &Config) -> Vec<Finding> {
     let config = config.clone();
     let looked = tokio::task::spawn_blocking(move || {
@@ -136,6 +137,7 @@ async fn of_parts(config: &Config) -> Vec<Finding> {
             };
         let mut findings = of_part(ClientSide::Ingress, dedup::of_kafka);
         findings.extend(of_part(ClientSide::Engine, engine::of_kafka));
+        findings.extend(of_part(ClientSide::Common, releases::of_kafka));
         findings
     });
     looked.await.unwrap_or_default()

@@ -289,10 +289,13 @@ fn dedup(config: &Config) -> Topic {
     with_settings(config, dedup_topic(config.kafka.topic_prefix.as_ref()), DEDUP_MESSAGE, rule)
 }
 
-/// Compacted, so that a request's result takes its place; and deleted by age, because what was held longer ago is gone.
+/// Compacted, so that a request's result takes its place; and deleted by age, because what was held longer ago is gone. No
+/// promise rests on it: of a key's records the last one counts in any case.
 fn releases(config: &Config) -> Topic {
     let rule = [("cleanup.policy", "compact,delete".to_owned()), ("retention.ms", (60 * DAY_MS).to_string())];
-    with_settings(config, release_topic(config.kafka.topic_prefix.as_ref()), RELEASE_MESSAGE, rule)
+    let mut topic = with_settings(config, release_topic(config.kafka.topic_prefix.as_ref()), RELEASE_MESSAGE, rule);
+    topic.promised.remove("cleanup.policy");
+    topic
 }
 
 /// Compacted only: the last entry of a session stays for as long as the session is remembered, however old it is.

@@ -1,4 +1,4 @@
-//! Whether a consumer group has read topics, without joining it.
+//! Whether a consumer group has read topics, and whether it may be seen, without joining it.
 //! Must not change the group, nor wait for its transactions. Blocks: not for a tokio worker.
 
 use std::time::{Duration, Instant};
@@ -26,6 +26,27 @@ pub fn has_committed(
     partitions: i32,
     within: Duration,
 ) -> Result<bool, ClientError> {
+    let committed = committed(client, group_id, topics, partitions, within)?;
+    Ok(committed
+        .is_some_and(|told| told.elements().iter().any(|element| matches!(element.offset(), Offset::Offset(_)))))
+}
+
+/// Whether the principal may see `group_id`, asked by the first partition of a topic that is there.
+///
+/// # Errors
+/// Kafka does not answer `within` the time.
+pub fn is_visible(client: &ClientConfig, group_id: &str, topic: &str, within: Duration) -> Result<bool, ClientError> {
+    committed(client, group_id, &[topic.to_owned()], 1, within).map(|told| told.is_some())
+}
+
+/// What the group has committed; nothing where the principal may not see it.
+fn committed(
+    client: &ClientConfig,
+    group_id: &str,
+    topics: &[String],
+    partitions: i32,
+    within: Duration,
+) -> Result<Option<TopicPartitionList>, ClientError> {
     let client_errors = ClientErrors::default();
     let consumer: BaseConsumer<ClientErrors> = client
         .clone()
@@ -47,13 +68,13 @@ pub fn has_committed(
     loop {
         let left = latest.saturating_duration_since(Instant::now());
         let failed = match consumer.committed_offsets(list.clone(), left.min(SLICE)) {
-            Ok(told) => return Ok(told.elements().iter().any(|element| matches!(element.offset(), Offset::Offset(_)))),
+            Ok(told) => return Ok(Some(told)),
             Err(failed) => failed,
         };
         // Errors come through the client's queue; that the group is hidden comes there alone, and the answer never.
         let polled = std::iter::from_fn(|| consumer.poll(Duration::ZERO)).filter_map(Result::err);
         if polled.chain([failed.clone()]).any(|error| is_hidden(&error)) {
-            return Ok(false);
+            return Ok(None);
         }
         let client_error = client_errors.explain(&failed);
         if left.is_zero() || client_error.is_final() {

@@ -112,6 +112,19 @@ fn who_takes_webhooks_may_not_decide_and_has_all_that_it_needs() {
     check_refused(&prefix, &OF_THE_ENGINE);
 }
 
+#[test]
+fn a_principal_that_may_not_use_the_group_of_releases_is_found() {
+    let kafka = Kafka::shared();
+    let (setup, text) =
+        EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
+    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    let rules = rules(RENDERED_SPLIT, "-ingress", setup.config.kafka.topic_prefix.as_ref());
+    let of_topics: Vec<Rule> = rules.into_iter().filter(|rule| rule[0] == "--topic").collect();
+    let text = as_user(kafka, &text.replace("enabled = true", "enabled = false"), &of_topics);
+    let checked = succeeds(&text, &["check"]);
+    assert!(checked.contains("group-not-authorized  group "), "{checked}");
+}
+
 /// The daemon may join the group of those who carry requests for releases out, and write their results.
 #[track_caller]
 fn check_requests_are_carried_out(daemon: &Daemon, prefix: &str) {
@@ -149,6 +162,7 @@ fn one_workload(user: &str, only: impl Fn(&str) -> String) -> (String, String) {
     let text = as_user(kafka, &only(&text), &rules(RENDERED_SPLIT, user, &prefix));
     let checked = succeeds(&text, &["check"]);
     assert!(checked.contains("write-proven") && checked.contains("read-proven"), "{checked}");
+    assert!(!checked.contains("group-not-authorized"), "{checked}");
     (text, prefix)
 }
 
