@@ -103,7 +103,7 @@ pub async fn serve(
     let webhooks = if let Some(listener) = listeners.ingress {
         let webhooks = Webhooks::new(&config, Arc::clone(&sources), Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
-        releases::start(&config, &sources, webhooks.publisher(), &mut tasks, ends.parts.clone());
+        releases::start(&config, &sources, webhooks.publisher(), &metrics, &mut tasks, ends.parts.clone());
         credentials.add(ClientOwner::Ingress(webhooks.publisher()));
         if let Some(shared) = webhooks.shared_dedup() {
             credentials.add(ClientOwner::Dedup(shared));

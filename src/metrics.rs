@@ -8,6 +8,7 @@ mod confirmation;
 mod dedup;
 mod exposition;
 mod process;
+mod release;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -27,6 +28,7 @@ pub use dedup::SharedDedupMetrics;
 use process::ProcessMetrics;
 
 pub use confirmation::{Alert, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
+pub use release::{ReleaseMetrics, verdict_label};
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";
@@ -161,6 +163,11 @@ impl Metrics {
     /// The metrics of the confirmation engine, zeroed; `rules` are the names of all its rules.
     pub fn confirmation(&self, rules: &[String]) -> ConfirmationMetrics {
         metrics::with_local_recorder(&*self.recorder, || ConfirmationMetrics::new(rules))
+    }
+
+    /// Counters of requests for releases.
+    pub fn releases(&self) -> ReleaseMetrics {
+        metrics::with_local_recorder(&*self.recorder, ReleaseMetrics::new)
     }
 
     /// Counters of key files taken into use, and of unusable ones.

@@ -11,6 +11,7 @@ use super::named;
 use crate::config::{Config, SourceName};
 use crate::ingress::source::Sources;
 use crate::kafka::publisher::Publisher;
+use crate::metrics::Metrics;
 use crate::release::judge::{Judge, PresentKeys};
 use crate::release::requests::RequestReader;
 
@@ -19,6 +20,7 @@ pub fn start(
     config: &Config,
     sources: &Sources,
     publisher: Arc<Publisher>,
+    metrics: &Metrics,
     tasks: &mut JoinSet<&'static str>,
     stop: CancellationToken,
 ) {
@@ -33,6 +35,7 @@ pub fn start(
         instance: config.bridge_instance.clone(),
         judge: Judge::new(config, keys),
         publisher,
+        metrics: metrics.releases(),
         stop,
     };
     let read = async move {

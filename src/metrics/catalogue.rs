@@ -93,6 +93,10 @@ catalogue! {
         "Webhooks published on the topic `quarantine`, by reason";
     UNRECOGNIZED = Counter "paybridge_unrecognized_total" ["source"]
         "Authentic webhooks of a type that this version does not know";
+    RELEASE_RECORDS = Counter "paybridge_release_records_total" ["verdict"]
+        "Records of quarantine, unrecognized and rejected that this process judged because of a request for a release, by verdict; what a command releases is not counted";
+    RELEASE_REQUESTS = Counter "paybridge_release_requests_total" ["result"]
+        "Requests for releases: done; refused (the request cannot be carried out, and says why); failed (a try that did not come to its end; it is repeated)";
     UNREAD_FIELDS = Counter "paybridge_unread_fields_total" ["source"]
         "Fields of published events that are in the body and could not be read; `metadata.unread_fields` names them";
     KEY_RELOADS = Counter "paybridge_key_reloads_total" ["source,result"]

@@ -28,8 +28,6 @@ const ID_BYTES_MAX: usize = 64;
 pub struct PendingRequest {
     /// When the broker took it.
     pub requested_at: Timestamp,
-    /// The partition that it is on.
-    pub partition: i32,
     /// What is asked for.
     pub request: ReleaseRequest,
 }
@@ -57,12 +55,19 @@ pub enum UnusableRequest {
 /// The requests that wait, by their keys.
 #[derive(Debug, Default)]
 pub struct PendingRequests {
-    by_key: BTreeMap<String, PendingRequest>,
+    by_key: BTreeMap<String, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    pending: PendingRequest,
+    /// How often it could not be carried out.
+    failures: u32,
 }
 
 impl PendingRequests {
-    /// A record of the topic: its key, its value (none: a tombstone), where it is and when the broker took it.
-    pub fn see(&mut self, key: &[u8], value: Option<&[u8]>, partition: i32, requested_at: Timestamp) {
+    /// A record of the topic: its key, its value (none: a tombstone), and when the broker took it.
+    pub fn see(&mut self, key: &[u8], value: Option<&[u8]>, requested_at: Timestamp) {
         let Ok(key) = std::str::from_utf8(key) else { return };
         let Some(id) = key.strip_prefix(REQUEST_KEY) else { return };
         let small = value.filter(|value| value.len() <= REQUEST_BYTES_MAX);
@@ -73,20 +78,29 @@ impl PendingRequests {
         };
         let waits = request.state() == ReleaseState::Requested;
         if waits && (self.by_key.len() < PENDING_MAX || self.by_key.contains_key(key)) {
-            self.by_key.insert(key.to_owned(), PendingRequest { requested_at, partition, request });
+            let pending = PendingRequest { requested_at, request };
+            self.by_key.insert(key.to_owned(), Waiting { pending, failures: 0 });
         } else {
             self.remove(key);
         }
     }
 
-    /// The one that waits longest.
-    pub fn oldest(&self) -> Option<PendingRequest> {
-        self.by_key.values().min_by_key(|pending| pending.requested_at).cloned()
+    /// The one that waits longest, of those that failed least often: one that cannot be carried out keeps no other waiting.
+    pub fn next(&self) -> Option<PendingRequest> {
+        let next = self.by_key.values().min_by_key(|waiting| (waiting.failures, waiting.pending.requested_at));
+        next.map(|waiting| waiting.pending.clone())
+    }
+
+    /// It could not be carried out at the moment.
+    pub fn failed(&mut self, pending: &PendingRequest) {
+        if let Some(waiting) = self.by_key.get_mut(&key(pending)) {
+            waiting.failures = waiting.failures.saturating_add(1);
+        }
     }
 
     /// Whether the request still waits as it was read.
     pub fn has(&self, pending: &PendingRequest) -> bool {
-        self.by_key.get(&key(pending)) == Some(pending)
+        self.by_key.get(&key(pending)).is_some_and(|waiting| waiting.pending == *pending)
     }
 
     /// It waits no more.
@@ -171,27 +185,29 @@ mod tests {
 
     fn see(pending: &mut PendingRequests, request: ReleaseRequest, second: i64) {
         let record = marker::request("payments", request);
-        pending.see(record.key.as_bytes(), Some(&record.value), 0, at(second));
+        pending.see(record.key.as_bytes(), Some(&record.value), at(second));
     }
 
-    fn oldest(pending: &PendingRequests) -> Option<String> {
-        pending.oldest().map(|pending| pending.request.request_id)
+    fn next(pending: &PendingRequests) -> Option<String> {
+        pending.next().map(|pending| pending.request.request_id)
     }
 
     #[test]
-    fn the_last_record_of_a_key_counts_and_the_oldest_request_is_next() {
+    fn the_last_record_of_a_key_counts_and_the_oldest_request_is_next_unless_it_failed() {
         let mut pending = PendingRequests::default();
         let asked = |id| request(id, ReleaseState::Requested, None);
         see(&mut pending, asked("b"), 2);
         see(&mut pending, asked("a"), 3);
-        assert_eq!(oldest(&pending).as_deref(), Some("b"));
-        let first = pending.oldest().unwrap();
+        assert_eq!(next(&pending).as_deref(), Some("b"));
+        let first = pending.next().unwrap();
         assert!(pending.has(&first));
+        pending.failed(&first);
+        assert_eq!(next(&pending).as_deref(), Some("a"));
         see(&mut pending, request("b", ReleaseState::Done, None), 4);
         assert!(!pending.has(&first));
-        assert_eq!(oldest(&pending).as_deref(), Some("a"));
-        pending.see(b"request:a", None, 0, at(5));
-        assert_eq!(oldest(&pending), None);
+        assert_eq!(next(&pending).as_deref(), Some("a"));
+        pending.see(b"request:a", None, at(5));
+        assert_eq!(next(&pending), None);
     }
 
     #[test]
@@ -206,11 +222,11 @@ mod tests {
             (b"request:junk", &[0xff]),
             (&[0xff], &other),
         ] {
-            pending.see(key, Some(value), 0, at(1));
+            pending.see(key, Some(value), at(1));
         }
         let unknown = request("unknown", ReleaseState::Unspecified, None);
         see(&mut pending, unknown, 1);
-        assert_eq!(oldest(&pending), None);
+        assert_eq!(next(&pending), None);
         for number in 0..PENDING_MAX + 10 {
             see(&mut pending, request(&format!("r{number}"), ReleaseState::Requested, None), 9);
         }
@@ -219,7 +235,7 @@ mod tests {
 
     fn check(what: Option<What>) -> Result<RequestedRecords, String> {
         let request = request("r", ReleaseState::Requested, what);
-        let pending = PendingRequest { requested_at: at(100), partition: 0, request };
+        let pending = PendingRequest { requested_at: at(100), request };
         pending.check("payments").map(|(records, _)| records).map_err(|problem| problem.to_string())
     }
 

@@ -30,6 +30,7 @@ use crate::kafka::topics;
 use crate::log_limit::LogLimit;
 use crate::message::release::v1::{ReleaseRequest, ReleaseState};
 use crate::message::timestamp;
+use crate::metrics::ReleaseMetrics;
 use crate::settings::ConfigErrors;
 
 /// How long one poll takes, and so the end of the thread.
@@ -60,6 +61,8 @@ pub struct RequestReader {
     pub judge: Judge,
     /// The ingress's producer.
     pub publisher: Arc<Publisher>,
+    /// What is counted.
+    pub metrics: ReleaseMetrics,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -116,9 +119,11 @@ impl RequestReader {
             if !followed.unread.is_empty() || Instant::now() < again_at {
                 continue;
             }
-            let Some(pending) = followed.pending.oldest() else { continue };
+            let Some(pending) = followed.pending.next() else { continue };
             if let Err(error) = followed.carry_out(&pending, failures) {
                 log(failures, error);
+                followed.pending.failed(&pending);
+                self.metrics.failed.increment(1);
                 again_at = Instant::now() + AGAIN_AFTER;
             }
         }
@@ -156,7 +161,7 @@ impl Followed<'_> {
             Polled::Record(record) => {
                 let at = record.appended_at.unwrap_or_else(Timestamp::now);
                 let key = record.key.as_deref().unwrap_or_default();
-                self.pending.see(key, record.value.as_deref(), record.partition, at);
+                self.pending.see(key, record.value.as_deref(), at);
             }
             Polled::Idle => {}
             Polled::Error(error) => log(failures, RequestError::Group(error)),
@@ -219,13 +224,19 @@ impl Followed<'_> {
                 self.ended(ReleaseRequest { counts: tally.verdict_counts(), ..request.clone() }, ReleaseState::Done)
             }
         };
-        let state = result.state().as_str_name();
+        let (state, ended) = match result.state() {
+            ReleaseState::Refused => ("refused", &self.reader.metrics.refused),
+            ReleaseState::Unspecified | ReleaseState::Requested | ReleaseState::Done => {
+                ("done", &self.reader.metrics.done)
+            }
+        };
         let record = marker::request(self.reader.kafka.topic_prefix.as_ref(), result);
         let failed = publish_all(&self.reader.publisher, [&record].into_iter()).into_iter().find_map(Delivery::reason);
         if let Some(reason) = failed {
             return Err(RequestError::Release(ReleaseError::NotAcknowledged(reason)));
         }
         tracing::info!(request = request.request_id, state, "a request for a release has its result");
+        ended.increment(1);
         self.pending.end(pending);
         Ok(())
     }
@@ -244,7 +255,7 @@ impl Followed<'_> {
             RequestedRecords::Places(places) => HeldReader::places(&self.client, places),
         }
         .map_err(RequestError::Read)?;
-        let epoch = self.member.epoch();
+        let (epoch, metrics) = (self.member.epoch(), &self.reader.metrics);
         loop {
             // Also a sign of life to the group.
             let polled = self.member.poll(Duration::ZERO);
@@ -253,7 +264,8 @@ impl Followed<'_> {
                 return Ok(None);
             }
             let Some(chunk) = held.next_chunk(CHUNK).map_err(RequestError::Read)? else { return Ok(Some(run.tally)) };
-            run.carry_out(&chunk.records, &mut |_, _, _| {}).map_err(RequestError::Release)?;
+            run.carry_out(&chunk.records, &mut |_, verdict, _| metrics.judged(verdict))
+                .map_err(RequestError::Release)?;
             let records = u32::try_from(chunk.records.len()).unwrap_or(u32::MAX);
             self.reader.pause(Duration::from_secs(1).saturating_mul(records) / RECORDS_PER_SECOND);
         }

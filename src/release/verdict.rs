@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::message::release::v1::{ReleaseVerdict, VerdictCount};
+use crate::metrics::verdict_label;
 
 /// How many different remarks are counted apart: those with names of fields in them may be many.
 const REMARKS_MAX: usize = 200;
 
 impl ReleaseVerdict {
     /// Its name for programs: `still_undecodable`.
-    pub fn word(self) -> String {
-        self.as_str_name().trim_start_matches("RELEASE_VERDICT_").to_ascii_lowercase()
+    pub fn word(self) -> &'static str {
+        verdict_label(self)
     }
 
     /// What it says, for people.
@@ -107,6 +108,7 @@ mod tests {
         let rows: Vec<_> = tally.rows().collect();
         assert_eq!(rows, [(Released, "t", 2), (StillUndecodable, "b", 1), (NoWebhook, "", 1)]);
         assert_eq!((tally.all(), tally.left(), tally.of(Released)), (4, 1, 2));
+        assert_eq!(StillUndecodable.word(), "still_undecodable");
         let told: Vec<(i32, u64)> = tally.verdict_counts().iter().map(|row| (row.verdict, row.count)).collect();
         assert_eq!(told, [(1, 2), (3, 1), (10, 1)]);
         for number in 0..1000 {

@@ -180,7 +180,8 @@ impl ReleaseTask {
         let bounds = self.bounds();
         let (mut progress, mut is_told) = (Progress::new(), false);
         let mut turn = Instant::now();
-        while !self.stop.is_cancelled() && !closed_output::nobody_reads() {
+        // A trial is for who reads it; a release goes on without.
+        while !self.stop.is_cancelled() && (self.options.yes || !closed_output::nobody_reads()) {
             let Some(chunk) = reader.next_chunk(bounds)? else { return Ok(ReleaseEnd::Complete) };
             if let Some(error) = chunk.interrupted
                 && !std::mem::replace(&mut is_told, true)

@@ -43,6 +43,20 @@ base_url = "http://127.0.0.1:9"
 version = 2
 project = "shop"
 "#;
+const VERDICTS: [&str; 12] = [
+    "unspecified",
+    "released",
+    "released_before",
+    "still_undecodable",
+    "still_unrecognized",
+    "not_authentic",
+    "address_not_allowed",
+    "body_cut",
+    "too_large",
+    "source_not_configured",
+    "no_webhook",
+    "unreadable",
+];
 const RULES: [&str; 2] = ["large", "strange"];
 
 fn start() -> Bridge {
@@ -80,6 +94,9 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ("result", _) => owned(&["used", "unusable"]),
         ("origin", _) => owned(&["local", "shared"]),
         ("reason", "paybridge_dedup_entries_ignored_total") => owned(&["other_cluster", "unreadable"]),
+        ("result", "paybridge_release_requests_total") => owned(&["done", "refused", "failed"]),
+        ("result", _) => owned(&["used", "unusable"]),
+        ("verdict", _) => owned(&VERDICTS),
         ("version", _) => owned(&[env!("CARGO_PKG_VERSION")]),
         ("event", _) => owned(&[
             "accepted",

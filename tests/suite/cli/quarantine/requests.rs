@@ -110,6 +110,10 @@ fn a_request_is_carried_out_by_one_of_two_replicas_and_replaced_by_its_result() 
     let refused = result(&fixture, "bad");
     assert_eq!(refused.state(), ReleaseState::Refused);
     assert!(refused.problem.contains("not on a topic that holds webhooks"), "{refused:?}");
+    let counted = |series: &str| replicas.iter().map(|replica| replica.count(series)).sum::<u64>();
+    assert_eq!(counted(r#"paybridge_release_requests_total{result="done"}"#), 5);
+    assert_eq!(counted(r#"paybridge_release_requests_total{result="refused"}"#), 1);
+    assert!(counted(r#"paybridge_release_records_total{verdict="released"}"#) >= 121);
 }
 
 /// A request that waits when a bridge starts is carried out; one that has its result is not.
