@@ -137,7 +137,9 @@ async fn of_parts(config: &Config) -> Vec<Finding> {
             };
         let mut findings = of_part(ClientSide::Ingress, dedup::of_kafka);
         findings.extend(of_part(ClientSide::Engine, engine::of_kafka));
-        findings.extend(of_part(ClientSide::Common, |config, client| releases::of_kafka(config, client).into_iter().collect()));
+        findings.extend(of_part(ClientSide::Common, |config, client| {
+            releases::of_kafka(config, client).into_iter().collect()
+        }));
         findings
     });
     looked.await.unwrap_or_default()

@@ -91,7 +91,6 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ("part", _) => owned(&["ingress", "engine"]),
         ("stage", _) => owned(&["receive", "verify", "encode", "publish"]),
         ("result", "paybridge_dedup_entries_total") => owned(&["written", "failed"]),
-        ("result", _) => owned(&["used", "unusable"]),
         ("origin", _) => owned(&["local", "shared"]),
         ("reason", "paybridge_dedup_entries_ignored_total") => owned(&["other_cluster", "unreadable"]),
         ("result", "paybridge_release_requests_total") => owned(&["done", "refused", "failed"]),
