@@ -164,10 +164,29 @@ impl Follower {
                 show(Lag::NotRead);
                 false
             };
+            if waiting.is_empty() {
+                self.look_for_new_partitions().await;
+            }
             for answer in waiting {
                 // Whoever asked may have gone on.
                 let _gone = answer.send(has_read_all);
             }
+        }
+    }
+
+    /// Opens the topic anew where it has more partitions than are read. Nobody should add any, and what stands there must not be
+    /// missed.
+    async fn look_for_new_partitions(&self) {
+        let Some(reading) = self.reading().clone() else { return };
+        let (asking, topic) = (Arc::clone(&reading.asking), self.topic.clone());
+        let look = move || {
+            let metadata = asking.fetch_metadata(Some(&topic), LOOK_EVERY).ok()?;
+            metadata.topics().first().map(|topic| topic.partitions().len())
+        };
+        let count = tokio::task::spawn_blocking(look).await.ok().flatten();
+        if count.is_some_and(|count| count > reading.partitions.len()) {
+            tracing::warn!(topic = self.topic, "topic has new partitions; it is read anew");
+            *self.reading() = None;
         }
     }
 

@@ -157,6 +157,34 @@ fn without_its_topic_webhooks_go_on_and_nothing_is_falsely_a_duplicate() {
     assert_eq!(status(&replica(&config), 2), "duplicate");
 }
 
+#[test]
+fn partitions_that_somebody_adds_are_read_too() {
+    let config = installation(SMART_GLOCAL);
+    let second = replica(&config);
+    Kafka::shared().grow_topics(&[&second.topic(DEDUP)], 6);
+    // One that started before would hear of them only after minutes, and writes to the others until then.
+    let first = replica(&config);
+    let mut count = 0;
+    let mut publish = || {
+        count += 1;
+        let webhook = ready_to_confirm(&config, count);
+        assert_eq!(post(&first, &webhook), "accepted");
+        (webhook, count)
+    };
+    // A producer fills one partition after the other.
+    let in_new_partition = || {
+        let told = Kafka::shared().read_all(&first.topic(DEDUP));
+        told.iter().any(|record| record.partition >= 3)
+    };
+    eventually(LIMIT, || {
+        publish();
+        if in_new_partition() { Ok(()) } else { Err("no entry is in a new partition".to_owned()) }
+    });
+    let (last, count) = publish();
+    await_entries(&second, count);
+    assert_eq!(post(&second, &last), "duplicate");
+}
+
 /// Only the one that was deleted.
 fn create_needed_topics_again(config: &Config) {
     let needed = paybridge::kafka::topics::needed(config);

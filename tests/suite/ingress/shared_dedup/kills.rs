@@ -17,19 +17,20 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::provider::SignedWebhook;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::TOPIC;
 use crate::support::bridge::{
-    Answered, count_by_id, create_needed_topics, ready_to_confirm, try_exchange, webhook_request,
+    Answered, count_by_id, create_needed_topics, event_type, sender, try_exchange, webhook_request,
 };
 use crate::support::daemon::{Daemon, Settings, configuration};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 
+const TOPIC: &str = "unipaas.payout-update.v1";
 /// The contract: a redelivery that comes so long after the first answer is seen.
 const REDELIVERED_AFTER: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_mins(2);
@@ -131,10 +132,11 @@ fn finish(runtime: &Runtime, sending: tokio::task::JoinHandle<()>, again: tokio:
 impl Load {
     fn new(configs: &[Config; 2], form: &Form) -> Self {
         let count = (form.kills + 2) * form.between;
-        let number = |number: usize| ready_to_confirm(&configs[0], u64::try_from(number).unwrap());
+        let (sender, payout) = (sender(&configs[0], "unipaas"), event_type("unipaas", "payout-update"));
+        let sample = |number: usize| sender.sample(payout, Timestamp::now(), u64::try_from(number).unwrap());
         Self {
-            webhooks: (0..count).map(number).collect(),
-            urls: configs.each_ref().map(|config| format!("http://{}/webhooks/sg-main", config.ingress.listen)),
+            webhooks: (0..count).map(sample).collect(),
+            urls: configs.each_ref().map(|config| format!("http://{}/webhooks/unipaas", config.ingress.listen)),
             http: Client::builder(TokioExecutor::new()).build_http(),
             taken: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
