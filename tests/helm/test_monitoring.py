@@ -389,6 +389,8 @@ NOT_ALERTED = {
         "idle_timed_out": ORDINARY,
         "malformed": BY_OTHERS,
     },
+    "paybridge_release_records_total": "whoever asked for the release reads the verdicts in its result",
+    "paybridge_release_requests_total": "whoever asked for the release waits for its result; a failed try is repeated",
     "paybridge_kafka_publish_failures_total": {
         "purged": "PaybridgeProducerRestarts watches the restart that purges records",
         "too_large": "PaybridgeQuarantineGrowing watches the webhook, which goes to quarantine",
