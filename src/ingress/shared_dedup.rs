@@ -25,7 +25,7 @@ use entry::ClusterMark;
 /// The answer to a state waits that long for its entry, so that a replica that hears of the next state first knows of this one.
 const ENTRY_WITHIN: Duration = Duration::from_millis(200);
 /// A replica that has just started is ready before it has heard of the others, and lets its first webhooks wait for that; not longer.
-const HEARD_WITHIN: Duration = Duration::from_secs(1);
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long the last entries may take at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 

@@ -16,7 +16,7 @@ use super::client_log;
 
 /// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
 /// by the others, so it is short.
-const LINGER_MS: &str = "20";
+const LINGER_MS: &str = "10";
 /// How long one is tried.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 /// What waits at most, in KiB; about 100,000 entries. More of them are dropped while Kafka takes none.

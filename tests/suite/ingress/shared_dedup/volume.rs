@@ -54,7 +54,7 @@ fn a_replica_that_starts_reads_all_entries_of_the_window_in_bounded_memory() {
         entries / count
     );
     // What a client of Kafka holds of what it fetched is a part of it.
-    assert!(entries <= 48 * 1024 * 1024 + 64 * count, "{entries} bytes");
+    assert!(entries <= 64 * 1024 * 1024 + 64 * count, "{entries} bytes");
 }
 
 fn write_entries(kafka: &Kafka, topic: &str, count: usize) {
