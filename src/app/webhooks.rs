@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -216,13 +215,13 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow:
 
 /// What knows events that come again.
 fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvents>> {
-    let (window, runtime) = (config.dedup.window(), Handle::current());
+    let window = config.dedup.window();
     let entries_max = config.dedup.entries_max;
     let shared_metrics = metrics.shared_dedup();
     let new_window = || Arc::new(Window::new(window, entries_max, std::time::Instant::now()));
     Ok(match config.dedup.mode {
         DedupMode::Off => None,
-        DedupMode::Local => Some(KnownEvents { window: new_window(), shared: None, runtime }),
+        DedupMode::Local => Some(KnownEvents { window: new_window(), shared: None }),
         DedupMode::Shared => {
             let settings = FollowSettings {
                 client: client::base(&config.kafka, ClientSide::Ingress)?,
@@ -233,7 +232,7 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvent
             let window = new_window();
             let shared = SharedDedup::new(settings, Arc::clone(&window), shared_metrics)
                 .context("the producer of dedup entries cannot be made: see [kafka.properties]")?;
-            Some(KnownEvents { window, shared: Some(Arc::new(shared)), runtime })
+            Some(KnownEvents { window, shared: Some(Arc::new(shared)) })
         }
     })
 }

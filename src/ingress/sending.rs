@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::Histogram;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
@@ -33,8 +32,6 @@ pub struct KnownEvents {
     pub window: Arc<Window>,
     /// What tells other replicas of them, and hears of theirs; none when each knows its own alone.
     pub shared: Option<Arc<SharedDedup>>,
-    /// For what goes on after a delivery report.
-    pub runtime: Handle,
 }
 
 /// A request whose body is read: what it has of the budget, and until when it must be answered.
@@ -82,7 +79,7 @@ impl Sending {
             let id = dedup_key.id_alone();
             return self.publish(encode(id), request).await.of(id);
         };
-        match dedup.enter(dedup_key).await {
+        match dedup.enter(dedup_key, request).await {
             Entered::InKafka(id, origin) => Sent::Duplicate(id, origin),
             Entered::InFlight(id, report) => match self.wait(report, request).await {
                 Published::InKafka => Sent::Duplicate(id, Origin::Local),
@@ -90,7 +87,12 @@ impl Sending {
                 Published::Failed(answer) => Sent::Failed(answer),
             },
             Entered::New(ticket, report) => {
-                match self.send(encode(ticket.id), request, dedup.settles(ticket)) {
+                let settle = dedup.settles(ticket);
+                if !dedup.announce(ticket, request).await {
+                    settle(Delivery::Failed(DeliveryFailure::Other));
+                    return Sent::Failed(Answer::NotAcknowledged);
+                }
+                match self.send(encode(ticket.id), request, settle) {
                     Ok(()) => self.wait(report, request).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
@@ -166,9 +168,9 @@ impl Sending {
 impl KnownEvents {
     /// Looks an event up, and takes it on its way when nothing is known of it. Of a state it is found out first which one was the
     /// last at any replica: by that it is known, and by that it gets its id.
-    async fn enter(&self, dedup_key: DedupKey) -> Entered {
+    async fn enter(&self, dedup_key: DedupKey, request: &InFlightRequest) -> Entered {
         if let Some(shared) = &self.shared {
-            shared.has_heard().await;
+            shared.has_heard(request.deadline).await;
         }
         let view = match (dedup_key, &self.shared) {
             (DedupKey::State { .. }, Some(shared)) => shared.view().await,
@@ -177,11 +179,19 @@ impl KnownEvents {
         self.window.enter(dedup_key, view, Instant::now())
     }
 
+    /// Tells the other replicas of a state before it is published; whether it may be.
+    async fn announce(&self, ticket: Ticket, request: &InFlightRequest) -> bool {
+        match &self.shared {
+            Some(shared) => shared.announce(ticket, request.deadline).await,
+            None => true,
+        }
+    }
+
     /// What settles an event by its delivery report.
     fn settles(&self, ticket: Ticket) -> impl FnOnce(Delivery) + Send + Sync + 'static {
-        let (window, shared, runtime) = (Arc::clone(&self.window), self.shared.clone(), self.runtime.clone());
+        let (window, shared) = (Arc::clone(&self.window), self.shared.clone());
         move |delivery| match (delivery, shared) {
-            (Delivery::Acknowledged, Some(shared)) => shared.published(ticket, &runtime),
+            (Delivery::Acknowledged, Some(shared)) => shared.published(ticket),
             (Delivery::Acknowledged | Delivery::TooLarge | Delivery::Failed(_), _) => {
                 window.settle(ticket, delivery, Instant::now());
             }

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rdkafka::config::ClientConfig;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
-use super::window::{Origin, Ticket, View, Window};
+use super::window::{EntryPlace, EntryStep, Origin, SharedEntry, Ticket, View, Window};
 use crate::kafka::client_error::ClientError;
 use crate::kafka::entry_producer::EntryProducer;
 use crate::kafka::follower::{FollowEvent, FollowSettings, Follower, Lag};
@@ -22,10 +21,12 @@ use crate::kafka::publisher::Delivery;
 use crate::metrics::SharedDedupMetrics;
 use entry::ClusterMark;
 
-/// The answer to a state waits that long for its entry, so that a replica that hears of the next state first knows of this one.
-const ENTRY_WITHIN: Duration = Duration::from_millis(200);
-/// A replica that has just started is ready before it has heard of the others, and lets its first webhooks wait for that; not longer.
-const HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// So long Kafka may take to take the announcement of a state.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
+/// A replica that has just started is ready before it has heard of the others. In so many first seconds its webhooks wait for that.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// What they leave of their time to publish.
+const LEFT_TO_PUBLISH: Duration = Duration::from_secs(1);
 /// How long the last entries may take at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -39,6 +40,8 @@ pub struct SharedDedup {
     catch_up: Mutex<CatchUp>,
     /// Whether all is heard that was told before the start, or cannot be.
     has_heard: watch::Sender<bool>,
+    /// When nothing waits for that any more.
+    heard_by: tokio::time::Instant,
     metrics: SharedDedupMetrics,
 }
 
@@ -68,41 +71,49 @@ impl SharedDedup {
             cluster: Mutex::new(None),
             catch_up: Mutex::new(CatchUp::CatchingUp(Instant::now())),
             has_heard: watch::Sender::new(false),
+            heard_by: tokio::time::Instant::now() + HEARD_WITHIN,
             metrics,
         })
     }
 
-    /// Kafka has an event: the window knows it, and the other replicas are told. One that tells a state is known only once its
-    /// entry is written, or should be: whoever is answered may send the next state to another replica at once.
-    pub fn published(self: &Arc<Self>, ticket: Ticket, runtime: &Handle) {
-        let Some(state) = ticket.state else {
-            self.window.settle(ticket, Delivery::Acknowledged, Instant::now());
-            return self.tell(ticket, &[], |_| {});
-        };
-        let own = Arc::clone(self);
-        self.tell(ticket, state.state_key.as_bytes(), move |order| {
-            let now = Instant::now();
-            if let Some(order) = order {
-                own.window.follow(ticket, Origin::Local, order, Duration::ZERO, now);
+    /// An event is about to be published. Of a state the other replicas hear first, so that none takes the state before it for the
+    /// last one; whether it may go on. It may not where Kafka does not take what they should hear: that is as if it did not take
+    /// the event. Where the topic is not read at all, no replica takes a state for a duplicate, and it goes on.
+    pub async fn announce(&self, ticket: Ticket, deadline: tokio::time::Instant) -> bool {
+        let Some(state) = ticket.state else { return true };
+        let (report, reported) = oneshot::channel();
+        let entry = SharedEntry { ticket, step: EntryStep::Intended };
+        self.tell(entry, state.state_key.as_bytes(), move |place| {
+            // Whoever waited may have gone.
+            let _gone = report.send(place);
+        });
+        let within = deadline.min(tokio::time::Instant::now() + ANNOUNCED_WITHIN);
+        match timeout_at(within, reported).await {
+            Ok(Ok(Some(place))) => {
+                self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
+                true
             }
-            own.window.settle(ticket, Delivery::Acknowledged, now);
-        });
-        let own = Arc::clone(self);
-        runtime.spawn(async move {
-            sleep(ENTRY_WITHIN).await;
-            // Where its entry was in time this tells nothing new.
-            own.window.settle(ticket, Delivery::Acknowledged, Instant::now());
-        });
+            Ok(Ok(None) | Err(_)) | Err(_) => !self.follower.is_reading(),
+        }
     }
 
-    /// Waits, at the start of the process alone and for a moment, until the window has the events of the others.
-    pub async fn has_heard(&self) {
-        if *self.has_heard.borrow() {
+    /// Kafka has an event: the window knows it, and the other replicas are told, without waiting for it.
+    pub fn published(&self, ticket: Ticket) {
+        self.window.settle(ticket, Delivery::Acknowledged, Instant::now());
+        let key = ticket.state.map(|state| *state.state_key.as_bytes());
+        let key = key.as_ref().map_or(&[][..], |key| key.as_slice());
+        self.tell(SharedEntry { ticket, step: EntryStep::Published }, key, |_| {});
+    }
+
+    /// Waits, in the first seconds of the process alone, until the window has the events of the others, or the deadline is near.
+    pub async fn has_heard(&self, deadline: tokio::time::Instant) {
+        let until = self.heard_by.min(deadline.checked_sub(LEFT_TO_PUBLISH).unwrap_or(deadline));
+        if *self.has_heard.borrow() || tokio::time::Instant::now() >= until {
             return;
         }
         let mut has_heard = self.has_heard.subscribe();
         // Whether it has or not: the webhook goes on.
-        let _in_time = timeout(HEARD_WITHIN, has_heard.wait_for(|has| *has)).await.is_ok();
+        let _in_time = timeout_at(until, has_heard.wait_for(|has| *has)).await.is_ok();
     }
 
     /// Whether the window has all events that other replicas took in before this was called.
@@ -135,49 +146,58 @@ impl SharedDedup {
         self.producer.flush(FLUSH_WITHIN);
     }
 
-    fn tell(&self, ticket: Ticket, key: &[u8], then: impl FnOnce(Option<i64>) + Send + Sync + 'static) {
+    fn tell(&self, entry: SharedEntry, key: &[u8], then: impl FnOnce(Option<EntryPlace>) + Send + Sync + 'static) {
         let Some(cluster) = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) else {
             // Its topic cannot be read, and mostly not be written.
             self.metrics.failed.increment(1);
             return then(None);
         };
         let (written, failed) = (self.metrics.written.clone(), self.metrics.failed.clone());
-        let report = move |order: Option<i64>| {
-            if order.is_some() {
+        let report = move |place: Option<(i32, i64)>| {
+            if place.is_some() {
                 written.increment(1);
             } else {
                 failed.increment(1);
             }
-            then(order);
+            then(place.map(|(partition, offset)| EntryPlace { partition, offset }));
         };
-        self.producer.send(key, &entry::encode(ticket, cluster), Box::new(report));
+        self.producer.send(key, &entry::encode(entry, cluster), Box::new(report));
     }
 
     fn heard(&self, followed: &FollowEvent<'_>) {
         match followed {
             FollowEvent::Opened { cluster_id } => {
-                let mark = cluster_id.as_deref().map(ClusterMark::of);
-                *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = mark;
+                let mark = ClusterMark::of(cluster_id);
+                let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
+                if before.is_some_and(|before| before != mark) {
+                    tracing::warn!(cluster_id, "Kafka is another cluster than before; its events are not known yet");
+                    self.window.forget();
+                }
                 *self.catch_up.lock().unwrap_or_else(PoisonError::into_inner) = CatchUp::CatchingUp(Instant::now());
                 self.window.follow_anew();
             }
-            FollowEvent::Failed => drop(self.has_heard.send_replace(true)),
-            FollowEvent::Record { offset, appended_ms, value } => self.heard_of(*offset, *appended_ms, value),
+            FollowEvent::Failed => {
+                self.metrics.not_read();
+                self.has_heard.send_replace(true);
+            }
+            FollowEvent::Record { partition, offset, appended_ms, value } => {
+                self.heard_of(EntryPlace { partition: *partition, offset: *offset }, *appended_ms, value);
+            }
         }
     }
 
-    fn heard_of(&self, offset: i64, appended_ms: Option<i64>, value: &[u8]) {
+    fn heard_of(&self, place: EntryPlace, appended_ms: Option<i64>, value: &[u8]) {
         match entry::decode(value) {
-            Ok((ticket, cluster)) if Some(cluster) == *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) => {
+            Ok((entry, cluster)) if Some(cluster) == *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) => {
                 let age_ms = appended_ms.map_or(0, |at| Timestamp::now().as_millisecond().saturating_sub(at));
                 // A clock that is behind makes no entry younger than now.
                 let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or_default());
-                self.window.follow(ticket, Origin::Shared, offset, age, Instant::now());
+                self.window.follow(&entry, Origin::Shared, place, age, Instant::now());
             }
             Ok(_) => self.metrics.of_another_cluster.increment(1),
             Err(error) => {
                 self.metrics.unreadable.increment(1);
-                tracing::debug!(offset, %error, "entry of the dedup topic cannot be read");
+                tracing::debug!(?place, %error, "entry of the dedup topic cannot be read");
             }
         }
     }

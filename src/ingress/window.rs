@@ -46,6 +46,33 @@ pub struct TicketState {
     pub content: EventId,
 }
 
+/// What the replicas tell each other of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedEntry {
+    /// The event.
+    pub ticket: Ticket,
+    /// How far it is.
+    pub step: EntryStep,
+}
+
+/// How far an event is that replicas tell each other of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryStep {
+    /// It is about to be published; told of states alone.
+    Intended,
+    /// Kafka has it.
+    Published,
+}
+
+/// Where an entry stands on the topic that the replicas share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryPlace {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+
 /// Whether the window is known to have all events that other replicas took in before a webhook came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -192,24 +219,38 @@ impl Window {
         }
     }
 
-    /// Takes in an event that the shared topic tells: Kafka has had it for `age`, and its entry stands at `order` there, among
-    /// those of its partition.
-    pub fn follow(&self, ticket: Ticket, origin: Origin, order: i64, age: Duration, now: Instant) {
-        if age > self.span {
-            return;
-        }
+    /// Takes in what the shared topic tells of an event: its entry stands at `place`, and is so old.
+    pub fn follow(&self, entry: &SharedEntry, origin: Origin, place: EntryPlace, age: Duration, now: Instant) {
+        let SharedEntry { ticket, step } = *entry;
         let mut inside = self.inside();
         inside.expire(self.span, now);
-        let second = inside.second(now).saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
-        inside.in_kafka.remember(ticket.id, origin, second);
-        if let Some(TicketState { state_key, content }) = ticket.state {
-            inside.last_states.followed(state_key, content, ticket.id, order);
+        match (step, ticket.state) {
+            // Whatever its age by our clock: the state before it is not the last one any more.
+            (EntryStep::Intended, Some(state)) => {
+                inside.last_states.intended(state.state_key, state.content, ticket.id, place);
+            }
+            (EntryStep::Intended, None) => {}
+            (EntryStep::Published, _) if age > self.span => {}
+            (EntryStep::Published, state) => {
+                let second = inside.second(now).saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+                inside.in_kafka.remember(ticket.id, origin, second);
+                if let Some(state) = state {
+                    inside.last_states.acknowledged(state.state_key, ticket.id);
+                }
+            }
         }
     }
 
     /// The shared topic is read anew, from the window's beginning on.
     pub fn follow_anew(&self) {
-        self.inside().last_states.forget_order();
+        self.inside().last_states.forget();
+    }
+
+    /// Kafka is another cluster than before: what the other one had is not in this one.
+    pub fn forget(&self) {
+        let mut inside = self.inside();
+        inside.in_kafka.forget();
+        inside.last_states.forget();
     }
 
     /// How much the window holds.

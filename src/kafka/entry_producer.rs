@@ -22,8 +22,9 @@ const MESSAGE_TIMEOUT_MS: &str = "30000";
 /// What waits at most, in KiB; about 100,000 entries. More of them are dropped while Kafka takes none.
 const QUEUED_KBYTES_MAX: &str = "8192";
 
-/// Called once for each entry, from Kafka's thread or the sender's: the offset that it got, or none where Kafka did not take it.
-pub type OnEntry = Box<dyn FnOnce(Option<i64>) + Send + Sync>;
+/// Called once for each entry, from Kafka's thread or the sender's: the partition and offset that it got, or none where Kafka did
+/// not take it.
+pub type OnEntry = Box<dyn FnOnce(Option<(i32, i64)>) + Send + Sync>;
 
 /// Sends entries to one topic.
 pub struct EntryProducer {
@@ -100,7 +101,7 @@ impl ProducerContext<NoCustomPartitioner> for EntryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Box<OnEntry>) {
         match result {
-            Ok(record) => report(Some(record.offset()).filter(|offset| *offset >= 0)),
+            Ok(record) => report(Some((record.partition(), record.offset())).filter(|(_, offset)| *offset >= 0)),
             Err((error, record)) => {
                 tracing::debug!(topic = record.topic(), %error, "entry is not acknowledged");
                 report(None);

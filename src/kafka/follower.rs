@@ -3,6 +3,7 @@
 //! Must not know what a record means. Whatever fails is tried again: nothing waits for what is read here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::log_limit::LogLimit;
 
 /// How long Kafka may take to tell where a topic begins and ends.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the cluster may take to tell its id: it did with the answers before.
+const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait before a topic is opened again that could not be read.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long one look for records blocks, and so how late the end is seen.
@@ -51,14 +54,16 @@ pub struct FollowSettings {
 pub enum FollowEvent<'a> {
     /// The topic is read from its start, now or once more, on this cluster.
     Opened {
-        /// The cluster's id; none: it does not tell one.
-        cluster_id: Option<String>,
+        /// The cluster's id.
+        cluster_id: String,
     },
     /// The topic cannot be read at the moment.
     Failed,
     /// A record.
     Record {
-        /// Its offset in its partition.
+        /// Its partition.
+        partition: i32,
+        /// Its offset there.
         offset: i64,
         /// When it was appended, in milliseconds since 1970; by the broker's clock where the topic has it so.
         appended_ms: Option<i64>,
@@ -79,6 +84,8 @@ pub enum Lag {
 /// Follows one topic. Cheap to share.
 pub struct Follower {
     client: Mutex<ClientConfig>,
+    /// Grows where the topic is to be opened anew.
+    generation: AtomicU64,
     topic: String,
     span: Duration,
     records_max: usize,
@@ -110,6 +117,7 @@ impl Follower {
         let (asking, asked) = mpsc::channel(ASKING_MAX);
         Self {
             client: Mutex::new(client),
+            generation: AtomicU64::new(0),
             topic,
             span,
             records_max,
@@ -130,7 +138,8 @@ impl Follower {
     /// Reads until `stop`, and gives `each` what it meets. Blocks: not for a tokio worker.
     pub fn follow(&self, each: &dyn Fn(FollowEvent<'_>), stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let ended = self.open(each).and_then(|reading| self.read(&reading, each, stop));
+            let generation = self.generation.load(Ordering::Acquire);
+            let ended = self.open(each).and_then(|reading| self.read(&reading, generation, each, stop));
             *self.reading() = None;
             if let Err(error) = ended {
                 each(FollowEvent::Failed);
@@ -148,24 +157,23 @@ impl Follower {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut asked) = asked else { return std::future::pending().await };
         let mut look_after = LOOK_OFTEN;
+        let mut looked_at = Instant::now();
         loop {
             let first = timeout(look_after, asked.recv()).await.ok().flatten();
             // All of them asked before Kafka is.
             let waiting: Vec<_> = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).collect();
             let within = if waiting.is_empty() { LOOK_EVERY } else { READ_WITHIN };
-            let has_read_all = if let Some((reading, ends)) = self.lag(within).await {
-                let has_read_all = !waiting.is_empty() && self.reaches(&reading, &ends, READ_WITHIN).await;
-                let behind = reading.behind(&ends);
-                look_after = if behind > 0 { LOOK_OFTEN } else { LOOK_EVERY };
-                show(Lag::Records(behind));
-                has_read_all
-            } else {
-                look_after = LOOK_OFTEN;
-                show(Lag::NotRead);
-                false
-            };
-            if waiting.is_empty() {
+            let mut has_read_all = false;
+            let mut lag = Lag::NotRead;
+            if let Some((reading, ends)) = self.ends(within).await {
+                has_read_all = !waiting.is_empty() && self.reaches(&reading, &ends, READ_WITHIN).await;
+                lag = Lag::Records(reading.behind(&ends));
+            }
+            look_after = if lag == Lag::Records(0) { LOOK_EVERY } else { LOOK_OFTEN };
+            show(lag);
+            if looked_at.elapsed() >= LOOK_EVERY {
                 self.look_for_new_partitions().await;
+                looked_at = Instant::now();
             }
             for answer in waiting {
                 // Whoever asked may have gone on.
@@ -186,13 +194,23 @@ impl Follower {
         let count = tokio::task::spawn_blocking(look).await.ok().flatten();
         if count.is_some_and(|count| count > reading.partitions.len()) {
             tracing::warn!(topic = self.topic, "topic has new partitions; it is read anew");
-            *self.reading() = None;
+            self.open_anew();
         }
     }
 
     /// Goes on with a client of these properties.
     pub fn renew(&self, client: ClientConfig) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.open_anew();
+    }
+
+    /// Whether the topic is being read.
+    pub fn is_reading(&self) -> bool {
+        self.reading().is_some()
+    }
+
+    fn open_anew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         *self.reading() = None;
     }
 
@@ -200,14 +218,24 @@ impl Follower {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the topic ends.
-    async fn lag(&self, within: Duration) -> Option<(OpenTopic, TopicPartitionList)> {
+    /// Where the topic ends; nothing where it is not read.
+    async fn ends(&self, within: Duration) -> Option<(OpenTopic, TopicPartitionList)> {
         let reading = self.reading().clone()?;
-        let asked = reading.clone();
+        let (asked, read_before) = (reading.clone(), reading.next().clone());
         let ends = tokio::task::spawn_blocking(move || {
             reader::end_offsets(&asked.asking, &asked.client_errors, &asked.partitions, Instant::now() + within)
         });
-        Some((reading, ends.await.ok()?.ok()?))
+        let ends = ends.await.ok()?.ok()?;
+        let is_cut = |(partition, end)| read_before.get(&partition).is_some_and(|next| *next > end);
+        if reader::told_offsets(&ends).into_iter().any(is_cut) {
+            tracing::warn!(
+                topic = self.topic,
+                "topic ends before what was read of it, so it was made again or cut; it is read anew"
+            );
+            self.open_anew();
+            return None;
+        }
+        Some((reading, ends))
     }
 
     /// Waits until all before `ends` was read; whether it was, within the time.
@@ -241,31 +269,42 @@ impl Follower {
             partitions: partitions.into(),
             next: Arc::new(Mutex::new(reader::told_offsets(&starts))),
         };
-        each(FollowEvent::Opened { cluster_id: reading.asking.client().fetch_cluster_id(Duration::ZERO) });
+        let cluster_id = reading.asking.client().fetch_cluster_id(CLUSTER_ID_WITHIN).ok_or_else(|| {
+            ReadError::Unavailable { topic: self.topic.clone(), reason: "the cluster tells no id".to_owned() }
+        })?;
+        each(FollowEvent::Opened { cluster_id });
         reading.consumer.assign(&starts).map_err(ReadError::Ended)?;
-        *self.reading() = Some(reading.clone());
         Ok(reading)
     }
 
+    /// It counts as read from the first record or end on: who may see a topic may not read it yet.
     fn read(
         &self,
         reading: &OpenTopic,
+        generation: u64,
         each: &dyn Fn(FollowEvent<'_>),
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
-        while !stop.is_cancelled() && self.reading().is_some() {
+        while !stop.is_cancelled() && self.generation.load(Ordering::Acquire) == generation {
             match reading.consumer.poll(SLICE) {
                 Some(Ok(record)) => {
-                    let (offset, appended_ms) = (record.offset(), record.timestamp().to_millis());
-                    each(FollowEvent::Record { offset, appended_ms, value: record.payload().unwrap_or_default() });
-                    reading.next().insert(record.partition(), offset.saturating_add(1));
+                    let (partition, offset) = (record.partition(), record.offset());
+                    let (appended_ms, value) = (record.timestamp().to_millis(), record.payload().unwrap_or_default());
+                    each(FollowEvent::Record { partition, offset, appended_ms, value });
+                    reading.next().insert(partition, offset.saturating_add(1));
+                    self.is_read(reading);
                     self.advanced.notify_waiters();
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) => self.is_read(reading),
                 Some(Err(error)) => ended(error).map_or(Ok(()), Err)?,
                 None => {}
             }
         }
         Ok(())
+    }
+
+    fn is_read(&self, reading: &OpenTopic) {
+        self.reading().get_or_insert_with(|| reading.clone());
     }
 
     /// Where each partition is read from: at the first record of the time, or later where they are too many together.
@@ -276,8 +315,9 @@ impl Follower {
         partitions: &[(String, i32)],
         deadline: Instant,
     ) -> Result<TopicPartitionList, ReadError> {
-        let by_time = reader::offsets_at(asking, client_errors, partitions, span_begin_ms(self.span), deadline)?;
+        // The ends first: what comes between the two questions is read.
         let ends = reader::end_offsets(asking, client_errors, partitions, deadline)?;
+        let by_time = reader::offsets_at(asking, client_errors, partitions, span_begin_ms(self.span), deadline)?;
         // No record is as young as that: what comes next is.
         let spans: Vec<(i32, i64, i64)> = reader::told_offsets(&ends)
             .into_iter()
@@ -329,6 +369,7 @@ fn ended(error: KafkaError) -> Option<ReadError> {
 fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, ClientErrors), ReadError> {
     let mut config = reader::without_group(client);
     config
+        .set("enable.partition.eof", "true")
         .set("isolation.level", "read_uncommitted") // nobody writes transactions here, and none that hangs holds it up
         .set("auto.offset.reset", "error"); // then it is opened again, and begins where it should
     let client_errors = ClientErrors::default();

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::ingress::window::{StateKey, Ticket, TicketState};
+use crate::ingress::window::{EntryStep, SharedEntry, StateKey, Ticket, TicketState};
 use crate::message::dedup::v1::{DedupEntry, State};
 use crate::provider::EventId;
 
@@ -31,21 +31,23 @@ pub enum EntryError {
 }
 
 /// The entry of an event on a cluster.
-pub fn encode(ticket: Ticket, cluster: ClusterMark) -> Vec<u8> {
+pub fn encode(SharedEntry { ticket, step }: SharedEntry, cluster: ClusterMark) -> Vec<u8> {
     let state = ticket.state.map(|TicketState { state_key, content }| State {
         state_key: Bytes::copy_from_slice(state_key.as_bytes()),
         content_id: Bytes::copy_from_slice(content.as_bytes()),
     });
     let event_id = Bytes::copy_from_slice(ticket.id.as_bytes());
-    DedupEntry { event_id, cluster: Bytes::copy_from_slice(&cluster.0), state }.encode_to_vec()
+    let intended = step == EntryStep::Intended;
+    DedupEntry { event_id, cluster: Bytes::copy_from_slice(&cluster.0), state, intended }.encode_to_vec()
 }
 
 /// The event of an entry, and its cluster.
 ///
 /// # Errors
 /// It is not whole.
-pub fn decode(value: &[u8]) -> Result<(Ticket, ClusterMark), EntryError> {
-    let DedupEntry { event_id, cluster, state } = DedupEntry::decode(value).map_err(EntryError::NotProtobuf)?;
+pub fn decode(value: &[u8]) -> Result<(SharedEntry, ClusterMark), EntryError> {
+    let DedupEntry { event_id, cluster, state, intended } =
+        DedupEntry::decode(value).map_err(EntryError::NotProtobuf)?;
     let state = match state {
         Some(State { state_key, content_id }) => Some(TicketState {
             state_key: StateKey::from_bytes(exactly("state_key", &state_key)?),
@@ -54,7 +56,8 @@ pub fn decode(value: &[u8]) -> Result<(Ticket, ClusterMark), EntryError> {
         None => None,
     };
     let id = EventId::from_bytes(exactly("event_id", &event_id)?);
-    Ok((Ticket { id, state }, ClusterMark(exactly("cluster", &cluster)?)))
+    let step = if intended { EntryStep::Intended } else { EntryStep::Published };
+    Ok((SharedEntry { ticket: Ticket { id, state }, step }, ClusterMark(exactly("cluster", &cluster)?)))
 }
 
 fn exactly<const LENGTH: usize>(name: &'static str, bytes: &[u8]) -> Result<[u8; LENGTH], EntryError> {
@@ -67,31 +70,35 @@ mod tests {
 
     use super::*;
 
-    fn ticket() -> impl Strategy<Value = Ticket> {
-        (any::<[u8; 16]>(), prop::option::of((any::<[u8; 8]>(), any::<[u8; 16]>()))).prop_map(|(id, state)| Ticket {
-            id: EventId::from_bytes(id),
-            state: state.map(|(state_key, content)| TicketState {
+    fn shared_entry() -> impl Strategy<Value = SharedEntry> {
+        let step = prop_oneof![Just(EntryStep::Intended), Just(EntryStep::Published)];
+        let state = prop::option::of((any::<[u8; 8]>(), any::<[u8; 16]>()));
+        (any::<[u8; 16]>(), state, step).prop_map(|(id, state, step)| {
+            let state = state.map(|(state_key, content)| TicketState {
                 state_key: StateKey::from_bytes(state_key),
                 content: EventId::from_bytes(content),
-            }),
+            });
+            SharedEntry { ticket: Ticket { id: EventId::from_bytes(id), state }, step }
         })
     }
 
     proptest! {
         #[test]
-        fn whatever_is_written_is_read(ticket in ticket(), cluster: [u8; 8]) {
+        fn whatever_is_written_is_read(told in shared_entry(), cluster: [u8; 8]) {
             let cluster = ClusterMark(cluster);
-            let value = encode(ticket, cluster);
-            prop_assert!(value.len() <= 80);
-            prop_assert_eq!(decode(&value), Ok((ticket, cluster)));
+            let value = encode(told, cluster);
+            prop_assert!(value.len() <= 82);
+            prop_assert_eq!(decode(&value), Ok((told, cluster)));
         }
 
         #[test]
-        fn an_entry_that_is_cut_counts_for_nothing(ticket in ticket(), cut in any::<prop::sample::Index>()) {
-            let value = encode(ticket, ClusterMark([7; 8]));
+        fn an_entry_that_is_cut_counts_for_nothing(told in shared_entry(), cut in any::<prop::sample::Index>()) {
+            let value = encode(told, ClusterMark([7; 8]));
             let cut = &value[..cut.index(value.len())];
-            // Cut behind its cluster it is the entry of an event without a state: that one is known by its id alone.
-            prop_assert!(decode(cut).is_err() || ticket.state.is_some());
+            // Cut behind its cluster or its state it is the entry of the same event without a state, or as published.
+            if let Ok((read, _)) = decode(cut) {
+                prop_assert_eq!(read.ticket.id, told.ticket.id);
+            }
         }
 
         #[test]

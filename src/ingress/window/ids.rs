@@ -63,6 +63,12 @@ impl RememberedIds {
         }
     }
 
+    /// Forgets all.
+    pub(super) fn forget(&mut self) {
+        self.origins.clear();
+        self.by_second.clear();
+    }
+
     /// The second of the oldest one.
     pub(super) fn oldest(&self) -> Option<u32> {
         self.by_second.first_key_value().map(|(second, _)| *second)

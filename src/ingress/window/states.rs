@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::StateKey;
+use super::{EntryPlace, StateKey};
 use crate::provider::EventId;
 
 /// Things whose last state is remembered: about 15 MiB.
@@ -18,8 +18,8 @@ pub(super) struct LastState {
     pub(super) id: EventId,
     /// Whether Kafka acknowledged it.
     pub(super) acknowledged: bool,
-    /// Where its entry stands on the topic that all replicas share; none: it has none yet, or no other replica is told.
-    order: Option<i64>,
+    /// Where its first entry stands on the topic that all replicas share; none: it has none yet, or no other replica is told.
+    place: Option<EntryPlace>,
 }
 
 /// The last states, bounded in number.
@@ -43,7 +43,7 @@ impl LastStates {
 
     /// This process sends a state.
     pub(super) fn sent(&mut self, state_key: StateKey, content: EventId, id: EventId) {
-        self.put(state_key, LastState { content, id, acknowledged: false, order: None });
+        self.put(state_key, LastState { content, id, acknowledged: false, place: None });
     }
 
     /// Kafka has it.
@@ -53,21 +53,26 @@ impl LastStates {
         }
     }
 
-    /// An entry of the shared topic says that Kafka has a state. It is the last one unless a later entry is known. One that is
-    /// still on its way here gives way: which of the two Kafka took first is not known, and a missed duplicate is only noise.
-    pub(super) fn followed(&mut self, state_key: StateKey, content: EventId, id: EventId, order: i64) {
-        let known = self.last(state_key);
-        if known.is_some_and(|last| last.id != id && last.order.is_some_and(|known| known >= order)) {
-            return;
-        }
-        self.put(state_key, LastState { content, id, acknowledged: true, order: Some(order) });
+    /// The shared topic says that a state is about to be published. It is the last one unless a later entry is known, whether Kafka
+    /// takes it or not.
+    pub(super) fn intended(&mut self, state_key: StateKey, content: EventId, id: EventId, place: EntryPlace) {
+        let acknowledged = match self.last(state_key) {
+            Some(last) if last.id == id => last.acknowledged,
+            Some(LastState { place: Some(known), .. }) if known.partition != place.partition => {
+                // The topic has other partitions than before, and nobody knows which of the two came first.
+                self.last.remove(&state_key);
+                return;
+            }
+            Some(LastState { place: Some(known), .. }) if known.offset >= place.offset => return,
+            Some(_) | None => false,
+        };
+        self.put(state_key, LastState { content, id, acknowledged, place: Some(place) });
     }
 
-    /// The shared topic is read anew, and may be another one: what stood where says nothing any more.
-    pub(super) fn forget_order(&mut self) {
-        for last in self.last.values_mut() {
-            last.order = None;
-        }
+    /// Everything, because the shared topic is read anew, and may be another one.
+    pub(super) fn forget(&mut self) {
+        self.last.clear();
+        self.by_age.clear();
     }
 
     fn put(&mut self, state_key: StateKey, state: LastState) {

@@ -180,10 +180,27 @@ fn no_state_is_taken_for_one_that_was_forgotten() {
     }
 }
 
-/// What the shared topic tells of a webhook that another replica took in.
-fn followed(window: &Window, dedup_key: DedupKey, order: i64, now: Instant) -> EventId {
+const fn at(offset: i64) -> EntryPlace {
+    EntryPlace { partition: 0, offset }
+}
+
+/// The shared topic tells that Kafka has an event.
+fn told(window: &Window, ticket: Ticket, offset: i64, age: Duration, now: Instant) {
+    let entry = SharedEntry { ticket, step: EntryStep::Published };
+    window.follow(&entry, Origin::Shared, at(offset), age, now);
+}
+
+/// The shared topic tells that a state is about to be published.
+fn announced(window: &Window, ticket: Ticket, place: EntryPlace, now: Instant) {
+    let entry = SharedEntry { ticket, step: EntryStep::Intended };
+    window.follow(&entry, Origin::Shared, place, Duration::ZERO, now);
+}
+
+/// What the shared topic tells of a state that another replica took in.
+fn followed(window: &Window, dedup_key: DedupKey, offset: i64, now: Instant) -> EventId {
     let ticket = window.inside().ticket(dedup_key, View::Complete);
-    window.follow(ticket, Origin::Shared, order, Duration::ZERO, now);
+    announced(window, ticket, at(offset), now);
+    told(window, ticket, offset + 1, Duration::ZERO, now);
     ticket.id
 }
 
@@ -192,10 +209,10 @@ fn an_event_of_another_replica_is_known_for_what_is_left_of_the_span() {
     let now = Instant::now();
     let window = Window::new(SPAN, 10, now);
     let ticket = Ticket { id: EventId::from_bytes([1; 16]), state: None };
-    window.follow(ticket, Origin::Shared, 0, SPAN + Duration::from_secs(1), now);
+    told(&window, ticket, 0, SPAN + Duration::from_secs(1), now);
     assert!(!is_known(&window, event(1), now), "its time was over");
     window.settle(ticket, FAILED, now);
-    window.follow(ticket, Origin::Shared, 1, SPAN / 2, now);
+    told(&window, ticket, 1, SPAN / 2, now);
     assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::InKafka(_, Origin::Shared)));
     assert!(!is_known(&window, event(1), now + SPAN / 2 + Duration::from_secs(1)));
 }
@@ -206,9 +223,9 @@ fn events_of_the_past_make_room_first_whenever_they_come() {
     let window = Window::new(SPAN, 2, now);
     published(&window, event(1), now);
     let old = |number| Ticket { id: EventId::from_bytes([number; 16]), state: None };
-    window.follow(old(2), Origin::Shared, 0, Duration::from_secs(9), now);
-    window.follow(old(3), Origin::Shared, 1, Duration::from_secs(5), now);
-    window.follow(old(4), Origin::Shared, 2, Duration::from_secs(7), now);
+    told(&window, old(2), 0, Duration::from_secs(9), now);
+    told(&window, old(3), 1, Duration::from_secs(5), now);
+    told(&window, old(4), 2, Duration::from_secs(7), now);
     assert_eq!(window.coverage(now), Coverage { entries: 2, covers: Duration::from_secs(5) });
     let known = [1, 3].map(|number| is_known(&window, event(number), now));
     assert_eq!(known, [true, true]);
@@ -224,12 +241,51 @@ fn a_state_of_another_replica_ends_the_one_before_it() {
     assert_ne!(first, back);
     assert!(is_known(&window, state(1, 1), now));
     // Its own entry is read only now, and then one that stands before it.
-    window.follow(ticket_of(back), Origin::Shared, 9, Duration::ZERO, now);
-    followed(&window, state(1, 3), 8, now);
+    announced(&window, ticket_of(back), at(9), now);
+    followed(&window, state(1, 3), 5, now);
     assert!(is_known(&window, state(1, 1), now));
     window.follow_anew();
-    followed(&window, state(1, 3), 2, now);
-    assert!(!is_known(&window, state(1, 1), now), "a topic that was made again begins anew");
+    assert!(!is_known(&window, state(1, 1), now), "a topic that is read anew tells all anew");
+}
+
+/// Its event may be in Kafka, though nobody is told that it is.
+#[test]
+fn a_state_that_was_only_announced_ends_the_one_before_it_too_and_keeps_its_id() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    published(&window, state(1, 1), now);
+    let announced_only = window.inside().ticket(state(1, 2), View::Complete);
+    announced(&window, announced_only, at(3), now);
+    let (again, _) = new(window.enter(state(1, 2), View::Complete, now));
+    assert_eq!(again.id, announced_only.id, "it is the same event when it comes again");
+    let window = Window::new(SPAN, 10, now);
+    published(&window, state(1, 1), now);
+    announced(&window, announced_only, at(3), now);
+    assert!(!is_known(&window, state(1, 1), now));
+}
+
+/// By our clock an entry may be of any age.
+#[test]
+fn an_old_entry_ends_the_state_before_it_all_the_same() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    published(&window, state(1, 1), now);
+    let ticket = window.inside().ticket(state(1, 2), View::Complete);
+    let entry = SharedEntry { ticket, step: EntryStep::Intended };
+    window.follow(&entry, Origin::Shared, at(3), SPAN * 100, now);
+    assert!(!is_known(&window, state(1, 1), now));
+}
+
+/// Nobody knows which of the two came first.
+#[test]
+fn entries_of_two_partitions_leave_no_last_state() {
+    let now = Instant::now();
+    let window = Window::new(SPAN, 10, now);
+    let id = published(&window, state(1, 1), now);
+    announced(&window, ticket_of(id), at(1000), now);
+    let ticket = window.inside().ticket(state(1, 2), View::Complete);
+    announced(&window, ticket, EntryPlace { partition: 4, offset: 3 }, now);
+    assert!(!is_known(&window, state(1, 1), now));
 }
 
 fn ticket_of(id: EventId) -> Ticket {
@@ -289,27 +345,35 @@ mod laws {
         fn a_duplicate_is_kafkas_last_state_and_no_two_events_have_one_id(steps in prop::collection::vec(step(), 0..60)) {
             let now = Instant::now();
             let windows = [Window::new(SPAN, 1000, now), Window::new(SPAN, 1000, now)];
-            let (mut topic, mut read) = (Vec::<Ticket>::new(), [0, 0]);
+            let (mut topic, mut read) = (Vec::<SharedEntry>::new(), [0, 0]);
             let (mut last, mut ids) = (None, HashSet::new());
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Reads(replica, count) => {
                         for _ in 0..count.min(topic.len() - read[replica]) {
-                            let order = read[replica];
-                            windows[replica].follow(topic[order], Origin::Shared, i64::try_from(order).unwrap(), Duration::ZERO, now);
+                            let place = at(i64::try_from(read[replica]).unwrap());
+                            windows[replica].follow(&topic[read[replica]], Origin::Shared, place, Duration::ZERO, now);
                             read[replica] += 1;
                         }
                     }
                     Step::Comes(replica, content) => {
                         let is_complete = read[replica] == topic.len();
-                        let view = if is_complete { View::Complete } else { incomplete(u8::try_from(number).unwrap()) };
+                        let salt = u8::try_from(number).unwrap();
+                        let view = if is_complete { View::Complete } else { incomplete(salt) };
                         match windows[replica].enter(state(1, content), view, now) {
                             Entered::New(ticket, _) => {
-                                windows[replica].follow(ticket, Origin::Local, i64::try_from(topic.len()).unwrap(), Duration::ZERO, now);
+                                let intended = SharedEntry { ticket, step: EntryStep::Intended };
+                                let place = at(i64::try_from(topic.len()).unwrap());
+                                topic.push(intended);
+                                windows[replica].follow(&intended, Origin::Local, place, Duration::ZERO, now);
                                 windows[replica].settle(ticket, Delivery::Acknowledged, now);
-                                topic.push(ticket);
+                                // The entry that proves it may be lost.
+                                if content > 0 {
+                                    topic.push(SharedEntry { ticket, step: EntryStep::Published });
+                                }
+                                // Only one whose proof was lost is published once more.
+                                prop_assert!(ids.insert(ticket.id) || (last, content) == (Some(0), 0), "{number}");
                                 last = Some(content);
-                                prop_assert!(ids.insert(ticket.id), "{number}");
                             }
                             Entered::InKafka(..) => prop_assert_eq!(last, Some(content)),
                             Entered::InFlight(..) => prop_assert!(false, "nothing is in flight"),

@@ -9,16 +9,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::ingress::shared_dedup::entry::{self, ClusterMark};
-use paybridge::ingress::window::Ticket;
+use paybridge::ingress::window::{EntryStep, SharedEntry, Ticket};
 use paybridge::provider::{EventId, SignedWebhook};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::dedup::STATES;
 use crate::support::bridge::{Bridge, config, count_by_id, create_needed_topics, ready_to_confirm, sender};
+use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::engine_setup::LIMIT;
 use crate::support::eventually::eventually;
-use crate::support::kafka::Kafka;
+use crate::support::kafka::{Kafka, User};
 use crate::support::stream::Random;
 use crate::support::wire::{SMART_GLOCAL, UNIPAAS};
 
@@ -151,10 +152,48 @@ fn without_its_topic_webhooks_go_on_and_nothing_is_falsely_a_duplicate() {
     let id = event_id(&answered.json("event_id"));
     eventually(LIMIT, || {
         let told = kafka.read_all(&first.topic(DEDUP));
-        let mut ids = told.iter().map(|record| entry::decode(record.value.as_deref().unwrap()).unwrap().0.id);
+        let mut ids = told.iter().map(|record| entry::decode(record.value.as_deref().unwrap()).unwrap().0.ticket.id);
         if ids.any(|told| told == id) { Ok(()) } else { Err("it is not told".to_owned()) }
     });
     assert_eq!(status(&replica(&config), 2), "duplicate");
+}
+
+#[test]
+fn a_right_to_read_that_is_withdrawn_costs_no_webhook_and_is_noticed_when_it_is_back() {
+    let kafka = Kafka::shared();
+    let text = configuration(kafka.bootstrap(), Settings::default());
+    let config = Config::from_toml(&text, []).unwrap();
+    create_needed_topics(kafka, &config);
+    let prefix = config.kafka.topic_prefix.as_ref();
+    let own = ["--topic", &format!("{prefix}."), "--resource-pattern-type", "prefixed", "--operation", "All"];
+    let group = ["--group", prefix, "--resource-pattern-type", "prefixed", "--operation", "All"];
+    kafka.allow(User::Limited, &[&own, &group]);
+    let daemon = Daemon::run(&kafka.logged_in(&text, User::Limited));
+    daemon.await_ready();
+    let await_following = |value: &str| {
+        let line = format!("\npaybridge_dedup_following {value}\n");
+        eventually(LIMIT, || match daemon.client().admin("/metrics") {
+            Exchange::Answered(shown) if shown.text.contains(&line) => Ok(()),
+            other => Err(format!("no {line} in {other:?}\n{}", daemon.log())),
+        });
+    };
+    let status = |source: &str, webhook: &SignedWebhook| match daemon.client().post(source, webhook) {
+        Exchange::Answered(answered) if answered.status == 200 => answered.json("status"),
+        other => panic!("{other:?}\n{}", daemon.log()),
+    };
+    await_following("1");
+    let dedup = format!("{prefix}.{DEDUP}");
+    let read = ["--topic", &dedup, "--operation", "Read"];
+    kafka.forbid(User::Limited, &read);
+    await_following("0");
+    let (webhook, (name, body)) = (ready_to_confirm(&config, 1), STATES[0]);
+    assert_eq!([status("sg-main", &webhook), status("sg-main", &webhook)], ["accepted", "duplicate"]);
+    let state = sender(&config, "unipaas").sign(name, body.into(), Timestamp::now(), 0);
+    assert_eq!([status("unipaas", &state), status("unipaas", &state)], ["accepted", "accepted"]);
+    assert!(daemon.log().contains("topic cannot be followed"), "{}", daemon.log());
+    kafka.forbid_no_more(User::Limited, &read);
+    await_following("1");
+    assert_eq!(status("unipaas", &state), "duplicate");
 }
 
 #[test]
@@ -205,7 +244,7 @@ fn an_entry_of_another_cluster_counts_for_nothing() {
     let bridge = replica(&installation(SMART_GLOCAL));
     let asking: BaseConsumer = kafka.client().set("group.id", "none").create().unwrap();
     let cluster_id = asking.client().fetch_cluster_id(LIMIT).unwrap();
-    let entry = |id: EventId, cluster: &str| entry::encode(Ticket { id, state: None }, ClusterMark::of(cluster));
+    let entry = |id: EventId, cluster: &str| entry::encode(published(id), ClusterMark::of(cluster));
     let values = [entry(ids[0], "another"), entry(ids[1], &cluster_id), b"no entry".to_vec()];
     let producer: BaseProducer = kafka.client().create().unwrap();
     for value in &values {
@@ -219,14 +258,20 @@ fn an_entry_of_another_cluster_counts_for_nothing() {
     assert_eq!(webhooks.each_ref().map(|webhook| post(&bridge, webhook)), ["accepted", "duplicate"]);
 }
 
+/// What replicas tell of an event that Kafka has.
+fn published(id: EventId) -> SharedEntry {
+    SharedEntry { ticket: Ticket { id, state: None }, step: EntryStep::Published }
+}
+
 fn event_id(text: &str) -> EventId {
     let bytes: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect();
     EventId::from_bytes(bytes.try_into().unwrap())
 }
 
-/// A lost entry is noise: what Kafka does not take is counted, and somebody hears of it.
+/// A lost entry is noise: what Kafka does not take is counted, and somebody hears of it. But a state that the other replicas do not
+/// hear of would make a duplicate of a webhook that is none: it is as if Kafka did not take the event.
 #[test]
-fn entries_that_kafka_refuses_cost_no_webhook() {
+fn entries_that_kafka_refuses_cost_no_webhook_but_states() {
     let kafka = Kafka::shared();
     let config = installation(&[SMART_GLOCAL, UNIPAAS].concat());
     let bridge = replica(&config);
@@ -238,13 +283,11 @@ fn entries_that_kafka_refuses_cost_no_webhook() {
     eventually(LIMIT, || {
         let number = ids.len();
         let state = sender.sign(name, body.replace("STATE", &number.to_string()).into(), Timestamp::now(), 0);
-        for answered in [
-            bridge.post("sg-main", &ready_to_confirm(&config, u64::try_from(number).unwrap())),
-            bridge.post("unipaas", &state),
-        ] {
-            assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (200, "accepted"));
-            ids.insert(answered.json("event_id"));
-        }
+        let answered = bridge.post("sg-main", &ready_to_confirm(&config, u64::try_from(number).unwrap()));
+        assert_eq!((answered.status.as_u16(), answered.json("status").as_str()), (200, "accepted"));
+        ids.insert(answered.json("event_id"));
+        let answered = bridge.post("unipaas", &state);
+        assert_eq!(answered.status, 503, "{answered:?}");
         if bridge.count(failed) > 1 { Ok(()) } else { Err("every entry is taken".to_owned()) }
     });
     bridge.assert_fires_while_it_goes_on("PaybridgeDedupEntriesFailing");

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use paybridge::config::Config;
 use paybridge::ingress::shared_dedup::entry::{self, ClusterMark};
-use paybridge::ingress::window::Ticket;
 use paybridge::provider::EventId;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -63,7 +62,7 @@ fn write_entries(kafka: &Kafka, topic: &str, count: usize) {
     let mut random = Random::printed();
     for _ in 0..count {
         let id = EventId::from_bytes(random.bytes(16).try_into().unwrap());
-        let value = entry::encode(Ticket { id, state: None }, cluster);
+        let value = entry::encode(super::published(id), cluster);
         let mut record = BaseRecord::<(), _>::to(topic).payload(&value);
         while let Err((error, refused)) = producer.send(record) {
             assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
