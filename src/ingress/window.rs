@@ -1,6 +1,7 @@
 //! The dedup window: which events are in Kafka, and which are on their way, so that a redelivery is not published again.
 //! Must not know webhooks or Kafka. A false duplicate loses an event and cannot happen: an id enters the window only
-//! by the acknowledgement of its own record, here or at another replica; a missed duplicate is noise.
+//! by the acknowledgement of its own record, here or at another replica, and a state is known only while it is the last that any
+//! replica has announced; a missed duplicate is noise.
 
 mod ids;
 mod states;

@@ -370,6 +370,7 @@ fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, Client
     let mut config = reader::without_group(client);
     config
         .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100") // librdkafka's mock tells of a new record only when the wait is over
         .set("isolation.level", "read_uncommitted") // nobody writes transactions here, and none that hangs holds it up
         .set("auto.offset.reset", "error"); // then it is opened again, and begins where it should
     let client_errors = ClientErrors::default();

@@ -102,6 +102,11 @@ impl ReleasedEvents {
         self.ids.len() >= REMEMBERED_MAX || self.ids.insert(event_id)
     }
 
+    /// It was not released after all.
+    pub fn forget(&mut self, event_id: EventId) {
+        self.ids.remove(&event_id);
+    }
+
     /// Whether this event was released.
     pub fn has(&self, event_id: EventId) -> bool {
         self.ids.contains(&event_id)

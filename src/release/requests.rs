@@ -44,6 +44,8 @@ const MARKERS_WITHIN: Duration = Duration::from_secs(20);
 const REQUESTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// After an error, how long until it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How often that time is doubled at most: to eleven minutes.
+const DOUBLED_MAX: u32 = 6;
 /// How long leaving the group may take.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 /// What is read and published together: little beside what webhooks have in flight.
@@ -112,7 +114,7 @@ impl RequestReader {
         let member = GroupMember::join(&client, &settings).map_err(RequestError::Client)?;
         let mut followed =
             Followed { reader: self, client, member, pending: PendingRequests::default(), unread: BTreeMap::new() };
-        let mut again_at = Instant::now();
+        let (mut again_at, mut failed_in_a_row) = (Instant::now(), 0);
         while !self.stop.is_cancelled() {
             let polled = followed.member.poll(POLL_WITHIN);
             followed.take(polled, failures)?;
@@ -120,11 +122,16 @@ impl RequestReader {
                 continue;
             }
             let Some(pending) = followed.pending.next() else { continue };
-            if let Err(error) = followed.carry_out(&pending, failures) {
-                log(failures, error);
-                followed.pending.failed(&pending);
-                self.metrics.failed.increment(1);
-                again_at = Instant::now() + AGAIN_AFTER;
+            match followed.carry_out(&pending, failures) {
+                Ok(()) => failed_in_a_row = 0,
+                Err(error) => {
+                    log(failures, error);
+                    followed.pending.failed(&pending);
+                    self.metrics.failed.increment(1);
+                    // What it published before it failed it publishes again: less and less often.
+                    again_at = Instant::now() + AGAIN_AFTER * 2_u32.pow(failed_in_a_row.min(DOUBLED_MAX));
+                    failed_in_a_row += 1;
+                }
             }
         }
         followed.member.leave(LEAVE_WITHIN);

@@ -92,7 +92,8 @@ impl ReleaseRun<'_> {
             ReleaseMode::DryRun => PublishedEvents { done: releasable, too_large: Vec::new(), failed: None },
             ReleaseMode::Publish(publisher) => self.publish(publisher, releasable),
         };
-        for Releasable { held, .. } in &published.too_large {
+        for Releasable { held, event } in &published.too_large {
+            self.released.forget(event.event_id);
             self.settle(held, ReleaseVerdict::TooLarge, "", each);
         }
         for Releasable { held, event } in &published.done {

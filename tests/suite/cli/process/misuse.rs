@@ -8,7 +8,7 @@ use crate::support::daemon::{Settings, configuration, program};
 #[test]
 fn a_wrong_configuration_ends_with_1_and_names_key_and_file() {
     let cases = [
-        ("[dedup]\nmode = \"shared\"", &["dedup.mode", "not in this version", "paybridge.toml"][..]),
+        ("[dedup]\nmode = \"all\"", &["dedup.mode", "\"shared\", \"local\"", "paybridge.toml"][..]),
         ("[spool]\nenabled = true", &["spool.enabled", "not in this version", "paybridge.toml"]),
         ("[confirmation]\nwindow_s = 9", &["confirmation.window_s", "10 to 604800", "paybridge.toml"]),
         ("[dedup]\nwindow_s = \"hunter2\"", &["dedup.window_s", "paybridge.toml"]),
