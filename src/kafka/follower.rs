@@ -2,6 +2,8 @@
 //! process runs, and tells how far it has come.
 //! Must not know what a record means. Whatever fails is tried again: nothing waits for what is read here.
 
+mod share;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,7 @@ use super::client_error::{ClientError, ClientErrors};
 use super::reader::{self, ReadError};
 use super::record_count::span_begin_ms;
 use crate::log_limit::LogLimit;
+use share::kept;
 
 /// How long Kafka may take to tell where a topic begins and ends.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -378,31 +381,4 @@ fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, Client
         .create_with_context(client_errors.clone())
         .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
     Ok((consumer, client_errors))
-}
-
-/// How many records of a partition's `count` are read, where all partitions have `total`: all, or its part of `records_max`.
-fn kept(count: i64, total: i64, records_max: i64) -> i64 {
-    if total <= records_max {
-        return count;
-    }
-    let part = i128::from(count) * i128::from(records_max) / i128::from(total);
-    i64::try_from(part).unwrap_or(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_give_up_records_by_their_part_of_all() {
-        for (count, total, records_max, expected) in [
-            (10, 10, 10, 10),
-            (0, 0, 10, 0),
-            (600, 1000, 1000, 600),
-            (600, 1000, 100, 60),
-            (i64::MAX, i64::MAX, i64::MAX - 1, i64::MAX - 1),
-        ] {
-            assert_eq!(kept(count, total, records_max), expected, "{count} of {total}");
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Looking changes nothing: lists, filters, single records, and what a release would do.
 
+use jiff::Timestamp;
 use paybridge::message::event::v1::QuarantineReason;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -44,7 +45,8 @@ fn a_list_has_the_newest_first_and_counts_all_that_the_filters_let_through() {
     let all = listed(&fixture, &ALL);
     let records = all["records"].as_array().unwrap();
     assert_eq!(records.len(), 6);
-    let times: Vec<&str> = records.iter().map(|record| record["timestamp"].as_str().unwrap()).collect();
+    let time = |record: &Value| record["timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let times: Vec<Timestamp> = records.iter().map(time).collect();
     assert!(times.is_sorted_by(|one, next| one >= next), "{times:?}");
     assert!(records.iter().all(|record| record["released"] == false), "{all:#}");
     let count = |topic: &str, source: &str, reason: &str| {
