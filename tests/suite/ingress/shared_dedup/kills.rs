@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::provider::SignedWebhook;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, interval, sleep, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use crate::support::bridge::{
     Answered, count_by_id, create_needed_topics, event_type, sender, try_exchange, webhook_request,
@@ -34,6 +34,8 @@ const TOPIC: &str = "unipaas.payout-update.v1";
 /// The contract: a redelivery that comes so long after the first answer is seen.
 const REDELIVERED_AFTER: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_mins(2);
+/// Longer than a replica takes for any answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How much is done.
 struct Form {
@@ -192,8 +194,9 @@ impl Load {
         let deadline = Instant::now() + LIMIT;
         for replica in (0..2).cycle().skip(first) {
             let request = webhook_request(&self.urls[replica], &self.webhooks[number]);
-            match try_exchange(self.http.clone(), request).await {
-                Ok(answered) if answered.status == 200 => return (replica, answered),
+            // The client may wait for ever for a connection that died with its process.
+            match timeout(ANSWERED_WITHIN, try_exchange(self.http.clone(), request)).await {
+                Ok(Ok(answered)) if answered.status == 200 => return (replica, answered),
                 other => assert!(Instant::now() < deadline, "webhook {number}: {other:?}"),
             }
             sleep(Duration::from_millis(50)).await;
