@@ -151,7 +151,9 @@ fn stops_in_time_while_webhooks_wait_for_a_kafka_that_is_away() {
         grace: Duration::from_secs(4),
         ack_timeout: Duration::from_mins(1),
     };
-    let mut daemon = Daemon::launch("127.0.0.1:1", settings);
+    // With the shared one the webhook would wait for other replicas' events first, and not be with the producer yet.
+    let alone = configuration("127.0.0.1:1", settings) + "[dedup]\nmode = \"local\"\n";
+    let mut daemon = Daemon::run(&alone);
     let client = daemon.client();
     eventually(LIMIT, || match client.admin("/livez") {
         Exchange::Answered(answered) if answered.status == 200 => Ok(()),
