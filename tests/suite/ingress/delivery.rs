@@ -101,7 +101,7 @@ fn the_same_body_twice_is_one_record_and_one_changed_byte_is_none() {
     assert_eq!((answered.status.as_u16(), answered.text.as_str()), (401, r#"{"status":"unauthentic"}"#));
     let records = kafka.read_all(&bridge.topic("smart-glocal.ready-to-confirm.v1"));
     assert_eq!(records.len(), 1);
-    assert_eq!(bridge.metric(r#"paybridge_dedup_hits_total{source="sg-main"}"#).to_string(), "1");
+    assert_eq!(bridge.metric(r#"paybridge_dedup_hits_total{source="sg-main",origin="local"}"#).to_string(), "1");
 }
 
 #[test]
