@@ -104,10 +104,7 @@ pub async fn serve(
         let webhooks = Webhooks::new(&config, Arc::clone(&sources), Arc::clone(&metrics), broker, ends.parts.clone())?;
         webhooks.start(&mut tasks, listener, tls, &readiness);
         releases::start(&config, &sources, webhooks.publisher(), &metrics, &mut tasks, ends.parts.clone());
-        credentials.add(ClientOwner::Ingress(webhooks.publisher()));
-        if let Some(shared) = webhooks.shared_dedup() {
-            credentials.add(ClientOwner::Dedup(shared));
-        }
+        credentials.add(ClientOwner::Ingress(webhooks.publisher(), webhooks.shared_dedup()));
         Some(webhooks)
     } else {
         readiness.producer_id.open();

@@ -32,10 +32,9 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Whose clients are made anew.
 #[derive(Clone)]
 pub enum ClientOwner {
-    /// The ingress's producer.
-    Ingress(Arc<Publisher>),
-    /// What tells other replicas which events are in Kafka, and hears it of them.
-    Dedup(Arc<SharedDedup>),
+    /// The ingress's producer, and then what tells other replicas of its events: the producer proves first that the new ones may
+    /// write.
+    Ingress(Arc<Publisher>, Option<Arc<SharedDedup>>),
     /// The confirmation engine's producer, its member of the group, and what reads its ledger.
     Engine(Sender<CredentialRenewal>),
 }
@@ -124,29 +123,28 @@ impl CredentialWatch {
         let client =
             tokio::task::spawn_blocking(move || client::base(&kafka, side)).await.context("reading files")??;
         match part {
-            ClientOwner::Ingress(publisher) => Ok(publisher.renew(client).await?),
-            ClientOwner::Dedup(shared) => renew_dedup(Arc::clone(shared), client).await,
+            ClientOwner::Ingress(publisher, shared) => {
+                publisher.renew(client.clone()).await?;
+                match shared {
+                    Some(shared) => renew_dedup(Arc::clone(shared), client).await,
+                    None => Ok(()),
+                }
+            }
             ClientOwner::Engine(renewals) => renew_engine(renewals, client).await,
         }
     }
 }
 
-/// The parts that give up the clients that they have want to see first that Kafka takes the new ones' credentials.
-async fn log_in(client: &ClientConfig) -> anyhow::Result<()> {
-    let properties = client.clone();
-    let log_in = move || ClusterClient::connect(&properties)?.describe(&[], Instant::now() + LOG_IN_WITHIN);
-    tokio::task::spawn_blocking(log_in).await.context("logging in")??;
-    Ok(())
-}
-
 async fn renew_dedup(shared: Arc<SharedDedup>, client: ClientConfig) -> anyhow::Result<()> {
-    log_in(&client).await?;
     tokio::task::spawn_blocking(move || shared.renew(client)).await.context("ending the old clients")??;
     Ok(())
 }
 
+/// The engine gives up the clients that it has, so it is seen first that Kafka takes the new ones' credentials.
 async fn renew_engine(renewals: &Sender<CredentialRenewal>, client: ClientConfig) -> anyhow::Result<()> {
-    log_in(&client).await?;
+    let properties = client.clone();
+    let log_in = move || ClusterClient::connect(&properties)?.describe(&[], Instant::now() + LOG_IN_WITHIN);
+    tokio::task::spawn_blocking(log_in).await.context("logging in")??;
     let (done, is_done) = oneshot::channel();
     renewals.send(CredentialRenewal { client, done }).map_err(|_| anyhow!("the engine has ended"))?;
     let taken = timeout(TAKEN_WITHIN, is_done).await.context("the engine is busy")?;
@@ -156,15 +154,14 @@ async fn renew_engine(renewals: &Sender<CredentialRenewal>, client: ClientConfig
 impl ClientOwner {
     fn side(&self) -> ClientSide {
         match self {
-            Self::Ingress(_) | Self::Dedup(_) => ClientSide::Ingress,
+            Self::Ingress(..) => ClientSide::Ingress,
             Self::Engine(_) => ClientSide::Engine,
         }
     }
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Ingress(_) => "ingress",
-            Self::Dedup(_) => "dedup",
+            Self::Ingress(..) => "ingress",
             Self::Engine(_) => "confirmation engine",
         }
     }

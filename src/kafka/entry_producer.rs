@@ -17,6 +17,8 @@ use super::client_log;
 /// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
 /// by the others, so it is short.
 const LINGER_MS: &str = "10";
+/// How long a producer may take to send its last entries, when another takes its place.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 /// How long one is tried.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 /// What waits at most, in KiB; about 100,000 entries. More of them are dropped while Kafka takes none.
@@ -54,12 +56,15 @@ impl EntryProducer {
         }
     }
 
-    /// Goes on with a client of these properties. Blocks while the old one ends; what it still has may be lost.
+    /// Goes on with a client of these properties. Blocks while the old one sends what it has; what it cannot send is lost.
     ///
     /// # Errors
     /// librdkafka refuses a property.
     pub fn renew(&self, client: &ClientConfig) -> Result<(), ClientError> {
-        drop(self.producer.swap(Arc::new(producer(client)?)));
+        let old = self.producer.swap(Arc::new(producer(client)?));
+        if let Err(error) = old.flush(ENDED_WITHIN) {
+            tracing::debug!(topic = self.topic, %error, "entries are left unsent");
+        }
         Ok(())
     }
 
