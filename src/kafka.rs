@@ -22,7 +22,6 @@ pub mod publisher;
 pub mod reader;
 pub mod record;
 pub mod record_at;
-pub mod record_count;
 pub mod restore;
 pub mod scan;
 pub mod topics;

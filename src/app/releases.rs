@@ -40,7 +40,7 @@ pub fn start(
     };
     let read = async move {
         if tokio::task::spawn_blocking(move || reader.run()).await.is_err() {
-            tracing::error!("the thread that reads requests for releases panicked");
+            tracing::error!("bug: the thread that reads release requests panicked; the daemon stops");
         }
     };
     tasks.spawn(named("release requests", read));

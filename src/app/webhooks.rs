@@ -180,14 +180,14 @@ async fn follow(shared: Arc<SharedDedup>, stop: CancellationToken) {
         drop(running);
     };
     if let Err(error) = std::thread::Builder::new().name("dedup follower".to_owned()).spawn(body) {
-        return tracing::error!(%error, "the thread that reads the dedup topic cannot be started");
+        return tracing::error!(%error, "the thread that reads the dedup topic cannot be started; the daemon stops");
     }
     // Never sent: it is dropped, after a panic too.
     let _dropped = has_ended.await;
     if stop.is_cancelled() {
         std::future::pending::<()>().await;
     }
-    tracing::error!("bug: the thread that reads the dedup topic ended");
+    tracing::error!("bug: the thread that reads the dedup topic panicked; the daemon stops");
 }
 
 async fn keep_up(ingress: Arc<Ingress>) {

@@ -8,10 +8,12 @@ mod release;
 mod show;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
 use super::{Environment, or_stopped};
+use crate::release::reading::ChunkBounds;
 
 /// Shown below `--help`.
 pub const EXAMPLE: &str = "Examples:\n  paybridge quarantine list --since 2h --config config/local.toml\n  \
@@ -19,6 +21,13 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge quarantine list --since 2h --c
                            paybridge quarantine release --source sg-main\n  \
                            paybridge quarantine release --source sg-main --yes --reason 'new key'\n\n\
                            After a fix: look with `list`, try with `release`, which changes nothing, then add `--yes`.";
+
+/// How long Kafka may take until reading begins.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
+/// How long the markers of releases are read at most.
+const MARKERS_WITHIN: Duration = Duration::from_mins(5);
+/// How much is read, and then published and marked, together at most.
+const CHUNK: ChunkBounds = ChunkBounds { records_max: 1000, bytes_max: 8 * 1024 * 1024 };
 
 /// What to do.
 #[derive(Subcommand)]

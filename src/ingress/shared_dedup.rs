@@ -1,6 +1,6 @@
 //! Dedup across replicas and restarts: each replica tells the others which events Kafka has acknowledged, and learns it from them.
-//! Must not know webhooks, nor what becomes of a duplicate. Nothing waits for the shared topic but a state that may come back:
-//! without it webhooks go on, and duplicates are missed.
+//! Must not know webhooks, nor what becomes of a duplicate. Without the shared topic webhooks go on, and duplicates are missed. For
+//! it wait only webhooks in the first seconds of the process, and states that may come back.
 
 pub mod entry;
 
@@ -170,7 +170,10 @@ impl SharedDedup {
                 let mark = ClusterMark::of(cluster_id);
                 let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
                 if before.is_some_and(|before| before != mark) {
-                    tracing::warn!(cluster_id, "Kafka is another cluster than before; its events are not known yet");
+                    tracing::warn!(
+                        cluster_id,
+                        "Kafka cluster changed; dedup window emptied, redeliveries of earlier events are published again"
+                    );
                     self.window.forget();
                 }
                 *self.catch_up.lock().unwrap_or_else(PoisonError::into_inner) = CatchUp::CatchingUp(Instant::now());

@@ -19,10 +19,10 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::client_error::{ClientError, ClientErrors};
+use super::present_records::{self, RecordPeriod};
 use super::reader::{self, ReadError};
-use super::record_count::span_begin_ms;
 use crate::log_limit::LogLimit;
-use share::kept;
+use share::starts;
 
 /// How long Kafka may take to tell where a topic begins and ends.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -196,7 +196,10 @@ impl Follower {
         };
         let count = tokio::task::spawn_blocking(look).await.ok().flatten();
         if count.is_some_and(|count| count > reading.partitions.len()) {
-            tracing::warn!(topic = self.topic, "topic has new partitions; it is read anew");
+            tracing::warn!(
+                topic = self.topic,
+                "shared topic has new partitions; it is read again from the start of its window"
+            );
             self.open_anew();
         }
     }
@@ -233,7 +236,7 @@ impl Follower {
         if reader::told_offsets(&ends).into_iter().any(is_cut) {
             tracing::warn!(
                 topic = self.topic,
-                "topic ends before what was read of it, so it was made again or cut; it is read anew"
+                "shared topic is shorter than before, so it was created again or cut; it is read again from the start of its window"
             );
             self.open_anew();
             return None;
@@ -259,24 +262,28 @@ impl Follower {
     }
 
     fn open(&self, each: &dyn Fn(FollowEvent<'_>)) -> Result<OpenTopic, ReadError> {
-        let deadline = Instant::now() + OPEN_WITHIN;
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let partitions = reader::partitions(&client, std::slice::from_ref(&self.topic), deadline)?;
+        let spans = present_records::spans(&client, &self.topic, RecordPeriod::last(self.span), OPEN_WITHIN)?;
+        let starts = starts(&spans, self.records_max);
         let (asking, client_errors) = consumer(&client)?;
-        let starts = self.starts(&asking, &client_errors, &partitions, deadline)?;
         let (consumer, _) = consumer(&client)?;
+        let mut assigned = TopicPartitionList::with_capacity(starts.len());
+        for (partition, start) in &starts {
+            let start = Offset::Offset(*start);
+            assigned.add_partition_offset(&self.topic, *partition, start).map_err(ReadError::Ended)?;
+        }
         let reading = OpenTopic {
             consumer: Arc::new(consumer),
             asking: Arc::new(asking),
             client_errors,
-            partitions: partitions.into(),
-            next: Arc::new(Mutex::new(reader::told_offsets(&starts))),
+            partitions: starts.keys().map(|partition| (self.topic.clone(), *partition)).collect(),
+            next: Arc::new(Mutex::new(starts)),
         };
         let cluster_id = reading.asking.client().fetch_cluster_id(CLUSTER_ID_WITHIN).ok_or_else(|| {
             ReadError::Unavailable { topic: self.topic.clone(), reason: "the cluster tells no id".to_owned() }
         })?;
         each(FollowEvent::Opened { cluster_id });
-        reading.consumer.assign(&starts).map_err(ReadError::Ended)?;
+        reading.consumer.assign(&assigned).map_err(ReadError::Ended)?;
         Ok(reading)
     }
 
@@ -310,36 +317,10 @@ impl Follower {
         self.reading().get_or_insert_with(|| reading.clone());
     }
 
-    /// Where each partition is read from: at the first record of the time, or later where they are too many together.
-    fn starts(
-        &self,
-        asking: &BaseConsumer<ClientErrors>,
-        client_errors: &ClientErrors,
-        partitions: &[(String, i32)],
-        deadline: Instant,
-    ) -> Result<TopicPartitionList, ReadError> {
-        // The ends first: what comes between the two questions is read.
-        let ends = reader::end_offsets(asking, client_errors, partitions, deadline)?;
-        let by_time = reader::offsets_at(asking, client_errors, partitions, span_begin_ms(self.span), deadline)?;
-        // No record is as young as that: what comes next is.
-        let spans: Vec<(i32, i64, i64)> = reader::told_offsets(&ends)
-            .into_iter()
-            .map(|(partition, end)| (partition, by_time.get(&partition).copied().unwrap_or(end).min(end), end))
-            .collect();
-        let total = spans.iter().map(|(_, begin, end)| end - begin).sum();
-        let records_max = i64::try_from(self.records_max).unwrap_or(i64::MAX);
-        let mut starts = TopicPartitionList::with_capacity(partitions.len());
-        for (partition, begin, end) in spans {
-            let start = Offset::Offset(end - kept(end - begin, total, records_max));
-            starts.add_partition_offset(&self.topic, partition, start).map_err(ReadError::Ended)?;
-        }
-        Ok(starts)
-    }
-
     fn cannot_read(&self, error: &ReadError) {
         self.log.add(error.to_string());
         if let Some((count, error)) = self.log.due(Instant::now()) {
-            tracing::warn!(topic = self.topic, error, count, "topic cannot be followed; retrying");
+            tracing::warn!(topic = self.topic, error, count, "shared topic cannot be read; retrying");
         }
     }
 }

@@ -23,6 +23,13 @@ pub struct OffsetSpan {
     pub end: i64,
 }
 
+impl OffsetSpan {
+    /// How many offsets it has: not fewer than records.
+    pub fn records(&self) -> u64 {
+        u64::try_from(self.end.saturating_sub(self.start)).unwrap_or_default()
+    }
+}
+
 /// What is to be read of each partition of one topic.
 pub type PartitionSpans = BTreeMap<i32, OffsetSpan>;
 
@@ -33,6 +40,13 @@ pub struct RecordPeriod {
     pub since: Option<Timestamp>,
     /// The first moment after it.
     pub until: Option<Timestamp>,
+}
+
+impl RecordPeriod {
+    /// The last while, up to now.
+    pub fn last(span: Duration) -> Self {
+        Self { since: Timestamp::now().checked_sub(span).ok(), until: None }
+    }
 }
 
 /// Reads the records that were committed before it was opened, from the oldest one; of each partition in order.
@@ -68,7 +82,7 @@ impl PresentRecords {
     /// How many offsets are still to be read: not fewer than records.
     pub fn left(&self) -> u64 {
         let spans = self.topics.values().flat_map(BTreeMap::values).chain(self.unread.values());
-        spans.map(|span| u64::try_from(span.end.saturating_sub(span.start)).unwrap_or(0)).fold(0, u64::saturating_add)
+        spans.map(OffsetSpan::records).fold(0, u64::saturating_add)
     }
 
     /// The next record, waited for `within` the time; nothing once all were given.

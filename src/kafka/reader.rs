@@ -223,19 +223,6 @@ pub(super) fn end_offsets(
     Ok(ends)
 }
 
-/// Where each partition has its first record from this time on, in milliseconds since 1970; partitions without one are left out.
-pub(super) fn offsets_at(
-    consumer: &BaseConsumer<ClientErrors>,
-    client_errors: &ClientErrors,
-    partitions: &[(String, i32)],
-    since_ms: i64,
-    deadline: Instant,
-) -> Result<BTreeMap<i32, i64>, ReadError> {
-    let times = at_offset(partitions, Offset::Offset(since_ms))?;
-    let told = offsets(consumer, &times, deadline).map_err(|error| ReadError::Kafka(client_errors.explain(&error)))?;
-    Ok(told_offsets(&told))
-}
-
 /// Of each partition, where one is told.
 pub(super) fn told_offsets(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
     let offset = |(partition, offset)| match offset {

@@ -12,7 +12,7 @@ use crate::message::release::v1::release_entry::Entry;
 use crate::message::release::v1::release_request::What;
 use crate::message::release::v1::{RecordPlace, ReleaseRequest, ReleaseState};
 
-/// So many wait at most; what is more waits on the topic until the next assignment.
+/// So many wait at most; what is more waits on the topic, and is read again once these are done.
 const PENDING_MAX: usize = 100;
 /// The largest record of a request that is looked at, in bytes: a thousand places are less.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
@@ -56,6 +56,8 @@ pub enum UnusableRequest {
 #[derive(Debug, Default)]
 pub struct PendingRequests {
     by_key: BTreeMap<String, Waiting>,
+    /// One came while there was no room.
+    passed_over: bool,
 }
 
 #[derive(Debug)]
@@ -81,8 +83,14 @@ impl PendingRequests {
             let pending = PendingRequest { requested_at, request };
             self.by_key.insert(key.to_owned(), Waiting { pending, failures: 0 });
         } else {
+            self.passed_over |= waits;
             self.remove(key);
         }
+    }
+
+    /// Whether requests have to be read again: one came while too many waited.
+    pub fn passed_over(&self) -> bool {
+        self.passed_over
     }
 
     /// The one that waits longest, of those that failed least often: one that cannot be carried out keeps no other waiting.
@@ -111,6 +119,7 @@ impl PendingRequests {
     /// Others own the partitions now.
     pub fn clear(&mut self) {
         self.by_key.clear();
+        self.passed_over = false;
     }
 
     fn remove(&mut self, key: &str) {
@@ -227,10 +236,14 @@ mod tests {
         let unknown = request("unknown", ReleaseState::Unspecified, None);
         see(&mut pending, unknown, 1);
         assert_eq!(next(&pending), None);
-        for number in 0..PENDING_MAX + 10 {
+        for number in 0..PENDING_MAX {
             see(&mut pending, request(&format!("r{number}"), ReleaseState::Requested, None), 9);
         }
-        assert_eq!(pending.by_key.len(), PENDING_MAX);
+        assert!(!pending.passed_over());
+        see(&mut pending, request("one-more", ReleaseState::Requested, None), 9);
+        assert_eq!((pending.by_key.len(), pending.passed_over()), (PENDING_MAX, true));
+        pending.clear();
+        assert!(!pending.passed_over());
     }
 
     fn check(what: Option<What>) -> Result<RequestedRecords, String> {

@@ -50,6 +50,8 @@ const DOUBLED_MAX: u32 = 6;
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 /// What is read and published together: little beside what webhooks have in flight.
 const CHUNK: ChunkBounds = ChunkBounds { records_max: 50, bytes_max: 1024 * 1024 };
+/// So many events of the group are taken between two chunks at most.
+const TAKEN_MAX: usize = 2000;
 /// Records a second at most, so that webhooks do not feel it.
 const RECORDS_PER_SECOND: u32 = 500;
 
@@ -76,7 +78,7 @@ enum RequestError {
     Properties(ConfigErrors),
     #[error(transparent)]
     Client(ClientError),
-    #[error("the membership of the consumer group is over: {0}")]
+    #[error("consumer group member failed fatally: {0}; it joins again")]
     Membership(String),
     #[error(transparent)]
     Take(TakeError),
@@ -121,7 +123,13 @@ impl RequestReader {
             if !followed.unread.is_empty() || Instant::now() < again_at {
                 continue;
             }
-            let Some(pending) = followed.pending.next() else { continue };
+            let Some(pending) = followed.pending.next() else {
+                if followed.pending.passed_over() {
+                    // Joins anew, and reads them then.
+                    break;
+                }
+                continue;
+            };
             match followed.carry_out(&pending, failures) {
                 Ok(()) => failed_in_a_row = 0,
                 Err(error) => {
@@ -212,7 +220,7 @@ impl Followed<'_> {
     /// Carries one request out, unless it is another replica's, or withdrawn, before it is done.
     fn carry_out(&mut self, pending: &PendingRequest, failures: &LogLimit<RequestError>) -> Result<(), RequestError> {
         let request = &pending.request;
-        tracing::info!(request = request.request_id, "a request for a release is carried out");
+        tracing::info!(request = request.request_id, "release request started");
         let result = match pending.check(self.reader.kafka.topic_prefix.as_ref()) {
             Err(problem) => {
                 let problem = problem.to_string();
@@ -242,7 +250,7 @@ impl Followed<'_> {
         if let Some(reason) = failed {
             return Err(RequestError::Release(ReleaseError::NotAcknowledged(reason)));
         }
-        tracing::info!(request = request.request_id, state, "a request for a release has its result");
+        tracing::info!(request = request.request_id, state, "release request finished");
         ended.increment(1);
         self.pending.end(pending);
         Ok(())
@@ -264,9 +272,7 @@ impl Followed<'_> {
         .map_err(RequestError::Read)?;
         let (epoch, metrics) = (self.member.epoch(), &self.reader.metrics);
         loop {
-            // Also a sign of life to the group.
-            let polled = self.member.poll(Duration::ZERO);
-            self.take(polled, failures)?;
+            self.catch_up(failures)?;
             if self.reader.stop.is_cancelled() || self.member.epoch() != epoch || !self.pending.has(pending) {
                 return Ok(None);
             }
@@ -276,6 +282,20 @@ impl Followed<'_> {
             let records = u32::try_from(chunk.records.len()).unwrap_or(u32::MAX);
             self.reader.pause(Duration::from_secs(1).saturating_mul(records) / RECORDS_PER_SECOND);
         }
+    }
+
+    /// Takes all that came meanwhile: a withdrawal of the request may stand behind many markers of its own. Also a sign of life to the
+    /// group.
+    fn catch_up(&mut self, failures: &LogLimit<RequestError>) -> Result<(), RequestError> {
+        for _ in 0..TAKEN_MAX {
+            let polled = self.member.poll(Duration::ZERO);
+            let is_idle = matches!(polled, Polled::Idle);
+            self.take(polled, failures)?;
+            if is_idle {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn released_before(&self, again: bool) -> Result<ReleasedEvents, RequestError> {
@@ -300,6 +320,6 @@ impl Followed<'_> {
 fn log(failures: &LogLimit<RequestError>, error: RequestError) {
     failures.add(error);
     if let Some((count, error)) = failures.due(Instant::now()) {
-        tracing::warn!(%error, count, "requests for releases from quarantine cannot be carried out at the moment");
+        tracing::warn!(%error, count, "release requests cannot be carried out; retrying");
     }
 }

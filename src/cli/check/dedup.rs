@@ -9,8 +9,9 @@ use rdkafka::ClientConfig;
 use crate::config::{Config, DedupMode};
 use crate::error_chain;
 use crate::finding::{Code, Finding};
+use crate::kafka::present_records::{self, OffsetSpan, RecordPeriod};
 use crate::kafka::reader::ReadError;
-use crate::kafka::{record_count, topics};
+use crate::kafka::topics;
 use crate::provider;
 
 /// How long Kafka may take to tell it.
@@ -23,8 +24,8 @@ pub(super) fn of_kafka(config: &Config, client: &ClientConfig) -> Vec<Finding> {
         (false, _) | (true, DedupMode::Local | DedupMode::Off) => return Vec::new(),
     }
     let topic = topics::dedup_topic(config.kafka.topic_prefix.as_ref());
-    match record_count::of_last(client, &topic, config.dedup.window(), WITHIN) {
-        Ok(events) => too_many(config, events).into_iter().collect(),
+    match present_records::spans(client, &topic, RecordPeriod::last(config.dedup.window()), WITHIN) {
+        Ok(spans) => too_many(config, spans.values().map(OffsetSpan::records).sum()).into_iter().collect(),
         // Told already.
         Err(ReadError::Missing(_) | ReadError::NotAuthorized(_)) => Vec::new(),
         Err(error) => {

@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use serde_json::{Map, Value, json};
 
-use super::HeldFormat;
 use super::filter_arguments::FilterArguments;
+use super::{CHUNK, HeldFormat, MARKERS_WITHIN, OPEN_WITHIN};
 use crate::cli::{ConfigFile, Environment, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
 use crate::kafka::reader::ReadError;
 use crate::release::filter::HeldFilter;
 use crate::release::held::{HeldRecord, HeldTopic};
-use crate::release::reading::{self, ChunkBounds, HeldReader, ReadMarkers};
+use crate::release::reading::{self, HeldReader, ReadMarkers};
 use crate::short_line::printable;
 
 /// Shown below `--help`.
@@ -28,13 +27,6 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge quarantine list --from quarant
                            The counts are of all records that the filters let through, also of those that are not listed. It reads the\n\
                            topics from --since on: give a time where they are large. `released` says whether the event of a record was\n\
                            released, as far as the record tells; a release itself goes by the event's id.";
-
-/// How long Kafka may take until reading begins.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
-/// How long the markers of releases are read at most.
-const MARKERS_WITHIN: Duration = Duration::from_mins(5);
-/// How much is read at a time.
-const CHUNK: ChunkBounds = ChunkBounds { records_max: 1000, bytes_max: 8 * 1024 * 1024 };
 
 /// What the user wants.
 #[derive(Args)]
@@ -77,8 +69,12 @@ pub async fn run(options: ListOptions, environment: &Environment) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// A record's time and place: what the list is sorted by.
-type ListKey = (Timestamp, HeldTopic, i32, i64);
+/// A record's time and place: what records are sorted by.
+pub(super) type ListKey = (Timestamp, HeldTopic, i32, i64);
+
+pub(super) fn list_key(held: &HeldRecord) -> ListKey {
+    (held.recorded_at, held.from, held.place.partition, held.place.offset)
+}
 
 /// What was found.
 struct Listed {
@@ -115,8 +111,7 @@ impl Listed {
     fn add(&mut self, held: HeldRecord, limit: usize) {
         let kind = (held.from, held.source().to_owned(), held.reason.clone());
         *self.counts.entry(kind).or_default() += 1;
-        let key = (held.recorded_at, held.from, held.place.partition, held.place.offset);
-        self.newest.insert(key, held.without_body());
+        self.newest.insert(list_key(&held), held.without_body());
         if self.newest.len() > limit {
             self.newest.pop_first();
         }

@@ -11,13 +11,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::HeldFormat;
 use super::filter_arguments::FilterArguments;
 use super::list::{object, place, table};
 use super::progress::Progress;
+use super::{CHUNK, HeldFormat, MARKERS_WITHIN, OPEN_WITHIN};
 use crate::cli::{ConfigFile, Environment, WrongUsage, closed_output, print, stop_on_signal, tell};
 use crate::config::files::FileReader;
-use crate::config::{ClientSide, Config, SourceName};
+use crate::config::{ClientSide, Config, SourceConfig, SourceName};
 use crate::kafka::client;
 use crate::message::release::v1::ReleaseVerdict;
 use crate::provider;
@@ -38,12 +38,6 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge quarantine release --source sg
                            original received_at. What was released before is skipped. Ctrl-C stops it in order; run it again to go on.\n\
                            Exit code 1 when a webhook stays where it is, or when the command did not come to its end.";
 
-/// How long Kafka may take until reading begins.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
-/// How long the markers of releases are read at most.
-const MARKERS_WITHIN: Duration = Duration::from_mins(5);
-/// What is read, published and marked together at most.
-const CHUNK: ChunkBounds = ChunkBounds { records_max: 1000, bytes_max: 8 * 1024 * 1024 };
 /// The longest wait without a look for a signal.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the chunk that a signal came into may take to its end.
@@ -141,7 +135,7 @@ impl ReleaseTask {
         let Self { config, options, .. } = self;
         let client = client::base(&config.kafka, ClientSide::Common)?;
         let prefix = config.kafka.topic_prefix.as_ref();
-        let judge = Judge::new(config, keys(config)?);
+        let judge = Judge::new(config, self.keys()?);
         let mut reader = HeldReader::scan(&client, prefix, options.filter.clone(), OPEN_WITHIN)?;
         let mut run = ReleaseRun {
             judge: &judge,
@@ -160,6 +154,24 @@ impl ReleaseTask {
         self.print_table(&run.tally, ended.as_ref().ok().copied())?;
         let ended = ended.context("it did not come to its end: run it again to go on")?;
         Ok(if ended == ReleaseEnd::Complete && run.tally.left() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The keys that the files hold now, of the sources that are meant. Where all are, one whose files cannot be used does not stop the
+    /// others: its records stay.
+    fn keys(&self) -> anyhow::Result<BTreeMap<SourceName, PresentKeys>> {
+        let wanted = self.options.filter.source.as_deref();
+        let mut keys: BTreeMap<SourceName, PresentKeys> = BTreeMap::new();
+        for (name, settings) in &self.config.sources {
+            if wanted.is_some_and(|wanted| wanted != name.as_ref()) {
+                continue;
+            }
+            match present_keys(name, settings) {
+                Ok(present) => drop(keys.insert(name.clone(), present)),
+                Err(error) if wanted.is_some() => return Err(error),
+                Err(error) => tell(&format!("records of a source stay, because its keys cannot be used: {error:#}")),
+            }
+        }
+        Ok(keys)
     }
 
     fn released_before(&self, client: &rdkafka::ClientConfig) -> anyhow::Result<ReleasedEvents> {
@@ -290,15 +302,11 @@ impl ReleaseTask {
     }
 }
 
-/// The keys that the files hold now.
-fn keys(config: &Config) -> anyhow::Result<BTreeMap<SourceName, PresentKeys>> {
-    let mut keys: BTreeMap<SourceName, PresentKeys> = BTreeMap::new();
-    for (name, settings) in &config.sources {
-        let provider = provider::find(&settings.provider).context("the source's provider is unknown")?;
-        let source =
-            provider.configure(&settings.section, &FileReader::new()).with_context(|| format!("sources.{name}"))?;
-        let source = Arc::new(source);
-        keys.insert(name.clone(), Box::new(move || Arc::clone(&source)));
-    }
-    Ok(keys)
+/// The keys of one source that its files hold now.
+fn present_keys(name: &SourceName, settings: &SourceConfig) -> anyhow::Result<PresentKeys> {
+    let provider = provider::find(&settings.provider).context("the source's provider is unknown")?;
+    let source =
+        provider.configure(&settings.section, &FileReader::new()).with_context(|| format!("sources.{name}"))?;
+    let source = Arc::new(source);
+    Ok(Box::new(move || Arc::clone(&source)))
 }

@@ -1,10 +1,9 @@
 //! `paybridge quarantine show`: everything about some held records, their bodies only where they are asked for.
 //! Must not know what would become of them.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +12,9 @@ use clap::Args;
 use rdkafka::ClientConfig;
 use serde_json::{Map, Value, json};
 
-use super::HeldFormat;
 use super::filter_arguments::topics;
-use super::list::{hex, object, place};
+use super::list::{ListKey, hex, list_key, object, place};
+use super::{CHUNK, HeldFormat, MARKERS_WITHIN, OPEN_WITHIN};
 use crate::cli::{ConfigFile, Environment, WrongUsage, print, tell};
 use crate::config::ClientSide;
 use crate::kafka::client;
@@ -25,7 +24,7 @@ use crate::message::release::v1::{RecordPlace, ReleaseMarker};
 use crate::provider::EventId;
 use crate::release::filter::HeldFilter;
 use crate::release::held::{HeldRecord, HeldTopic};
-use crate::release::reading::{self, ChunkBounds, HeldReader};
+use crate::release::reading::{self, HeldReader};
 use crate::short_line::printable;
 
 /// Shown below `--help`.
@@ -36,12 +35,6 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge quarantine show quarantine/0/4
                            shown. Headers hold signatures; bodies are personal data, and are shown with --bodies alone. Exit code 1 when\n\
                            nothing is found.";
 
-/// How long Kafka may take until reading begins.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
-/// How long the markers of releases are read at most.
-const MARKERS_WITHIN: Duration = Duration::from_mins(5);
-/// How much is read at a time.
-const CHUNK: ChunkBounds = ChunkBounds { records_max: 1000, bytes_max: 8 * 1024 * 1024 };
 /// So many records of one id are shown at most: each has its body.
 const SHOWN_MAX: usize = 20;
 
@@ -144,16 +137,17 @@ fn look_up(
             HeldReader::scan(client, prefix, filter, OPEN_WITHIN)?
         }
     };
-    let mut found: VecDeque<HeldRecord> = VecDeque::new();
+    let mut newest: BTreeMap<ListKey, HeldRecord> = BTreeMap::new();
     while let Some(chunk) = reader.next_chunk(CHUNK)? {
         for held in chunk.records.into_iter().filter(|held| wanted.is(held)) {
-            found.push_back(held);
-            if found.len() > SHOWN_MAX {
-                found.pop_front();
+            newest.insert(list_key(&held), held);
+            if newest.len() > SHOWN_MAX {
+                newest.pop_first();
             }
         }
     }
-    let mut found: Vec<(HeldRecord, Vec<ReleaseMarker>)> = found.into_iter().map(|held| (held, Vec::new())).collect();
+    let mut found: Vec<(HeldRecord, Vec<ReleaseMarker>)> =
+        newest.into_values().map(|held| (held, Vec::new())).collect();
     if found.is_empty() {
         return Ok(found);
     }

@@ -23,10 +23,10 @@ impl ClusterMark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// The value is no protobuf of this message.
-    #[error("the entry cannot be decoded")]
+    #[error("the dedup entry cannot be decoded")]
     NotProtobuf(#[source] prost::DecodeError),
     /// A field has another number of bytes.
-    #[error("{0} has another length than it should")]
+    #[error("field {0} of the dedup entry has a wrong length")]
     Length(&'static str),
 }
 

@@ -198,7 +198,7 @@ fn a_right_to_read_that_is_withdrawn_costs_no_webhook_and_is_noticed_when_it_is_
     assert_eq!([status("sg-main", &webhook), status("sg-main", &webhook)], ["accepted", "duplicate"]);
     let state = sender(&config, "unipaas").sign(name, body.into(), Timestamp::now(), 0);
     assert_eq!([status("unipaas", &state), status("unipaas", &state)], ["accepted", "accepted"]);
-    assert!(daemon.log().contains("topic cannot be followed"), "{}", daemon.log());
+    assert!(daemon.log().contains("shared topic cannot be read"), "{}", daemon.log());
     kafka.forbid_no_more(User::Limited, &read);
     await_following("1");
     assert_eq!(status("unipaas", &state), "duplicate");

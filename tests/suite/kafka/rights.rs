@@ -137,7 +137,7 @@ fn check_requests_are_carried_out(daemon: &Daemon, prefix: &str) {
     };
     publish_once(&Kafka::shared().client(), &marker::request(prefix, request), LIMIT).unwrap();
     eventually(LIMIT, || match daemon.log() {
-        log if log.contains("a request for a release has its result") => Ok(()),
+        log if log.contains("release request finished") => Ok(()),
         log => Err(log),
     });
 }

@@ -16,6 +16,8 @@ use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::wire::told;
 
+/// The key of another source.
+const OTHER_KEY: &str = "unipaas.key";
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A configuration whose Smart Glocal key is in a file of the test's own, where a wrong one is now.
@@ -25,6 +27,9 @@ fn with_a_wrong_key(folder: &std::path::Path, more: &str) -> String {
     let kafka = Kafka::shared();
     let text = configuration(kafka.bootstrap(), Settings::default());
     let own = key_file("smart-glocal-public.pem");
+    let other = folder.join(OTHER_KEY);
+    fs::copy(key_file(OTHER_KEY), &other).unwrap();
+    let text = text.replace(&format!("\"{}\"", key_file(OTHER_KEY).display()), &format!("\"{}\"", other.display()));
     text.replace(&format!("\"{}\"", own.display()), &format!("\"{}\"", key.display()))
         .replace("provider = \"smart-glocal\"", &format!("provider = \"smart-glocal\"\n{more}"))
 }
@@ -53,8 +58,11 @@ fn check_mended(more: &str, topic: &str, status: (u16, &str)) {
     let before = fixture.run(&arguments);
     assert_eq!((before.code, verdicts(&before.output)), (1, counts(&[("not_authentic", 5)])), "{before:?}");
     fs::copy(key_file("smart-glocal-public.pem"), folder.path().join("sg.pem")).unwrap();
+    // What is wrong with another source stops nobody.
+    fs::remove_file(folder.path().join(OTHER_KEY)).unwrap();
     let after = fixture.run(&arguments);
     assert_eq!((after.code, verdicts(&after.output)), (0, counts(&[("released", 5)])), "{after:?}");
+    assert!(after.errors.contains("records of a source stay") && after.errors.contains(OTHER_KEY), "{after:?}");
     let events = fixture.kafka.read_all(&fixture.topic("smart-glocal.ready-to-confirm"));
     assert_eq!(events.len(), 5);
     for event in &events {
