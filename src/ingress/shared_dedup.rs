@@ -78,7 +78,8 @@ impl SharedDedup {
 
     /// An event is about to be published. Of a state the other replicas hear first, so that none takes the state before it for the
     /// last one; whether it may go on. It may not where Kafka does not take what they should hear: that is as if it did not take
-    /// the event. Where the topic is not read at all, no replica takes a state for a duplicate, and it goes on.
+    /// the event. Where the topic is not there or may not be read, no replica takes a state for a duplicate, and it goes on; where this
+    /// replica alone cannot read it, others may.
     pub async fn announce(&self, ticket: Ticket, deadline: tokio::time::Instant) -> bool {
         let Some(state) = ticket.state else { return true };
         let (report, reported) = oneshot::channel();
@@ -93,7 +94,7 @@ impl SharedDedup {
                 self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
                 true
             }
-            Ok(Ok(None) | Err(_)) | Err(_) => !self.follower.is_reading(),
+            Ok(Ok(None) | Err(_)) | Err(_) => self.follower.nobody_reads(),
         }
     }
 

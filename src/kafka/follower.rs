@@ -5,7 +5,7 @@
 mod share;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,8 @@ use super::reader::{self, ReadError};
 use crate::log_limit::LogLimit;
 use share::starts;
 
-/// How long Kafka may take to tell where a topic begins and ends.
+/// How long Kafka may take to tell where a topic begins and ends, or the cluster's id: on a loaded machine seconds.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// How long the cluster may take to tell its id: it did with the answers before.
-const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait before a topic is opened again that could not be read.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long one look for records blocks, and so how late the end is seen.
@@ -94,6 +92,8 @@ pub struct Follower {
     records_max: usize,
     /// What is being read, and how far.
     reading: Mutex<Option<OpenTopic>>,
+    /// Whether it was the topic or the permissions that ended the last reading, and not this replica's own trouble.
+    nobody_reads: AtomicBool,
     /// Something was read.
     advanced: Notify,
     asking: mpsc::Sender<oneshot::Sender<bool>>,
@@ -125,6 +125,7 @@ impl Follower {
             span,
             records_max,
             reading: Mutex::new(None),
+            nobody_reads: AtomicBool::new(false),
             advanced: Notify::new(),
             asking,
             asked: Mutex::new(Some(asked)),
@@ -145,6 +146,7 @@ impl Follower {
             let ended = self.open(each).and_then(|reading| self.read(&reading, generation, each, stop));
             *self.reading() = None;
             if let Err(error) = ended {
+                self.nobody_reads.store(error.is_of_everybody(), Ordering::Release);
                 each(FollowEvent::Failed);
                 self.cannot_read(&error);
                 let again = Instant::now() + OPEN_AGAIN_AFTER;
@@ -210,9 +212,9 @@ impl Follower {
         self.open_anew();
     }
 
-    /// Whether the topic is being read.
-    pub fn is_reading(&self) -> bool {
-        self.reading().is_some()
+    /// Whether no replica reads the topic, because it is not there or may not be read. What this one alone cannot read, others can.
+    pub fn nobody_reads(&self) -> bool {
+        self.reading().is_none() && self.nobody_reads.load(Ordering::Acquire)
     }
 
     fn open_anew(&self) {
@@ -279,7 +281,7 @@ impl Follower {
             partitions: starts.keys().map(|partition| (self.topic.clone(), *partition)).collect(),
             next: Arc::new(Mutex::new(starts)),
         };
-        let cluster_id = reading.asking.client().fetch_cluster_id(CLUSTER_ID_WITHIN).ok_or_else(|| {
+        let cluster_id = reading.asking.client().fetch_cluster_id(OPEN_WITHIN).ok_or_else(|| {
             ReadError::Unavailable { topic: self.topic.clone(), reason: "the cluster tells no id".to_owned() }
         })?;
         each(FollowEvent::Opened { cluster_id });

@@ -63,6 +63,16 @@ pub enum ReadError {
     Ended(KafkaError),
 }
 
+impl ReadError {
+    /// Whether no client with these permissions can read: the topic is not there, or may not be read.
+    pub fn is_of_everybody(&self) -> bool {
+        match self {
+            Self::Missing(_) | Self::NotAuthorized(_) | Self::Gone | Self::Refused => true,
+            Self::Kafka(_) | Self::Unavailable { .. } | Self::Ended(_) => false,
+        }
+    }
+}
+
 /// What one look brought.
 #[derive(Debug)]
 pub enum ReadStep {

@@ -94,10 +94,11 @@ pub enum RecordTimes {
     Inform,
 }
 
-/// The name of an event type's topic: `{prefix}.{provider}.{event type}.v{major}`, the message's own major version.
-pub fn event_topic(prefix: &str, provider: &str, event_type: &EventType) -> String {
+/// The name of an event type's topic: `{prefix}.{group}.{event type}.v{major}`, the message's own major version. The group is the
+/// provider's name, but for sources that have another.
+pub fn event_topic(prefix: &str, group: &str, event_type: &EventType) -> String {
     let major = event_type.message.split('.').rev().nth(1).unwrap_or("v1");
-    format!("{prefix}.{provider}.{}.{major}", event_type.topic_part)
+    format!("{prefix}.{group}.{}.{major}", event_type.topic_part)
 }
 
 /// The name of the topic for authentic webhooks of unknown type.
@@ -204,7 +205,7 @@ pub fn needed(config: &Config) -> Vec<Topic> {
 }
 
 fn overridden(config: &Config, mut topic: Topic) -> Topic {
-    topic.partitions = partitions(config, &topic.name);
+    topic.partitions = config.kafka.topic_settings.of(&topic.name).partitions.unwrap_or(topic.partitions);
     for (name, value) in config.kafka.topic_settings.of(&topic.name).settings {
         match value {
             Some(value) => topic.settings.insert(name, value),
@@ -230,13 +231,11 @@ fn of_ingress(config: &Config) -> Vec<Topic> {
         DedupMode::Shared => topics.push(dedup(config)),
         DedupMode::Local | DedupMode::Off => {}
     }
-    let mut providers: Vec<&str> = config.sources.values().map(|source| source.provider.as_str()).collect();
-    providers.sort_unstable();
-    providers.dedup();
-    for provider in providers.into_iter().filter_map(provider::find) {
-        for event_type in provider.event_types() {
-            let name = event_topic(prefix, provider.name(), event_type);
-            topics.push(topic(config, name, event_type.message, 7));
+    for outline in config.sources.values().map(|source| &source.outline) {
+        for event_type in &outline.event_types {
+            let mut topic = topic(config, event_topic(prefix, &outline.topic_group, event_type), event_type.message, 7);
+            topic.partitions = topic.partitions.min(outline.partitions_max.unwrap_or(i32::MAX));
+            topics.push(topic);
         }
     }
     topics
