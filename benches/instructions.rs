@@ -39,7 +39,7 @@ fn main() {
 /// A row a provider: instructions and allocations of each step, and of all.
 fn table(only: &str) {
     println!("{:<18} {:>6}  {:>20} {:>20} {:>20} {:>20}", "", "bytes", STEPS[0], STEPS[1], STEPS[2], "together");
-    for row in SOURCES.into_iter().filter(|(name, _, _)| name.contains(only)) {
+    for row in SOURCES.into_iter().filter(|(name, ..)| name.contains(only)) {
         let steps = STEPS.map(|step| (instructions(row.0, step), repeat(row.0, step)));
         let together = steps.iter().fold((0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
         let cells = steps
@@ -66,7 +66,7 @@ fn repeat(name: &str, step: &str) -> usize {
     let subject = Subject::of(SOURCES.into_iter().find(|row| row.0 == name).unwrap());
     let Subject { source, raw, .. } = &subject;
     let webhook = AuthenticWebhook::authenticate(&**source, raw.clone()).ok().unwrap();
-    let event = source.normalize("measured", &webhook);
+    let event = source.normalize("measured", &webhook).event().unwrap();
     let (encoder, id) = (subject.encoder(), event.identity.of_webhook());
     let region = Region::new(ALLOCATOR);
     match step {

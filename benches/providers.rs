@@ -17,7 +17,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, subject: &Subje
     let Subject { source, raw, .. } = subject;
     let authentic = || AuthenticWebhook::authenticate(&**source, raw.clone()).unwrap_or_else(|_| panic!("{name}"));
     let webhook = authentic();
-    let event = source.normalize("measured", &webhook);
+    let event = source.normalize("measured", &webhook).event().unwrap();
     let encoder = subject.encoder();
 
     group.throughput(Throughput::Bytes(u64::try_from(raw.body.len()).unwrap()));

@@ -14,6 +14,7 @@ pub mod sender;
 pub mod session_search;
 pub mod tail;
 pub mod topics;
+pub mod verify;
 pub mod why;
 
 use std::ffi::{OsStr, OsString};
@@ -78,6 +79,9 @@ enum Command {
         #[command(subcommand)]
         command: quarantine::QuarantineCommand,
     },
+    /// Authenticate one webhook from files, and say step by step what was found: for a sender that is answered 401.
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(verify::VerifyOptions),
     /// Write the protobuf messages of this version, for programs that read its topics.
     #[command(after_help = protos::EXAMPLE)]
     Protos(protos::ProtosOptions),
@@ -185,6 +189,7 @@ fn run_command(command: Command, called_as: &OsStr, environment: &Environment) -
             Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
             Command::Why(options) => or_stopped(why::run(options, environment)).await,
             Command::Quarantine { command } => quarantine::run(command, environment).await,
+            Command::Verify(options) => verify::run(&options, environment),
             Command::Protos(options) => protos::run(&options),
         }
     });

@@ -10,7 +10,7 @@ use prost::Message;
 use prost::encoding::encode_varint;
 use sha2::{Digest, Sha256};
 
-use crate::config::EvidenceKeep;
+use crate::config::{EvidenceKeep, SourceConfig};
 use crate::kafka::cloud_events::{self, CloudEvent, SharedAttributes};
 use crate::kafka::record::Record;
 use crate::kafka::topics::{self, QUARANTINED_MESSAGE, REJECTED_MESSAGE, UNRECOGNIZED_MESSAGE};
@@ -20,8 +20,7 @@ use crate::message::event::v1::{
 };
 use crate::message::timestamp;
 use crate::provider::{
-    AuthenticWebhook, Content, Encoded, EventId, EventType, Normalized, Payload, Provider, RawWebhook, Undecodable,
-    Unverified,
+    AuthenticWebhook, Content, Encoded, EventId, EventType, Normalized, Payload, RawWebhook, Undecodable, Unverified,
 };
 
 /// The first byte of every event: field 1, length-delimited, which is its metadata.
@@ -70,23 +69,27 @@ pub enum RecordForm {
     AsConfigured,
     /// The same without the plaintext: for an event that is too large with it.
     WithoutPlaintext,
+    /// The same without the body, which is with the event of this id: both came in one webhook.
+    BodyElsewhere(EventId),
 }
 
 impl Encoder {
     /// The encoder of one source.
-    pub fn new(bridge: &Bridge, source: &str, provider: &'static dyn Provider, prefix: &str) -> Self {
+    pub fn new(bridge: &Bridge, source: &str, settings: &SourceConfig, prefix: &str) -> Self {
+        let outline = &settings.outline;
         let target = |topic: String, message| TargetTopic {
             name: Arc::from(topic),
             attributes: SharedAttributes::new(source, message),
         };
         let event = |event_type: &'static EventType| {
-            let topic = topics::event_topic(prefix, provider.name(), event_type);
+            let topic = topics::event_topic(prefix, &outline.topic_group, event_type);
             (event_type.topic_part, target(topic, event_type.message))
         };
-        let headers = provider.evidence_headers().iter().chain(&DESCRIBING_HEADERS);
+        let describing = DESCRIBING_HEADERS.into_iter().map(HeaderName::from_static);
+        let headers = outline.evidence_headers.iter().cloned().chain(describing);
         let shared = EventMetadata {
             source: source.to_owned(),
-            provider: provider.name().to_owned(),
+            provider: settings.provider.clone(),
             bridge_version: env!("CARGO_PKG_VERSION").to_owned(),
             bridge_instance: bridge.instance.clone(),
             ..EventMetadata::default()
@@ -96,8 +99,8 @@ impl Encoder {
             source: source.to_owned(),
             shared_bytes: shared.encode_to_vec(),
             shared,
-            headers: headers.map(|name| HeaderName::from_static(name)).collect(),
-            events: provider.event_types().iter().map(event).collect(),
+            headers: headers.collect(),
+            events: outline.event_types.iter().copied().map(event).collect(),
             unrecognized: target(topics::unrecognized_topic(prefix), UNRECOGNIZED_MESSAGE),
             quarantine: target(topics::quarantine_topic(prefix), QUARANTINED_MESSAGE),
             rejected: target(topics::rejected_topic(prefix), REJECTED_MESSAGE),
@@ -107,8 +110,14 @@ impl Encoder {
     /// The record of an authentic webhook under the event id `id`: its event, or what is known of it, on the topic where that belongs.
     pub fn authentic(&self, webhook: &AuthenticWebhook, event: &Normalized, id: EventId, form: RecordForm) -> Record {
         let mut evidence = self.evidence(webhook);
-        if form == RecordForm::WithoutPlaintext {
-            evidence.plaintext = None;
+        match (form, &event.content) {
+            (RecordForm::WithoutPlaintext, _) => evidence.plaintext = None,
+            (RecordForm::BodyElsewhere(id), Content::Event(_)) => {
+                evidence.raw_body = None;
+                evidence.raw_body_event_id = id.to_string();
+            }
+            // What is held is released by its own body.
+            (RecordForm::AsConfigured | RecordForm::BodyElsewhere(_), _) => {}
         }
         match &event.content {
             Content::Event(message) => self.event(webhook.raw(), event, id, message, evidence),
@@ -223,6 +232,9 @@ impl Encoder {
             key_id: webhook.key_id().as_str().to_owned(),
             signature: webhook.signature().to_owned(),
             plaintext: webhook.plaintext().cloned(),
+            signed_template: webhook.coverage().map(|coverage| coverage.template.clone()).unwrap_or_default(),
+            body_signed: webhook.coverage().map(|coverage| coverage.body_signed),
+            type_signed: webhook.coverage().map(|coverage| coverage.type_signed),
             ..self.raw_evidence(webhook.raw())
         }
     }
@@ -235,6 +247,7 @@ impl Encoder {
             headers: self.headers_that_matter(webhook),
             remote_address: webhook.remote_address.to_string(),
             path_suffix: webhook.path_suffix.clone(),
+            query: webhook.query.clone(),
             ..Evidence::default()
         }
     }

@@ -82,6 +82,10 @@ codes! {
     KeyFileUnusable = "key-file-unusable", Error, "put the right kind of key into the file";
     /// The key that was read from a file.
     KeyRead = "key-read", Info, "nothing";
+    /// How a source's webhooks are proven.
+    SenderProof = "sender-proof", Info, "compare it with the sender's documentation";
+    /// A sender stops sending a webhook again sooner than an outage of Kafka may end.
+    RetriesShort = "retries-short", Warning, "mend outages of Kafka within that time, and know how to get lost webhooks from the sender";
     /// A file of `[ingress.tls]` cannot be read.
     CertificateUnreadable = "certificate-unreadable", Error, "correct the path, or let this process read the file";
     /// The files of `[ingress.tls]` hold no certificate that can be used.

@@ -2,6 +2,7 @@
 //! Must not know any provider, nor the confirmation engine.
 
 pub mod answer;
+mod batch;
 pub mod budget;
 pub mod forwarded;
 pub mod sampling;
@@ -28,8 +29,8 @@ use crate::kafka::broker_clock::WallClockTrust;
 use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
-use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Unverified};
-use answer::Answer;
+use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Understood, Unverified};
+use answer::{Answer, Reply, Wording};
 use sending::{InFlightRequest, Published, Sending, Sent};
 use source::{RunningSource, Sources};
 use window::{DedupKey, Origin};
@@ -75,15 +76,15 @@ pub struct Ingress {
 
 impl Ingress {
     /// Takes one request from the end of its head to its answer.
-    pub async fn take(&self, request: Request<Incoming>, client: Client) -> Answer {
+    pub async fn take(&self, request: Request<Incoming>, client: Client) -> Reply {
         let begun = Instant::now();
         let found = self.sources.find(request.uri().path()).map(|(source, suffix)| (source, suffix.to_owned()));
-        let (metrics, answer) = match found {
-            None => (&self.unknown, Answer::UnknownSource),
+        let (metrics, reply) = match found {
+            None => (&self.unknown, Answer::UnknownSource.into()),
             Some((source, suffix)) => (&source.metrics, self.accept(source, suffix, request, client, begun).await),
         };
-        metrics.answered(answer.outcome(), begun.elapsed());
-        answer
+        metrics.answered(reply.answer.outcome(), begun.elapsed());
+        reply
     }
 
     /// Counts a request to `path` that [`Ingress::take`] gave no answer to, and that is answered `answer` in its stead.
@@ -114,32 +115,33 @@ impl Ingress {
         request: Request<Incoming>,
         client: Client,
         begun: Instant,
-    ) -> Answer {
+    ) -> Reply {
         if request.method() != Method::POST {
-            return Answer::MethodNotAllowed;
+            return Answer::MethodNotAllowed.into();
         }
         if !source.allows(&client) {
-            return Answer::Forbidden;
+            return Answer::Forbidden.into();
         }
         if self.stopping.is_cancelled() {
-            return Answer::ShuttingDown;
+            return Answer::ShuttingDown.into();
         }
-        let Ok(mut reservation) = source.share.take(head_size(&request)) else { return Answer::Overloaded };
+        let Ok(mut reservation) = source.share.take(head_size(&request)) else { return Answer::Overloaded.into() };
+        let ack_timeout = source.ack_timeout.map_or(self.bounds.ack_timeout, |own| own.min(self.bounds.ack_timeout));
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
-        let body_deadline = begun + self.bounds.body_read_timeout.min(self.bounds.ack_timeout);
+        let body_deadline = begun + self.bounds.body_read_timeout.min(ack_timeout);
         let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &mut reservation, body_deadline).await;
         let body = match read {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err(answer) => return answer.into(),
         };
         let received = Instant::now();
         self.metrics.receive.record(received - begun);
         let share = source.share.clone();
-        let in_flight =
-            InFlightRequest { reservation: Arc::new(reservation), share, deadline: begun + self.bounds.ack_timeout };
+        let in_flight = InFlightRequest { reservation: Arc::new(reservation), share, deadline: begun + ack_timeout };
         let remote_address = client.address;
-        let raw = RawWebhook { path_suffix, headers: head.headers, body, remote_address, received_at };
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let raw = RawWebhook { path_suffix, query, headers: head.headers, body, remote_address, received_at };
 
         let with_keys = source.with_keys();
         let authenticated = AuthenticWebhook::authenticate(&**with_keys.source, raw);
@@ -148,30 +150,56 @@ impl Ingress {
         match authenticated {
             Ok(webhook) => {
                 with_keys.count_verified(&webhook, &source.metrics);
-                let event = with_keys.source.normalize(&source.name, &webhook);
+                let understood = with_keys.source.normalize(&source.name, &webhook);
                 drop(with_keys);
-                self.publish(source, &webhook, &event, verified, &in_flight).await
+                self.answer(source, &webhook, understood, verified, &in_flight).await
             }
             Err(rejected) => {
                 drop(with_keys);
-                self.refuse(source, &rejected, &in_flight).await
+                self.refuse(source, &rejected, &in_flight).await.into()
             }
         }
     }
 
+    /// Publishes what an authentic webhook has, and answers in its sender's words.
+    async fn answer(
+        &self,
+        source: &RunningSource,
+        webhook: &AuthenticWebhook,
+        understood: Understood,
+        verified: Instant,
+        in_flight: &InFlightRequest,
+    ) -> Reply {
+        let (answer, wording) = match understood {
+            Understood::Event(event) => {
+                (self.publish(source, webhook, &event, None, verified, in_flight).await, Wording::Table)
+            }
+            Understood::Batch(events) => {
+                let answer = self.publish_batch(source, webhook, &events, verified, in_flight).await;
+                (answer, Wording::Events(events.len()))
+            }
+            Understood::Handshake(body) => return Reply { answer: Answer::Handshake, wording: Wording::Echo(body) },
+        };
+        let wording = source.success_answer.clone().map_or(wording, Wording::Own);
+        Reply { answer, wording }
+    }
+
     /// Puts an authentic webhook where it belongs. What is too large for its topic goes without its plaintext, else as
-    /// the body alone into quarantine: nothing authentic is dropped.
+    /// the body alone into quarantine: nothing authentic is dropped. Where the record of another event has the body already,
+    /// `body_is_with` is that event's id.
     async fn publish(
         &self,
         source: &RunningSource,
         webhook: &AuthenticWebhook,
         event: &Normalized,
+        body_is_with: Option<EventId>,
         verified: Instant,
         in_flight: &InFlightRequest,
     ) -> Answer {
+        let first = body_is_with.map_or(RecordForm::AsConfigured, RecordForm::BodyElsewhere);
         let forms: &[RecordForm] = match webhook.plaintext() {
-            Some(_) => &[RecordForm::AsConfigured, RecordForm::WithoutPlaintext],
-            None => &[RecordForm::AsConfigured],
+            Some(_) => &[first, RecordForm::WithoutPlaintext],
+            None => &[first],
         };
         if let Content::Undecodable(_) = event.content {
             // Quarantine has no dedup: a redelivery after a fix must get through.
@@ -181,7 +209,7 @@ impl Ingress {
         for form in forms {
             let encode = |id| {
                 let record = source.encoder.authentic(webhook, event, id, *form);
-                if *form == RecordForm::AsConfigured {
+                if *form != RecordForm::WithoutPlaintext {
                     self.metrics.encode.record(verified.elapsed());
                 }
                 record

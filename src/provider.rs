@@ -13,6 +13,7 @@
 //! - the helm chart's `values.yaml`, five lists in `values.schema.json`, `files/event-types.yaml`, `templates/tests/webhook.yaml`;
 //! - of the tests `suite/support/bridge.rs`, `suite/cli/commands.rs`, `helm/test_configuration.py`, and `benches/subject.rs`.
 
+pub mod declared;
 pub mod event;
 pub mod event_id;
 pub mod json;
@@ -23,13 +24,17 @@ mod rsa_trace;
 pub mod tests;
 pub mod webhook;
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
-pub use event::{Content, Encoded, EventType, Identity, Normalized, Payload, Undecodable};
+pub use declared::Declared;
+pub use event::{Content, Encoded, EventType, Identity, Normalized, Payload, Undecodable, Understood};
 pub use event_id::EventId;
 pub use keys::{KeyFileError, KeyFiles};
 pub use smart_glocal::api::{CONFIRMATION_PROVIDER, SessionApi};
@@ -37,21 +42,50 @@ pub use webhook::{AuthenticWebhook, KeyId, Proof, RawWebhook, Rejected, Unverifi
 
 use crate::settings::{Section, SectionError};
 
-/// Declares each provider's module and lists what it exports as `PROVIDER`.
+/// Declares each provider's module and lists what it exports as `PROVIDER`; and lists each preset of its folder.
 macro_rules! providers {
-    ($($module:ident,)*) => {
+    (own: [$($module:ident,)*], presets: [$($preset:literal,)*]) => {
         $(pub mod $module;)*
-        /// Every provider that this version speaks to.
-        pub static PROVIDERS: &[&dyn Provider] = &[$(&$module::PROVIDER,)*];
+        /// Every sender that only a preset describes.
+        pub static PRESETS: LazyLock<Vec<Declared>> = LazyLock::new(|| {
+            vec![$(Declared::preset($preset, include_str!(concat!("provider/presets/", $preset, ".toml"))),)*]
+        });
+        /// Every provider that this version speaks to, the presets last.
+        pub static PROVIDERS: LazyLock<Vec<&'static dyn Provider>> = LazyLock::new(|| {
+            let own: &[&'static dyn Provider] = &[$(&$module::PROVIDER,)*];
+            let presets = PRESETS.iter().map(|preset| -> &'static dyn Provider { preset });
+            own.iter().copied().chain(presets).collect()
+        });
     };
 }
 
 // One line a provider.
 providers! {
-    smart_glocal,
-    standard_webhooks,
-    undostres,
-    unipaas,
+    own: [
+        smart_glocal,
+        standard_webhooks,
+        undostres,
+        unipaas,
+    ],
+    presets: [
+        "checkout-com",
+        "coinbase-commerce",
+        "dlocal",
+        "flutterwave",
+        "github",
+        "gocardless",
+        "klarna",
+        "mercado-pago",
+        "mollie",
+        "paystack",
+        "razorpay",
+        "shopify",
+        "slack",
+        "square",
+        "stripe",
+        "worldpay",
+        "xendit",
+    ]
 }
 
 /// A payment provider: what is the same for all its sources.
@@ -64,6 +98,22 @@ pub trait Provider: Sync {
 
     /// The request headers that authentication reads, in lower case; kept as evidence.
     fn evidence_headers(&self) -> &'static [&'static str];
+
+    /// What a source named `source` is, as far as its settings alone tell.
+    ///
+    /// # Errors
+    /// Which setting cannot be used, and why.
+    fn outline(&self, _source: &str, _section: &Section) -> Result<SourceOutline, ConfigureError> {
+        Ok(SourceOutline {
+            topic_group: self.name().to_owned(),
+            event_types: self.event_types().iter().collect(),
+            partitions_max: None,
+            evidence_headers: self.evidence_headers().iter().map(|name| HeaderName::from_static(name)).collect(),
+            ack_timeout: None,
+            success_answer: None,
+            body_unsigned: false,
+        })
+    }
 
     /// Makes a source of its settings and key files.
     ///
@@ -91,8 +141,8 @@ pub trait Provider: Sync {
         signing_key: Option<&Path>,
     ) -> Result<Box<dyn Sender>, ConfigureError>;
 
-    /// The longest time between two deliveries of one webhook, where the provider tells it.
-    fn retry_gap(&self) -> Option<Duration> {
+    /// How it sends a webhook again that was not answered well, where it tells that.
+    fn retries(&self) -> Option<Retries> {
         None
     }
 
@@ -100,6 +150,19 @@ pub trait Provider: Sync {
     fn api_address(&self, _section: &Section) -> ApiAddress {
         ApiAddress::None
     }
+}
+
+/// How a sender sends a webhook again that was not answered well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// For how long it tries, where that is known; zero: it never sends again by itself.
+    pub horizon: Option<Duration>,
+    /// The longest time between two deliveries, where that is known.
+    pub gap: Option<Duration>,
+    /// Where the sender says so.
+    pub said_by: String,
+    /// What else there is to know; may be empty.
+    pub note: String,
 }
 
 /// Where sessions that wait for confirmation are answered.
@@ -113,6 +176,36 @@ pub enum ApiAddress {
     Configured,
 }
 
+/// What a source is, as far as its settings alone tell: no key is read for it.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOutline {
+    /// The part of its topics' names between the prefix and the event type.
+    pub topic_group: String,
+    /// Every event type that it can have, one topic each.
+    pub event_types: Vec<&'static EventType>,
+    /// How many partitions its topics have at most, unless the configuration gives a topic a number of its own.
+    pub partitions_max: Option<i32>,
+    /// The request headers that are kept as evidence: authentication or understanding reads them.
+    pub evidence_headers: Vec<HeaderName>,
+    /// How long its sender waits for the answer, where that is known to be short.
+    pub ack_timeout: Option<Duration>,
+    /// What its sender wants to be answered when all is well; none: what other senders are answered.
+    pub success_answer: Option<Arc<SuccessAnswer>>,
+    /// Whether somebody who has seen one webhook could send others: the signature, if there is one, does not cover the body.
+    pub body_unsigned: bool,
+}
+
+/// What one sender wants to be answered when all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuccessAnswer {
+    /// The status: 200 to 299.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+    /// What the body is.
+    pub content_type: HeaderValue,
+}
+
 /// One configured source of webhooks: a provider's rules with this user's keys.
 pub trait Source: Send + Sync {
     /// Proves where a webhook comes from, before anything in it is believed.
@@ -123,7 +216,7 @@ pub trait Source: Send + Sync {
     fn authenticate(&self, webhook: &RawWebhook) -> Result<Proof, Unverified>;
 
     /// Understands an authentic webhook of the source named `source` as far as it can be.
-    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized;
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Understood;
 
     /// Whether a longer path than the source's own is one of its webhooks.
     fn takes_longer_paths(&self) -> bool {
@@ -132,6 +225,17 @@ pub trait Source: Send + Sync {
 
     /// The keys it verifies with.
     fn key_ids(&self) -> Vec<KeyId>;
+
+    /// How it proves webhooks, in words, where its settings decide that.
+    fn describe(&self) -> Option<String> {
+        None
+    }
+
+    /// What authentication sees of a webhook, a line for each step, without a secret or a right signature; nothing where the scheme
+    /// has no steps that could be told.
+    fn explain(&self, _webhook: &RawWebhook) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What is likely wrong with a webhook that failed authentication, for people, where the scheme can tell. It proves
     /// nothing, and may take a millisecond.
@@ -154,10 +258,20 @@ pub trait Sender: Send + Sync {
 pub struct SignedWebhook {
     /// What to put behind the source's path, without a leading slash; may be empty.
     pub path_suffix: String,
+    /// The query to put behind that, without a question mark; may be empty.
+    pub query: String,
     /// Headers to send.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Bytes,
+}
+
+impl SignedWebhook {
+    /// Where it goes, of a source that is found at `url`.
+    pub fn address(&self, url: &str) -> String {
+        let put = |mark: &str, text: &str| if text.is_empty() { String::new() } else { format!("{mark}{text}") };
+        format!("{url}{}{}", put("/", &self.path_suffix), put("?", &self.query))
+    }
 }
 
 /// Why a source cannot be made.
@@ -173,13 +287,14 @@ pub enum ConfigureError {
     #[error("{key}: {problem}")]
     Value {
         /// The key inside the source's section.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// What is wrong, and what to do.
         problem: String,
     },
 }
 
-/// The provider of this name.
+/// The provider of this name; `custom` is the one that the user's configuration describes.
 pub fn find(name: &str) -> Option<&'static dyn Provider> {
-    PROVIDERS.iter().copied().find(|provider| provider.name() == name)
+    let custom: &'static dyn Provider = &declared::CUSTOM;
+    PROVIDERS.iter().copied().chain([custom]).find(|provider| provider.name() == name)
 }

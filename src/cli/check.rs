@@ -6,6 +6,7 @@ mod engine;
 mod local;
 mod releases;
 mod seldom_meant;
+mod senders;
 
 use std::fmt::Write;
 use std::process::ExitCode;

@@ -23,7 +23,7 @@ use super::{WrongUsage, tell};
 use crate::config::files::FileReader;
 use crate::config::{Config, SourceConfig, SourceName};
 use crate::kafka::topics;
-use crate::provider::{self, EventType, PROVIDERS, Provider};
+use crate::provider::{self, EventType, PROVIDERS};
 use crate::settings::suggestion;
 use read_back::ReadBack;
 
@@ -33,7 +33,7 @@ pub fn examples_and_events() -> String {
         "Example:\n  paybridge send sg-main ready-to-confirm --signing-key own.pem --config config/local.toml\n\n\
                     Events, by the source's provider:\n"
             .to_owned();
-    for provider in PROVIDERS {
+    for provider in PROVIDERS.iter() {
         let parts: Vec<&str> = provider.event_types().iter().map(|event_type| event_type.topic_part).collect();
         // Writing to a string cannot fail.
         let _written = writeln!(text, "  {}:\n    {}", provider.name(), parts.join("\n    "));
@@ -73,7 +73,7 @@ pub struct SendArguments {
 pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<ExitCode> {
     let (name, settings) = source(config, &arguments.source)?;
     let provider = provider::find(&settings.provider).context("the source's provider is unknown")?;
-    let event_type = event_type(provider, &arguments.event)?;
+    let event_type = event_type(settings, &arguments.event)?;
     let sender = provider
         .sender(&settings.section, &FileReader::new(), arguments.signing_key.as_deref())
         .with_context(|| format!("sources.{name}"))?;
@@ -82,7 +82,7 @@ pub async fn send(config: &Config, arguments: &SendArguments) -> anyhow::Result<
         None => own_url(config),
     };
     let poster = Poster::new(format!("{}{}", base.trim_end_matches('/'), settings.path(name)))?;
-    let topic = topics::event_topic(config.kafka.topic_prefix.as_ref(), provider.name(), event_type);
+    let topic = topics::event_topic(config.kafka.topic_prefix.as_ref(), &settings.outline.topic_group, event_type);
     let read_back = match arguments.read_back {
         Some(within) => Some(ReadBack::open(config, &topic, within).await?),
         None => None,
@@ -131,11 +131,11 @@ fn source<'c>(config: &'c Config, name: &str) -> Result<(&'c SourceName, &'c Sou
     config.sources.get_key_value(name).ok_or_else(|| WrongUsage::unknown_source(config, name))
 }
 
-fn event_type(provider: &'static dyn Provider, part: &str) -> Result<&'static EventType, WrongUsage> {
-    let all = provider.event_types();
-    all.iter().find(|event_type| event_type.topic_part == part).ok_or_else(|| {
+fn event_type(settings: &SourceConfig, part: &str) -> Result<&'static EventType, WrongUsage> {
+    let all = &settings.outline.event_types;
+    all.iter().copied().find(|event_type| event_type.topic_part == part).ok_or_else(|| {
         let parts: Vec<&str> = all.iter().map(|event_type| event_type.topic_part).collect();
-        WrongUsage(format!("{} has no event `{part}`: {}", provider.name(), suggestion(part, &parts)))
+        WrongUsage(format!("{} has no event `{part}`: {}", settings.provider, suggestion(part, &parts)))
     })
 }
 
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_help_has_every_event_of_every_provider() {
         let help = examples_and_events();
-        for provider in PROVIDERS {
+        for provider in PROVIDERS.iter() {
             assert!(help.contains(&format!("\n  {}:\n", provider.name())), "{help}");
             for event_type in provider.event_types() {
                 assert!(help.contains(&format!("\n    {}\n", event_type.topic_part)), "{help}");

@@ -71,10 +71,7 @@ impl Poster {
 
     /// Where a webhook goes.
     pub fn address(&self, webhook: &SignedWebhook) -> String {
-        match webhook.path_suffix.as_str() {
-            "" => self.url.clone(),
-            suffix => format!("{}/{suffix}", self.url),
-        }
+        webhook.address(&self.url)
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, bridge: &str) -> anyhow::Result<Answered> {

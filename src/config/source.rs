@@ -2,6 +2,7 @@
 //! Must not read key files, nor know any provider's keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use figment::value::{Dict, Value};
 use ipnet::IpNet;
@@ -11,14 +12,24 @@ use serde::{Deserialize, Deserializer, de};
 use super::address::networks;
 use super::ingress::IngressConfig;
 use super::names::SourceName;
-use crate::provider;
+use crate::provider::{self, ConfigureError, SourceOutline};
 use crate::settings::layers::Origins;
 use crate::settings::list::{list, within};
 use crate::settings::{Problem, Section, suggestion};
 
 /// The keys that every source has.
-pub(super) const COMMON_KEYS: &[&str] =
-    &["provider", "path", "allow_from", "client_cert_names", "on_unverified", "keep_bytes_per_second"];
+pub(super) const COMMON_KEYS: &[&str] = &[
+    "provider",
+    "path",
+    "allow_from",
+    "client_cert_names",
+    "on_unverified",
+    "keep_bytes_per_second",
+    "ack_timeout_ms",
+];
+
+/// The part of the names of the confirmation engine's topics that stands where other topics have their provider.
+const CONFIRMATION: &str = "confirmation";
 
 /// The longest path, in bytes: far below what HTTP servers take for a request's target.
 const PATH_BYTES_MAX: usize = 512;
@@ -38,8 +49,13 @@ pub struct SourceConfig {
     pub on_unverified: OnUnverified,
     /// Bytes of bodies a second that are kept where those are kept: 65536 to 268435456. Beyond it 503.
     pub keep_bytes_per_second: u32,
+    /// How long its sender waits for the answer, in milliseconds, where that is less than for others: 500 to 60000. It ends the
+    /// answer alone: what was taken still goes to Kafka.
+    pub ack_timeout_ms: Option<u32>,
     /// The provider's own keys.
     pub section: Section,
+    /// What the settings alone tell of it.
+    pub outline: SourceOutline,
 }
 
 /// What becomes of webhooks that are not authentic.
@@ -68,6 +84,12 @@ struct Common {
     on_unverified: OnUnverified,
     #[serde(default = "default_keep_bytes_per_second", deserialize_with = "within::<65_536, 268_435_456, _, _>")]
     keep_bytes_per_second: u32,
+    #[serde(default, deserialize_with = "ack_timeout")]
+    ack_timeout_ms: Option<u32>,
+}
+
+fn ack_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    within::<500, 60_000, _, _>(deserializer).map(Some)
 }
 
 fn default_keep_bytes_per_second() -> u32 {
@@ -99,10 +121,29 @@ impl SourceConfig {
         let (common, own): (Dict, Dict) = table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
         let common: Common = Section::with_origins(key.as_str(), common, Arc::clone(origins)).parse_all()?;
         let section = Section::with_origins(key, own, Arc::clone(origins)).also_knowing(COMMON_KEYS);
-        let Common { provider, path, allow_from, client_cert_names, on_unverified, keep_bytes_per_second } = common;
-        let source =
-            Self { provider, path, allow_from, client_cert_names, on_unverified, keep_bytes_per_second, section };
-        Ok((name, source))
+        let outline = outline(&common.provider, &name, &section, origins)?;
+        let Common { provider, path, allow_from, client_cert_names, .. } = common;
+        let Common { on_unverified, keep_bytes_per_second, ack_timeout_ms, .. } = common;
+        Ok((
+            name,
+            Self {
+                provider,
+                path,
+                allow_from,
+                client_cert_names,
+                on_unverified,
+                keep_bytes_per_second,
+                ack_timeout_ms,
+                section,
+                outline,
+            },
+        ))
+    }
+
+    /// How long its sender waits for the answer, where that is less than for others.
+    pub fn ack_timeout(&self) -> Option<Duration> {
+        let set = self.ack_timeout_ms.map(|timeout_ms| Duration::from_millis(timeout_ms.into()));
+        set.or(self.outline.ack_timeout)
     }
 
     /// Whether something else than a signature keeps strangers out: addresses, names in client certificates, or a path of its own,
@@ -122,6 +163,16 @@ impl SourceConfig {
                 "set ingress.tls.client_ca_file too",
             ));
         }
+        if self.outline.body_unsigned && !self.keeps_strangers_out(name) {
+            return Some(Problem::with_key(
+                format!("sources.{name}"),
+                "is of a sender that does not sign the body, so that whoever has seen one webhook could send others",
+                "set allow_from, a path with a secret part, or client_cert_names too",
+            ));
+        }
+        if let Some(problem) = self.wrong_group(name) {
+            return Some(problem);
+        }
         match self.on_unverified {
             OnUnverified::Reject => None,
             OnUnverified::Keep if self.keeps_strangers_out(name) => None,
@@ -134,10 +185,50 @@ impl SourceConfig {
     }
 }
 
+impl SourceConfig {
+    /// Topics have one message each, so a source of its own kind must not have another's.
+    fn wrong_group(&self, name: &SourceName) -> Option<Problem> {
+        let group = self.outline.topic_group.as_str();
+        let is_others = group == CONFIRMATION || group != self.provider && provider::find(group).is_some();
+        if !is_others {
+            return None;
+        }
+        let (key, action) = if group == name.as_ref() {
+            (format!("sources.{name}"), "give the source another name, or set its topic_part")
+        } else {
+            (format!("sources.{name}.topic_part"), "use another word")
+        };
+        Some(Problem::with_key(key, &format!("would give its topics the names of `{group}`"), action))
+    }
+}
+
 fn certificate_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServerName<'static>>, D::Error> {
     let texts: Vec<String> = list(deserializer)?;
     let names: Result<Vec<ServerName<'static>>, _> = texts.into_iter().map(ServerName::try_from).collect();
     names.map_err(|_| de::Error::custom("must be DNS names or IP addresses: write them as [\"sender.example.com\"]"))
+}
+
+/// What the settings alone tell of a source.
+fn outline(
+    provider: &str,
+    name: &SourceName,
+    section: &Section,
+    origins: &Arc<Origins>,
+) -> Result<SourceOutline, Vec<Problem>> {
+    let outline = provider::find(provider).map(|provider| provider.outline(name.as_ref(), section)).transpose();
+    outline.map(Option::unwrap_or_default).map_err(|error| match error {
+        ConfigureError::Section(error) => error.problems().to_vec(),
+        ConfigureError::Value { key, problem } => {
+            let key = format!("{}.{key}", section.name());
+            let origin = origins.of(&key);
+            let (message, action) = problem.split_once(": ").unwrap_or((&problem, "correct the value"));
+            vec![Problem::with_key(key, message, action).at_origin(origin)]
+        }
+        // No file is read here.
+        ConfigureError::KeyFile(error) => {
+            vec![Problem::with_key(section.name(), &error.to_string(), "correct the file")]
+        }
+    })
 }
 
 fn default_path(name: &SourceName) -> String {

@@ -1,6 +1,7 @@
-//! Every way a webhook request can end, and the HTTP answer for each: one total table.
-//! Must not know why it ended so. No answer tells a sender more than it must know.
+//! Every way a webhook request can end, and the HTTP answer for each: one total table. A sender that wants a good answer in words
+//! of its own gets it so. Must not know why it ended so. No answer tells a sender more than it must know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::provider::EventId;
+use crate::provider::{EventId, SuccessAnswer};
 
 /// How a webhook request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Answer {
     Quarantined(EventId),
     /// Not verified, but kept because the source says so.
     Kept,
+    /// Authentic: the sender asked whether it has the right address.
+    Handshake,
     /// Not authentic.
     Unauthentic,
     /// Signed by the source, at a time that is not now by our clock, which is not known to be right.
@@ -50,12 +53,13 @@ pub enum Answer {
 }
 
 /// Every `outcome` label.
-pub const OUTCOMES: [&str; 17] = [
+pub const OUTCOMES: [&str; 18] = [
     "accepted",
     "duplicate",
     "unrecognized",
     "quarantined",
     "kept",
+    "handshake",
     "unauthentic",
     "clock_unproven",
     "forbidden",
@@ -74,6 +78,8 @@ pub const OUTCOMES: [&str; 17] = [
 const RETRY_SOON: Duration = Duration::from_secs(1);
 /// When to come again while Kafka is away: short outages last seconds.
 const RETRY_LATER: Duration = Duration::from_secs(3);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 struct Row {
     outcome: &'static str,
@@ -97,6 +103,7 @@ impl Answer {
             Self::Unrecognized(id) => kept("unrecognized", id),
             Self::Quarantined(id) => kept("quarantined", id),
             Self::Kept => row("kept", StatusCode::OK, "quarantined"),
+            Self::Handshake => row("handshake", StatusCode::OK, "handshake"),
             Self::Unauthentic => row("unauthentic", StatusCode::UNAUTHORIZED, "unauthentic"),
             // It comes again, by then maybe to a replica whose clock is right.
             Self::ClockUnproven => later("clock_unproven", "unavailable", RETRY_LATER),
@@ -121,6 +128,7 @@ impl Answer {
             Self::Unrecognized(id),
             Self::Quarantined(id),
             Self::Kept,
+            Self::Handshake,
             Self::Unauthentic,
             Self::ClockUnproven,
             Self::Forbidden,
@@ -141,6 +149,11 @@ impl Answer {
         self.row().outcome
     }
 
+    /// Whether the sender is told that all is well.
+    pub fn is_success(self) -> bool {
+        self.row().code.is_success()
+    }
+
     /// The HTTP answer.
     pub fn response(self) -> Response<Full<Bytes>> {
         let row = self.row();
@@ -148,10 +161,8 @@ impl Answer {
             Some(id) => format!(r#"{{"status":"{}","event_id":"{id}"}}"#, row.status),
             None => format!(r#"{{"status":"{}"}}"#, row.status),
         };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = row.code;
+        let mut response = said(row.code, body.into(), JSON);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = row.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
@@ -160,6 +171,58 @@ impl Answer {
         }
         response
     }
+}
+
+/// An answer, and the words in which its sender is told that all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// How the request ended.
+    pub answer: Answer,
+    /// How it is said, if it ended well.
+    pub wording: Wording,
+}
+
+/// How a sender is told that all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// As the table has it.
+    Table,
+    /// As the table has it, for so many events in one webhook.
+    Events(usize),
+    /// As this sender wants it.
+    Own(Arc<SuccessAnswer>),
+    /// By this JSON, which the sender asked for.
+    Echo(Bytes),
+}
+
+impl Reply {
+    /// The HTTP answer.
+    pub fn response(self) -> Response<Full<Bytes>> {
+        match self.wording {
+            _ if !self.answer.is_success() => self.answer.response(),
+            Wording::Table => self.answer.response(),
+            Wording::Events(count) => {
+                let row = self.answer.row();
+                let body = format!(r#"{{"status":"{}","events":{count}}}"#, row.status);
+                said(row.code, body.into(), JSON)
+            }
+            Wording::Own(own) => said(own.status, own.body.clone(), own.content_type.clone()),
+            Wording::Echo(body) => said(StatusCode::OK, body, JSON),
+        }
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, wording: Wording::Table }
+    }
+}
+
+fn said(status: StatusCode, body: Bytes, content_type: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
 #[cfg(test)]
@@ -171,6 +234,27 @@ mod tests {
     #[test]
     fn every_outcome_is_a_label_and_every_label_an_outcome() {
         assert_eq!(Answer::each(ID).map(Answer::outcome), OUTCOMES);
+    }
+
+    #[test]
+    fn only_a_good_answer_is_said_in_the_senders_own_words() {
+        let own = SuccessAnswer {
+            status: StatusCode::ACCEPTED,
+            body: Bytes::from_static(b"[accepted]"),
+            content_type: HeaderValue::from_static("text/plain"),
+        };
+        for answer in Answer::each(ID) {
+            for wording in [Wording::Own(Arc::new(own.clone())), Wording::Events(3), Wording::Echo("{}".into())] {
+                let told = Reply { answer, wording: wording.clone() }.response();
+                let expected = match wording {
+                    _ if !answer.is_success() => answer.response().status(),
+                    Wording::Own(_) => StatusCode::ACCEPTED,
+                    Wording::Table | Wording::Events(_) | Wording::Echo(_) => StatusCode::OK,
+                };
+                assert_eq!(told.status(), expected, "{answer:?}");
+                assert_eq!(told.headers().get(RETRY_AFTER), answer.response().headers().get(RETRY_AFTER));
+            }
+        }
     }
 
     #[test]

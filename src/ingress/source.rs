@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
@@ -22,7 +22,7 @@ use crate::encode::{Bridge, Encoder};
 use crate::kafka::record::Record;
 use crate::log_limit::LogLimit;
 use crate::metrics::{Metrics, SourceMetrics, UNVERIFIED_REASONS, unverified_label};
-use crate::provider::{ApiAddress, AuthenticWebhook, KeyId, Provider, RawWebhook, Source, Unverified};
+use crate::provider::{ApiAddress, AuthenticWebhook, KeyId, Provider, RawWebhook, Source, SuccessAnswer, Unverified};
 
 /// One source while the daemon runs.
 pub struct RunningSource {
@@ -36,6 +36,10 @@ pub struct RunningSource {
     pub metrics: SourceMetrics,
     /// What its webhooks may take of the bytes in flight.
     pub share: Share,
+    /// How long its sender waits for the answer, where that is less than for others.
+    pub ack_timeout: Option<Duration>,
+    /// What its sender wants to be answered when all is well.
+    pub success_answer: Option<Arc<SuccessAnswer>>,
     allow_from: Vec<IpNet>,
     client_cert_names: Vec<ServerName<'static>>,
     with_keys: ArcSwap<SourceWithKeys>,
@@ -251,8 +255,10 @@ impl Sources {
             };
             let running = RunningSource {
                 share: shares.of(&budget, &provider.api_address(&settings.section)),
+                ack_timeout: settings.ack_timeout(),
+                success_answer: settings.outline.success_answer.clone(),
                 on_unverified: settings.on_unverified,
-                encoder: Encoder::new(&bridge, name.as_ref(), provider, prefix),
+                encoder: Encoder::new(&bridge, name.as_ref(), settings, prefix),
                 metrics: metrics.source(name.as_ref(), &OUTCOMES),
                 allow_from: settings.allow_from.clone(),
                 client_cert_names: settings.client_cert_names.clone(),

@@ -107,7 +107,12 @@ impl DedupKey {
     pub fn of(source: &str, event: &Normalized, received_at: Timestamp) -> Self {
         match event.identity {
             Identity::Event(id) => Self::Event(id),
-            Identity::Content(content) => Self::State { state_key: StateKey::of(source, event), content, received_at },
+            Identity::Content(content) => {
+                Self::State { state_key: StateKey::of(source, &event.event_type, event), content, received_at }
+            }
+            Identity::ContentOfKey(content) => {
+                Self::State { state_key: StateKey::of(source, "", event), content, received_at }
+            }
         }
     }
 
@@ -120,14 +125,15 @@ impl DedupKey {
     }
 }
 
-/// Whose states come one after the other: a source, an event type and a key. Hashed, for keys may be long.
+/// Whose states come one after the other: a source, an event type and a key; without the type where events of several types follow
+/// each other. Hashed, for keys may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StateKey([u8; 8]);
 
 impl StateKey {
-    fn of(source: &str, event: &Normalized) -> Self {
+    fn of(source: &str, event_type: &str, event: &Normalized) -> Self {
         let key = event.key.as_deref().unwrap_or_default();
-        let id = EventId::over(&[source.as_bytes(), event.event_type.as_bytes(), key.as_bytes()]);
+        let id = EventId::over(&[source.as_bytes(), event_type.as_bytes(), key.as_bytes()]);
         Self(id.first_bytes())
     }
 

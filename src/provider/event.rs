@@ -1,13 +1,14 @@
 //! What a provider makes of an authentic webhook: one event, one unknown type, or something undecodable; never nothing.
 //! Must not know Kafka, HTTP, or any provider.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::event_id::EventId;
 use crate::message::event::v1::QuarantineReason;
 
 /// One kind of event, one topic, one message type.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventType {
     /// The event type's part of the topic's name, lower case with hyphens: `ready-to-confirm`.
     pub topic_part: &'static str,
@@ -26,7 +27,27 @@ pub enum Payload {
     Raw,
 }
 
-/// An authentic webhook, understood as far as it can be.
+/// What an authentic webhook turns out to be.
+pub enum Understood {
+    /// One event, or what may become one.
+    Event(Normalized),
+    /// Several of them, each a record of its own; at least one.
+    Batch(Vec<Normalized>),
+    /// The sender asks whether it has the right address. This is no event: the answer has this body, which is JSON.
+    Handshake(Bytes),
+}
+
+impl Understood {
+    /// The one event that it is; nothing where it is something else.
+    pub fn event(self) -> Option<Normalized> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Batch(_) | Self::Handshake(_) => None,
+        }
+    }
+}
+
+/// One event of an authentic webhook, understood as far as it can be.
 pub struct Normalized {
     /// The event type as on the wire; empty when the body does not tell.
     pub event_type: String,
@@ -77,13 +98,15 @@ pub enum Identity {
     /// By the id of its content: the body has no time of its own, and comes back unchanged when a state comes back. The event's id
     /// goes by the event before it, too: see [`EventId::of_state`].
     Content(EventId),
+    /// The same, where the events of one key come one after the other whatever their types: the type is part of the content.
+    ContentOfKey(EventId),
 }
 
 impl Identity {
     /// The id that the webhook alone gives: the event's, or its content's.
     pub fn of_webhook(self) -> EventId {
         match self {
-            Self::Event(id) | Self::Content(id) => id,
+            Self::Event(id) | Self::Content(id) | Self::ContentOfKey(id) => id,
         }
     }
 
@@ -91,7 +114,7 @@ impl Identity {
     pub fn id_alone(self, received_at: Timestamp) -> EventId {
         match self {
             Self::Event(id) => id,
-            Self::Content(content) => EventId::of_state(content, received_at, None),
+            Self::Content(content) | Self::ContentOfKey(content) => EventId::of_state(content, received_at, None),
         }
     }
 }

@@ -28,6 +28,11 @@ pub fn parse(body: &[u8]) -> Result<JsonDocument<'_>, Undecodable> {
     JsonDocument::parse(text(body)?).map_err(|error| no_object(&error))
 }
 
+/// The body as JSON of any kind; none where it is something else. A byte order mark before it is passed over.
+pub fn any(body: &[u8]) -> Option<JsonDocument<'_>> {
+    JsonDocument::parse_any(text(body).ok()?).ok()
+}
+
 /// The text in one field of the body, which is read no further.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use super::webhook::{KeyId, KeyKind};
 /// What has to stand in a key file.
 const PUBLIC_KEY: &str = "a public key in PEM (-----BEGIN PUBLIC KEY-----)";
 const PRIVATE_KEY: &str = "an RSA private key in PEM (-----BEGIN PRIVATE KEY-----) without a password";
+const ANY_PRIVATE_KEY: &str = "a private key in PEM (-----BEGIN PRIVATE KEY-----) without a password";
 const SHARED_SECRET: &str = "a shared secret as text";
 
 /// What some editors put before a text, in UTF-8.
@@ -133,6 +134,36 @@ fn public_key(kind: SectionKind, der: &[u8]) -> Result<PublicKey, &'static str> 
         }
         _ => Err(PUBLIC_KEY),
     }
+}
+
+/// The DER of every public key in a PEM file, of whatever kind; at least one.
+///
+/// # Errors
+/// The file is unreadable, or holds no PEM public key.
+pub fn public_key_ders(files: &dyn KeyFiles, path: &Path) -> Result<Vec<Vec<u8>>, KeyFileError> {
+    let pem = read(files, path)?;
+    let sections: Result<Vec<_>, _> = <(SectionKind, Vec<u8>) as PemObject>::pem_slice_iter(&pem).collect();
+    match sections {
+        Ok(sections) if !sections.is_empty() && sections.iter().all(|(kind, _)| *kind == SectionKind::PublicKey) => {
+            Ok(sections.into_iter().map(|(_, der)| der).collect())
+        }
+        Ok(_) | Err(_) => Err(holds(path, &pem, PUBLIC_KEY)),
+    }
+}
+
+/// The id of the public key with this DER.
+pub fn public_key_id(der: &[u8]) -> KeyId {
+    key_id(der, KeyKind::Public)
+}
+
+/// The DER of the private key in a PEM file, of whatever kind.
+///
+/// # Errors
+/// The file is unreadable, or holds no PEM private key.
+pub fn private_key_der(files: &dyn KeyFiles, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let pem = read(files, path)?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| holds(path, &pem, ANY_PRIVATE_KEY))?;
+    Ok(Zeroizing::new(der.secret_der().to_vec()))
 }
 
 /// The RSA private key in a PEM file (PKCS#8 or PKCS#1).

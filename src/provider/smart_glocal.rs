@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use super::keys::{self, PublicKey};
 use super::{
-    ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Payload, Proof, Provider,
-    RawWebhook, Sender, SessionApi, Source, Unverified,
+    ApiAddress, AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Payload, Proof, Provider, RawWebhook,
+    Retries, Sender, SessionApi, Source, Understood, Unverified,
 };
 use crate::message::event::v1::Scheme;
 use crate::settings::Section;
@@ -37,6 +37,8 @@ const NAME: &str = "smart-glocal";
 
 /// Its documentation: sent again at growing intervals of at most 15 minutes.
 const RETRY_GAP: Duration = Duration::from_mins(15);
+/// The same: then it gives up.
+const RETRY_HORIZON: Duration = Duration::from_mins(30);
 
 const READY_TO_CONFIRM: EventType = event("ready-to-confirm", "paybridge.smart_glocal.v1.ReadyToConfirm");
 const ACTION_REQUIRED: EventType = event("action-required", "paybridge.smart_glocal.v1.ActionRequired");
@@ -78,7 +80,7 @@ impl Provider for SmartGlocal {
         let settings: SmartGlocalSettings = section.parse()?;
         if settings.public_key_files.is_empty() {
             return Err(ConfigureError::Value {
-                key: "public_key_files",
+                key: "public_key_files".into(),
                 problem: "is empty: name at least one PEM file with the provider's public key".to_owned(),
             });
         }
@@ -100,15 +102,20 @@ impl Provider for SmartGlocal {
     ) -> Result<Box<dyn Sender>, ConfigureError> {
         let Some(path) = signing_key else {
             return Err(ConfigureError::Value {
-                key: "public_key_files",
+                key: "public_key_files".into(),
                 problem: "only the public half is configured: give the private key with --signing-key FILE".to_owned(),
             });
         };
         Ok(Box::new(sample::SmartGlocalSender::new(keys::private_key(files, path)?)))
     }
 
-    fn retry_gap(&self) -> Option<Duration> {
-        Some(RETRY_GAP)
+    fn retries(&self) -> Option<Retries> {
+        Some(Retries {
+            horizon: Some(RETRY_HORIZON),
+            gap: Some(RETRY_GAP),
+            said_by: "its documentation of webhooks".to_owned(),
+            note: String::new(),
+        })
     }
 
     fn api_address(&self, section: &Section) -> ApiAddress {
@@ -140,11 +147,12 @@ impl Source for SmartGlocalSource {
             key_id: key.id.clone(),
             signature: header.to_owned(),
             plaintext: None,
+            coverage: None,
         })
     }
 
-    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
-        normalize::normalize(source, webhook.content())
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Understood {
+        Understood::Event(normalize::normalize(source, webhook.content()))
     }
 
     fn key_ids(&self) -> Vec<KeyId> {

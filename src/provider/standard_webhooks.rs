@@ -14,7 +14,7 @@ use self::signature::SigningSecret;
 use super::json::{self, Reader, Unread};
 use super::{
     AuthenticWebhook, ConfigureError, Content, Encoded, EventId, EventType, Identity, KeyFiles, KeyId, Normalized,
-    Payload, Proof, Provider, RawWebhook, Sender, Source, Unverified,
+    Payload, Proof, Provider, RawWebhook, Sender, Source, Understood, Unverified,
 };
 use crate::message::event::v1::Scheme;
 use crate::message::standard_webhooks::v1::WebhookReceived;
@@ -78,7 +78,7 @@ impl StandardWebhooksSettings {
 }
 
 fn value(key: &'static str, problem: String) -> ConfigureError {
-    ConfigureError::Value { key, problem }
+    ConfigureError::Value { key: key.into(), problem }
 }
 
 impl Provider for StandardWebhooks {
@@ -133,10 +133,16 @@ impl Source for StandardWebhooksSource {
         if distance.is_none_or(|distance| distance > self.tolerance) {
             return Err(Unverified::TimestampOutsideTolerance);
         }
-        Ok(Proof { scheme: Scheme::StandardWebhooksV1, key_id: secret.id().clone(), signature, plaintext: None })
+        Ok(Proof {
+            scheme: Scheme::StandardWebhooksV1,
+            key_id: secret.id().clone(),
+            signature,
+            plaintext: None,
+            coverage: None,
+        })
     }
 
-    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Understood {
         // Authentication saw to it that both headers are there.
         let id = webhook.raw().header(ID_HEADER).unwrap_or_default().to_owned();
         let attempted_at = webhook.raw().header(TIMESTAMP_HEADER).ok().and_then(attempted_at);
@@ -157,7 +163,7 @@ impl Source for StandardWebhooksSource {
             r#type: r#type.clone(),
             payload: payload.clone(),
         };
-        Normalized {
+        Understood::Event(Normalized {
             event_type: r#type.unwrap_or_default(),
             identity: Identity::Event(EventId::over(&[source.as_bytes(), id.as_bytes()])),
             subject: id.clone(),
@@ -166,7 +172,7 @@ impl Source for StandardWebhooksSource {
             occurred_at,
             unread_fields: unread.into_paths(),
             content: Content::Event(Encoded::new(&RECEIVED, &message)),
-        }
+        })
     }
 
     fn key_ids(&self) -> Vec<KeyId> {
@@ -334,7 +340,13 @@ mod tests {
     fn has_one_id_for_every_attempt_whatever_the_body() {
         let source = PROVIDER.configure(&section("secret_files = ['other.key']"), &TWO_SECRETS).unwrap();
         let id = |source_name, webhook: RawWebhook| {
-            source.normalize(source_name, &AuthenticWebhook::assumed(webhook)).identity.of_webhook().to_string()
+            source
+                .normalize(source_name, &AuthenticWebhook::assumed(webhook))
+                .event()
+                .unwrap()
+                .identity
+                .of_webhook()
+                .to_string()
         };
         let mut later = webhook("msg_1", "1614269999", SIGNED);
         later.body = "another".into();

@@ -20,8 +20,8 @@ use self::normalize::Notifications;
 use self::wire::{Encoding, Wire};
 use super::json;
 use super::{
-    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
-    Source, Unverified,
+    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Proof, Provider, RawWebhook, Sender, Source,
+    Understood, Unverified,
 };
 use crate::message::event::v1::Scheme;
 use crate::settings::Section;
@@ -96,7 +96,7 @@ impl UndostresSettings {
 }
 
 fn value(key: &'static str, problem: &str) -> ConfigureError {
-    ConfigureError::Value { key, problem: problem.to_owned() }
+    ConfigureError::Value { key: key.into(), problem: problem.to_owned() }
 }
 
 impl Provider for UnDosTres {
@@ -169,13 +169,14 @@ impl Source for UnDosTresSource {
                 key_id: cipher.id().clone(),
                 signature: String::new(),
                 plaintext: Some(Bytes::from(plaintext)),
+                coverage: None,
             });
         }
         Err(Unverified::NotDecryptable)
     }
 
-    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
-        self.notifications.normalize(source, webhook.content())
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Understood {
+        Understood::Event(self.notifications.normalize(source, webhook.content()))
     }
 
     fn key_ids(&self) -> Vec<KeyId> {

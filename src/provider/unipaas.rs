@@ -20,8 +20,8 @@ use serde::Deserialize;
 
 use super::keys::{self, Secret};
 use super::{
-    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Normalized, Proof, Provider, RawWebhook, Sender,
-    Source, Unverified,
+    AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Proof, Provider, RawWebhook, Sender, Source,
+    Understood, Unverified,
 };
 use crate::settings::Section;
 use crate::settings::list::list;
@@ -49,7 +49,7 @@ impl UnipaasSettings {
     fn exempt(&self) -> Result<Vec<&'static str>, ConfigureError> {
         let known = |name: &String| {
             kinds::named(name).map(|kind| kind.name).ok_or_else(|| ConfigureError::Value {
-                key: "shape_exempt",
+                key: "shape_exempt".into(),
                 problem: format!("there is no webhook `{name}`: write its name as in `subscription/chargeSuccess`"),
             })
         };
@@ -94,7 +94,7 @@ impl Provider for Unipaas {
 
 fn no_secret() -> ConfigureError {
     ConfigureError::Value {
-        key: "secret_files",
+        key: "secret_files".into(),
         problem: "is empty: name at least one file with the platform's secret".to_owned(),
     }
 }
@@ -115,8 +115,8 @@ impl Source for UnipaasSource {
         signature::authenticate(&self.keys, webhook.header(SIGNATURE_HEADER)?, &webhook.body)
     }
 
-    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Normalized {
-        normalize::normalize(source, webhook.raw(), &self.exempt)
+    fn normalize(&self, source: &str, webhook: &AuthenticWebhook) -> Understood {
+        Understood::Event(normalize::normalize(source, webhook.raw(), &self.exempt))
     }
 
     fn takes_longer_paths(&self) -> bool {

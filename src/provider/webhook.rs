@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::AsHeaderName;
 use jiff::Timestamp;
 
 use super::{EventId, Source};
@@ -16,6 +17,8 @@ use crate::message::event::v1::Scheme;
 pub struct RawWebhook {
     /// What followed the source's path, without the slashes at its ends; empty for most providers.
     pub path_suffix: String,
+    /// The query of the request's target, as received, without its question mark; empty for most providers.
+    pub query: String,
     /// The request's headers.
     pub headers: HeaderMap,
     /// The body, exactly the bytes on the wire.
@@ -33,16 +36,23 @@ impl RawWebhook {
     /// # Errors
     /// [`Unverified::HeaderMissing`] when it is absent or not visible ASCII.
     pub fn joined_header(&self, name: &'static str) -> Result<String, Unverified> {
-        let values = self.headers.get_all(name).iter().map(|value| value.to_str());
-        let values: Vec<&str> = values.collect::<Result<_, _>>().map_err(|_| Unverified::HeaderMissing)?;
-        if values.is_empty() { Err(Unverified::HeaderMissing) } else { Ok(values.join(", ")) }
+        self.lines(name).map(|lines| lines.join(", "))
+    }
+
+    /// The values of a header that may stand several times, each by itself; never none.
+    ///
+    /// # Errors
+    /// [`Unverified::HeaderMissing`] when it is absent or not visible ASCII.
+    pub fn lines(&self, name: impl AsHeaderName) -> Result<Vec<&str>, Unverified> {
+        let lines: Result<Vec<&str>, _> = self.headers.get_all(name).iter().map(|value| value.to_str()).collect();
+        lines.ok().filter(|lines| !lines.is_empty()).ok_or(Unverified::HeaderMissing)
     }
 
     /// The value of a header that must stand once and be visible ASCII.
     ///
     /// # Errors
     /// [`Unverified::HeaderMissing`] when it is absent, stands twice, or is not text.
-    pub fn header(&self, name: &'static str) -> Result<&str, Unverified> {
+    pub fn header(&self, name: impl AsHeaderName) -> Result<&str, Unverified> {
         let mut values = self.headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => value.to_str().map_err(|_| Unverified::HeaderMissing),
@@ -81,6 +91,18 @@ pub struct Proof {
     pub(super) key_id: KeyId,
     pub(super) signature: String,
     pub(super) plaintext: Option<Bytes>,
+    pub(super) coverage: Option<Arc<Coverage>>,
+}
+
+/// What a signature covers, where its scheme alone does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The template of the signed text; empty where nothing is signed.
+    pub template: String,
+    /// Whether the whole body is signed.
+    pub body_signed: bool,
+    /// Whether the event's type is.
+    pub type_signed: bool,
 }
 
 /// Names a key without telling it: the first 16 hex digits of the SHA-256 of the DER public key, or of the secret's bytes.
@@ -155,7 +177,8 @@ impl AuthenticWebhook {
     #[cfg(test)]
     pub fn assumed(raw: RawWebhook) -> Self {
         let key_id = KeyId::new("0123456789abcdef", KeyKind::Public);
-        let proof = Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None };
+        let proof =
+            Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None, coverage: None };
         Self { raw, proof }
     }
 
@@ -177,6 +200,11 @@ impl AuthenticWebhook {
     /// The signature as received; empty where the provider sends none.
     pub fn signature(&self) -> &str {
         &self.proof.signature
+    }
+
+    /// What the signature covers, where the scheme does not say it.
+    pub fn coverage(&self) -> Option<&Coverage> {
+        self.proof.coverage.as_deref()
     }
 
     /// The decrypted body, where the body was encrypted.

@@ -164,6 +164,7 @@ impl HeldRecord {
         let evidence = self.metadata.evidence.as_ref()?;
         Some(RawWebhook {
             path_suffix: evidence.path_suffix.clone(),
+            query: evidence.query.clone(),
             headers: headers(evidence),
             body: evidence.raw_body.clone()?,
             remote_address: evidence.remote_address.parse::<IpAddr>().ok()?,

@@ -14,7 +14,7 @@ use crate::encode::{Bridge, Encoder, RecordForm};
 use crate::kafka::record::Record;
 use crate::kafka::topics;
 use crate::message::release::v1::ReleaseVerdict;
-use crate::provider::{self, AuthenticWebhook, Content, EventId, Normalized, Source};
+use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, Source, Understood};
 
 /// The event type that opens a session.
 const OPENS_A_SESSION: &str = "ready-to-confirm";
@@ -85,14 +85,14 @@ impl Judge {
         let bridge = Bridge { instance: config.bridge_instance.clone(), keep: config.evidence.keep };
         let prefix = config.kafka.topic_prefix.as_ref();
         let judged = |(name, settings): (&SourceName, &SourceConfig)| {
-            let (provider, keys) = (provider::find(&settings.provider)?, keys.remove(name)?);
+            let keys = keys.remove(name)?;
             let opening = topics::confirmation_events().into_iter();
             let opening =
-                opening.filter(|(asking, event)| *asking == provider.name() && event.topic_part == OPENS_A_SESSION);
+                opening.filter(|(asking, event)| *asking == settings.provider && event.topic_part == OPENS_A_SESSION);
             let source = JudgedSource {
                 keys,
                 allow_from: settings.allow_from.clone(),
-                encoder: Encoder::new(&bridge, name.as_ref(), provider, prefix),
+                encoder: Encoder::new(&bridge, name.as_ref(), settings, prefix),
                 opening_topic: opening.map(|(asking, event)| topics::event_topic(prefix, asking, event)).next(),
             };
             Some((name.to_string(), source))
@@ -104,10 +104,10 @@ impl Judge {
         }
     }
 
-    /// What would become of this record now.
-    pub fn judge(&self, held: &HeldRecord, now: Timestamp) -> HeldJudgement {
+    /// What would become of this record now; of each event, where its webhook has several that are held here.
+    pub fn judge(&self, held: &HeldRecord, now: Timestamp) -> Vec<HeldJudgement> {
         use ReleaseVerdict as Verdict;
-        let stays = |verdict, remark: &str| HeldJudgement::Stays(verdict, remark.to_owned());
+        let stays = |verdict, remark: &str| vec![HeldJudgement::Stays(verdict, remark.to_owned())];
         match held.kind {
             HeldKind::Webhook => {}
             HeldKind::CutWebhook => return stays(Verdict::BodyCut, ""),
@@ -130,12 +130,19 @@ impl Judge {
             Ok(webhook) => webhook.received_at(held.received_at()),
             Err(rejected) => return stays(Verdict::NotAuthentic, &rejected.reason.to_string()),
         };
-        let event = keys.normalize(held.source(), &webhook);
-        match &event.content {
-            Content::Unrecognized => stays(Verdict::StillUnrecognized, &format!("type {}", event.event_type)),
-            Content::Undecodable(why) => stays(Verdict::StillUndecodable, &why.detail),
-            Content::Event(_) => self.event(source, held, &webhook, &event, now),
-        }
+        let events = match keys.normalize(held.source(), &webhook) {
+            Understood::Event(event) => vec![event],
+            Understood::Batch(events) => held_here(held, events),
+            Understood::Handshake(_) => return stays(Verdict::StillUnrecognized, "a handshake, which is no event"),
+        };
+        let judged = |event: &Normalized| match &event.content {
+            Content::Unrecognized => {
+                HeldJudgement::Stays(Verdict::StillUnrecognized, format!("type {}", event.event_type))
+            }
+            Content::Undecodable(why) => HeldJudgement::Stays(Verdict::StillUndecodable, why.detail.clone()),
+            Content::Event(_) => self.event(source, held, &webhook, event, now),
+        };
+        events.iter().map(judged).collect()
     }
 
     fn event(
@@ -166,6 +173,12 @@ impl Judge {
         };
         HeldJudgement::Event(Box::new(ReleasableEvent { event_id, topic, records, remark }))
     }
+}
+
+/// The events of a batch that a record holds: the one of its id, else all, as where the whole batch failed authentication.
+fn held_here(held: &HeldRecord, events: Vec<Normalized>) -> Vec<Normalized> {
+    let is_held = |event: &Normalized| held.event_id() == Some(event.identity.of_webhook());
+    if events.iter().any(is_held) { events.into_iter().filter(is_held).collect() } else { events }
 }
 
 impl JudgedSource {

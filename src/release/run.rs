@@ -79,8 +79,10 @@ impl ReleaseRun<'_> {
     pub fn carry_out(&mut self, records: &[HeldRecord], each: &mut OnVerdict<'_>) -> Result<(), ReleaseError> {
         let now = Timestamp::now();
         let mut releasable = Vec::new();
-        for held in records {
-            match self.judge.judge(held, now) {
+        let judged =
+            records.iter().flat_map(|held| self.judge.judge(held, now).into_iter().map(move |one| (held, one)));
+        for (held, judgement) in judged.collect::<Vec<_>>() {
+            match judgement {
                 HeldJudgement::Stays(verdict, remark) => self.settle(held, verdict, &remark, each),
                 HeldJudgement::Event(event) if !self.released.add(event.event_id) => {
                     self.settle(held, ReleaseVerdict::ReleasedBefore, "", each);

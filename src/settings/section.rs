@@ -50,6 +50,12 @@ impl Section {
         Self { also_known, ..self }
     }
 
+    /// The section with these values where it has none of its own; tables inside it are merged key by key.
+    #[must_use]
+    pub fn with_defaults(&self, defaults: &Dict) -> Self {
+        Self { table: merged(defaults, &self.table), ..self.clone() }
+    }
+
     /// The section's name in the file: `sources.sg-main`.
     pub fn name(&self) -> &str {
         &self.name
@@ -120,6 +126,19 @@ impl fmt::Debug for Section {
         let keys: Vec<&String> = self.table.keys().collect();
         f.debug_struct("Section").field("name", &self.name).field("keys", &keys).finish_non_exhaustive()
     }
+}
+
+/// Each key of either table; where both have it, the second's value, but for tables, which are merged.
+fn merged(defaults: &Dict, own: &Dict) -> Dict {
+    let mut merged = defaults.clone();
+    for (key, value) in own {
+        let value = match (defaults.get(key), value) {
+            (Some(Value::Dict(_, defaults)), Value::Dict(tag, own)) => Value::Dict(*tag, self::merged(defaults, own)),
+            _ => value.clone(),
+        };
+        merged.insert(key.clone(), value);
+    }
+    merged
 }
 
 /// Takes out the innermost key on the path that there is (a list counts as one key); whether there was one.

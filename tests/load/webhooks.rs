@@ -155,7 +155,7 @@ impl Webhooks {
             Size::Bytes(bytes) => kind.sized(serde_json::from_slice(&text).unwrap(), bytes),
         };
         let signed = sender.sign(&path_suffix, text.clone().into(), now(), PLACE_HOLDER);
-        let key = believer.normalize(&source(0), &authentic(&*believer, signed)).key.unwrap();
+        let key = believer.normalize(&source(0), &authentic(&*believer, signed)).event().unwrap().key.unwrap();
         Self { kind, size, sources, sender, path_suffix, text, key }
     }
 
@@ -247,6 +247,7 @@ fn authentic(source: &dyn Source, signed: SignedWebhook) -> AuthenticWebhook {
         .collect();
     let raw = RawWebhook {
         path_suffix: signed.path_suffix,
+        query: signed.query,
         headers,
         body: Bytes::clone(&signed.body),
         remote_address: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,6 +1,7 @@
 //! Webhooks, from the socket to their records: what is taken, answered, kept and told, whatever Kafka and clients do.
 
 mod clocks;
+mod declared;
 mod dedup;
 mod delivery;
 mod evidence;

@@ -45,7 +45,9 @@ fn too_many(config: &Config, events: u64) -> Option<Finding> {
     let covered_s = config.dedup.window_s.saturating_mul(entries_max) / events;
     let told = |seconds| format!("{:#}", SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
     let mut providers = config.sources.values().filter_map(|source| provider::find(&source.provider));
-    let late = providers.find(|provider| provider.retry_gap().is_some_and(|gap| gap.as_secs() > covered_s));
+    let late = providers.find(|provider| {
+        provider.retries().and_then(|retries| retries.gap).is_some_and(|gap| gap.as_secs() > covered_s)
+    });
     let late = late
         .map_or_else(String::new, |provider| format!("; {} may send a webhook again later than that", provider.name()));
     let message = format!(

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::seldom_meant;
+use super::{seldom_meant, senders};
 use crate::app::key_files::{self, KeyFile};
 use crate::app::keys::{self, Apis, CertificateProblem, SourceProblem};
 use crate::config::{Config, SourceName};
@@ -50,6 +50,7 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
             findings.extend(of_apis(&loaded.apis));
             findings.extend(of_shared_keys(config, &loaded.sources));
             findings.extend(of_key_files(config, &loaded.apis));
+            findings.extend(senders::of_sources(&loaded.sources));
         }
         Err(problems) => {
             let of = |problem: &SourceProblem| of_source(&format!("sources.{}", problem.name), &problem.source);
@@ -154,9 +155,9 @@ mod tests {
 
     use super::*;
 
-    /// Without the keys that were read.
+    /// Without the keys that were read, and what is always said of a provider.
     fn codes(findings: &[Finding]) -> Vec<(Code, &str)> {
-        let problems = findings.iter().filter(|finding| finding.code != Code::KeyRead);
+        let problems = findings.iter().filter(|finding| ![Code::KeyRead, Code::RetriesShort].contains(&finding.code));
         problems.map(|finding| (finding.code, finding.subject.as_str())).collect()
     }
 

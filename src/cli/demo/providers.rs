@@ -69,9 +69,9 @@ impl Providers {
         let mut sources = Vec::new();
         for source in &setup.config.sources {
             let sender = WebhookSender::new(setup, source, printer)?;
-            let provider = sender.provider;
-            let topic = |event_type| (event_type, topics::event_topic(prefix, provider.name(), event_type));
-            let topics: Vec<_> = provider.event_types().iter().map(topic).collect();
+            let outline = &source.1.outline;
+            let topic = |event_type| (event_type, topics::event_topic(prefix, &outline.topic_group, event_type));
+            let topics: Vec<_> = outline.event_types.iter().copied().map(topic).collect();
             let Some((event_type, _)) = topics.first() else { continue };
             let example = sender.signer.sample(event_type, Timestamp::now(), numbers.example());
             sources.push(SimulatedProvider { sender, topics, example });

@@ -203,6 +203,7 @@ impl Shown<'_> {
             ("bridge_instance", json!(metadata.bridge_instance)),
             ("remote_address", json!(evidence.remote_address)),
             ("path_suffix", json!(evidence.path_suffix)),
+            ("query", json!(evidence.query)),
             ("headers", json!(evidence.headers)),
             ("released", self.markers.iter().map(released).collect()),
         ];

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::super::*;
 use crate::confirmation::rules::Rules;
+use crate::provider::Provider as _;
 use crate::provider::{self, ConfigureError, KeyFiles};
 
 const DEFAULT: &str = include_str!("../../../config/default.toml");
@@ -138,7 +139,10 @@ fn every_providers_example_is_understood_by_it() {
     let Some(Value::Dict(_, sources)) = layers.table.get_mut("sources") else { panic!("no sources") };
     sources.retain(|_, source| provider::find(source.as_dict().unwrap()["provider"].as_str().unwrap()).is_some());
     let config = Config::read(layers).unwrap();
-    for provider in provider::PROVIDERS {
+    let is_preset = |name: &str| provider::PRESETS.iter().any(|preset| preset.name() == name);
+    for provider in
+        provider::PROVIDERS.iter().filter(|provider| !is_preset(provider.name()) || provider.name() == "stripe")
+    {
         let example = config.sources.values().find(|source| source.provider == provider.name());
         let example = example.unwrap_or_else(|| panic!("default.toml has no example of {}", provider.name()));
         match provider.configure(&example.section, &NoFiles) {

@@ -61,7 +61,10 @@ pub fn examine<M: Message + Default>(
         let is_known = source.key_ids().iter().any(|key| key.as_str() == evidence.key_id);
         return if is_known { Err(Contradiction::Signature) } else { Ok(Examined::Unverifiable) };
     };
-    let event = source.normalize(&metadata.source, &authentic);
+    // Its providers put one event into a webhook.
+    let Some(event) = source.normalize(&metadata.source, &authentic).event() else {
+        return Err(Contradiction::OtherEvent);
+    };
     match event.content {
         Content::Event(encoded) if encoded.event_type.message == name => {
             let message = M::decode(encoded.fields.as_slice()).map_err(|_| Contradiction::OtherEvent)?;
@@ -82,6 +85,7 @@ fn webhook(evidence: &Evidence) -> Option<RawWebhook> {
     };
     Some(RawWebhook {
         path_suffix: String::new(),
+        query: String::new(),
         headers: evidence.headers.iter().filter_map(header).collect::<HeaderMap>(),
         body: evidence.raw_body.clone()?,
         remote_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

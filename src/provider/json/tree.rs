@@ -68,6 +68,20 @@ impl<'a> JsonDocument<'a> {
         Ok(Self { nodes: nodes(text) })
     }
 
+    /// What a text is, and nothing behind it: an object, a list, or a value alone.
+    ///
+    /// # Errors
+    /// The parser's.
+    pub fn parse_any(text: &'a str) -> Result<Self, serde_json::Error> {
+        let IgnoredAny = serde_json::from_str(text)?;
+        Ok(Self { nodes: nodes(text) })
+    }
+
+    /// The value that it is.
+    pub fn root(&self) -> Value<'_> {
+        next(&mut self.nodes.as_slice()).map_or(Value::lone("null"), |(_, value)| value)
+    }
+
     /// The object.
     pub fn object(&self) -> Object<'_> {
         Object { nodes: self.nodes.get(1..).unwrap_or_default() }

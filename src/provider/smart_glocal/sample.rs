@@ -30,6 +30,7 @@ impl Sender for SmartGlocalSender {
         let signature = signature(&self.key, &body);
         SignedWebhook {
             path_suffix: path_suffix.to_owned(),
+            query: String::new(),
             headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, signature)],
             body,
         }

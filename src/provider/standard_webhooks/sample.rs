@@ -27,6 +27,7 @@ impl Sender for StandardWebhooksSender {
         let signature = self.secret.sign(&id, &time, &body);
         SignedWebhook {
             path_suffix: path_suffix.to_owned(),
+            query: String::new(),
             headers: vec![
                 ("content-type", "application/json".to_owned()),
                 (ID_HEADER, id),

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::message::DESCRIPTORS;
-use crate::provider::{AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source};
+use crate::provider::{
+    AuthenticWebhook, Content, Identity, KeyFiles, Normalized, PROVIDERS, RawWebhook, Source, Understood,
+};
 use crate::settings::Section;
 
 /// The folder of all fixtures.
@@ -52,6 +54,7 @@ pub fn section(toml: &str) -> Section {
 pub fn raw(path_suffix: &str, body: impl Into<Bytes>) -> RawWebhook {
     RawWebhook {
         path_suffix: path_suffix.to_owned(),
+        query: String::new(),
         headers: HeaderMap::new(),
         body: body.into(),
         remote_address: [192, 0, 2, 1].into(),
@@ -59,16 +62,25 @@ pub fn raw(path_suffix: &str, body: impl Into<Bytes>) -> RawWebhook {
     }
 }
 
-/// What a source makes of a body that is taken as authentic.
+/// What a source makes of a body that is taken as authentic; of several events the first.
 pub fn normalized(source: &dyn Source, path_suffix: &str, body: impl Into<Bytes>) -> Normalized {
-    source.normalize("test", &AuthenticWebhook::assumed(raw(path_suffix, body)))
+    events(source.normalize("test", &AuthenticWebhook::assumed(raw(path_suffix, body)))).remove(0)
+}
+
+/// The events of one webhook, at least one.
+pub fn events(understood: Understood) -> Vec<Normalized> {
+    match understood {
+        Understood::Event(event) => vec![event],
+        Understood::Batch(events) => events,
+        Understood::Handshake(_) => panic!("a handshake is no event"),
+    }
 }
 
 #[test]
 fn every_fixture_normalizes_as_expected() {
     let bless = std::env::var_os("PAYBRIDGE_BLESS").is_some();
     let mut different = Vec::new();
-    for provider in PROVIDERS {
+    for provider in PROVIDERS.iter() {
         let folder = folder().join(provider.name());
         let settings = fs::read_to_string(folder.join("source.toml")).unwrap();
         let source = provider.configure(&section(&settings), &FixtureKeys).unwrap();
@@ -77,8 +89,11 @@ fn every_fixture_normalizes_as_expected() {
             let expected = body.with_extension("expected.json");
             let before: Value = fs::read(&expected).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
             let given = before.get("given").cloned().unwrap_or_else(|| json!({"path_suffix": ""}));
-            let then = shown(source.normalize("test", &authentic(&given, fs::read(&body).unwrap())));
-            seen.extend(then["topic"].as_str().map(str::to_owned));
+            let understood = source.normalize("test", &authentic(&given, fs::read(&body).unwrap()));
+            let is_batch = matches!(understood, Understood::Batch(_));
+            let each: Vec<Value> = events(understood).into_iter().map(shown).collect();
+            seen.extend(each.iter().filter_map(|then| then["topic"].as_str().map(str::to_owned)));
+            let then = if is_batch { Value::from(each) } else { each[0].clone() };
             let now = json!({"given": given, "then": then});
             if now != before {
                 different.push(expected.clone());
@@ -97,6 +112,7 @@ fn every_fixture_normalizes_as_expected() {
 /// A webhook of this body, taken as authentic, with the path suffix and headers that are given.
 fn authentic(given: &Value, body: Vec<u8>) -> AuthenticWebhook {
     let mut webhook = raw(given["path_suffix"].as_str().unwrap_or_default(), body);
+    given["query"].as_str().unwrap_or_default().clone_into(&mut webhook.query);
     for (name, value) in given["headers"].as_object().into_iter().flatten() {
         webhook.headers.insert(HeaderName::try_from(name).unwrap(), value.as_str().unwrap().try_into().unwrap());
     }
@@ -108,7 +124,8 @@ fn bodies(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_body = |path: &PathBuf| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        path.extension().is_some_and(|extension| extension == "json") && !stem.ends_with(".expected")
+        let is_body = !stem.ends_with(".expected") && stem != "vectors";
+        path.extension().is_some_and(|extension| extension == "json") && is_body
     };
     let mut paths: Vec<PathBuf> = entries.filter(is_body).collect();
     paths.sort();
@@ -122,6 +139,7 @@ fn shown(normalized: Normalized) -> Value {
         "identity": match normalized.identity {
             Identity::Event(id) => json!({"event_id": id.to_string()}),
             Identity::Content(id) => json!({"content_id": id.to_string()}),
+            Identity::ContentOfKey(id) => json!({"content_id_of_key": id.to_string()}),
         },
         "subject": normalized.subject,
         "key": normalized.key,

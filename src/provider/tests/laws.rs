@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::fixtures::{FixtureKeys, folder, normalized, raw, section};
+use super::fixtures::{FixtureKeys, events, folder, normalized, raw, section};
 use crate::provider::{
-    AuthenticWebhook, Content, EventType, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source,
+    AuthenticWebhook, Content, EventType, PRESETS, PROVIDERS, Provider, RawWebhook, Sender, SignedWebhook, Source,
 };
 
 /// A source and a sender of the provider that share the fixtures' keys.
@@ -25,6 +25,7 @@ fn pair(provider: &dyn Provider) -> (Box<dyn Source>, Box<dyn Sender>) {
 
 fn received(signed: &SignedWebhook, now: Timestamp) -> RawWebhook {
     let mut webhook = raw(&signed.path_suffix, signed.body.clone());
+    signed.query.clone_into(&mut webhook.query);
     webhook.received_at = now;
     for (name, value) in &signed.headers {
         webhook.headers.insert(*name, HeaderValue::from_str(value).unwrap());
@@ -38,7 +39,7 @@ fn now() -> Timestamp {
 
 /// Every event type of every provider, with a source and a sender.
 fn each(mut check: impl FnMut(&dyn Provider, &dyn Source, &dyn Sender, &'static EventType)) {
-    for provider in PROVIDERS {
+    for provider in PROVIDERS.iter() {
         let (source, sender) = pair(*provider);
         for event_type in provider.event_types() {
             check(*provider, &*source, &*sender, event_type);
@@ -53,7 +54,7 @@ fn a_sample_of_every_event_type_is_believed_and_understood() {
         let authentic = AuthenticWebhook::authenticate(source, received(&signed, now()));
         let authentic = authentic.unwrap_or_else(|rejected| panic!("{event_type:?}: {}", rejected.reason));
         assert!(source.key_ids().contains(authentic.key_id()), "{}", provider.name());
-        let normalized = source.normalize("test", &authentic);
+        let normalized = events(source.normalize("test", &authentic)).remove(0);
         match &normalized.content {
             Content::Event(encoded) => assert_eq!(encoded.event_type, event_type),
             Content::Unrecognized => panic!("{event_type:?} is not recognized"),
@@ -69,11 +70,17 @@ fn a_redelivery_has_the_same_id_and_another_event_another() {
         let id = |number, at| {
             let authentic =
                 AuthenticWebhook::authenticate(source, received(&sender.sample(event_type, at, number), at));
-            source.normalize("test", &authentic.ok().unwrap()).identity
+            events(source.normalize("test", &authentic.ok().unwrap())).remove(0).identity
         };
         assert_eq!(id(7, now()), id(7, now()), "{event_type:?}");
         assert_ne!(id(7, now()), id(8, now()), "{event_type:?}");
     });
+}
+
+/// Whether what stands in the body proves nothing: its source takes webhooks only from where strangers cannot send.
+fn signs_no_body(provider: &dyn Provider) -> bool {
+    let settings = section(&fs::read_to_string(folder().join(provider.name()).join("source.toml")).unwrap());
+    provider.outline("test", &settings).unwrap().body_unsigned
 }
 
 /// Where there is no signature (UnDosTres) this is chance, not proof. A changed byte makes noise of a block of 16 bytes, and
@@ -82,6 +89,9 @@ fn a_redelivery_has_the_same_id_and_another_event_another() {
 #[test]
 fn one_changed_byte_is_not_believed() {
     each(|provider, source, sender, event_type| {
+        if signs_no_body(provider) {
+            return;
+        }
         let signed = sender.sample(event_type, now(), 7);
         for place in 0..signed.body.len() {
             let mut body = signed.body.to_vec();
@@ -171,9 +181,10 @@ fn no_odd_field_holds_an_event_back() {
         json!("10000"),
     ];
     let mut tried = 0;
-    for provider in PROVIDERS {
+    // What presets read is the type, the key and the id, which may be absent: see their own tests.
+    for provider in PROVIDERS.iter().filter(|provider| PRESETS.iter().all(|preset| preset.name() != provider.name())) {
         let source = pair(*provider).0;
-        for (path_suffix, body) in events(*provider) {
+        for (path_suffix, body) in whole_events(*provider) {
             let topic = |body: &Value| {
                 let normalized = normalized(&*source, &path_suffix, body.to_string());
                 let topic = match normalized.content {
@@ -205,7 +216,7 @@ fn no_odd_field_holds_an_event_back() {
 }
 
 /// The bodies of a provider's fixtures that are events and are read in full, with their paths.
-fn events(provider: &dyn Provider) -> Vec<(String, Value)> {
+fn whole_events(provider: &dyn Provider) -> Vec<(String, Value)> {
     let mut events = Vec::new();
     for entry in fs::read_dir(folder().join(provider.name())).unwrap() {
         let path = entry.unwrap().path();
@@ -227,7 +238,7 @@ fn events(provider: &dyn Provider) -> Vec<(String, Value)> {
 /// Bodies of the fixtures of all providers, to be spoilt.
 fn a_fixture() -> impl Strategy<Value = Vec<u8>> {
     let mut bodies = Vec::new();
-    for provider in PROVIDERS {
+    for provider in PROVIDERS.iter() {
         for entry in fs::read_dir(folder().join(provider.name())).unwrap() {
             let path = entry.unwrap().path();
             if !path.to_string_lossy().ends_with(".expected.json") && path.is_file() {
@@ -241,7 +252,7 @@ fn a_fixture() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_bytes_are_classified(body in prop::collection::vec(any::<u8>(), 0..512), suffix in "[ -~]{0,40}") {
-        for provider in PROVIDERS {
+        for provider in PROVIDERS.iter() {
             let (source, _) = pair(*provider);
             normalized(&*source, &suffix, body.clone());
         }
@@ -256,7 +267,7 @@ proptest! {
                 body[place] = byte;
             }
         }
-        for provider in PROVIDERS {
+        for provider in PROVIDERS.iter() {
             normalized(&*pair(*provider).0, "", body.clone());
         }
     }
@@ -266,7 +277,7 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..256),
         value in "[ -~]{0,90}",
     ) {
-        for provider in PROVIDERS {
+        for provider in PROVIDERS.iter() {
             let (source, _) = pair(*provider);
             let mut webhook = raw("", body.clone());
             for name in provider.evidence_headers() {

@@ -36,6 +36,7 @@ impl Sender for UnDosTresSender {
         let (content_type, body) = self.wire.body(self.cipher.encrypt(&body).unwrap_or_default());
         SignedWebhook {
             path_suffix: path_suffix.to_owned(),
+            query: String::new(),
             headers: vec![("content-type", content_type.to_owned())],
             body,
         }

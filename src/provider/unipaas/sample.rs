@@ -31,6 +31,7 @@ impl Sender for UnipaasSender {
     fn sign(&self, path_suffix: &str, body: Bytes, _: Timestamp, _: u64) -> SignedWebhook {
         SignedWebhook {
             path_suffix: path_suffix.to_owned(),
+            query: String::new(),
             headers: vec![("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, self.key.sign(&body))],
             body,
         }

@@ -1,5 +1,6 @@
 //! What becomes of held records: each verdict, and the events that are made.
 
+use crate::provider;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -103,14 +104,14 @@ fn rejected(cut: bool, metadata: EventMetadata, recorded_at: &str) -> HeldRecord
 }
 
 fn stays(held: &HeldRecord, sources: &str) -> (ReleaseVerdict, String) {
-    match judge(sources).judge(held, at(RECEIVED)) {
+    match judge(sources).judge(held, at(RECEIVED)).remove(0) {
         HeldJudgement::Stays(verdict, remark) => (verdict, remark),
         HeldJudgement::Event(event) => panic!("{event:?}"),
     }
 }
 
 fn event(held: &HeldRecord, now: &str) -> ReleasableEvent {
-    match judge(SOURCES).judge(held, at(now)) {
+    match judge(SOURCES).judge(held, at(now)).remove(0) {
         HeldJudgement::Event(event) => *event,
         HeldJudgement::Stays(verdict, remark) => panic!("{verdict:?}: {remark}"),
     }

@@ -127,7 +127,7 @@ fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
     for (name, settings) in &config.sources {
         let provider = provider::find(&settings.provider).unwrap();
         let source = provider.configure(&settings.section, &FileReader::new()).unwrap();
-        let encoder = Encoder::new(&bridge, name.as_ref(), provider, "payments");
+        let encoder = Encoder::new(&bridge, name.as_ref(), settings, "payments");
         let sender = sender(&config, name.as_ref());
         for fixture in fixtures(provider.name()) {
             let webhook = received(&*sender, &fixture);
@@ -199,7 +199,7 @@ fn records_of_engine() -> Vec<(String, Vec<u8>)> {
 }
 
 fn record(source: &dyn Source, encoder: &Encoder, webhook: &AuthenticWebhook) -> Record {
-    let event = source.normalize("golden", webhook);
+    let event = source.normalize("golden", webhook).event().unwrap();
     let id = DedupKey::of("golden", &event, webhook.raw().received_at).id_alone();
     encoder.authentic(webhook, &event, id, RecordForm::AsConfigured)
 }
@@ -221,12 +221,13 @@ fn received(sender: &dyn Sender, fixture: &Path) -> RawWebhook {
     let expected = fs::read(fixture.with_extension("expected.json")).unwrap();
     let given = serde_json::from_slice::<Value>(&expected).unwrap()["given"].take();
     let path_suffix = given["path_suffix"].as_str().unwrap_or_default();
-    let SignedWebhook { path_suffix, headers, body } =
+    let SignedWebhook { path_suffix, query, headers, body } =
         sender.sign(path_suffix, fs::read(fixture).unwrap().into(), now(), 7);
     let headers =
         headers.iter().map(|(name, value)| ((*name).try_into().unwrap(), HeaderValue::from_str(value).unwrap()));
     RawWebhook {
         path_suffix,
+        query,
         headers: headers.collect::<HeaderMap>(),
         body,
         remote_address: [192, 0, 2, 1].into(),

@@ -272,11 +272,7 @@ pub async fn try_exchange(
 
 /// A webhook as a request to the source at `url`.
 pub fn webhook_request(url: &str, webhook: &SignedWebhook) -> Request<Full<Bytes>> {
-    let url = match webhook.path_suffix.as_str() {
-        "" => url.to_owned(),
-        suffix => format!("{url}/{suffix}"),
-    };
-    let mut request = Request::builder().method(Method::POST).uri(url);
+    let mut request = Request::builder().method(Method::POST).uri(webhook.address(url));
     for (name, value) in &webhook.headers {
         request = request.header(*name, value);
     }

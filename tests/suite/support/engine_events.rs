@@ -74,13 +74,14 @@ pub fn event_of<M: Event>(body: &Value) -> M {
         |(name, value): &(&'static str, String)| (HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
     let webhook = RawWebhook {
         path_suffix: String::new(),
+        query: String::new(),
         headers: signed.headers.iter().map(header).collect::<HeaderMap>(),
         body: signed.body,
         remote_address: [127, 0, 0, 1].into(),
         received_at: Timestamp::now(),
     };
     let authentic = AuthenticWebhook::authenticate(&*PROVIDER.source, webhook).ok().unwrap();
-    let event = PROVIDER.source.normalize("sg-main", &authentic);
+    let event = PROVIDER.source.normalize("sg-main", &authentic).event().unwrap();
     let Content::Event(encoded) = event.content else { panic!("no event: {body}") };
     let evidence = Evidence {
         raw_body: Some(authentic.raw().body.clone()),

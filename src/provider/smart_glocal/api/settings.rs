@@ -66,7 +66,7 @@ impl ApiSettings {
 }
 
 fn wrong<T>(key: &'static str, problem: &str) -> Result<T, ConfigureError> {
-    Err(ConfigureError::Value { key, problem: problem.to_owned() })
+    Err(ConfigureError::Value { key: key.into(), problem: problem.to_owned() })
 }
 
 /// What stands before `/api/…`.

@@ -1,0 +1,44 @@
+//! What is known of the senders of the configured sources: how each is proven, and what happens when it is not answered well.
+//! Must not show a key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::config::SourceName;
+use crate::finding::{Code, Finding};
+use crate::ingress::source::Configured;
+use crate::provider::Retries;
+
+/// A sender that gives up sooner loses webhooks in an outage of Kafka that people need an hour to mend.
+const HORIZON_SAFE: Duration = Duration::from_hours(1);
+
+/// What is to be said of each source.
+pub(super) fn of_sources(sources: &BTreeMap<SourceName, Configured>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, configured) in sources {
+        let subject = format!("sources.{name}");
+        if let Some(description) = configured.source.describe() {
+            findings.push(Finding::new(Code::SenderProof, subject.as_str(), description));
+        }
+        if let Some(retries) = configured.provider.retries()
+            && retries.horizon.is_some_and(|horizon| horizon < HORIZON_SAFE)
+        {
+            findings.push(Finding::new(Code::RetriesShort, subject.as_str(), told(&retries)));
+        }
+    }
+    findings
+}
+
+fn told(retries: &Retries) -> String {
+    let horizon = retries.horizon.unwrap_or_default();
+    let first = if horizon.is_zero() {
+        "the sender never sends a webhook again by itself".to_owned()
+    } else {
+        let horizon = SignedDuration::try_from(horizon).unwrap_or(SignedDuration::MAX);
+        format!("the sender tries for {horizon:#} and then gives up")
+    };
+    let note = if retries.note.is_empty() { String::new() } else { format!(" {}", retries.note) };
+    format!("{first}: webhooks are lost if Kafka is away for longer ({}).{note}", retries.said_by)
+}

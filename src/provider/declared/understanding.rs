@@ -1,0 +1,185 @@
+//! What an authentic webhook of such a sender says, as far as its plan tells: one event, several, or a question.
+//! Must not know how it was proven.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use super::plan::{EventRules, HandshakeRule, Plan};
+use super::settings::IdentityRule;
+use super::signed_time::instant;
+use super::signing_key::VerifyingKey;
+use super::value_place::{JsonPointer, ValuePlace, object, parameter, word};
+use crate::message::event::v1::QuarantineReason;
+use crate::message::webhook::v1::WebhookReceived;
+use crate::provider::json::{JsonDocument, Kind, Value};
+use crate::provider::{
+    AuthenticWebhook, Content, Encoded, EventId, Identity, Normalized, RawWebhook, Undecodable, Understood, json,
+};
+
+/// Events of one webhook at most; more go to quarantine together.
+const EVENTS_MAX: usize = 10_000;
+/// Events of one webhook that are held each by itself at most: each record of one has the whole body.
+const HELD_MAX: usize = 16;
+/// The longest value that is sent back in a handshake, in bytes.
+const ECHO_BYTES_MAX: usize = 1024;
+
+/// What is understood of one webhook.
+struct Reading<'w> {
+    plan: &'w Plan,
+    source: &'w str,
+    webhook: &'w RawWebhook,
+}
+
+/// Understands a webhook of the source named `source`.
+pub fn understand(plan: &Plan, keys: &[VerifyingKey], source: &str, webhook: &AuthenticWebhook) -> Understood {
+    let reading = Reading { plan, source, webhook: webhook.raw() };
+    let body = webhook.content();
+    let document = json::any(body);
+    let root = document.as_ref().map(JsonDocument::root);
+    if let (Some(rule), Some(root)) = (&plan.handshake, root)
+        && let Some(answer) = answer_to(rule, keys, root)
+    {
+        return Understood::Handshake(answer);
+    }
+    match &plan.event.each {
+        None => Understood::Event(reading.event(root, body)),
+        Some(pointer) => match root.and_then(|root| pointer.find(root)).map(Value::kind) {
+            Some(Kind::List(elements)) => reading.batch(&elements.collect::<Vec<_>>(), body),
+            _ => Understood::Event(reading.whole(body, format!("{pointer}: missing, or no list"))),
+        },
+    }
+}
+
+/// The answer to a handshake, where this is one: the value under its own name, and beside it its MAC, where one is wanted.
+fn answer_to(rule: &HandshakeRule, keys: &[VerifyingKey], root: Value<'_>) -> Option<Bytes> {
+    let (place, expected) = &rule.when;
+    place.find(root).and_then(word).filter(|found| found == expected)?;
+    let value = rule.echo.find(root).and_then(word).filter(|value| value.len() <= ECHO_BYTES_MAX)?;
+    let mut answer = Map::new();
+    if let Some(name) = &rule.hmac_as {
+        let mac = keys.first().and_then(|key| key.mac_of(&value))?;
+        answer.insert(name.clone(), base16ct::lower::encode_string(&mac).into());
+    }
+    answer.insert(rule.echo.steps().last()?.clone(), value.into_owned().into());
+    Some(Json::Object(answer).to_string().into())
+}
+
+impl Reading<'_> {
+    /// Each element as an event; those that cannot be read are held.
+    fn batch(&self, elements: &[Value<'_>], body: &Bytes) -> Understood {
+        if elements.is_empty() {
+            // Nothing authentic is dropped.
+            return Understood::Event(Normalized { content: Content::Unrecognized, ..self.whole(body, String::new()) });
+        }
+        if elements.len() > EVENTS_MAX {
+            return Understood::Event(self.whole(body, format!("more than {EVENTS_MAX} events in one webhook")));
+        }
+        let event = |element: &Value<'_>| self.event(Some(*element), &part(body, element.json()));
+        let mut events: Vec<Normalized> = elements.iter().map(event).collect();
+        let is_held = |event: &Normalized| !matches!(event.content, Content::Event(_));
+        let held = events.iter().filter(|event| is_held(event)).count();
+        if held > HELD_MAX {
+            events.retain(|event| !is_held(event));
+            events.push(self.whole(body, format!("{held} events of one webhook are of no configured kind")));
+        }
+        Understood::Batch(events)
+    }
+
+    /// A webhook that is held as a whole.
+    fn whole(&self, body: &Bytes, detail: String) -> Normalized {
+        Normalized {
+            event_type: String::new(),
+            identity: Identity::Event(EventId::over(&[self.source.as_bytes(), b"", body])),
+            subject: String::new(),
+            key: None,
+            occurred_at: None,
+            unread_fields: Vec::new(),
+            content: Content::Undecodable(Undecodable { reason: QuarantineReason::WrongShape, detail }),
+        }
+    }
+
+    /// One event: of the whole body, or of an element of it.
+    fn event(&self, value: Option<Value<'_>>, payload: &Bytes) -> Normalized {
+        let rules = &self.plan.event;
+        if rules.each.is_some() && value.and_then(object).is_none() {
+            return self.whole(payload, "an element of the list is no JSON object".to_owned());
+        }
+        let first =
+            |places: &[ValuePlace]| places.iter().find_map(|place| self.found(place, value)).map(Cow::into_owned);
+        let (kind, id, key) = (first(&rules.kind), first(&rules.id), first(&rules.key));
+        let message = WebhookReceived {
+            metadata: None,
+            payload: payload.clone(),
+            content_type: self.webhook.header("content-type").ok().map(str::to_owned),
+            r#type: kind.clone(),
+            id: id.clone(),
+        };
+        let kind = kind.unwrap_or_default();
+        let content = if has_required(rules, value) {
+            Content::Event(Encoded::new(self.plan.topics.of(&kind), &message))
+        } else {
+            Content::Unrecognized
+        };
+        Normalized {
+            identity: self.identity(&kind, id.as_deref(), payload),
+            subject: key.clone().or(id).unwrap_or_default(),
+            occurred_at: self.occurred_at(rules, value),
+            event_type: kind,
+            unread_fields: Vec::new(),
+            key,
+            content,
+        }
+    }
+
+    /// The id over what is signed: what is not can be changed by anybody who has seen the webhook.
+    fn identity(&self, kind: &str, id: Option<&str>, payload: &[u8]) -> Identity {
+        let source = self.source.as_bytes();
+        match (self.plan.event.identity, id) {
+            (IdentityRule::Id, Some(id)) => Identity::Event(EventId::over(&[source, id.as_bytes()])),
+            // A type that is not signed must not be in any id; so only events of one type follow each other.
+            (IdentityRule::Latest, _) if !self.plan.event.kind.iter().all(|place| self.plan.signs(place)) => {
+                Identity::Content(EventId::over(&[source, b"", payload]))
+            }
+            (IdentityRule::Latest, _) => Identity::ContentOfKey(EventId::over(&[source, kind.as_bytes(), payload])),
+            (IdentityRule::Body | IdentityRule::Id, _) => Identity::Event(EventId::over(&[source, b"", payload])),
+        }
+    }
+
+    fn occurred_at(&self, rules: &EventRules, value: Option<Value<'_>>) -> Option<Timestamp> {
+        let mut times =
+            rules.occurred_at.iter().flat_map(|(places, format)| places.iter().map(move |place| (place, *format)));
+        times.find_map(|(place, format)| instant(&self.found(place, value)?, format))
+    }
+
+    /// The word at a place; none where it is absent, empty, or stands twice.
+    fn found<'v>(&'v self, place: &ValuePlace, value: Option<Value<'v>>) -> Option<Cow<'v, str>> {
+        match place {
+            ValuePlace::Pointer(pointer) => pointer.find(value?).and_then(word),
+            ValuePlace::Header(name) => self.webhook.header(name).ok().map(Cow::Borrowed),
+            ValuePlace::Query(name) => parameter(self.webhook, name).ok().flatten().map(Cow::Owned),
+            ValuePlace::Joined(places) => {
+                let words: Vec<Cow<'_, str>> = places.iter().filter_map(|place| self.found(place, value)).collect();
+                Some(Cow::Owned(words.join(".")))
+            }
+            ValuePlace::Entry(_) => None,
+        }
+        .filter(|word| !word.is_empty())
+    }
+}
+
+fn has_required(rules: &EventRules, value: Option<Value<'_>>) -> bool {
+    let word_at = |pointer: &JsonPointer| pointer.find(value?).and_then(word);
+    rules.require.iter().all(|(pointer, required)| word_at(pointer).is_some_and(|found| found == *required))
+}
+
+/// The bytes of a part of the body, which its text lies in.
+fn part(body: &Bytes, text: &str) -> Bytes {
+    let from = text.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
+    match from.checked_add(text.len()) {
+        Some(end) if end <= body.len() => body.slice(from..end),
+        _ => Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
