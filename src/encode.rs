@@ -232,9 +232,9 @@ impl Encoder {
             key_id: webhook.key_id().as_str().to_owned(),
             signature: webhook.signature().to_owned(),
             plaintext: webhook.plaintext().cloned(),
-            signed_template: webhook.coverage().map(|coverage| coverage.template.clone()).unwrap_or_default(),
-            body_signed: webhook.coverage().map(|coverage| coverage.body_signed),
-            type_signed: webhook.coverage().map(|coverage| coverage.type_signed),
+            signed_template: webhook.signed_parts().map(|parts| parts.template.clone()).unwrap_or_default(),
+            body_signed: webhook.signed_parts().map(|parts| parts.body_signed),
+            type_signed: webhook.signed_parts().map(|parts| parts.type_signed),
             ..self.raw_evidence(webhook.raw())
         }
     }

@@ -30,7 +30,7 @@ use crate::kafka::record::Record;
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Metrics, SourceMetrics};
 use crate::provider::{AuthenticWebhook, Content, EventId, Normalized, RawWebhook, Rejected, Understood, Unverified};
-use answer::{Answer, Reply, Wording};
+use answer::{Answer, WordedAnswer, Wording};
 use sending::{InFlightRequest, Published, Sending, Sent};
 use source::{RunningSource, Sources};
 use window::{DedupKey, Origin};
@@ -76,7 +76,7 @@ pub struct Ingress {
 
 impl Ingress {
     /// Takes one request from the end of its head to its answer.
-    pub async fn take(&self, request: Request<Incoming>, client: Client) -> Reply {
+    pub async fn take(&self, request: Request<Incoming>, client: Client) -> WordedAnswer {
         let begun = Instant::now();
         let found = self.sources.find(request.uri().path()).map(|(source, suffix)| (source, suffix.to_owned()));
         let (metrics, reply) = match found {
@@ -115,7 +115,7 @@ impl Ingress {
         request: Request<Incoming>,
         client: Client,
         begun: Instant,
-    ) -> Reply {
+    ) -> WordedAnswer {
         if request.method() != Method::POST {
             return Answer::MethodNotAllowed.into();
         }
@@ -169,7 +169,7 @@ impl Ingress {
         understood: Understood,
         verified: Instant,
         in_flight: &InFlightRequest,
-    ) -> Reply {
+    ) -> WordedAnswer {
         let (answer, wording) = match understood {
             Understood::Event(event) => {
                 (self.publish(source, webhook, &event, None, verified, in_flight).await, Wording::Table)
@@ -178,10 +178,10 @@ impl Ingress {
                 let answer = self.publish_batch(source, webhook, &events, verified, in_flight).await;
                 (answer, Wording::Events(events.len()))
             }
-            Understood::Handshake(body) => return Reply { answer: Answer::Handshake, wording: Wording::Echo(body) },
+            Understood::Handshake(body) => return WordedAnswer { answer: Answer::Handshake, wording: Wording::Echo(body) },
         };
         let wording = source.success_answer.clone().map_or(wording, Wording::Own);
-        Reply { answer, wording }
+        WordedAnswer { answer, wording }
     }
 
     /// Puts an authentic webhook where it belongs. What is too large for its topic goes without its plaintext, else as

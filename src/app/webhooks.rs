@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
-use crate::ingress::answer::{Answer, OUTCOMES, Reply};
+use crate::ingress::answer::{Answer, OUTCOMES, WordedAnswer};
 use crate::ingress::forwarded;
 use crate::ingress::sending::{KnownEvents, Sending};
 use crate::ingress::shared_dedup::SharedDedup;
@@ -138,7 +138,7 @@ impl Webhooks {
     }
 }
 
-async fn answer(ingress: &Ingress, trusted: &[IpNet], mut request: Request<Incoming>) -> Reply {
+async fn answer(ingress: &Ingress, trusted: &[IpNet], mut request: Request<Incoming>) -> WordedAnswer {
     // The server gives each request its peer.
     let Some(peer) = request.extensions_mut().remove::<Peer>() else {
         return ingress.answered_without_it(request.uri().path(), Answer::InternalError, Duration::ZERO).into();

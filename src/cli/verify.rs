@@ -2,9 +2,8 @@
 //! Must not send anything, nor show a secret or a right signature.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -14,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{ConfigFile, Environment, WrongUsage, print};
 use crate::config::SourceConfig;
-use crate::config::files::FileReader;
+use crate::config::files::{self, FileReader};
 use crate::kafka::topics;
 use crate::provider::{self, AuthenticWebhook, Content, Normalized, RawWebhook, Source, Understood};
 
@@ -86,6 +85,10 @@ pub fn run(options: &VerifyOptions, environment: &Environment) -> anyhow::Result
 
 impl VerifyOptions {
     fn webhook(&self) -> anyhow::Result<RawWebhook> {
+        let read = |path: &PathBuf| {
+            let bytes = files::read_up_to(path, FILE_BYTES_MAX);
+            bytes.with_context(|| format!("{} cannot be read", path.display())).map(|bytes| bytes.to_vec())
+        };
         let headers = String::from_utf8(read(&self.headers)?).context("the file of headers is not text")?;
         Ok(RawWebhook {
             path_suffix: self.path_suffix.clone(),
@@ -96,14 +99,6 @@ impl VerifyOptions {
             received_at: self.at.unwrap_or_else(Timestamp::now),
         })
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let size = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.len();
-    if size > FILE_BYTES_MAX {
-        anyhow::bail!("{} is larger than any webhook: {size} bytes", path.display());
-    }
-    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
 /// Headers of `name: value` lines; what `curl --verbose` puts before them, and lines that are none (a request line), are passed over.

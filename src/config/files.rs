@@ -50,18 +50,26 @@ impl KeyFiles for FileReader {
 
 /// The bytes of a regular file of at most 1 MiB.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_up_to(path, FILE_BYTES_MAX)
+}
+
+/// The bytes of a regular file that a user names on the command line.
+///
+/// # Errors
+/// It cannot be read, or has more than `bytes_max`.
+pub fn read_up_to(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     // Opening a pipe would wait for its writer.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     // Room for all of it at once, because growing would leave copies of secrets behind.
-    let room = usize::try_from(metadata.len().min(FILE_BYTES_MAX)).unwrap_or_default().saturating_add(1);
+    let room = usize::try_from(metadata.len().min(bytes_max)).unwrap_or_default().saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    let read = File::open(path)?.take(FILE_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    let read = File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     match u64::try_from(read) {
-        Ok(read) if read <= FILE_BYTES_MAX => Ok(bytes),
-        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")),
+        Ok(read) if read <= bytes_max => Ok(bytes),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", bytes_max >> 20))),
     }
 }
 

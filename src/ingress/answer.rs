@@ -175,7 +175,7 @@ impl Answer {
 
 /// An answer, and the words in which its sender is told that all is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct WordedAnswer {
     /// How the request ended.
     pub answer: Answer,
     /// How it is said, if it ended well.
@@ -195,7 +195,7 @@ pub enum Wording {
     Echo(Bytes),
 }
 
-impl Reply {
+impl WordedAnswer {
     /// The HTTP answer.
     pub fn response(self) -> Response<Full<Bytes>> {
         match self.wording {
@@ -212,7 +212,7 @@ impl Reply {
     }
 }
 
-impl From<Answer> for Reply {
+impl From<Answer> for WordedAnswer {
     fn from(answer: Answer) -> Self {
         Self { answer, wording: Wording::Table }
     }
@@ -245,7 +245,7 @@ mod tests {
         };
         for answer in Answer::each(ID) {
             for wording in [Wording::Own(Arc::new(own.clone())), Wording::Events(3), Wording::Echo("{}".into())] {
-                let told = Reply { answer, wording: wording.clone() }.response();
+                let told = WordedAnswer { answer, wording: wording.clone() }.response();
                 let expected = match wording {
                     _ if !answer.is_success() => answer.response().status(),
                     Wording::Own(_) => StatusCode::ACCEPTED,

@@ -29,7 +29,7 @@ use figment::value::Dict;
 use self::plan::Plan;
 use self::preset::Preset;
 use self::settings::DeclaredSettings;
-use self::signing_key::{SigningKey, VerifyingKey};
+use self::signing_key::{SampleKey, VerifyingKey};
 use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Proof, Provider, RawWebhook, Retries, Sender, Source,
     SourceOutline, Understood, Unverified,
@@ -161,7 +161,7 @@ impl Provider for Declared {
         let key = match (plan.algorithm.is_symmetric(), signing_key.or(first)) {
             (true, Some(path)) => {
                 let secret = signing_key::secrets(files, &[path.to_owned()], plan.algorithm, plan.key_encoding)?;
-                secret.into_iter().next().map(SigningKey::Secret)
+                secret.into_iter().next().map(SampleKey::Secret)
             }
             (false, Some(path)) => Some(signing_key::private_key(files, path, plan.algorithm)?),
             (_, None) => None,

@@ -147,7 +147,7 @@ impl Source for SmartGlocalSource {
             key_id: key.id.clone(),
             signature: header.to_owned(),
             plaintext: None,
-            coverage: None,
+            signed_parts: None,
         })
     }
 

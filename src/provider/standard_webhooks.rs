@@ -138,7 +138,7 @@ impl Source for StandardWebhooksSource {
             key_id: secret.id().clone(),
             signature,
             plaintext: None,
-            coverage: None,
+            signed_parts: None,
         })
     }
 

@@ -169,7 +169,7 @@ impl Source for UnDosTresSource {
                 key_id: cipher.id().clone(),
                 signature: String::new(),
                 plaintext: Some(Bytes::from(plaintext)),
-                coverage: None,
+                signed_parts: None,
             });
         }
         Err(Unverified::NotDecryptable)

@@ -91,12 +91,12 @@ pub struct Proof {
     pub(super) key_id: KeyId,
     pub(super) signature: String,
     pub(super) plaintext: Option<Bytes>,
-    pub(super) coverage: Option<Arc<Coverage>>,
+    pub(super) signed_parts: Option<Arc<SignedParts>>,
 }
 
 /// What a signature covers, where its scheme alone does not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
+pub struct SignedParts {
     /// The template of the signed text; empty where nothing is signed.
     pub template: String,
     /// Whether the whole body is signed.
@@ -178,7 +178,7 @@ impl AuthenticWebhook {
     pub fn assumed(raw: RawWebhook) -> Self {
         let key_id = KeyId::new("0123456789abcdef", KeyKind::Public);
         let proof =
-            Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None, coverage: None };
+            Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None, signed_parts: None };
         Self { raw, proof }
     }
 
@@ -203,8 +203,8 @@ impl AuthenticWebhook {
     }
 
     /// What the signature covers, where the scheme does not say it.
-    pub fn coverage(&self) -> Option<&Coverage> {
-        self.proof.coverage.as_deref()
+    pub fn signed_parts(&self) -> Option<&SignedParts> {
+        self.proof.signed_parts.as_deref()
     }
 
     /// The decrypted body, where the body was encrypted.

@@ -53,7 +53,7 @@ fn of_variable(variable: &IgnoredVariable) -> Finding {
 }
 
 /// Whether every broker to begin with is this machine's own.
-fn is_on_this_machine(bootstrap_servers: &str) -> bool {
+pub(super) fn is_on_this_machine(bootstrap_servers: &str) -> bool {
     bootstrap_servers.split(',').all(|broker| {
         let address = broker.rsplit("//").next().unwrap_or_default();
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);

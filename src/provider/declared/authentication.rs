@@ -12,7 +12,7 @@ use super::signing_key::VerifyingKey;
 use super::template::{Given, Piece, Template};
 use super::value_place::{ValuePlace, word};
 use crate::message::event::v1::Scheme;
-use crate::provider::webhook::Coverage;
+use crate::provider::webhook::SignedParts;
 use crate::provider::{Proof, RawWebhook, Unverified, json};
 
 /// Proves with one of `keys` that the sender made this webhook, and not long ago.
@@ -24,7 +24,7 @@ pub fn authenticate(plan: &Plan, keys: &[VerifyingKey], webhook: &RawWebhook) ->
     let signatures = plan.signature.signatures(&text)?;
     let time = plan.time.as_ref().map(|rule| signed_time(plan, rule, webhook, &text)).transpose()?;
     let given = Given { webhook, time: time.as_deref(), url: &plan.url };
-    let (key, coverage) = match plan.templates.as_slice() {
+    let (key, signed_parts) = match plan.templates.as_slice() {
         [] => (matching(keys, &[], &signatures).ok_or(Unverified::SignatureMismatch)?, Arc::default()),
         templates => proven(templates, keys, &given, &signatures)?,
     };
@@ -41,23 +41,23 @@ pub fn authenticate(plan: &Plan, keys: &[VerifyingKey], webhook: &RawWebhook) ->
         // A token is the secret itself, which no record may have.
         signature: if plan.templates.is_empty() { String::new() } else { text.into_owned() },
         plaintext: None,
-        coverage: Some(coverage),
+        signed_parts: Some(signed_parts),
     })
 }
 
 /// The key and the template by which one of the signatures is right.
 fn proven<'k>(
-    templates: &[(Template, Arc<Coverage>)],
+    templates: &[(Template, Arc<SignedParts>)],
     keys: &'k [VerifyingKey],
     given: &Given<'_>,
     signatures: &[Vec<u8>],
-) -> Result<(&'k VerifyingKey, Arc<Coverage>), Unverified> {
+) -> Result<(&'k VerifyingKey, Arc<SignedParts>), Unverified> {
     let mut failure = Unverified::SignatureMismatch;
-    for (template, coverage) in templates {
+    for (template, signed_parts) in templates {
         match template.fill(given) {
             Ok(pieces) => {
                 if let Some(key) = matching(keys, &pieces, signatures) {
-                    return Ok((key, Arc::clone(coverage)));
+                    return Ok((key, Arc::clone(signed_parts)));
                 }
             }
             Err(reason) => failure = reason,

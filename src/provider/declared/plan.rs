@@ -14,7 +14,7 @@ use super::signature_place::SignaturePlace;
 use super::template::{Template, Variable};
 use super::topic_patterns::TopicPatterns;
 use super::value_place::{JsonPointer, ValuePlace};
-use crate::provider::webhook::Coverage;
+use crate::provider::webhook::SignedParts;
 use crate::provider::{ConfigureError, SuccessAnswer};
 
 /// A week: with more, a signed time would not bound replays. Some senders try for days, and may keep the first attempt's time.
@@ -30,7 +30,7 @@ pub struct Plan {
     /// Where the signature stands.
     pub signature: SignaturePlace,
     /// What is signed: any may match. None where nothing is.
-    pub templates: Vec<(Template, Arc<Coverage>)>,
+    pub templates: Vec<(Template, Arc<SignedParts>)>,
     /// The address that the sender has of this source.
     pub url: String,
     /// The header in which the sender names its key.
@@ -109,12 +109,12 @@ impl Plan {
         let key_id_from = Some(settings.signature.key_id_from.as_str()).filter(|text| !text.is_empty());
         let type_place_signed = |template: &Template| event.kind.iter().all(|place| covers(template, place));
         let covered = |template: Template| {
-            let coverage = Coverage {
+            let signed_parts = SignedParts {
                 template: template.as_str().to_owned(),
                 body_signed: template.names(&Variable::Body),
                 type_signed: type_place_signed(&template),
             };
-            (template, Arc::new(coverage))
+            (template, Arc::new(signed_parts))
         };
         let plan = Self {
             algorithm: settings.signature.algorithm,

@@ -12,7 +12,7 @@ use super::interned;
 use super::plan::Plan;
 use super::settings::TimeFormat;
 use super::signed_time::written;
-use super::signing_key::SigningKey;
+use super::signing_key::SampleKey;
 use super::template::{Given, Variable};
 use super::value_place::{JsonPointer, ValuePlace};
 use crate::provider::{EventType, RawWebhook, Sender, SignedWebhook};
@@ -20,7 +20,7 @@ use crate::provider::{EventType, RawWebhook, Sender, SignedWebhook};
 /// Sends webhooks as a plan says.
 pub struct DeclaredSender {
     plan: Plan,
-    key: SigningKey,
+    key: SampleKey,
 }
 
 /// A webhook that is not signed yet.
@@ -32,7 +32,7 @@ struct Draft {
 
 impl DeclaredSender {
     /// A sender with this key.
-    pub fn new(plan: Plan, key: SigningKey) -> Self {
+    pub fn new(plan: Plan, key: SampleKey) -> Self {
         Self { plan, key }
     }
 

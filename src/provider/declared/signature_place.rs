@@ -177,7 +177,10 @@ impl SignaturePlace {
 
     /// How the signature is written, for people.
     pub fn describe(&self) -> String {
-        let picked = |list: &ListSettings| format!(" entry {}", list.pick.join(" or "));
+        let picked = |list: &ListSettings| match list.pick.len() {
+            0..=3 => format!(" entry {}", list.pick.join(" or ")),
+            count => format!(" any of {count} entries"),
+        };
         let entry = self.list.as_ref().map(picked).unwrap_or_default();
         let prefix = if self.prefix.is_empty() { String::new() } else { format!(" behind `{}`", self.prefix) };
         let form = match self.form {

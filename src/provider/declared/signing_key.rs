@@ -42,7 +42,7 @@ enum Material {
 }
 
 /// A key that signs samples.
-pub enum SigningKey {
+pub enum SampleKey {
     /// The same secret that verifies.
     Secret(VerifyingKey),
     /// An RSA private key, and how it signs.
@@ -115,7 +115,7 @@ impl VerifyingKey {
     }
 }
 
-impl SigningKey {
+impl SampleKey {
     /// The signature over these pieces; none where the library refuses.
     pub fn sign(&self, pieces: &[Piece<'_>]) -> Option<Vec<u8>> {
         match self {
@@ -237,20 +237,20 @@ fn public_material(der: &[u8], algorithm: Algorithm) -> Option<Material> {
 ///
 /// # Errors
 /// The file is unreadable, or holds no private key for this algorithm.
-pub fn private_key(files: &dyn KeyFiles, path: &Path, algorithm: Algorithm) -> Result<SigningKey, KeyFileError> {
+pub fn private_key(files: &dyn KeyFiles, path: &Path, algorithm: Algorithm) -> Result<SampleKey, KeyFileError> {
     let refused = || keys::wrong(path, &format!("holds no private key (PKCS#8) for {}", algorithm.name()));
     match algorithm {
         Algorithm::RsaPkcs1Sha256 | Algorithm::RsaPssSha256 => {
-            Ok(SigningKey::Rsa(keys::private_key(files, path)?, algorithm))
+            Ok(SampleKey::Rsa(keys::private_key(files, path)?, algorithm))
         }
         Algorithm::EcdsaP256Sha256 => {
             let der = keys::private_key_der(files, path)?;
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der);
-            pair.map(SigningKey::Ecdsa).map_err(|_| refused())
+            pair.map(SampleKey::Ecdsa).map_err(|_| refused())
         }
         Algorithm::Ed25519 => {
             let der = keys::private_key_der(files, path)?;
-            Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map(SigningKey::Ed25519).map_err(|_| refused())
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map(SampleKey::Ed25519).map_err(|_| refused())
         }
         Algorithm::HmacSha256 | Algorithm::HmacSha512 | Algorithm::Token => Err(refused()),
     }

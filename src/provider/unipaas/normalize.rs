@@ -30,7 +30,7 @@ pub fn normalize(source: &str, webhook: &RawWebhook, exempt: &[&'static str]) ->
     }
 }
 
-struct Understood {
+struct ReadWebhook {
     /// The kind, where that is proven as far as it can be.
     kind: Option<&'static WebhookKind>,
     subject: Option<String>,
@@ -38,7 +38,7 @@ struct Understood {
     content: Content,
 }
 
-impl Understood {
+impl ReadWebhook {
     fn of_kind(kind: &'static WebhookKind, reading: UnipaasBody) -> Self {
         let UnipaasBody { subject, occurred_at, fields } = reading;
         let encoded = Encoded { event_type: &kind.event_type, fields };
@@ -51,22 +51,22 @@ impl Understood {
 }
 
 /// The path names the kind, and nobody signs the path: a body that has another kind's shape contradicts it.
-fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &Unread) -> Understood {
+fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &Unread) -> ReadWebhook {
     let parsed = json::parse(body);
     let other =
         parsed.as_ref().ok().and_then(|document| kind.contradicted_by(document.object())).filter(|_| !is_exempt);
     match (&kind.body, parsed, other) {
-        (_, _, Some(other)) => Understood::without_kind(Content::Undecodable(Undecodable {
+        (_, _, Some(other)) => ReadWebhook::without_kind(Content::Undecodable(Undecodable {
             reason: QuarantineReason::NameContradictsBody,
             detail: format!("the path names {}, and the body has the shape of {}", kind.name, other.name),
         })),
         (KnownBody::Typed { read, .. }, Ok(document), None) => {
-            Understood::of_kind(kind, read(&Reader::new(document.object(), unread)))
+            ReadWebhook::of_kind(kind, read(&Reader::new(document.object(), unread)))
         }
         (KnownBody::Typed { .. }, Err(undecodable), None) => {
-            Understood { kind: Some(kind), ..Understood::without_kind(Content::Undecodable(undecodable)) }
+            ReadWebhook { kind: Some(kind), ..ReadWebhook::without_kind(Content::Undecodable(undecodable)) }
         }
-        (KnownBody::Untyped(encode), _, None) => Understood::of_kind(
+        (KnownBody::Untyped(encode), _, None) => ReadWebhook::of_kind(
             kind,
             UnipaasBody { subject: Some(kind.name.to_owned()), occurred_at: None, fields: encode(body.clone()) },
         ),
@@ -75,16 +75,16 @@ fn by_name(kind: &'static WebhookKind, body: &Bytes, is_exempt: bool, unread: &U
 
 /// A webhook that came without a name, or with one of later days. A body that is not a JSON object has no shape: with
 /// a name it is of an unknown type, and without one nothing at all is known of it.
-fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> Understood {
+fn by_shape(path_suffix: &str, body: &[u8], unread: &Unread) -> ReadWebhook {
     match json::parse(body) {
         Ok(document) => match kinds::shaped(document.object()) {
-            Some((kind, read)) => Understood::of_kind(kind, read(&Reader::new(document.object(), unread))),
-            None => Understood::without_kind(Content::Unrecognized),
+            Some((kind, read)) => ReadWebhook::of_kind(kind, read(&Reader::new(document.object(), unread))),
+            None => ReadWebhook::without_kind(Content::Unrecognized),
         },
         Err(undecodable) if path_suffix.trim_matches('/').is_empty() => {
-            Understood::without_kind(Content::Undecodable(undecodable))
+            ReadWebhook::without_kind(Content::Undecodable(undecodable))
         }
-        Err(_) => Understood::without_kind(Content::Unrecognized),
+        Err(_) => ReadWebhook::without_kind(Content::Unrecognized),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn authenticate(keys: &[SigningKey], header: &str, body: &[u8]) -> Result<Pr
         bool::from(claimed.as_slice().ct_eq(&mac) | claimed.as_slice().ct_eq(&hex(&mac)))
     };
     let key = keys.iter().find(gives).ok_or(Unverified::SignatureMismatch)?;
-    Ok(Proof { scheme, key_id: key.id.clone(), signature: header.to_owned(), plaintext: None, coverage: None })
+    Ok(Proof { scheme, key_id: key.id.clone(), signature: header.to_owned(), plaintext: None, signed_parts: None })
 }
 
 /// The lower-case hex text of a MAC, computed without a table so that its time tells nothing.

@@ -38,6 +38,9 @@ fn message_types() -> Vec<&'static str> {
     events.chain([UNRECOGNIZED_MESSAGE, QUARANTINED_MESSAGE, REJECTED_MESSAGE]).chain(ENGINE).collect()
 }
 
+/// A sender that configuration describes.
+const DECLARED: &str = "[sources.shop]\nprovider = \"stripe\"\nsecret_files = [\"stripe.key\"]\n";
+
 /// Those that no webhook is behind. The ledger's entries have their own golden bytes, beside their code.
 const ENGINE: [&str; 3] = [DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE];
 
@@ -121,7 +124,7 @@ fn now() -> Timestamp {
 
 /// The message type and value of the record of every fixture that its source believes.
 fn records_of_fixtures() -> Vec<(String, Vec<u8>)> {
-    let config = config("127.0.0.1:1", SOURCES, &[("SOURCES__UDT__CURRENCY", "MXN")]);
+    let config = config("127.0.0.1:1", &[SOURCES, DECLARED].concat(), &[("SOURCES__UDT__CURRENCY", "MXN")]);
     let bridge = Bridge { instance: "paybridge-0".to_owned(), keep: EvidenceKeep::Inline };
     let mut records = Vec::new();
     for (name, settings) in &config.sources {

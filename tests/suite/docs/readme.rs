@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::{Command, Stdio};
 
-use super::page;
+use super::{block, page, run};
 use crate::support::bridge::free_port;
 use crate::support::kafka::Kafka;
 
@@ -19,12 +18,6 @@ const FIRST_STEPS: [(&str, &str); 5] = [
     ("README.md", "see"),
     ("docs/confirmations.md", "confirm"),
 ];
-
-/// The shell block behind `<!-- run: name -->`.
-fn block<'p>(page: &'p str, name: &str) -> &'p str {
-    let (_, rest) = page.split_once(&format!("<!-- run: {name} -->\n```sh\n")).unwrap();
-    rest.split_once("```").unwrap().0
-}
 
 #[test]
 fn it_is_short() {
@@ -56,15 +49,7 @@ fn its_first_steps_put_a_webhook_through_kafka() {
     };
     fs::create_dir(folder.path().join("config")).unwrap();
     fs::write(folder.path().join("config/local.toml"), elsewhere(&config)).unwrap();
-    let output = Command::new("bash")
-        .args(["-c", &elsewhere(&script)])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{printed}\n{errors}", output.status);
+    let (printed, errors) = run(&elsewhere(&script), folder.path());
     for expected in [r#""status":"accepted""#, r#""status":"duplicate""#, r#""key":"ps_3230""#, "created"] {
         assert!(printed.contains(expected), "no {expected} in\n{printed}\n{errors}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 use std::{env, fs};
 
 use http_body_util::BodyExt as _;
@@ -9,7 +10,7 @@ use paybridge::config::Config;
 use paybridge::ingress::answer::{Answer, OUTCOMES};
 use paybridge::kafka::topics::{self, Topic};
 use paybridge::message::DESCRIPTORS;
-use paybridge::provider::{EventId, PROVIDERS};
+use paybridge::provider::{Declared, EventId, PRESETS, PROVIDERS, Provider as _};
 
 use super::page;
 use crate::support::cache::CHECKOUT;
@@ -43,8 +44,13 @@ fn between_markers<'p>(page: &'p str, name: &str) -> (&'p str, &'p str, &'p str)
 
 #[test]
 fn the_table_of_topics_is_what_subscribers_generate() {
+    // The topics of presets stand in a table of their own.
+    let is_preset = |name: &str| PRESETS.iter().any(|preset| preset.name() == name);
     let of_provider = |name: &str| format!("[sources.{name}]\nprovider = '{name}'\n");
-    let sources: String = PROVIDERS.iter().map(|provider| of_provider(provider.name())).collect();
+    let own = PROVIDERS.iter().map(|provider| provider.name()).filter(|name| !is_preset(name));
+    let custom = "[sources.NAME]\nprovider = 'custom'\nsecret_files = ['x']\n[sources.NAME.signature]\n\
+                  algorithm = 'hmac-sha256'\nfrom = 'header:x'\nsigned = '{body}'\n[sources.NAME.topics]\n'*' = 'part'\n";
+    let sources: String = own.map(of_provider).chain([custom.replace("NAME", "name")]).collect();
     let config = Config::from_toml(&format!("{sources}[confirmation]\nenabled = true\ndry_run = true\n"), []).unwrap();
     let rows: String = topics::needed(&config).iter().map(topic_row).collect();
     let head = "| topic | proto file | Python module | Java class |\n| --- | --- | --- | --- |\n";
@@ -61,6 +67,35 @@ fn topic_row(topic: &Topic) -> String {
     let short = path.trim_start_matches("paybridge/");
     let module = path.trim_end_matches(".proto").replace('/', ".");
     format!("| `{}` | [{short}](../proto/{path}) | `{module}_pb2` | `{name}` |\n", topic.name)
+}
+
+/// The table of presets tells what each one's plan says.
+#[test]
+fn the_table_of_presets_is_what_is_in_force() {
+    let rows: String = PRESETS.iter().map(preset_row).collect();
+    let head = "| preset | sender | how a webhook proves its origin | the sender tries again | topics |\n| --- | --- | --- | --- | --- |\n";
+    check_generated("docs/providers.md", "presets", &format!("{head}{rows}"));
+}
+
+fn preset_row(preset: &Declared) -> String {
+    let told = |after: Duration| match after.as_secs() {
+        0 => "never by itself".to_owned(),
+        seconds if seconds < 3600 => format!("for {} min", seconds / 60),
+        seconds if seconds < 172_800 => format!("for {} h", seconds / 3600),
+        seconds => format!("for {} days", seconds / 86_400),
+    };
+    let retries = preset.retries().unwrap();
+    let horizon = retries.horizon.map_or_else(|| "for a time that it does not tell".to_owned(), told);
+    let parts: Vec<String> = preset.event_types().iter().map(|kind| format!("`{}`", kind.topic_part)).collect();
+    format!(
+        "| `{}` | [{}]({}) | {} | [{horizon}]({}) | {} |\n",
+        preset.name(),
+        preset.title(),
+        preset.documentation(),
+        preset.describe().unwrap().replace('|', "\\|"),
+        retries.said_by,
+        parts.join(", ")
+    )
 }
 
 /// Each outcome has its row, with the status and body that are sent.

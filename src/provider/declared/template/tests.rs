@@ -1,3 +1,5 @@
+//! What a template gives, leaves out and refuses.
+
 use http::HeaderValue;
 
 use super::*;
