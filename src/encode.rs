@@ -49,6 +49,7 @@ pub struct Encoder {
     shared_bytes: Vec<u8>,
     /// The headers that are kept of a webhook.
     headers: Vec<HeaderName>,
+    keeps_query: bool,
     /// By the event type's part of the topic.
     events: BTreeMap<&'static str, TargetTopic>,
     unrecognized: TargetTopic,
@@ -100,6 +101,7 @@ impl Encoder {
             shared_bytes: shared.encode_to_vec(),
             shared,
             headers: headers.collect(),
+            keeps_query: outline.keeps_query,
             events: outline.event_types.iter().copied().map(event).collect(),
             unrecognized: target(topics::unrecognized_topic(prefix), UNRECOGNIZED_MESSAGE),
             quarantine: target(topics::quarantine_topic(prefix), QUARANTINED_MESSAGE),
@@ -247,7 +249,7 @@ impl Encoder {
             headers: self.headers_that_matter(webhook),
             remote_address: webhook.remote_address.to_string(),
             path_suffix: webhook.path_suffix.clone(),
-            query: webhook.query.clone(),
+            query: if self.keeps_query { webhook.query.clone() } else { String::new() },
             ..Evidence::default()
         }
     }

@@ -112,6 +112,7 @@ pub trait Provider: Sync {
             ack_timeout: None,
             success_answer: None,
             body_unsigned: false,
+            keeps_query: false,
         })
     }
 
@@ -193,6 +194,8 @@ pub struct SourceOutline {
     pub success_answer: Option<Arc<SuccessAnswer>>,
     /// Whether somebody who has seen one webhook could send others: the signature, if there is one, does not cover the body.
     pub body_unsigned: bool,
+    /// Whether the request's query is kept as evidence: authentication or understanding reads it. Others may have a secret in it.
+    pub keeps_query: bool,
 }
 
 /// What one sender wants to be answered when all is well.

@@ -137,6 +137,7 @@ impl Provider for Declared {
             ack_timeout: self.defaults().ack_timeout,
             success_answer: plan.answer.clone(),
             body_unsigned: !plan.signs_body(),
+            keeps_query: plan.reads_query(),
         })
     }
 

@@ -52,6 +52,17 @@ provider = "standard-webhooks"
 secret_files = ["{keys}/standard-webhooks.key"]
 tolerance_s = 86400
 
+[sources.checkout-com-demo]
+provider = "checkout-com"
+secret_files = ["{keys}/checkout-com.key"]
+
+[sources.stripe-demo]
+provider = "stripe"
+secret_files = ["{keys}/stripe.key"]
+
+[sources.stripe-demo.timestamp]
+tolerance_s = 86400
+
 [confirmation]
 enabled = true
 window_s = {window}
@@ -139,6 +150,9 @@ fn write_keys(folder: &Path) -> anyhow::Result<()> {
     }
     fs::write(folder.join("undostres.key"), format!("base64:{}", random_base64(16)?))?;
     fs::write(folder.join("unipaas.key"), random_base64(32)?)?;
+    for preset in ["checkout-com", "stripe"] {
+        fs::write(folder.join(format!("{preset}.key")), random_base64(32)?)?;
+    }
     fs::write(folder.join("standard-webhooks.key"), format!("whsec_{}", random_base64(32)?))?;
     Ok(())
 }

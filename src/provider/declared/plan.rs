@@ -166,6 +166,10 @@ impl Plan {
             let problem = "= \"id\" needs an id that is signed: name one in event.id, or use \"body\"";
             return Err(wrong("event.identity", problem));
         }
+        if self.algorithm == Algorithm::Token && self.signature.place.headers().is_empty() {
+            let problem = "has the token in the query, where logs of proxies keep it: give the source a path with a secret part instead";
+            return Err(wrong("signature.from", problem));
+        }
         if self.event.identity == IdentityRule::Latest && self.event.each.is_some() {
             return Err(wrong("event.identity", "= \"latest\" does not go with event.each: use \"body\" or \"id\""));
         }
@@ -201,20 +205,36 @@ impl Plan {
         unique(places.chain(of_templates))
     }
 
-    /// Every header that is read: those of authentication, and those that say what the event is.
+    /// Every header that is read: those of authentication, and those that say what the event is. A token is the secret itself, which
+    /// no record may have.
     pub fn evidence_headers(&self) -> Vec<HeaderName> {
-        let optional =
-            self.templates.iter().flat_map(|(template, _)| template.variables()).filter_map(
-                |variable| match variable {
-                    Variable::Header(name) => Some(name.clone()),
-                    _ => None,
-                },
-            );
-        let occurred = self.event.occurred_at.iter().flat_map(|(places, _)| places);
-        let places = [&self.event.id, &self.event.kind, &self.event.key].into_iter().flatten().chain(occurred);
+        let optional = self.templates.iter().flat_map(|(template, _)| template.variables());
+        let optional = optional.filter_map(|variable| match variable {
+            Variable::Header(name) => Some(name.clone()),
+            _ => None,
+        });
         let authentication =
             self.authentication_headers().into_iter().chain(optional).chain(self.key_id_header.clone());
-        unique(authentication.chain(places.flat_map(ValuePlace::headers)))
+        let all = unique(authentication.chain(self.event_places().flat_map(ValuePlace::headers)));
+        let token = if self.algorithm == Algorithm::Token { self.signature.place.headers() } else { Vec::new() };
+        all.into_iter().filter(|name| !token.contains(name)).collect()
+    }
+
+    /// Whether the request's query is read.
+    pub fn reads_query(&self) -> bool {
+        let variables = self.templates.iter().flat_map(|(template, _)| template.variables());
+        let signs_query = variables.into_iter().any(|variable| matches!(variable, Variable::Query(..)));
+        let reads = |place: &ValuePlace| match place {
+            ValuePlace::Query(_) => true,
+            ValuePlace::Joined(places) => places.iter().any(|place| matches!(place, ValuePlace::Query(_))),
+            ValuePlace::Header(_) | ValuePlace::Pointer(_) | ValuePlace::Entry(_) => false,
+        };
+        signs_query || reads(&self.signature.place) || self.event_places().any(reads)
+    }
+
+    fn event_places(&self) -> impl Iterator<Item = &ValuePlace> {
+        let occurred = self.event.occurred_at.iter().flat_map(|(places, _)| places);
+        [&self.event.id, &self.event.kind, &self.event.key].into_iter().flatten().chain(occurred)
     }
 }
 

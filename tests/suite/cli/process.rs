@@ -26,6 +26,9 @@ const AT_ONCE: usize = 8;
 /// Posts every event so often: most of the stream are redeliveries.
 const PASSES: usize = 10;
 
+/// The topics of events whose bodies have no time.
+const STATES: [&str; 4] = ["authorization-update", "onboarding-update", "ewallet-create", "mandate-update"];
+
 fn stream_of(daemon: &Daemon, random: &mut Random) -> (Events, Vec<Event>) {
     let mut events = Events::new(&daemon.config);
     let some = events.some(300, random);
@@ -139,7 +142,10 @@ fn a_killed_daemon_has_lost_nothing_and_its_successor_knows_the_same_ids() {
     assert!(again.iter().all(|(_, answered)| answered.status == 200));
     for (event, before) in answered(&account).filter(|(_, before)| before.status == 200) {
         let (_, after) = again.iter().find(|(other, _)| other.webhook.body == event.webhook.body).unwrap();
-        assert_eq!(before.json("event_id"), after.json("event_id"));
+        // Of a body without a time nobody knows whether it is the same event, if what was told of it was lost with the process.
+        if !STATES.iter().any(|part| event.topic.contains(part)) {
+            assert_eq!(before.json("event_id"), after.json("event_id"));
+        }
     }
     check_nothing_is_lost(kafka, &events.topics(), again.iter().map(|(event, answered)| (event, answered)));
 }

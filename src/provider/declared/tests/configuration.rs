@@ -68,6 +68,7 @@ fn tells_the_key_and_the_remedy() {
             format!("{SIGNATURE}[answer]\nhandshake = {{ when = 'pointer:/a', echo = 'pointer:/b' }}"),
             "answer.handshake.when: has no value",
         ),
+        ("[signature]\nalgorithm = 'token'\nfrom = 'query:x'".to_owned(), "signature.from: has the token in the query"),
         (format!("topic_part = 'A'\n{SIGNATURE}"), "topic_part: must be a part of a topic's name"),
     ] {
         let problem = outline(&toml).err().unwrap_or_else(|| panic!("{toml} is taken"));
@@ -86,7 +87,11 @@ fn an_outline_tells_what_the_settings_give() {
     assert_eq!(other.topic_group, "shared");
     assert_eq!(other.evidence_headers, ["x-signature", "x-id", "x-type"]);
     let token = "[signature]\nalgorithm = 'token'\nfrom = 'header:x-token'";
-    assert!(outline(token).unwrap().body_unsigned);
+    let by_token = outline(token).unwrap();
+    assert!(by_token.body_unsigned && by_token.evidence_headers.is_empty(), "a token is a secret");
+    assert!(!by_token.keeps_query && !plain.keeps_query);
+    let by_query = outline("[signature]\nalgorithm = 'hmac-sha256'\nfrom = 'query:sig'\nsigned = '{body}'").unwrap();
+    assert!(by_query.keeps_query);
 }
 
 #[test]
