@@ -177,7 +177,7 @@ impl Encoder {
 
     /// The record of a webhook that nobody verified and that is kept all the same: it has no event id, and `random_id` stands for it.
     pub fn unverified(&self, webhook: &RawWebhook, failure: Unverified, random_id: &str) -> Record {
-        let metadata = self.whole(bare_metadata(webhook, self.raw_evidence(webhook)));
+        let metadata = self.whole(bare_metadata(webhook, self.raw_evidence(webhook, &digest(webhook))));
         let why = Undecodable { reason: QuarantineReason::UnverifiedKept, detail: failure.to_string() };
         let value = quarantined_message(metadata, webhook, &why).encode_to_vec();
         self.record_of_no_event(&self.quarantine, value, webhook, random_id)
@@ -185,7 +185,7 @@ impl Encoder {
 
     /// The record of a sample of a webhook that failed authentication, with so many bytes of its body at most.
     pub fn rejected(&self, webhook: &RawWebhook, failure: Unverified, bytes_max: usize, random_id: &str) -> Record {
-        let whole = self.raw_evidence(webhook);
+        let whole = self.raw_evidence(webhook, &digest(webhook));
         let sampled = webhook.body.slice(..webhook.body.len().min(bytes_max));
         let evidence = Evidence { raw_body: Some(sampled), ..whole };
         let message = RejectedWebhook {
@@ -237,15 +237,14 @@ impl Encoder {
             signed_template: webhook.signed_parts().map(|parts| parts.template.clone()).unwrap_or_default(),
             body_signed: webhook.signed_parts().map(|parts| parts.body_signed),
             type_signed: webhook.signed_parts().map(|parts| parts.type_signed),
-            ..self.raw_evidence(webhook.raw())
+            ..self.raw_evidence(webhook.raw(), webhook.body_sha256())
         }
     }
 
-    fn raw_evidence(&self, webhook: &RawWebhook) -> Evidence {
-        let digest: [u8; 32] = Sha256::digest(&webhook.body).into();
+    fn raw_evidence(&self, webhook: &RawWebhook, body_sha256: &[u8; 32]) -> Evidence {
         Evidence {
             raw_body: Some(webhook.body.clone()),
-            body_sha256: Bytes::copy_from_slice(&digest),
+            body_sha256: Bytes::copy_from_slice(body_sha256),
             headers: self.headers_that_matter(webhook),
             remote_address: webhook.remote_address.to_string(),
             path_suffix: webhook.path_suffix.clone(),
@@ -280,6 +279,10 @@ fn record(
         traceparent: traceparent(webhook),
     });
     Record { topic: Arc::clone(&target.name), key, value, headers }
+}
+
+fn digest(webhook: &RawWebhook) -> [u8; 32] {
+    Sha256::digest(&webhook.body).into()
 }
 
 /// Without what all webhooks of the source share.

@@ -84,6 +84,8 @@ codes! {
     KeyRead = "key-read", Info, "nothing";
     /// How a source's webhooks are proven.
     SenderProof = "sender-proof", Info, "compare it with the sender's documentation";
+    /// A sender may send a webhook again later than its event is remembered.
+    RetryGapLong = "retry-gap-long", Info, "raise dedup.window_s, if subscribers mind an event that comes twice with one id";
     /// A sender stops sending a webhook again sooner than an outage of Kafka may end.
     RetriesShort = "retries-short", Warning, "mend outages of Kafka within that time, and know how to get lost webhooks from the sender";
     /// A file of `[ingress.tls]` cannot be read.

@@ -156,7 +156,10 @@ impl Ingress {
             }
             Err(rejected) => {
                 drop(with_keys);
-                self.refuse(source, &rejected, &in_flight).await.into()
+                match self.refuse(source, &rejected, &in_flight).await {
+                    Answer::Kept => worded(source, Answer::Kept, Wording::Table),
+                    answer => answer.into(),
+                }
             }
         }
     }
@@ -178,10 +181,11 @@ impl Ingress {
                 let answer = self.publish_batch(source, webhook, &events, verified, in_flight).await;
                 (answer, Wording::Events(events.len()))
             }
-            Understood::Handshake(body) => return WordedAnswer { answer: Answer::Handshake, wording: Wording::Echo(body) },
+            Understood::Handshake(body) => {
+                return WordedAnswer { answer: Answer::Handshake, wording: Wording::Echo(body) };
+            }
         };
-        let wording = source.success_answer.clone().map_or(wording, Wording::Own);
-        WordedAnswer { answer, wording }
+        worded(source, answer, wording)
     }
 
     /// Puts an authentic webhook where it belongs. What is too large for its topic goes without its plaintext, else as
@@ -363,16 +367,22 @@ fn duplicate(source: &RunningSource, id: EventId, origin: Origin) -> Answer {
     Answer::Duplicate(id)
 }
 
+/// An answer in the words that the source's sender wants, else in these.
+fn worded(source: &RunningSource, answer: Answer, otherwise: Wording) -> WordedAnswer {
+    WordedAnswer { answer, wording: source.success_answer.clone().map_or(otherwise, Wording::Own) }
+}
+
 /// What a request takes besides its body: its head as received, and about what its task and buffers take.
 fn head_size(request: &Request<Incoming>) -> usize {
     let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    request.uri().path().len() + headers + REQUEST_OVERHEAD_BYTES
+    let target = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    target + headers + REQUEST_OVERHEAD_BYTES
 }
 
 /// What keeping a webhook takes, about: without its head, requests without a body would cost nothing.
 fn kept_size(webhook: &RawWebhook) -> usize {
     let headers: usize = webhook.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    webhook.body.len() + webhook.path_suffix.len() + headers + REQUEST_OVERHEAD_BYTES
+    webhook.body.len() + webhook.path_suffix.len() + webhook.query.len() + headers + REQUEST_OVERHEAD_BYTES
 }
 
 /// Stands for an event id where there is none.

@@ -69,7 +69,9 @@ pub fn run(options: &VerifyOptions, environment: &Environment) -> anyhow::Result
     let likely_cause = source.likely_cause(&webhook);
     let code = match AuthenticWebhook::authenticate(&*source, webhook) {
         Ok(webhook) => {
-            let _written = writeln!(text, "authentic, by key {}", webhook.key_id().as_str());
+            let key = webhook.key_id();
+            let label = key.label(name);
+            let _written = writeln!(text, "authentic, by key {} ({label} in metrics, logs and `check`)", key.as_str());
             text += &became(&*source, name, settings, config.kafka.topic_prefix.as_ref(), &webhook);
             ExitCode::SUCCESS
         }
@@ -106,6 +108,10 @@ fn header_map(text: &str) -> Result<HeaderMap, WrongUsage> {
     let mut headers = HeaderMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_start_matches("> ").trim();
+        // A request line, and what curl says of the connection.
+        if line.starts_with('*') || line.ends_with("HTTP/1.1") || line.ends_with("HTTP/2") {
+            continue;
+        }
         let Some((name, value)) = line.split_once(':') else { continue };
         let parsed = (HeaderName::try_from(name.trim()), HeaderValue::from_str(value.trim()));
         let (Ok(name), Ok(value)) = parsed else {
@@ -128,7 +134,9 @@ fn became(
     let events = match source.normalize(name, webhook) {
         Understood::Event(event) => vec![event],
         Understood::Batch(events) => events,
-        Understood::Handshake(_) => return "a handshake: it is answered, and becomes no event\n".to_owned(),
+        Understood::Handshake(body) => {
+            return format!("a handshake: it is answered {}, and becomes no event\n", String::from_utf8_lossy(&body));
+        }
     };
     let mut text = String::new();
     for event in &events {
@@ -146,7 +154,8 @@ fn told(event: &Normalized, settings: &SourceConfig, prefix: &str, webhook: &Aut
         Content::Unrecognized => topics::unrecognized_topic(prefix),
         Content::Undecodable(why) => format!("{}: {}", topics::quarantine_topic(prefix), why.detail),
     };
-    format!("event {id}, {kind}, {key} → {place}")
+    let at = event.occurred_at.map_or_else(|| "no time of its own".to_owned(), |at| format!("occurred at {at}"));
+    format!("event {id}, {kind}, {key}, {at} → {place}")
 }
 
 #[cfg(test)]
@@ -156,7 +165,7 @@ mod tests {
     #[test]
     fn reads_headers_as_people_copy_them() {
         let headers =
-            header_map("POST /webhooks/shop HTTP/1.1\r\n> Stripe-Signature: t=1,v1=ab\r\nX-Id:7\n\n").unwrap();
+            header_map("* [HTTP/2] [1] [:method: POST]\nPOST http://h/shop HTTP/1.1\r\n> Stripe-Signature: t=1,v1=ab\r\nX-Id:7\n\n").unwrap();
         assert_eq!(headers.get("stripe-signature").unwrap(), "t=1,v1=ab");
         assert_eq!((headers.get("x-id").unwrap().to_str().unwrap(), headers.len()), ("7", 2));
         let problem = header_map("x-id: 7\na b: c").unwrap_err().to_string();

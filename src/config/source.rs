@@ -240,9 +240,11 @@ fn known_provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     if provider::find(&name).is_some() {
         return Ok(name);
     }
-    let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name()).collect();
+    let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name()).chain(["custom"]).collect();
     let action = suggestion(&name, &known);
-    Err(de::Error::custom(format!("names no provider that this version knows: {action}")))
+    Err(de::Error::custom(format!(
+        "names no provider that this version knows: {action} A sender that is no preset has provider = \"custom\""
+    )))
 }
 
 fn valid_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

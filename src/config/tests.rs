@@ -60,7 +60,7 @@ fn tells_every_problem_at_once() {
              write it as \"payments\" or \"shop.payments\"",
             "`sources.A` has a wrong name: use 1 to 63 lower-case letters, digits, and hyphens between them",
             "`sources.b.provider` is missing: set it",
-            "`sources.c.provider` names no provider that this version knows: did you mean `smart-glocal`?",
+            "`sources.c.provider` names no provider that this version knows: did you mean `smart-glocal`? A sender that is no preset has provider = \"custom\"",
             "`dedup.mode` must be one of \"shared\", \"local\", \"off\": write one of them",
             "`log.level` must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\": write one of them",
         ],

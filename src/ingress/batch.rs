@@ -10,6 +10,9 @@ use super::sending::InFlightRequest;
 use super::source::RunningSource;
 use crate::provider::{AuthenticWebhook, EventId, Normalized};
 
+/// So many events are encoded and sent before other webhooks have their turn.
+const TOGETHER_MAX: usize = 256;
+
 impl Ingress {
     /// Publishes each event as if it had come alone, in their order. The record of the first one that is new has the webhook's body;
     /// the others name that event, so that a large batch does not multiply.
@@ -37,8 +40,15 @@ impl Ingress {
                 _ => {}
             }
         }
-        let others = rest.map(|event| self.publish(source, webhook, event, body_is_with, verified, in_flight));
-        answers.extend(join_all(others).await);
+        for some in rest.as_slice().chunks(TOGETHER_MAX) {
+            let publish = |event| self.publish(source, webhook, event, body_is_with, verified, in_flight);
+            answers.extend(join_all(some.iter().map(publish)).await);
+            if answers.iter().any(|answer| !answer.is_success()) {
+                break;
+            }
+            // The first look at each event encodes it: others shall have their turn.
+            tokio::task::yield_now().await;
+        }
         of_all(&answers)
     }
 }

@@ -88,7 +88,7 @@ impl fmt::Display for WrongProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tls => "the broker's port expects TLS, and security.protocol is without TLS",
-            Self::ProbablyTls => "the broker closes connections without TLS: its port probably expects TLS, and security.protocol is without TLS",
+            Self::ProbablyTls => "the broker closes connections without TLS at once: it is starting or stopping, or its port expects TLS, and security.protocol is without TLS",
             Self::NoTls => "the broker's port does not speak TLS, and security.protocol is with TLS",
             Self::ProbablyNoTls => {
                 "the broker closes connections in the TLS handshake: its port probably does not speak TLS, and security.protocol is with TLS"

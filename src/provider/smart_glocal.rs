@@ -164,7 +164,7 @@ impl Source for SmartGlocalSource {
         Some(if self.keys.iter().any(|key| key.made(&signature)) {
             "the key is right, but the body is not what was signed: something on the way changes it"
         } else {
-            "no configured key made the signature"
+            "no configured key made the signature: the provider may sign with a new key"
         })
     }
 }

@@ -2,12 +2,13 @@
 //! Must not know any provider, and does no input or output.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::AsHeaderName;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{EventId, Source};
 use crate::message::event::v1::Scheme;
@@ -151,6 +152,8 @@ impl KeyId {
 pub struct AuthenticWebhook {
     raw: RawWebhook,
     proof: Proof,
+    /// The SHA-256 of the body, once it was asked for: a batch asks for each of its events.
+    body_sha256: OnceLock<[u8; 32]>,
 }
 
 impl AuthenticWebhook {
@@ -160,7 +163,7 @@ impl AuthenticWebhook {
     /// Why it is not believed.
     pub fn authenticate(source: &dyn Source, raw: RawWebhook) -> Result<Self, Box<Rejected>> {
         match source.authenticate(&raw) {
-            Ok(proof) => Ok(Self { raw, proof }),
+            Ok(proof) => Ok(Self { raw, proof, body_sha256: OnceLock::new() }),
             Err(reason) => Err(Box::new(Rejected { raw, reason })),
         }
     }
@@ -177,14 +180,24 @@ impl AuthenticWebhook {
     #[cfg(test)]
     pub fn assumed(raw: RawWebhook) -> Self {
         let key_id = KeyId::new("0123456789abcdef", KeyKind::Public);
-        let proof =
-            Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None, signed_parts: None };
-        Self { raw, proof }
+        let proof = Proof {
+            scheme: Scheme::Unspecified,
+            key_id,
+            signature: String::new(),
+            plaintext: None,
+            signed_parts: None,
+        };
+        Self { raw, proof, body_sha256: OnceLock::new() }
     }
 
     /// The webhook as it arrived.
     pub fn raw(&self) -> &RawWebhook {
         &self.raw
+    }
+
+    /// The SHA-256 of the body as received.
+    pub fn body_sha256(&self) -> &[u8; 32] {
+        self.body_sha256.get_or_init(|| Sha256::digest(&self.raw.body).into())
     }
 
     /// The key that verified it.

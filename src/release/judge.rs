@@ -135,12 +135,18 @@ impl Judge {
             Understood::Batch(events) => held_here(held, events),
             Understood::Handshake(_) => return stays(Verdict::StillUnrecognized, "a handshake, which is no event"),
         };
+        let mut body_is_with = None;
         let judged = |event: &Normalized| match &event.content {
             Content::Unrecognized => {
                 HeldJudgement::Stays(Verdict::StillUnrecognized, format!("type {}", event.event_type))
             }
             Content::Undecodable(why) => HeldJudgement::Stays(Verdict::StillUndecodable, why.detail.clone()),
-            Content::Event(_) => self.event(source, held, &webhook, event, now),
+            Content::Event(_) => {
+                let judgement = self.event(source, held, &webhook, (event, body_is_with), now);
+                // The body of a batch is with its first event.
+                body_is_with = body_is_with.or(Some(event.identity.of_webhook()));
+                judgement
+            }
         };
         events.iter().map(judged).collect()
     }
@@ -150,14 +156,15 @@ impl Judge {
         source: &JudgedSource,
         held: &HeldRecord,
         webhook: &AuthenticWebhook,
-        event: &Normalized,
+        (event, body_is_with): (&Normalized, Option<EventId>),
         now: Timestamp,
     ) -> HeldJudgement {
         // Nothing is known of the event before it: a release comes at another time than the webhooks beside it.
         let event_id = event.identity.id_alone(webhook.raw().received_at);
+        let first = body_is_with.map_or(RecordForm::AsConfigured, RecordForm::BodyElsewhere);
         let forms: &[RecordForm] = match webhook.plaintext() {
-            Some(_) => &[RecordForm::AsConfigured, RecordForm::WithoutPlaintext],
-            None => &[RecordForm::AsConfigured],
+            Some(_) => &[first, RecordForm::WithoutPlaintext],
+            None => &[first],
         };
         let records = forms.iter().map(|form| source.encoder.authentic(webhook, event, event_id, *form));
         let records: Vec<Record> = records.filter(|record| record.size() <= self.record_bytes_max).collect();

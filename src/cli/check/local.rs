@@ -10,7 +10,7 @@ use crate::config::{Config, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
 use crate::kafka::topics;
-use crate::provider::{CONFIRMATION_PROVIDER, ConfigureError, KeyFileError};
+use crate::provider::{ConfigureError, KeyFileError};
 use crate::settings::Problem;
 
 /// One finding for each problem of the configuration.
@@ -94,9 +94,8 @@ fn of_apis(apis: &Apis) -> Vec<Finding> {
 /// One finding for each source whose webhooks another source's key verifies too, unless strangers are kept out otherwise: whoever
 /// has a webhook, and every event carries it, could send it to the other one.
 fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -> Vec<Finding> {
-    let confirming = sources.iter().filter(|(_, source)| source.provider.name() == CONFIRMATION_PROVIDER);
     let mut holders: BTreeMap<String, BTreeSet<&SourceName>> = BTreeMap::new();
-    for (name, source) in confirming {
+    for (name, source) in sources {
         for key in source.source.key_ids() {
             holders.entry(key.as_str().to_owned()).or_default().insert(name);
         }
@@ -113,7 +112,7 @@ fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -
     told.map(|(name, others)| {
         let others: Vec<String> = others.into_iter().map(|other| format!("sources.{other}")).collect();
         let message = format!(
-            "has the same public key as {}: whoever has a webhook of one source can send it to another",
+            "has the same key as {}: whoever has a webhook of one source can send it to another",
             others.join(", ")
         );
         Finding::new(Code::KeyShared, format!("sources.{name}"), message)
@@ -276,7 +275,7 @@ mod tests {
         }
         let three = ["a", "b", "c"].map(|name| source(name, &ours, "")).concat();
         let findings = of_config(&Config::from_toml(&three, []).unwrap());
-        assert!(findings[0].message.starts_with("has the same public key as sources.b, sources.c: "), "{findings:?}");
+        assert!(findings[0].message.starts_with("has the same key as sources.b, sources.c: "), "{findings:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::seldom_meant::is_on_this_machine;
-use crate::config::{Config, SourceName};
+use crate::config::{Config, DedupMode, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
 use crate::provider::Retries;
@@ -24,6 +24,17 @@ pub(super) fn of_sources(config: &Config, sources: &BTreeMap<SourceName, Configu
         let subject = format!("sources.{name}");
         if let Some(description) = configured.source.describe() {
             findings.push(Finding::new(Code::SenderProof, subject.as_str(), description));
+        }
+        let window = Duration::from_secs(config.dedup.window_s);
+        if let Some(gap) = configured.provider.retries().and_then(|retries| retries.gap)
+            && config.dedup.mode != DedupMode::Off
+            && gap > window
+        {
+            let gap = SignedDuration::try_from(gap).unwrap_or(SignedDuration::MAX);
+            let message = format!(
+                "the sender may send a webhook again {gap:#} after the last attempt: then it is published once more"
+            );
+            findings.push(Finding::new(Code::RetryGapLong, subject.as_str(), message));
         }
         if !is_trial
             && let Some(retries) = configured.provider.retries()

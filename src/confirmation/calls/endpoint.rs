@@ -109,7 +109,7 @@ impl SourceEndpoint {
                 %session,
                 seen,
                 count,
-                "calls to the provider failed; they are repeated until the window of their session closes"
+                "calls to the provider failed; they are repeated until the window of their session closes; then the provider cancels the operation"
             );
         }
         match self.breaker().record(session, permit, health, Instant::now()) {

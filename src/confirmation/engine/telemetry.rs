@@ -49,6 +49,7 @@ pub struct Telemetry {
     clock: ClockState,
     /// Sessions whose delay was logged since the clock was trusted last.
     clock_delayed: BTreeSet<SessionKey>,
+    clock_delayed_log: LogLimit<SessionKey>,
     /// What the configuration does at the deadline.
     at_deadline: Option<Action>,
     /// By the rule's name.
@@ -88,6 +89,7 @@ impl Telemetry {
             kafka_unavailable: None,
             clock: ClockState::Trusted,
             clock_delayed: BTreeSet::new(),
+            clock_delayed_log: LogLimit::default(),
             at_deadline,
             rule_failures: BTreeMap::new(),
             decided_by_deadline: LogLimit::default(),
@@ -283,10 +285,13 @@ impl Telemetry {
         }
     }
 
-    /// A session is due and waits, because the clock is not trusted; logged once.
+    /// A session is due and waits, because the clock is not trusted; each is counted once, and a line comes at most once a minute.
     fn clock_delayed(&mut self, key: &SessionKey) {
         if self.clock_delayed.len() < CLOCK_DELAYED_LOGGED_MAX && self.clock_delayed.insert(key.clone()) {
-            tracing::error!(session = %key, "session is due, but nothing is done about it until the clock is right; correct the time service (NTP)");
+            self.clock_delayed_log.add(key.clone());
+        }
+        if let Some((count, session)) = self.clock_delayed_log.due(Instant::now()) {
+            tracing::error!(%session, count, "sessions are due, but nothing is done about them until the clock is right; correct the time service (NTP)");
         }
     }
 
@@ -355,7 +360,7 @@ pub fn producer_replaced(transactional_id: &str) {
         transactional_id,
         "Kafka fenced the confirmation engine's producer: another process uses the same bridge_instance, or this process \
          stood still during a transaction. Two processes with one bridge_instance end each other's transactions again and \
-         again: give each one of its own"
+         again: give each process a bridge_instance of its own. No session is decided twice"
     );
 }
 

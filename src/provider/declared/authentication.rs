@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::plan::{Plan, TimeRule};
+use super::settings::TimeFormat;
 use super::signed_time::instant;
 use super::signing_key::VerifyingKey;
-use super::template::{Given, Piece, Template};
+use super::template::{Given, Piece, Template, Variable};
 use super::value_place::{ValuePlace, word};
 use crate::message::event::v1::Scheme;
 use crate::provider::webhook::SignedParts;
@@ -22,13 +24,17 @@ use crate::provider::{Proof, RawWebhook, Unverified, json};
 pub fn authenticate(plan: &Plan, keys: &[VerifyingKey], webhook: &RawWebhook) -> Result<Proof, Unverified> {
     let text = plan.signature.find(webhook)?;
     let signatures = plan.signature.signatures(&text)?;
-    let time = plan.time.as_ref().map(|rule| signed_time(plan, rule, webhook, &text)).transpose()?;
+    let told_time = || plan.time.as_ref().map(|rule| signed_time(plan, rule, webhook, &text)).transpose();
+    // A time in the body that is not signed by itself is read only when the body is proven.
+    let names_time = plan.templates.iter().any(|(template, _)| template.names(&Variable::Time));
+    let time = if names_time { told_time()? } else { None };
     let given = Given { webhook, time: time.as_deref(), url: &plan.url };
     let (key, signed_parts) = match plan.templates.as_slice() {
         [] => (matching(keys, &[], &signatures).ok_or(Unverified::SignatureMismatch)?, Arc::default()),
         templates => proven(templates, keys, &given, &signatures)?,
     };
     // Only now it is the sender's word.
+    let time = if names_time { time } else { told_time()? };
     if let (Some(rule), Some(time)) = (&plan.time, &time) {
         let distance = instant(time, rule.format).map(|time| webhook.received_at.duration_since(time).unsigned_abs());
         if distance.is_none_or(|distance| distance > rule.tolerance) {
@@ -108,6 +114,10 @@ pub fn explain(plan: &Plan, keys: &[VerifyingKey], webhook: &RawWebhook) -> Vec<
         }
     };
     let signatures = plan.signature.signatures(&text).unwrap_or_default();
+    let names: Vec<&str> = plan.signature.entries(&text).into_iter().map(|(name, _)| name).collect();
+    if !names.is_empty() {
+        lines.push(format!("signature: the list has the entries {}", names.join(", ")));
+    }
     let lengths: Vec<String> = signatures.iter().map(|signature| signature.len().to_string()).collect();
     lines.push(match lengths.as_slice() {
         [] => format!(
@@ -150,18 +160,27 @@ pub fn explain(plan: &Plan, keys: &[VerifyingKey], webhook: &RawWebhook) -> Vec<
 }
 
 fn explained_time(rule: &TimeRule, time: Result<&str, &Unverified>, webhook: &RawWebhook) -> String {
-    let read = time.ok().and_then(|time| instant(time, rule.format));
-    match read {
-        None => format!("signed time: {} has none that can be read", rule.place),
-        Some(at) => {
-            let distance_s = webhook.received_at.duration_since(at).as_secs();
-            let side = if distance_s < 0 { "after" } else { "before" };
-            let verdict = if distance_s.unsigned_abs() > rule.tolerance.as_secs() { "too far" } else { "near enough" };
-            let tolerance_s = rule.tolerance.as_secs();
-            format!(
-                "signed time: {at}, {} s {side} the time of receipt: {verdict} (tolerance {tolerance_s} s)",
-                distance_s.unsigned_abs()
-            )
-        }
-    }
+    let Ok(text) = time else { return format!("signed time: there is none in {}", rule.place) };
+    let Some(at) = instant(text, rule.format) else {
+        let other = FORMATS.into_iter().find(|(_, format)| instant(text, *format).is_some_and(is_of_our_days));
+        let hint = other.map_or_else(String::new, |(name, _)| format!("; as {name} it can"));
+        return format!("signed time: the text in {} cannot be read in the configured format{hint}", rule.place);
+    };
+    let distance_s = webhook.received_at.duration_since(at).as_secs();
+    let side = if distance_s < 0 { "after" } else { "before" };
+    let verdict = if distance_s.unsigned_abs() > rule.tolerance.as_secs() { "too far" } else { "near enough" };
+    let tolerance_s = rule.tolerance.as_secs();
+    format!(
+        "signed time: {at}, {} s {side} the time of receipt: {verdict} (tolerance {tolerance_s} s)",
+        distance_s.unsigned_abs()
+    )
+}
+
+/// The formats by their names in configuration.
+const FORMATS: [(&str, TimeFormat); 3] =
+    [("unix-s", TimeFormat::UnixS), ("unix-ms", TimeFormat::UnixMs), ("rfc3339", TimeFormat::Rfc3339)];
+
+/// Not 1970, and not thousands of years ahead: what a number is in a format that is not its own.
+fn is_of_our_days(at: Timestamp) -> bool {
+    (946_684_800..32_503_680_000).contains(&at.as_second())
 }

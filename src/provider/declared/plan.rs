@@ -107,7 +107,8 @@ impl Plan {
             Ok(_) | Err(_) => Err(wrong("signature.key_id_from", "names no header: write it as \"header:NAME\"")),
         };
         let key_id_from = Some(settings.signature.key_id_from.as_str()).filter(|text| !text.is_empty());
-        let type_place_signed = |template: &Template| event.kind.iter().all(|place| covers(template, place));
+        let type_place_signed =
+            |template: &Template| event.kind.iter().all(|place| covers(template, place, event.each.as_ref()));
         let covered = |template: Template| {
             let signed_parts = SignedParts {
                 template: template.as_str().to_owned(),
@@ -170,13 +171,19 @@ impl Plan {
             let problem = "has the token in the query, where logs of proxies keep it: give the source a path with a secret part instead";
             return Err(wrong("signature.from", problem));
         }
+        if self.event.identity == IdentityRule::Id
+            && self.event.id.iter().any(|place| matches!(place, ValuePlace::Joined(_)))
+        {
+            return Err(wrong(
+                "event.id",
+                "joins values, which two ids could share: name one place, or use event.identity = \"body\"",
+            ));
+        }
         if self.event.identity == IdentityRule::Latest && self.event.each.is_some() {
             return Err(wrong("event.identity", "= \"latest\" does not go with event.each: use \"body\" or \"id\""));
         }
-        if self.handshake.as_ref().is_some_and(|handshake| handshake.hmac_as.is_some())
-            && self.algorithm == Algorithm::Token
-        {
-            return Err(wrong("answer.handshake.hmac_as", "needs an HMAC: remove it"));
+        if self.handshake.as_ref().is_some_and(|handshake| handshake.hmac_as.is_some()) && !self.algorithm.is_mac() {
+            return Err(wrong("answer.handshake.hmac_as", "needs an HMAC as signature.algorithm: remove it"));
         }
         Ok(self)
     }
@@ -184,7 +191,9 @@ impl Plan {
     /// Whether a value at this place is signed, whichever template matches.
     pub fn signs(&self, place: &ValuePlace) -> bool {
         let is_time = self.time.as_ref().is_some_and(|time| time.place == *place);
-        let signs = |template: &Template| covers(template, place) || is_time && template.names(&Variable::Time);
+        let signs = |template: &Template| {
+            covers(template, place, self.event.each.as_ref()) || is_time && template.names(&Variable::Time)
+        };
         !self.templates.is_empty() && self.templates.iter().all(|(template, _)| signs(template))
     }
 
@@ -239,15 +248,16 @@ impl Plan {
 }
 
 /// Whether a template signs what stands at a place.
-fn covers(template: &Template, place: &ValuePlace) -> bool {
+fn covers(template: &Template, place: &ValuePlace, each: Option<&JsonPointer>) -> bool {
     if let ValuePlace::Joined(places) = place {
-        return places.iter().all(|place| covers(template, place));
+        return places.iter().all(|place| covers(template, place, each));
     }
     template.variables().any(|variable| match (variable, place) {
         (Variable::Body, ValuePlace::Pointer(_)) => true,
         (Variable::Header(signed), ValuePlace::Header(name)) => signed == name,
         (Variable::Query(signed, _), ValuePlace::Query(name)) => signed == name,
-        (Variable::Text(signed), ValuePlace::Pointer(pointer)) => signed == pointer,
+        // Pointers of an event then begin at its element, and those of a template at the body.
+        (Variable::Text(signed), ValuePlace::Pointer(pointer)) => each.is_none() && signed == pointer,
         _ => false,
     })
 }
@@ -265,9 +275,18 @@ fn templates(settings: &DeclaredSettings) -> Result<Vec<Template>, ConfigureErro
     let signature = &settings.signature;
     let key = "signature.signed";
     if signature.algorithm == Algorithm::Token {
+        if signature.key != KeyEncoding::Utf8 {
+            return Err(wrong(
+                "signature.key",
+                "does not go with algorithm = \"token\", which is compared as it stands: remove it",
+            ));
+        }
         return match signature.signed.as_slice() {
             [] => Ok(Vec::new()),
-            _ => Err(wrong(key, "does not go with algorithm = \"token\", which signs nothing: remove it")),
+            _ => Err(wrong(
+                key,
+                "does not go with algorithm = \"token\", which signs nothing: remove it, or over a preset write signed = []",
+            )),
         };
     }
     if signature.signed.is_empty() {
@@ -371,5 +390,11 @@ fn handshake(settings: &HandshakeSettings) -> Result<HandshakeRule, ConfigureErr
         return Err(wrong("answer.handshake.echo", "must name a field: write pointer:/challenge"));
     }
     let hmac_as = Some(settings.hmac_as.clone()).filter(|name| !name.is_empty());
+    if hmac_as.is_some() && hmac_as.as_ref() == echo.steps().last() {
+        return Err(wrong(
+            "answer.handshake.hmac_as",
+            "is the name of the echoed field too: give the HMAC another name",
+        ));
+    }
     Ok(HandshakeRule { when: (pointer(place, key)?, value.to_owned()), echo, hmac_as })
 }

@@ -1,6 +1,8 @@
 //! Reads the times that senders write, strictly: a time that bounds replays has one reading.
 //! Must not know a clock.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::settings::TimeFormat;
@@ -15,8 +17,7 @@ pub fn instant(text: &str, format: TimeFormat) -> Option<Timestamp> {
         TimeFormat::UnixMs => Timestamp::from_millisecond(digits(text)?).ok(),
         TimeFormat::Unix if text.len() < MILLISECOND_DIGITS => instant(text, TimeFormat::UnixS),
         TimeFormat::Unix => instant(text, TimeFormat::UnixMs),
-        TimeFormat::Rfc3339 if has_date_form(text) => text.parse().ok(),
-        TimeFormat::Rfc3339 => None,
+        TimeFormat::Rfc3339 => dated(text)?.parse().ok(),
     }
 }
 
@@ -33,14 +34,28 @@ fn digits(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A year of four digits, and an offset at its end: so nothing can be put before or behind it.
-fn has_date_form(text: &str) -> bool {
+/// The text with a colon in its offset, which some senders leave out; none where it is no date and time with an offset. A year of four
+/// digits, and an offset at its end: so nothing can be put before or behind it.
+fn dated(text: &str) -> Option<Cow<'_, str>> {
     let bytes = text.as_bytes();
-    let year = bytes.get(..4).is_some_and(|year| year.iter().all(u8::is_ascii_digit));
-    let end = text.ends_with('Z')
-        || bytes.len().checked_sub(6).and_then(|at| bytes.get(at)).is_some_and(|sign| b"+-".contains(sign));
-    let letters = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TZ".contains(&byte));
-    year && bytes.get(4) == Some(&b'-') && bytes.get(10) == Some(&b'T') && end && letters
+    let is_digit = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_digit);
+    let has_date = (0..4).all(is_digit) && bytes.get(4) == Some(&b'-') && bytes.get(10) == Some(&b'T');
+    let is_plain = bytes.iter().all(|byte| byte.is_ascii_digit() || b"-:.+TZ".contains(byte));
+    let sign_at = |from_end: usize| {
+        let place = bytes.len().checked_sub(from_end)?;
+        bytes.get(place).filter(|sign| b"+-".contains(sign)).map(|_| place)
+    };
+    if !has_date || !is_plain {
+        return None;
+    }
+    match (text.ends_with('Z'), sign_at(6), sign_at(5)) {
+        (true, _, _) | (_, Some(_), _) => Some(Cow::Borrowed(text)),
+        (_, None, Some(sign)) if sign > 18 => {
+            let (before, minutes) = text.split_at_checked(sign.saturating_add(3))?;
+            Some(Cow::Owned(format!("{before}:{minutes}")))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +76,9 @@ mod tests {
             (" 1716804000", TimeFormat::UnixS, None),
             ("1716804000.5", TimeFormat::UnixS, None),
             ("", TimeFormat::UnixS, None),
+            ("2024-05-27T10:00:00+0000", TimeFormat::Rfc3339, at),
+            ("2024-05-27T12:00:00.5+0200", TimeFormat::Rfc3339, Some("2024-05-27T10:00:00.5Z".parse().unwrap())),
+            ("2024-05-27T10:00-0000", TimeFormat::Rfc3339, None),
             ("2024-05-27 10:00:00Z", TimeFormat::Rfc3339, None),
             ("2024-05-27T10:00:00", TimeFormat::Rfc3339, None),
             ("2024-05-27T10:00:00Z[UTC]", TimeFormat::Rfc3339, None),

@@ -112,6 +112,27 @@ impl Template {
                 TemplatePart::Variable(Variable::Body | Variable::Header(_) | Variable::Query(..) | Variable::Text(_))
             )
         };
+        let is_optional = |part: &TemplatePart| matches!(part, TemplatePart::Optional(_));
+        for part in &self.parts {
+            let TemplatePart::Optional(inner) = part else { continue };
+            if !matches!(
+                inner.as_slice(),
+                [TemplatePart::Literal(_), TemplatePart::Variable(_)]
+                    | [TemplatePart::Literal(_), TemplatePart::Variable(_), TemplatePart::Literal(_)]
+            ) || inner.contains(&TemplatePart::Variable(Variable::Body))
+            {
+                return Err(
+                    "has brackets that do not hold one value behind a text, other than the body: write them as \
+                            \"[id:{query:id};]\""
+                        .to_owned(),
+                );
+            }
+        }
+        let follows =
+            self.parts.windows(2).any(|pair| matches!(pair, [first, TemplatePart::Variable(_)] if is_optional(first)));
+        if follows {
+            return Err("has a value behind brackets: put a text between them".to_owned());
+        }
         if flat.windows(2).any(|pair| pair.iter().all(|part| is_movable(part))) {
             return Err(
                 "has two values side by side, so that nobody can tell where one ends: only {t} and {url} may stand \
@@ -231,12 +252,16 @@ fn has_one_reading(pieces: &[Piece<'_>]) -> bool {
             (PieceKind::Fixed, PieceKind::Value | PieceKind::Number | PieceKind::Date) if place > body => {
                 !contains(right_bytes, left_bytes)
             }
+            // A time has an end of its own; what stands beside it must not look like a part of one.
             (PieceKind::Number, PieceKind::Body | PieceKind::Value) => {
                 !right_bytes.first().is_some_and(u8::is_ascii_digit)
             }
-            (PieceKind::Body | PieceKind::Value, PieceKind::Number) => {
-                !left_bytes.last().is_some_and(u8::is_ascii_digit)
+            (PieceKind::Value, PieceKind::Number) => !left_bytes.iter().any(u8::is_ascii_digit),
+            (PieceKind::Value, PieceKind::Date) => {
+                left_bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
             }
+            (PieceKind::Body, PieceKind::Number) => !left_bytes.last().is_some_and(u8::is_ascii_digit),
+            (PieceKind::Value | PieceKind::Body, PieceKind::Value) | (PieceKind::Value, PieceKind::Body) => false,
             _ => true,
         }
     })

@@ -36,6 +36,10 @@ impl TopicPatterns {
     pub fn new(settings: &BTreeMap<String, String>) -> Result<Self, (String, String)> {
         let mut patterns = Vec::new();
         for (pattern, part) in settings {
+            if part.is_empty() {
+                // So a user takes a preset's pattern away.
+                continue;
+            }
             let refuse = |problem: &str| Err((format!("topics.{pattern}"), problem.to_owned()));
             if !is_part(part) {
                 return refuse(
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_part_of_a_name() {
-        for part in ["", "-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
+        for part in ["-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
             let rows = BTreeMap::from([("x".to_owned(), part.to_owned())]);
             let (key, problem) = TopicPatterns::new(&rows).unwrap_err();
             assert!(key == "topics.x" && problem.starts_with("must be a part of a topic's name"), "{part}");

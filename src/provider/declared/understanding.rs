@@ -40,7 +40,7 @@ pub fn understand(plan: &Plan, keys: &[VerifyingKey], source: &str, webhook: &Au
     let document = json::any(body);
     let root = document.as_ref().map(JsonDocument::root);
     if let (Some(rule), Some(root)) = (&plan.handshake, root)
-        && let Some(answer) = answer_to(rule, keys, root)
+        && let Some(answer) = answer_to(rule, keys.iter().find(|key| key.id == *webhook.key_id()), root)
     {
         return Understood::Handshake(answer);
     }
@@ -53,14 +53,15 @@ pub fn understand(plan: &Plan, keys: &[VerifyingKey], source: &str, webhook: &Au
     }
 }
 
-/// The answer to a handshake, where this is one: the value under its own name, and beside it its MAC, where one is wanted.
-fn answer_to(rule: &HandshakeRule, keys: &[VerifyingKey], root: Value<'_>) -> Option<Bytes> {
+/// The answer to a handshake, where this is one: the value under its own name, and beside it its MAC by the key that verified the
+/// webhook, where one is wanted.
+fn answer_to(rule: &HandshakeRule, key: Option<&VerifyingKey>, root: Value<'_>) -> Option<Bytes> {
     let (place, expected) = &rule.when;
     place.find(root).and_then(word).filter(|found| found == expected)?;
     let value = rule.echo.find(root).and_then(word).filter(|value| value.len() <= ECHO_BYTES_MAX)?;
     let mut answer = Map::new();
     if let Some(name) = &rule.hmac_as {
-        let mac = keys.first().and_then(|key| key.mac_of(&value))?;
+        let mac = key?.mac_of(&value)?;
         answer.insert(name.clone(), base16ct::lower::encode_string(&mac).into());
     }
     answer.insert(rule.echo.steps().last()?.clone(), value.into_owned().into());
@@ -82,8 +83,11 @@ impl Reading<'_> {
         let is_held = |event: &Normalized| !matches!(event.content, Content::Event(_));
         let held = events.iter().filter(|event| is_held(event)).count();
         if held > HELD_MAX {
+            let none_is_wrong = events.iter().all(|event| !matches!(event.content, Content::Undecodable(_)));
             events.retain(|event| !is_held(event));
-            events.push(self.whole(body, format!("{held} events of one webhook are of no configured kind")));
+            let whole = self.whole(body, format!("{held} events of one webhook cannot be read"));
+            let unrecognized = if none_is_wrong { Content::Unrecognized } else { whole.content };
+            events.push(Normalized { content: unrecognized, ..self.whole(body, String::new()) });
         }
         Understood::Batch(events)
     }
@@ -124,7 +128,7 @@ impl Reading<'_> {
             Content::Unrecognized
         };
         Normalized {
-            identity: self.identity(&kind, id.as_deref(), payload),
+            identity: self.identity(&kind, id.as_deref(), value, payload),
             subject: key.clone().or(id).unwrap_or_default(),
             occurred_at: self.occurred_at(rules, value),
             event_type: kind,
@@ -134,18 +138,30 @@ impl Reading<'_> {
         }
     }
 
-    /// The id over what is signed: what is not can be changed by anybody who has seen the webhook.
-    fn identity(&self, kind: &str, id: Option<&str>, payload: &[u8]) -> Identity {
+    /// The id over the body, and over what is signed beside it. What is not signed can be changed by anybody who has seen the webhook;
+    /// only where states come back does the type count in any case, because it says which state it is.
+    fn identity(&self, kind: &str, id: Option<&str>, value: Option<Value<'_>>, payload: &[u8]) -> Identity {
         let source = self.source.as_bytes();
+        let beside = self.signed_beside_the_body(value);
+        let over = |kind: &str| {
+            let parts =
+                [source, kind.as_bytes()].into_iter().chain(beside.iter().map(String::as_bytes)).chain([payload]);
+            EventId::over(&parts.collect::<Vec<_>>())
+        };
         match (self.plan.event.identity, id) {
             (IdentityRule::Id, Some(id)) => Identity::Event(EventId::over(&[source, id.as_bytes()])),
-            // A type that is not signed must not be in any id; so only events of one type follow each other.
-            (IdentityRule::Latest, _) if !self.plan.event.kind.iter().all(|place| self.plan.signs(place)) => {
-                Identity::Content(EventId::over(&[source, b"", payload]))
-            }
-            (IdentityRule::Latest, _) => Identity::ContentOfKey(EventId::over(&[source, kind.as_bytes(), payload])),
-            (IdentityRule::Body | IdentityRule::Id, _) => Identity::Event(EventId::over(&[source, b"", payload])),
+            (IdentityRule::Latest, _) => Identity::ContentOfKey(over(kind)),
+            (IdentityRule::Body | IdentityRule::Id, _) => Identity::Event(over("")),
         }
+    }
+
+    /// The values of id, type and key that stand in headers or the query and are signed: two webhooks may differ in them alone.
+    fn signed_beside_the_body(&self, value: Option<Value<'_>>) -> Vec<String> {
+        let rules = &self.plan.event;
+        let places = [&rules.id, &rules.kind, &rules.key].into_iter().flatten();
+        let beside = places.filter(|place| matches!(place, ValuePlace::Header(_) | ValuePlace::Query(_)));
+        let signed = beside.filter(|place| self.plan.signs(place));
+        signed.map(|place| self.found(place, value).map(|word| word.to_lowercase()).unwrap_or_default()).collect()
     }
 
     fn occurred_at(&self, rules: &EventRules, value: Option<Value<'_>>) -> Option<Timestamp> {

@@ -53,8 +53,7 @@ impl ValuePlace {
             "query" => Ok(Self::Query(rest.to_owned())),
             "list" => Ok(Self::Entry(rest.to_owned())),
             "pointer" => Ok(Self::Pointer(JsonPointer::parse(rest)?)),
-            _ => Err("names no place: write it as \"header:NAME\", \"query:NAME\", \"pointer:/PATH\" or \"list:NAME\""
-                .to_owned()),
+            _ => Err("names no place: write it as \"header:NAME\", \"query:NAME\" or \"pointer:/PATH\"".to_owned()),
         }
     }
 }

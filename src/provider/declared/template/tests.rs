@@ -50,7 +50,7 @@ fn leaves_out_what_is_absent_and_not_what_is_empty() {
 #[test]
 fn refuses_a_value_that_stands_twice() {
     let twice = webhook("", &[("x-id", "1"), ("x-id", "1")], "id=1&id=2");
-    for template in ["{header:x-id}", "[{header:x-id}]x", "{query:id}", "[{query:id}]x"] {
+    for template in ["{header:x-id}", "[a{header:x-id}]x", "{query:id}", "[a{query:id}]x"] {
         assert_eq!(filled(template, &twice, None), Err(Unverified::HeaderMissing), "{template}");
     }
 }
@@ -62,7 +62,8 @@ fn refuses_a_value_that_has_the_text_behind_it() {
         ("{t}.{body}", "", "{}", "1.2"),
         ("{t}{body}", "", "7", "1"),
         ("{body}.{header:x-id}", "a.b", "{}", "1"),
-        ("{header:x-id}{t}", "a1", "{}", "1"),
+        ("{header:x-id}{t}", "1a", "{}", "1"),
+        ("{header:x-id}{t}{body}", r#"L2026-03-01T00:00:00Z{"n":""#, "{}", "2026-03-03T00:00:00Z"),
     ] {
         let outcome = filled(template, &webhook(body, &[("x-id", id)], ""), Some(time));
         assert_eq!(outcome, Err(Unverified::SignatureMalformed), "{template}");
@@ -88,7 +89,10 @@ fn says_what_is_wrong_with_a_template() {
         ("{text:a}", "has a pointer without a slash"),
         ("{body}{body}", "names the body twice"),
         ("{header:a}{body}", "has two values side by side"),
-        ("{header:a}[{header:b}]", "has two values side by side"),
+        ("{header:a}[.{header:b}]{t}", "has a value behind brackets"),
+        ("[{header:a}.]{header:b}", "has brackets that do not hold one value behind a text"),
+        ("x[;{header:a}{header:b}]", "has brackets that do not hold one value behind a text"),
+        ("x[;{body}]", "has brackets that do not hold one value behind a text"),
     ] {
         let problem = Template::parse(template).unwrap_err();
         assert!(problem.starts_with(expected), "{template}: {problem}");

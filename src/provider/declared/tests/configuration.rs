@@ -60,6 +60,10 @@ fn tells_the_key_and_the_remedy() {
             format!("{SIGNATURE}[event]\neach = 'pointer:/a'\nidentity = 'latest'"),
             "event.identity: = \"latest\" does not go with event.each",
         ),
+        (
+            format!("{SIGNATURE}[event]\nid = 'pointer:/a + pointer:/b'\nidentity = 'id'"),
+            "event.id: joins values, which two ids could share",
+        ),
         (format!("{SIGNATURE}[event]\nkey = 'data.id'"), "event.key: names no place"),
         (format!("{SIGNATURE}[event]\neach = 'header:x'"), "event.each: must be a place in the body"),
         (format!("{SIGNATURE}[topics]\n'a' = 'B'"), "topics.a: must be a part of a topic's name"),

@@ -1,9 +1,12 @@
 //! What is understood of a described sender's webhooks.
 
-use super::{custom, understood, webhook};
+use jiff::Timestamp;
+
+use super::{CUSTOM, KEYS, custom, understood, webhook};
 use crate::message::event::v1::QuarantineReason;
 use crate::message::webhook::v1::WebhookReceived;
-use crate::provider::{Content, Identity, Normalized, Source, Understood};
+use crate::provider::tests::fixtures::section;
+use crate::provider::{AuthenticWebhook, Content, Identity, Normalized, Provider, Source, Understood};
 
 const SIGNATURE: &str = "[signature]\nalgorithm = 'hmac-sha256'\nfrom = 'header:x-signature'\nsigned = '{body}'\n";
 const EVENT: &str = "[event]\nid = 'pointer:/id'\ntype = 'pointer:/type'\nkey = ['pointer:/payment', 'pointer:/id']\n\
@@ -67,10 +70,17 @@ fn the_identity_goes_by_what_is_signed() {
     assert_ne!(id(&*by_id, r#"{"n":1}"#, &[]), id(&*by_id, r#"{"n":2}"#, &[]));
     let latest = source("identity = 'latest'\n");
     assert!(matches!(id(&*latest, "{}", &[]), Identity::ContentOfKey(_)));
+    // Of states the type tells which one it is: two events of equal bodies must not have one id.
     let unsigned_type = custom(&format!("{SIGNATURE}[event]\ntype = 'header:x-type'\nidentity = 'latest'"));
     let of_type = |kind| id(&*unsigned_type, "{}", &[("x-type", kind)]);
-    assert!(matches!(of_type("paid"), Identity::Content(_)));
-    assert_eq!(of_type("paid"), of_type("refunded"));
+    assert_ne!(of_type("paid"), of_type("refunded"));
+    // What is signed beside the body tells two webhooks of equal bodies apart.
+    let signed_id = custom(&format!(
+        "{}[event]\nid = 'header:x-id'\nkey = 'query:order'",
+        SIGNATURE.replace("{body}", "{header:x-id}.{body}")
+    ));
+    assert_ne!(id(&*signed_id, "{}", &[("x-id", "1")]), id(&*signed_id, "{}", &[("x-id", "2")]));
+    assert_eq!(id(&*signed_id, "{}", &[("x-id", "1")]), id(&*signed_id, "{}", &[("x-id", "1"), ("x-other", "2")]));
 }
 
 #[test]
@@ -107,21 +117,39 @@ fn a_batch_is_never_nothing_and_never_too_much() {
 
 #[test]
 fn a_handshake_is_answered_and_is_no_event() {
-    let answer = "[answer]\nhandshake = { when = 'pointer:/type=url_verification', echo = 'pointer:/challenge'MORE }\n";
-    let answered = |more: &str, body: &str| match understood(
-        &*custom(&format!("{SIGNATURE}{}", answer.replace("MORE", more))),
-        webhook(body, &[]),
-    ) {
+    let answer = "[answer]\nhandshake = { when = 'pointer:/type=url_verification', echo = 'pointer:/challenge' }\n";
+    let source = custom(&format!("{SIGNATURE}{answer}"));
+    let answered = |body: &str| match understood(&*source, webhook(body, &[])) {
         Understood::Handshake(body) => String::from_utf8(body.to_vec()).unwrap(),
         Understood::Event(_) | Understood::Batch(_) => "an event".to_owned(),
     };
     let asks = r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#;
-    assert_eq!(answered("", asks), r#"{"challenge":"3eZbrw1a"}"#);
+    assert_eq!(answered(asks), r#"{"challenge":"3eZbrw1a"}"#);
+    assert_eq!(answered(r#"{"type":"url_verification"}"#), "an event");
+    assert_eq!(answered(r#"{"type":"other","challenge":"x"}"#), "an event");
+    let long = format!(r#"{{"type":"url_verification","challenge":"{}"}}"#, "x".repeat(1025));
+    assert_eq!(answered(&long), "an event");
+}
+
+/// By the key that verified the webhook: while a secret is changed, the sender expects that one's.
+#[test]
+fn a_handshakes_mac_is_by_the_key_that_verified_it() {
+    let settings = |files: &str| {
+        section(&format!(
+            "secret_files = {files}\n{SIGNATURE}[answer]\n\
+             handshake = {{ when = 'pointer:/type=url_verification', echo = 'pointer:/challenge', hmac_as = 'encrypted' }}"
+        ))
+    };
+    let first = CUSTOM.sender(&settings("['first.key']"), &KEYS, None).unwrap();
+    let asks = r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#;
+    let signed = first.sign("", asks.into(), Timestamp::now(), 1);
     // printf 3eZbrw1a | openssl dgst -sha256 -hmac 'first secret'
     let mac = "21e3a1f42dffc34d2880346aeb11087d7ff5091d42bcbf5da834cd373a33a67a";
-    assert_eq!(answered(", hmac_as = 'encrypted'", asks), format!(r#"{{"challenge":"3eZbrw1a","encrypted":"{mac}"}}"#));
-    assert_eq!(answered("", r#"{"type":"url_verification"}"#), "an event");
-    assert_eq!(answered("", r#"{"type":"other","challenge":"x"}"#), "an event");
-    let long = format!(r#"{{"type":"url_verification","challenge":"{}"}}"#, "x".repeat(1025));
-    assert_eq!(answered("", &long), "an event");
+    for files in ["['first.key', 'second.key']", "['second.key', 'first.key']"] {
+        let source = CUSTOM.configure(&settings(files), &KEYS).unwrap();
+        let headers: Vec<(&str, &str)> = signed.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let authentic = AuthenticWebhook::authenticate(&*source, webhook(asks, &headers)).ok().unwrap();
+        let Understood::Handshake(body) = source.normalize("test", &authentic) else { panic!("{files}: no handshake") };
+        assert_eq!(body, format!(r#"{{"challenge":"3eZbrw1a","encrypted":"{mac}"}}"#), "{files}");
+    }
 }
