@@ -62,6 +62,7 @@ macro_rules! providers {
 // One line a provider.
 providers! {
     own: [
+        adyen,
         smart_glocal,
         standard_webhooks,
         undostres,
@@ -211,6 +212,16 @@ pub struct SuccessAnswer {
 
 /// One configured source of webhooks: a provider's rules with this user's keys.
 pub trait Source: Send + Sync {
+    /// Checks what a webhook shows when it is received and never again: a password, which is no evidence and is kept nowhere.
+    /// Comes before [`Self::authenticate`], which must do without it: a webhook is authenticated again, from its evidence, when it
+    /// is released from quarantine.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    fn admits(&self, _webhook: &RawWebhook) -> Result<(), Unverified> {
+        Ok(())
+    }
+
     /// Proves where a webhook comes from, before anything in it is believed.
     /// Its `received_at` is the present.
     ///

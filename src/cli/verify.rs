@@ -67,7 +67,7 @@ pub fn run(options: &VerifyOptions, environment: &Environment) -> anyhow::Result
         let _written = writeln!(text, "{line}");
     }
     let likely_cause = source.likely_cause(&webhook);
-    let code = match AuthenticWebhook::authenticate(&*source, webhook) {
+    let code = match AuthenticWebhook::receive(&*source, webhook) {
         Ok(webhook) => {
             let _written = writeln!(text, "authentic, by key {}", webhook.key_id().as_str());
             text += &became(&*source, name, settings, config.kafka.topic_prefix.as_ref(), &webhook);

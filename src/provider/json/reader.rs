@@ -77,6 +77,14 @@ impl<'r, 'a> Reader<'r, 'a> {
         Self { object: body, path: Path::Body, unread }
     }
 
+    /// The same object; what cannot be read of it is noted elsewhere, where it is an event of its own.
+    pub fn noting_in<'u>(&self, unread: &'u Unread) -> Reader<'u, 'a>
+    where
+        'r: 'u,
+    {
+        Reader { object: self.object, path: self.path, unread }
+    }
+
     /// The object itself.
     pub fn tree(&self) -> Object<'a> {
         self.object
