@@ -35,8 +35,8 @@ pub static PROVIDER: Adyen = Adyen;
 const ACCEPTED: &str = "[accepted]";
 
 /// 30 days, and at last every 8 hours.
-const RETRY_HORIZON: Duration = Duration::from_secs(30 * 24 * 3600);
-const RETRY_GAP: Duration = Duration::from_secs(8 * 3600);
+const RETRY_HORIZON: Duration = Duration::from_hours(30 * 24);
+const RETRY_GAP: Duration = Duration::from_hours(8);
 
 /// Adyen, as a provider.
 pub struct Adyen;

@@ -71,7 +71,7 @@ pub fn event_type(code: &str) -> &'static EventType {
         Some(beginning) => code.starts_with(beginning),
         None => code == *pattern,
     };
-    let part = PARTS.iter().find(|(_, patterns)| patterns.iter().any(|pattern| fits(&pattern)));
+    let part = PARTS.iter().find(|(_, patterns)| patterns.iter().any(fits));
     let known = part.and_then(|(part, _)| EVENT_TYPES.iter().find(|event_type| event_type.topic_part == *part));
     known.unwrap_or(&RECEIVED)
 }

@@ -41,7 +41,7 @@ pub fn each<'a, T>(body: &Reader<'_, 'a>, mut read: impl FnMut(&Reader<'_, 'a>) 
 
 /// The items, each as [`each`] finds it.
 pub fn all(body: Object<'_>) -> Option<Vec<Object<'_>>> {
-    each(&Reader::new(body, &Unread::default()), |item| item.tree())
+    each(&Reader::new(body, &Unread::default()), |item: &Reader<'_, '_>| item.tree())
 }
 
 fn is_object(value: Value<'_>) -> bool {
