@@ -20,7 +20,7 @@ use serde::Deserialize;
 use self::basic_auth::Credentials;
 #[cfg(test)]
 pub use self::items::SIGNED_NAMES;
-use self::signature::SigningKey;
+use self::signature::HmacKey;
 use super::{
     AuthenticWebhook, ConfigureError, EventType, KeyFiles, KeyId, Proof, Provider, RawWebhook, Retries, Sender, Source,
     SourceOutline, SuccessAnswer, Understood, Unverified,
@@ -89,7 +89,7 @@ impl Provider for Adyen {
         if settings.secret_files.is_empty() {
             return Err(no_secret());
         }
-        let keys = settings.secret_files.iter().map(|path| SigningKey::from_file(files, path));
+        let keys = settings.secret_files.iter().map(|path| HmacKey::from_file(files, path));
         let credentials = settings.basic_auth_files.iter().map(|path| Credentials::from_file(files, path));
         Ok(Box::new(AdyenSource {
             keys: keys.collect::<Result<_, _>>()?,
@@ -105,7 +105,7 @@ impl Provider for Adyen {
     ) -> Result<Box<dyn Sender>, ConfigureError> {
         let settings: AdyenSettings = section.parse()?;
         let first = settings.secret_files.first().map(PathBuf::as_path);
-        let key = SigningKey::from_file(files, signing_key.or(first).ok_or_else(no_secret)?)?;
+        let key = HmacKey::from_file(files, signing_key.or(first).ok_or_else(no_secret)?)?;
         let credentials = settings.basic_auth_files.first().map(|path| Credentials::from_file(files, path));
         Ok(Box::new(sample::AdyenSender { key, credentials: credentials.transpose()? }))
     }
@@ -128,7 +128,7 @@ fn no_secret() -> ConfigureError {
 }
 
 struct AdyenSource {
-    keys: Vec<SigningKey>,
+    keys: Vec<HmacKey>,
     credentials: Vec<Credentials>,
 }
 

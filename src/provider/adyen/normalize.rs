@@ -22,7 +22,7 @@ const HELD_MAX: usize = 16;
 const DECIMALS: [(&str, u32); 5] = [("CLP", 2), ("CNH", 2), ("CVE", 0), ("IDR", 0), ("ISK", 2)];
 
 /// What is understood of one webhook.
-struct Reading<'w> {
+struct AdyenReading<'w> {
     source: &'w str,
     body: &'w Bytes,
     /// `live`, which stands beside the items.
@@ -40,10 +40,10 @@ pub fn understand(source: &str, webhook: &AuthenticWebhook) -> Understood {
     };
     let unread = Unread::default();
     let live = Reader::new(document.object(), &unread).boolean("live");
-    Reading { source, body, live, unread: unread.into_paths() }.events(document.object())
+    AdyenReading { source, body, live, unread: unread.into_paths() }.events(document.object())
 }
 
-impl Reading<'_> {
+impl AdyenReading<'_> {
     fn events(&self, body: Object<'_>) -> Understood {
         let unread = Unread::default();
         let body = Reader::new(body, &unread);

@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::basic_auth::Credentials;
 use super::items::SignedValues;
-use super::signature::SigningKey;
+use super::signature::HmacKey;
 use crate::provider::json;
 use crate::provider::{EventType, Sender, SignedWebhook};
 
 /// Sends as Adyen does.
 pub struct AdyenSender {
     /// The key that signs.
-    pub key: SigningKey,
+    pub key: HmacKey,
     /// What the header `Authorization` has, where one is configured.
     pub credentials: Option<Credentials>,
 }

@@ -36,13 +36,13 @@ pub fn template() -> &'static str {
 }
 
 /// A key made ready to compute MACs; it is not shown.
-pub struct SigningKey {
+pub struct HmacKey {
     /// The key's id.
     pub id: KeyId,
     keyed: Hmac<Sha256>,
 }
 
-impl SigningKey {
+impl HmacKey {
     /// The key in a file: hex digits, as Adyen's Customer Area shows them; in either case.
     ///
     /// # Errors
@@ -83,10 +83,10 @@ impl SigningKey {
 ///
 /// # Errors
 /// The body has another shape, or an item's signature is absent, malformed, or no key's. Then nothing of the body is believed.
-pub fn authenticate(keys: &[SigningKey], body: &[u8]) -> Result<Proof, Unverified> {
+pub fn authenticate(keys: &[HmacKey], body: &[u8]) -> Result<Proof, Unverified> {
     let document = json::parse(body).map_err(|_| Unverified::SignatureMalformed)?;
     let items = items::all(document.object()).ok_or(Unverified::SignatureMalformed)?;
-    let proven: Vec<(&SigningKey, Cow<'_, str>)> =
+    let proven: Vec<(&HmacKey, Cow<'_, str>)> =
         items.into_iter().map(|item| proven(keys, item)).collect::<Result<_, _>>()?;
     let (key, signature) = proven.into_iter().next().ok_or(Unverified::SignatureMalformed)?;
     Ok(Proof {
@@ -100,12 +100,12 @@ pub fn authenticate(keys: &[SigningKey], body: &[u8]) -> Result<Proof, Unverifie
 }
 
 /// The key that signed an item, and the signature as it stands there.
-fn proven<'k, 't>(keys: &'k [SigningKey], item: Object<'t>) -> Result<(&'k SigningKey, Cow<'t, str>), Unverified> {
+fn proven<'k, 't>(keys: &'k [HmacKey], item: Object<'t>) -> Result<(&'k HmacKey, Cow<'t, str>), Unverified> {
     let text = signature_of(item).ok_or(Unverified::SignatureMalformed)?;
     let claimed = STANDARD.decode(text.as_bytes()).map_err(|_| Unverified::SignatureMalformed)?;
     let signed = SignedValues::of(item).ok_or(Unverified::SignatureMalformed)?;
     // `verify_slice` compares in constant time, and refuses another length.
-    let made_it = |key: &&SigningKey| key.over(&signed).verify_slice(&claimed).is_ok();
+    let made_it = |key: &&HmacKey| key.over(&signed).verify_slice(&claimed).is_ok();
     let key = keys.iter().find(made_it).ok_or(Unverified::SignatureMismatch)?;
     Ok((key, text))
 }
@@ -120,7 +120,7 @@ fn signature_of(item: Object<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// What is likely wrong with a body that [`authenticate`] refuses.
-pub fn likely_cause(keys: &[SigningKey], body: &[u8]) -> Option<&'static str> {
+pub fn likely_cause(keys: &[HmacKey], body: &[u8]) -> Option<&'static str> {
     let Ok(document) = json::parse(body) else { return Some("the body is not a JSON object") };
     let items = items::all(document.object()).filter(|items| items.iter().any(|item| item.has("eventCode")));
     let Some(items) = items else {
@@ -149,7 +149,7 @@ fn unsigned(event_code: &str) -> &'static str {
 }
 
 /// What authentication sees of a body, a line for each step, without a secret or a right signature.
-pub fn explain(keys: &[SigningKey], body: &[u8]) -> Vec<String> {
+pub fn explain(keys: &[HmacKey], body: &[u8]) -> Vec<String> {
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let mut lines = vec![format!("keys that are tried: {}", ids.join(", "))];
     let Ok(document) = json::parse(body) else {
@@ -167,7 +167,7 @@ pub fn explain(keys: &[SigningKey], body: &[u8]) -> Vec<String> {
     lines
 }
 
-fn explained_item(keys: &[SigningKey], item: Object<'_>) -> String {
+fn explained_item(keys: &[HmacKey], item: Object<'_>) -> String {
     let Some(signed) = SignedValues::of(item) else {
         return "a signed field is no text, number or boolean, or has a colon where none may be".to_owned();
     };

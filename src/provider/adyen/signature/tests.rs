@@ -22,8 +22,8 @@ const KEYS: Files = Files(&[
     ("bad", "BadKey"),
 ]);
 
-fn key(name: &str) -> SigningKey {
-    SigningKey::from_file(&KEYS, Path::new(name)).unwrap()
+fn key(name: &str) -> HmacKey {
+    HmacKey::from_file(&KEYS, Path::new(name)).unwrap()
 }
 
 /// An item of the signed values in their order, empty ones left out; the amount's value as a number where it is one.
@@ -47,7 +47,7 @@ fn in_list(items: &[Value]) -> String {
 
 #[track_caller]
 fn check(keys: &[&str], body: &str, expect: Result<&str, Unverified>) {
-    let keys: Vec<SigningKey> = keys.iter().map(|name| key(name)).collect();
+    let keys: Vec<HmacKey> = keys.iter().map(|name| key(name)).collect();
     let proof = authenticate(&keys, body.as_bytes());
     assert_eq!(proof.as_ref().map(|proof| proof.signature.as_str()), expect.as_ref().copied(), "{body}");
     let told = likely_cause(&keys, body.as_bytes());
@@ -263,7 +263,7 @@ fn refuses_a_file_that_has_no_whole_key() {
         ("short", "must have a whole HMAC key: 64 hex digits"),
         ("absent", "cannot be read"),
     ] {
-        let error = SigningKey::from_file(&KEYS, Path::new(name)).err().map(|error| error.to_string());
+        let error = HmacKey::from_file(&KEYS, Path::new(name)).err().map(|error| error.to_string());
         assert!(error.as_ref().is_some_and(|error| error.contains(expect)), "{name}: {error:?}");
     }
 }
