@@ -16,7 +16,7 @@ use super::items::{self, SIGNED_NAMES, SignedValues};
 use crate::message::event::v1::Scheme;
 use crate::provider::json::{self, Kind, Object, Value};
 use crate::provider::keys::{self, KeyFileError, KeyFiles, Secret};
-use crate::provider::webhook::Coverage;
+use crate::provider::webhook::SignedParts;
 use crate::provider::{KeyId, Proof, Unverified};
 
 /// Adyen's keys have so many bytes: fewer are a key that was not copied whole.
@@ -25,14 +25,14 @@ const KEY_BYTES_MIN: usize = 32;
 const EXPLAINED_MAX: usize = 10;
 
 /// What every signature covers. The type is the event code, which is one of the eight values.
-static COVERAGE: LazyLock<Arc<Coverage>> = LazyLock::new(|| {
+static SIGNED_PARTS: LazyLock<Arc<SignedParts>> = LazyLock::new(|| {
     let template = SIGNED_NAMES.map(|name| format!("{{{name}}}")).join(":");
-    Arc::new(Coverage { template, body_signed: false, type_signed: true })
+    Arc::new(SignedParts { template, body_signed: false, type_signed: true })
 });
 
 /// The template of the signed text.
 pub fn template() -> &'static str {
-    &COVERAGE.template
+    &SIGNED_PARTS.template
 }
 
 /// A key made ready to compute MACs; it is not shown.
@@ -95,7 +95,7 @@ pub fn authenticate(keys: &[HmacKey], body: &[u8]) -> Result<Proof, Unverified> 
         // The others are in the body.
         signature: signature.into_owned(),
         plaintext: None,
-        coverage: Some(Arc::clone(&COVERAGE)),
+        signed_parts: Some(Arc::clone(&SIGNED_PARTS)),
     })
 }
 

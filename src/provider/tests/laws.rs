@@ -98,7 +98,7 @@ fn one_changed_byte_is_not_believed() {
             let authentic = AuthenticWebhook::authenticate(source, webhook).ok()?;
             let event = events(source.normalize("test", &authentic)).remove(0);
             let Content::Event(encoded) = event.content else { return None };
-            let signs_body = authentic.coverage().is_none_or(|coverage| coverage.body_signed);
+            let signs_body = authentic.signed_parts().is_none_or(|parts| parts.body_signed);
             Some((signs_body, encoded.event_type, event.identity, event.event_type, event.key, event.subject))
         };
         let before = event(received(&signed, now()));

@@ -246,13 +246,13 @@ fn tries_every_key_and_records_which() {
     // printf DFB1… | xxd -r -p | sha256sum
     assert_eq!(proof.key_id, key(name).id);
     assert_eq!(proof.scheme, Scheme::AdyenHmacSha256);
-    let coverage = proof.coverage.unwrap();
+    let parts = proof.signed_parts.unwrap();
     assert_eq!(
-        coverage.template,
+        parts.template,
         "{pspReference}:{originalReference}:{merchantAccountCode}:{merchantReference}:{amount.value}:{amount.currency}:\
          {eventCode}:{success}"
     );
-    assert!(!coverage.body_signed && coverage.type_signed);
+    assert!(!parts.body_signed && parts.type_signed);
 }
 
 #[test]
