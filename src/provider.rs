@@ -25,6 +25,7 @@ pub mod tests;
 pub mod webhook;
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -285,6 +286,21 @@ impl SignedWebhook {
     pub fn address(&self, url: &str) -> String {
         let put = |mark: &str, text: &str| if text.is_empty() { String::new() } else { format!("{mark}{text}") };
         format!("{url}{}{}", put("/", &self.path_suffix), put("?", &self.query))
+    }
+
+    /// The same as it is received, for whoever wants to know what becomes of it.
+    pub fn as_received(&self, received_at: Timestamp) -> RawWebhook {
+        let header = |(name, value): &(&'static str, String)| {
+            Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?))
+        };
+        RawWebhook {
+            path_suffix: self.path_suffix.clone(),
+            query: self.query.clone(),
+            headers: self.headers.iter().filter_map(header).collect(),
+            body: self.body.clone(),
+            remote_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            received_at,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl Provider for Adyen {
         let answer = SuccessAnswer {
             status: StatusCode::OK,
             body: Bytes::from_static(ACCEPTED.as_bytes()),
-            content_type: HeaderValue::from_static("text/plain"),
+            content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
         };
         Ok(SourceOutline {
             topic_group: self.name().to_owned(),

@@ -188,8 +188,13 @@ impl AuthenticWebhook {
     #[cfg(test)]
     pub fn assumed(raw: RawWebhook) -> Self {
         let key_id = KeyId::new("0123456789abcdef", KeyKind::Public);
-        let proof =
-            Proof { scheme: Scheme::Unspecified, key_id, signature: String::new(), plaintext: None, signed_parts: None };
+        let proof = Proof {
+            scheme: Scheme::Unspecified,
+            key_id,
+            signature: String::new(),
+            plaintext: None,
+            signed_parts: None,
+        };
         Self { raw, proof }
     }
 

@@ -84,7 +84,7 @@ fn answers_in_adyens_words_and_says_how_long_adyen_tries() {
     let answer = outline.success_answer.unwrap();
     assert_eq!(
         (answer.status, &answer.body[..], answer.content_type.to_str().unwrap()),
-        (StatusCode::OK, &b"[accepted]"[..], "text/plain")
+        (StatusCode::OK, &b"[accepted]"[..], "text/plain; charset=utf-8")
     );
     assert!(!outline.body_unsigned && outline.evidence_headers.is_empty());
     assert_eq!(outline.event_types.len(), 7);
