@@ -14,11 +14,12 @@ use paybridge::provider::{self, RawWebhook, Source};
 
 /// What is measured: its name, its provider, the event whose sample it is, and the source's settings. Where the event is another
 /// measured one's name, its body is taken, so that the two can be compared.
-pub const SOURCES: [(&str, &str, &str, &str); 7] = [
+pub const SOURCES: [(&str, &str, &str, &str); 8] = [
     ("smart-glocal", "smart-glocal", "payment-finished", "public_key_files = [\"KEYS/smart-glocal-public.pem\"]"),
     ("undostres", "undostres", "payment-request-card", "key_files = [\"KEYS/undostres.key\"]\naccount_ids = [321]"),
     ("unipaas", "unipaas", "authorization-update", "secret_files = [\"KEYS/unipaas.key\"]"),
     ("standard-webhooks", "standard-webhooks", "received", "secret_files = [\"KEYS/standard-webhooks.key\"]"),
+    ("adyen", "adyen", "payment", "secret_files = [\"KEYS/adyen.key\"]"),
     ("stripe", "stripe", "unipaas", "secret_files = [\"KEYS/stripe.key\"]"),
     (
         "declared-rsa",

@@ -144,7 +144,7 @@ impl Ingress {
         let raw = RawWebhook { path_suffix, query, headers: head.headers, body, remote_address, received_at };
 
         let with_keys = source.with_keys();
-        let authenticated = AuthenticWebhook::authenticate(&**with_keys.source, raw);
+        let authenticated = AuthenticWebhook::receive(&**with_keys.source, raw);
         let verified = Instant::now();
         self.metrics.verify.record(verified - received);
         match authenticated {

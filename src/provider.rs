@@ -25,6 +25,7 @@ pub mod tests;
 pub mod webhook;
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -62,6 +63,7 @@ macro_rules! providers {
 // One line a provider.
 providers! {
     own: [
+        adyen,
         smart_glocal,
         standard_webhooks,
         undostres,
@@ -211,6 +213,16 @@ pub struct SuccessAnswer {
 
 /// One configured source of webhooks: a provider's rules with this user's keys.
 pub trait Source: Send + Sync {
+    /// Checks what a webhook shows when it is received and never again: a password, which is no evidence and is kept nowhere.
+    /// Comes before [`Self::authenticate`], which must do without it: a webhook is authenticated again, from its evidence, when it
+    /// is released from quarantine.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    fn admits(&self, _webhook: &RawWebhook) -> Result<(), Unverified> {
+        Ok(())
+    }
+
     /// Proves where a webhook comes from, before anything in it is believed.
     /// Its `received_at` is the present.
     ///
@@ -274,6 +286,21 @@ impl SignedWebhook {
     pub fn address(&self, url: &str) -> String {
         let put = |mark: &str, text: &str| if text.is_empty() { String::new() } else { format!("{mark}{text}") };
         format!("{url}{}{}", put("/", &self.path_suffix), put("?", &self.query))
+    }
+
+    /// The same as it is received, for whoever wants to know what becomes of it.
+    pub fn as_received(&self, received_at: Timestamp) -> RawWebhook {
+        let header = |(name, value): &(&'static str, String)| {
+            Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?))
+        };
+        RawWebhook {
+            path_suffix: self.path_suffix.clone(),
+            query: self.query.clone(),
+            headers: self.headers.iter().filter_map(header).collect(),
+            body: self.body.clone(),
+            remote_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            received_at,
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub fn run(options: &VerifyOptions, environment: &Environment) -> anyhow::Result
         let _written = writeln!(text, "{line}");
     }
     let likely_cause = source.likely_cause(&webhook);
-    let code = match AuthenticWebhook::authenticate(&*source, webhook) {
+    let code = match AuthenticWebhook::receive(&*source, webhook) {
         Ok(webhook) => {
             let key = webhook.key_id();
             let label = key.label(name);

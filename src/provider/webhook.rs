@@ -157,7 +157,18 @@ pub struct AuthenticWebhook {
 }
 
 impl AuthenticWebhook {
-    /// Authenticates `raw` by `source`: the only way to make an `AuthenticWebhook`.
+    /// Authenticates a webhook that has just been received: by what it shows only now, and then as [`Self::authenticate`] does.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn receive(source: &dyn Source, raw: RawWebhook) -> Result<Self, Box<Rejected>> {
+        match source.admits(&raw) {
+            Ok(()) => Self::authenticate(source, raw),
+            Err(reason) => Err(Box::new(Rejected { raw, reason })),
+        }
+    }
+
+    /// Authenticates `raw` by `source`, from what is kept as evidence. There is no other way to make an `AuthenticWebhook`.
     ///
     /// # Errors
     /// Why it is not believed.

@@ -61,8 +61,8 @@ impl Section {
         &self.name
     }
 
-    /// The section once for each file in a list at a key that ends in `_files`, with this file alone in its list.
-    pub fn with_each_file(&self) -> Vec<(PathBuf, Self)> {
+    /// The section once for each file in a list at a key that ends in `_files`, with that key, and with this file alone in its list.
+    pub fn with_each_file(&self) -> Vec<(String, PathBuf, Self)> {
         let lists = self.table.iter().filter(|(key, _)| key.ends_with("_files"));
         let files = lists.flat_map(|(key, value)| {
             let elements = match value {
@@ -75,7 +75,7 @@ impl Section {
         let with = |(key, path, file): (&String, PathBuf, Value)| {
             let mut table = self.table.clone();
             table.insert(key.clone(), Value::from(vec![file]));
-            (path, Self { table, ..self.clone() })
+            (key.clone(), path, Self { table, ..self.clone() })
         };
         files.map(with).collect()
     }
@@ -166,17 +166,17 @@ mod tests {
     fn gives_each_file_alone() {
         let table: Dict = Toml::from_str("a_files = ['x', 'y']\nb_files = 'z'\nc_file = 'w'\nd = ['v']").unwrap();
         let sections = Section::new("sources.sg", table).with_each_file();
-        let told: Vec<(&str, Option<&str>)> = sections
+        let told: Vec<(&str, &str, Option<&str>)> = sections
             .iter()
-            .map(|(path, section)| {
+            .map(|(key, path, section)| {
                 let list = section.table.values().find_map(|value| match value.as_array() {
                     Some([one]) if one.as_str() != Some("v") => one.as_str(),
                     _ => None,
                 });
-                (path.to_str().unwrap(), list)
+                (key.as_str(), path.to_str().unwrap(), list)
             })
             .collect();
-        assert_eq!(told, [("x", Some("x")), ("y", Some("y")), ("z", Some("z"))]);
+        assert_eq!(told, [("a_files", "x", Some("x")), ("a_files", "y", Some("y")), ("b_files", "z", Some("z"))]);
     }
 
     #[derive(Debug, Deserialize)]

@@ -1,5 +1,6 @@
 //! Webhooks, from the socket to their records: what is taken, answered, kept and told, whatever Kafka and clients do.
 
+mod adyen;
 mod clocks;
 mod declared;
 mod dedup;

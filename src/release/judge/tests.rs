@@ -30,6 +30,10 @@ secret_files = ['unipaas.key']
 [sources.other]
 provider = 'standard-webhooks'
 secret_files = ['standard-webhooks.key']
+[sources.adyen]
+provider = 'adyen'
+secret_files = ['adyen.key']
+basic_auth_files = ['adyen-basic-auth.key']
 ";
 const READY: &str =
     r#"{"type":"ready_to_confirm","session":{"id":"ps_1","updated_at":"2026-01-02T03:04:00Z","payout_list":[]}}"#;
@@ -219,4 +223,18 @@ fn a_state_that_comes_back_in_another_hour_is_another_event() {
     };
     assert_eq!(state("2026-01-02T03:04:05Z"), state("2026-01-02T03:59:59Z"));
     assert_ne!(state("2026-01-02T03:04:05Z"), state("2026-01-02T04:00:00Z"));
+}
+
+/// A password is asked for when a webhook is received, and is in no record.
+#[test]
+fn a_webhook_that_came_with_a_password_is_released_without_it() {
+    let body = r#"{"pspReference":"P","eventCode":"CAPTURE","success":"true"}"#;
+    let mut webhook = signed("adyen", "", body);
+    webhook.headers.retain(|(name, _)| *name != "authorization");
+    assert_eq!(webhook.headers.len(), 1);
+    let held = quarantined(QuarantineReason::WrongShape, metadata("adyen", &webhook));
+    assert_eq!(&*event(&held, RECEIVED).topic, "payments.adyen.payment.v1");
+    webhook.body = String::from_utf8(webhook.body.to_vec()).unwrap().replace("CAPTURE", "REFUND").into();
+    let held = quarantined(QuarantineReason::WrongShape, metadata("adyen", &webhook));
+    assert_eq!(stays(&held, SOURCES).0, ReleaseVerdict::NotAuthentic);
 }

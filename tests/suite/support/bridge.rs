@@ -48,6 +48,9 @@ secret_files = ["unipaas.key"]
 [sources.other]
 provider = "standard-webhooks"
 secret_files = ["standard-webhooks.key"]
+[sources.adyen]
+provider = "adyen"
+secret_files = ["adyen.key"]
 "#;
 
 /// The file of a fixture key.
