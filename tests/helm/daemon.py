@@ -18,6 +18,7 @@ KEY_OF_ALGORITHM = {
     "ed25519": "ed25519-public.pem",
 }
 FILE = "paybridge.toml"
+PRESETS = CHECKOUT / "src" / "provider" / "presets"
 TLS_FILES = {"cert_file": "tls.crt", "key_file": "tls.key", "client_ca_file": "tls.crt"}
 # Lays Strimzi's topics over the values of any variant.
 STRIMZI = {
@@ -88,6 +89,24 @@ def findings(path):
     said = json.loads(result.stdout)
     assert result.returncode == (0 if said["ok"] else 1)
     return [finding for finding in said["findings"] if finding["severity"] == "error"]
+
+
+def event_types():
+    """What `paybridge send` can send: the parts of topics' names, by provider. Of presets without what a user adds."""
+    _, listed = succeed(bridge("send", "--help")).split("Events, by the source's provider:\n")
+    found, provider = {}, ""
+    for line in listed.splitlines():
+        if line.startswith("    "):
+            found[provider].append(line.strip())
+        elif line.startswith("  "):
+            provider = line.strip().removesuffix(":")
+            found[provider] = []
+    return found
+
+
+def presets():
+    """What the preset of each name sets, as TOML has it."""
+    return {path.stem: tomllib.loads(path.read_text()) for path in sorted(PRESETS.glob("*.toml"))}
 
 
 def asked_topics(documents, folder):
