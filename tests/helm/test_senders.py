@@ -3,6 +3,7 @@
 PAYBRIDGE_BLESS=1 writes the chart's list of presets anew.
 """
 
+import hmac
 import json
 import os
 import tomllib
@@ -10,7 +11,7 @@ import tomllib
 import configuration
 import pytest
 import yaml
-from chart import CHART, CHECKOUT, bridge, load_all, of_kind, succeed, template, values_file
+from chart import CHART, CHECKOUT, bridge, load_all, manifests, of_kind, succeed, template, values_file
 from daemon import STRIMZI, asked_topics, configurations, event_types, findings, place, presets, topics
 
 FIXTURES = CHECKOUT / "tests" / "fixtures"
@@ -201,6 +202,23 @@ def test_public_keys_are_files_of_the_secret_too(tmp_path, contents):
     documents = render({"sources": {"parcels": source}}, tmp_path)
     assert sources_of(documents)["parcels"]["public_key_files"] == ["/etc/paybridge/sources/parcels/a.pem", "/b.pem"]
     assert findings(place(configurations(documents)["pay-paybridge"], tmp_path, contents)) == []
+
+
+MOVED = "sed 's|\"/etc/paybridge/|\"|g'"
+
+
+def test_verify_runs_beside_the_cluster_as_the_readme_says(tmp_path):
+    assert MOVED in (CHART / "README.md").read_text()
+    text = configurations(manifests("strimzi"))["pay-paybridge"].replace('"/etc/paybridge/', '"')
+    (tmp_path / "paybridge.toml").write_text(text)
+    secret = tmp_path / "sources" / "shop" / "secret"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("a secret of no value")
+    (tmp_path / "body.json").write_text('{"id":"evt_1","type":"payout.paid"}')
+    signature = hmac.new(secret.read_bytes(), b"1700000000." + (tmp_path / "body.json").read_bytes(), "sha256").hexdigest()
+    (tmp_path / "headers.txt").write_text(f"Stripe-Signature: t=1700000000,v1={signature}\n")
+    files = ["--headers", tmp_path / "headers.txt", "--body", tmp_path / "body.json", "--at", "2023-11-14T22:13:20Z"]
+    assert "payments.stripe.payout.v1" in succeed(bridge("verify", "shop", "--config", tmp_path / "paybridge.toml", *files))
 
 
 # --- what keeps strangers out -----------------------------------------------------------------------------------------
