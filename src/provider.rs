@@ -10,8 +10,12 @@
 //! What names every provider, and wants one line more:
 //! - `config/default.toml` and `config/local.toml`; `cli/demo/setup.rs`;
 //! - README's table of providers, `docs/providers.md`, and keys and times in `docs/subscribing.md`;
-//! - the helm chart's `values.yaml`, five lists in `values.schema.json`, `files/event-types.yaml`, `templates/tests/webhook.yaml`;
-//! - of the tests `suite/support/bridge.rs`, `suite/cli/commands.rs`, `helm/test_configuration.py`, and `benches/subject.rs`.
+//! - the helm chart's `values.yaml`, in `values.schema.json` the list of providers and a case of `source`, `files/event-types.yaml`,
+//!   and `templates/tests/webhook.yaml` where `received` is no event of it;
+//! - of the tests `suite/support/bridge.rs`, `suite/cli/commands.rs`, and `benches/subject.rs`.
+//!
+//! A preset is its file, one line in the list below, `tests/fixtures/X/` with its key, and in the chart one line in
+//! `values.schema.json` and `files/presets.yaml`, which a test of the chart writes.
 
 pub mod declared;
 pub mod event;

@@ -17,9 +17,27 @@ OPEN_TABLES = {
     ("kafka", "property_files"),
     ("kafka", "ingress", "properties"),
     ("kafka", "engine", "properties"),
+    # of a source: types of events, and places in bodies
+    ("topics",),
+    ("event", "require"),
 }
 RULES = ("confirmation", "rules")
-OF_EVERY_SOURCE = {"provider", "path", "allow_from", "client_cert_names", "on_unverified", "keep_bytes_per_second"}
+OF_EVERY_SOURCE = {
+    "provider",
+    "path",
+    "allow_from",
+    "client_cert_names",
+    "on_unverified",
+    "keep_bytes_per_second",
+    "ack_timeout_ms",
+}
+# The tables of a source that describe its sender, and keys of such sources that the reference does not show, with the reason.
+DESCRIBING_TABLES = ("signature", "timestamp", "event", "topics", "answer")
+NOT_IN_THE_REFERENCE = {
+    "public_key_files": "a source has either these or secret_files",
+    "signature.url": "only senders that sign the URL need it",
+    "answer.handshake.hmac_as": "only one sender wants it",
+}
 
 
 def camel(name):
@@ -42,7 +60,15 @@ def source_keys():
     """What a source of each provider may have, by the provider's name: nested tables have dots in their keys."""
     tables = {table["provider"]: table for table in _everything()["sources"].values()}
     assert OF_EVERY_SOURCE <= tables["smart-glocal"].keys(), "the first source shows what every source may have"
-    return {provider: OF_EVERY_SOURCE | {".".join(path) for path, _ in _leaves(table)} for provider, table in tables.items()}
+    found = {provider: OF_EVERY_SOURCE | {".".join(path) for path, _ in _leaves(table)} for provider, table in tables.items()}
+    described = found["custom"] | NOT_IN_THE_REFERENCE.keys()
+    # every key of a custom source can be put over a preset's
+    return found | {"custom": described, "stripe": found["stripe"] | described}
+
+
+def custom_source():
+    """The reference's own example of a source that tables describe."""
+    return next(table for table in _everything()["sources"].values() if table["provider"] == "custom")
 
 
 def rule_keys():
@@ -51,8 +77,19 @@ def rule_keys():
 
 
 def bounds():
-    """The least and the greatest value of each number whose comment names them, by its path."""
+    """The least and the greatest value of each number that has a default and whose comment names them, by its path."""
     numbers = {path for path, value in defaults().items() if type(value) is int}
+    return {path: both for path, both in _named_bounds().items() if path in numbers}
+
+
+def source_bounds():
+    """The same of keys of sources, by provider and key."""
+    sources = _everything()["sources"]
+    found = {path: both for path, both in _named_bounds().items() if path[0] == "sources"}
+    return {(sources[name]["provider"], ".".join(key)): both for (_, name, *key), both in found.items()}
+
+
+def _named_bounds():
     found, table, comment = {}, (), ""
     for line in REFERENCE.read_text().splitlines():
         if line.startswith("# "):
@@ -64,7 +101,7 @@ def bounds():
         elif (key := re.match(r"([a-z_]+) = ", bare)) and (named := re.search(r"(?<![\d.])(\d+) to (\d+)\b", comment)):
             found[(*table, key[1])] = int(named[1]), int(named[2])
         comment = ""
-    return {path: both for path, both in found.items() if path in numbers}
+    return found
 
 
 def _everything():

@@ -3,15 +3,12 @@
 import json
 import pathlib
 import re
-import shutil
-import subprocess
 import tomllib
 
 import pytest
 import security
 import yaml
 from chart import (
-    CHECKOUT,
     VARIANTS,
     StrictLoader,
     bridge,
@@ -24,83 +21,10 @@ from chart import (
     template,
     values_file,
 )
-
-KEYS = CHECKOUT / "tests" / "fixtures" / "keys"
-KEY_OF_PROVIDER = {
-    "smart-glocal": "smart-glocal-public.pem",
-    "undostres": "undostres.key",
-    "unipaas": "unipaas.key",
-    "standard-webhooks": "standard-webhooks.key",
-}
-FILE = "paybridge.toml"
-STRIMZI = {
-    "strimzi": {"enabled": True, "cluster": "c", "user": {"enabled": False}, "topics": {"enabled": True}},
-    "check": {"createTopics": False},
-    # what strimzi.user would have named
-    "kafka": {"auth": {"existingSecret": "s"}},
-}
-
-
-def configurations(documents):
-    """The text of each rendered configuration, by its ConfigMap's name."""
-    maps = [document for document in of_kind(documents, "ConfigMap") if FILE in document["data"]]
-    return {document["metadata"]["name"]: document["data"][FILE] for document in maps}
-
+from daemon import FILE, STRIMZI, asked_topics, configurations, findings, named_files, place, topics
 
 ALL = [(variant, name) for variant in VARIANTS for name in configurations(manifests(variant))]
 every_configuration = pytest.mark.parametrize("variant, name", ALL)
-
-
-def named_files(configuration):
-    """The files that a configuration names, each with what is in it: a file of the fixtures, or what is generated."""
-    for source in configuration["sources"].values():
-        for key in ("public_key_files", "key_files", "secret_files"):
-            yield from ((file, KEY_OF_PROVIDER[source["provider"]]) for file in source.get(key, []))
-        if "api" in source:
-            yield source["api"]["private_key_file"], "smart-glocal-private.pem"
-    tls = configuration["ingress"].get("tls", {})
-    yield from ((tls[key], content) for key, content in TLS_FILES.items() if key in tls)
-    kafka = configuration["kafka"]
-    yield from ((file, "unipaas.key") for file in kafka.get("property_files", {}).values())
-    for name, value in kafka.get("properties", {}).items():
-        if name.endswith(".location"):
-            yield value, "tls.key" if name == "ssl.key.location" else "tls.crt"
-
-
-TLS_FILES = {"cert_file": "tls.crt", "key_file": "tls.key", "client_ca_file": "tls.crt"}
-
-
-@pytest.fixture(scope="session")
-def contents(tmp_path_factory):
-    """A folder with what the named files hold: the fixtures' keys, and a certificate."""
-    folder = tmp_path_factory.mktemp("contents")
-    for file in KEYS.iterdir():
-        shutil.copy(file, folder)
-    certificate = ["-out", folder / "tls.crt", "-keyout", folder / "tls.key"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=bridge", "-days", "2"]
-    subprocess.run(["openssl", "req", "-x509", *kind, *certificate], check=True, capture_output=True)
-    return folder
-
-
-def place(text, folder, contents):
-    """Writes a configuration whose files are all below a folder, and the files too; gives its path."""
-    for file, content in set(named_files(tomllib.loads(text))):
-        there = folder / file.lstrip("/")
-        there.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(contents / content, there)
-        text = text.replace(f'"{file}"', f'"{there}"')
-    path = folder / FILE
-    path.write_text(text)
-    return path
-
-
-def findings(path):
-    """What `paybridge check` says of a configuration that is worse than a piece of information."""
-    result = bridge("check", "--offline", "--config", path, "--format", "json")
-    assert result.stdout, result.stderr
-    said = json.loads(result.stdout)
-    assert result.returncode == (0 if said["ok"] else 1)
-    return [finding for finding in said["findings"] if finding["severity"] == "error"]
 
 
 @every_configuration
@@ -297,22 +221,9 @@ def test_strimzis_topics_are_those_that_the_daemon_asks_for(variant, tmp_path):
     overlay = tmp_path / "strimzi.yaml"
     overlay.write_text(yaml.safe_dump(STRIMZI))
     documents = load_all(succeed(template(values_file(variant), overlay)))
-    asked = {}
-    for name, text in configurations(documents).items():
-        path = tmp_path / f"{name}.toml"
-        path.write_text(text)
-        printed = succeed(bridge("topics", "--format", "strimzi", "--cluster", "c", "--config", path))
-        asked |= topics(load_all(printed))
+    asked = asked_topics(documents, tmp_path)
     assert len(asked) > 2
     assert topics(documents) == asked
-
-
-def topics(documents):
-    """What is asked of Strimzi for each topic, by the topic's name."""
-    found = of_kind(documents, "KafkaTopic")
-    for topic in found:
-        assert topic["metadata"]["labels"]["strimzi.io/cluster"] == "c"
-    return {topic["metadata"]["name"]: (topic["apiVersion"], topic["spec"]) for topic in found}
 
 
 # --- restarts ---------------------------------------------------------------------------------------------------------

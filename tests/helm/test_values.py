@@ -4,6 +4,7 @@ import json
 import re
 
 import configuration
+import daemon
 import pytest
 import yaml
 from chart import CHART, StrictLoader, load_all, name_of, succeed, template, values_file
@@ -68,7 +69,9 @@ def value_at(path):
 
 
 def camel_path(path):
-    return tuple(map(configuration.camel, path))
+    """A path of the TOML as the values have it; the tables that describe a sender are the same in both."""
+    first, *rest = path
+    return (first, *rest) if first in configuration.DESCRIBING_TABLES else tuple(map(configuration.camel, path))
 
 
 SCHEMA_LEAVES = dict(schema_leaves(SCHEMA))
@@ -219,9 +222,16 @@ def is_given(given, path):
     return True
 
 
+PROVIDERS = SCHEMA["$defs"]["provider"]["enum"]
+
+
 def source_schemas():
-    cases = SCHEMA["$defs"]["source"]["allOf"]
-    return {case["if"]["properties"]["provider"]["const"]: case["then"] for case in cases}
+    """The schema of a source of each provider."""
+    *typed, described = SCHEMA["$defs"]["source"]["allOf"]
+    found = {case["if"]["properties"]["provider"]["const"]: case["then"] for case in typed}
+    # an unknown provider is told by the list of all
+    assert described["if"]["properties"]["provider"] == {"not": {"enum": list(found)}}
+    return {provider: found.get(provider, described["then"]) for provider in PROVIDERS}
 
 
 @pytest.mark.parametrize("provider", configuration.source_keys())
@@ -229,14 +239,24 @@ def test_sources_have_the_daemons_keys(provider):
     wanted = {".".join(camel_path(key.split("."))) for key in configuration.source_keys()[provider]}
     own = {".".join(path) for path, _ in schema_leaves(source_schemas()[provider])}
     assert own - CHART_ONLY_OF_SOURCES == wanted
-    for key in wanted | {"existingSecret", "volume"}:
+    # of the tables that describe a sender, docs/providers.md has every key
+    described = {key for key in wanted if key.split(".")[0] in configuration.DESCRIBING_TABLES}
+    shown = wanted - described | {key.split(".")[0] for key in described} | {"existingSecret", "volume"}
+    for key in shown:
         assert f"{key.split('.')[-1]}:" in VALUES_TEXT, f"values.yaml says nothing of {key}"
 
 
-def test_there_is_a_source_of_each_provider():
-    assert source_schemas().keys() == configuration.source_keys().keys()
-    listed = SCHEMA["$defs"]["source"]["properties"]["provider"]["enum"]
-    assert set(listed) == source_schemas().keys()
+def test_there_is_a_source_of_each_provider_of_the_daemon():
+    assert len(PROVIDERS) == len(set(PROVIDERS))
+    assert set(PROVIDERS) == daemon.event_types().keys() | {"custom"}
+
+
+def test_numbers_of_sources_have_the_daemons_bounds():
+    bounds = configuration.source_bounds()
+    assert ("custom", "timestamp.tolerance_s") in bounds
+    for (provider, key), (least, greatest) in bounds.items():
+        schema = dict(schema_leaves(source_schemas()[provider]))[camel_path(key.split("."))]
+        assert (schema["minimum"], schema["maximum"]) == (least, greatest), key
 
 
 def test_rules_have_the_daemons_keys():

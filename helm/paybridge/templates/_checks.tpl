@@ -90,6 +90,7 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if and $source.existingSecret $source.volume -}}
 {{- fail (printf "sources.%s has existingSecret and volume: give one of the two" $name) -}}
 {{- end -}}
+{{- include "paybridge.checks.sender" (dict "root" $ "name" $name "source" $source) -}}
 {{- if and $source.api (ne $source.provider "smart-glocal") -}}
 {{- fail (printf "sources.%s has an api, which only sources of smart-glocal have: remove it" $name) -}}
 {{- end -}}
@@ -107,12 +108,61 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if not (hasKey $.Values.sources .) -}}
 {{- fail (printf "helmTest.source is %q, which is none of the sources: %s" . (keys $.Values.sources | sortAlpha | join ", ")) -}}
 {{- end -}}
-{{- if and (eq (get $.Values.sources .).provider "smart-glocal") (not $.Values.helmTest.signingKeyFile) -}}
-{{- fail "helmTest.source is of smart-glocal, whose webhooks only the provider can sign: name another source, or a key of your own with helmTest.signingKeyFile" -}}
+{{- $source := get $.Values.sources . -}}
+{{- $tables := (include "paybridge.sender" (dict "root" $ "name" . "source" $source) | fromJson).tables -}}
+{{- if and $source.publicKeyFiles (not $.Values.helmTest.signingKeyFile) -}}
+{{- fail (printf "helmTest.source is of %s, whose webhooks only the provider can sign: name another source, or a key of your own with helmTest.signingKeyFile" $source.provider) -}}
+{{- end -}}
+{{- if or ($tables.event | default dict).each (omit ($tables.answer | default dict) "handshake") -}}
+{{- fail (printf "helmTest.source is %q, whose answers do not name the event, so nobody could look for it on its topic: name another source" .) -}}
 {{- end -}}
 {{- if not (include "paybridge.webhooksComponent" $) -}}
 {{- fail "helmTest.source is set, but ingress.enabled is false: nobody would take the webhook" -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Takes {root, name, source}. */}}
+{{- define "paybridge.checks.sender" -}}
+{{- $source := .source -}}
+{{- $sender := include "paybridge.sender" . | fromJson -}}
+{{- $signature := $sender.tables.signature | default dict -}}
+{{- if $sender.described -}}
+{{- if not $signature.algorithm -}}
+{{- fail (printf "sources.%s has no signature.algorithm: say how its sender signs; docs/providers.md has every key" .name) -}}
+{{- end -}}
+{{- if and (eq $source.provider "custom") (not $signature.from) -}}
+{{- fail (printf "sources.%s has no signature.from: say where the signature is, such as header:x-signature" .name) -}}
+{{- end -}}
+{{- if and (ne $signature.algorithm "token") (not $signature.signed) -}}
+{{- fail (printf "sources.%s has no signature.signed: write what is signed, such as \"{body}\"" .name) -}}
+{{- end -}}
+{{- $symmetric := or (hasPrefix "hmac-" $signature.algorithm) (eq $signature.algorithm "token") -}}
+{{- $files := ternary (list "secretFiles" "publicKeyFiles" "shared secret") (list "publicKeyFiles" "secretFiles" "sender's public key") $symmetric -}}
+{{- if not (get $source (index $files 0)) -}}
+{{- fail (printf "sources.%s has no %s: with %s, name at least one file with the %s" .name (index $files 0) $signature.algorithm (index $files 2)) -}}
+{{- end -}}
+{{- if hasKey $source (index $files 1) -}}
+{{- fail (printf "sources.%s has %s, which does not belong to %s: use %s" .name (index $files 1) $signature.algorithm (index $files 0)) -}}
+{{- end -}}
+{{- $signsBody := ne $signature.algorithm "token" -}}
+{{- range $template := (include "paybridge.signedTemplates" $sender | fromJson).templates -}}
+{{- if and (contains "{url}" $template) (not $signature.url) -}}
+{{- fail (printf "sources.%s is of a sender that signs the URL, and has no signature.url: write the URL there as it is registered at the sender" $.name) -}}
+{{- end -}}
+{{- if not (contains "{body}" $template) -}}
+{{- $signsBody = false -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or $signsBody (include "paybridge.keepsStrangersOut" .)) -}}
+{{- fail (printf "sources.%s is of a sender that does not sign the body, so that whoever has seen one webhook could send others: set allowFrom, a path with a secret part, or clientCertNames" .name) -}}
+{{- end -}}
+{{- if and (ne $sender.group $source.provider) (has $sender.group (include "paybridge.topicGroups" .root | fromJson).names) -}}
+{{- fail (printf "sources.%s would give its topics the names of %q: %s" .name $sender.group (ternary "use another word as its topicPart" "give the source another name, or set its topicPart" (not (empty $source.topicPart)))) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq ($source.onUnverified | default "reject") "keep") (not (include "paybridge.keepsStrangersOut" .)) -}}
+{{- fail (printf "sources.%s.onUnverified is keep, which would keep what strangers send: set allowFrom, a path with a secret part, or clientCertNames" .name) -}}
 {{- end -}}
 {{- end -}}
 

@@ -24,6 +24,12 @@ The values have the TOML's keys in camelCase; a relative file name is a file of 
 {{- toRawJson . -}}
 {{- else if kindIs "slice" . -}}
 [{{ range $index, $item := . }}{{ if $index }}, {{ end }}{{ include "paybridge.toml.value" $item }}{{ end }}]
+{{- else if kindIs "map" . -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . -}}
+{{- $pairs = append $pairs (printf "%s = %s" (include "paybridge.toml.key" $key) (include "paybridge.toml.value" $value)) -}}
+{{- end -}}
+{{ printf "{ %s }" (join ", " $pairs) }}
 {{- else if kindIs "bool" . -}}
 {{- . -}}
 {{- else -}}
@@ -32,13 +38,14 @@ The values have the TOML's keys in camelCase; a relative file name is a file of 
 {{- end -}}
 
 {{/*
-A table and the tables in it, without those that say nothing. Takes {path, table, header}; lists of tables are the rules alone.
+A table and the tables in it, without those that say nothing. Takes {path, table, header}. Of the lists of tables only the rules
+have a header for each.
 */}}
 {{- define "paybridge.toml.table" -}}
 {{- $path := .path -}}
 {{- $lines := list -}}
 {{- range $key, $value := .table -}}
-{{- if not (or (kindIs "map" $value) (eq $key "rules")) -}}
+{{- if not (or (kindIs "map" $value) (and (eq $key "rules") (kindIs "slice" $value))) -}}
 {{- $lines = append $lines (printf "%s = %s" (include "paybridge.toml.key" $key) (include "paybridge.toml.value" $value)) -}}
 {{- end -}}
 {{- end -}}
@@ -52,7 +59,7 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- $inner := printf "%s%s" (ternary (printf "%s." $path) "" (ne $path "")) (include "paybridge.toml.key" $key) -}}
 {{- if kindIs "map" $value -}}
 {{- include "paybridge.toml.table" (dict "path" $inner "table" $value "header" (printf "[%s]" $inner)) -}}
-{{- else if eq $key "rules" -}}
+{{- else if and (eq $key "rules") (kindIs "slice" $value) -}}
 {{- range $rule := $value -}}
 {{- include "paybridge.toml.table" (dict "path" $inner "table" $rule "header" (printf "[[%s]]" $inner)) -}}
 {{- end -}}
@@ -60,7 +67,7 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- end -}}
 {{- end -}}
 
-{{/* A bare key where TOML takes one: librdkafka's properties have dots. */}}
+{{/* A bare key where TOML takes one: librdkafka's properties and types of events have dots. */}}
 {{- define "paybridge.toml.key" -}}
 {{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toRawJson . }}{{ end -}}
 {{- end -}}
@@ -76,17 +83,22 @@ A table and the tables in it, without those that say nothing. Takes {path, table
 {{- end -}}
 {{- end -}}
 
-{{/* One source as TOML has it. Takes {name, source, engine}; JSON. */}}
+{{/* One source as TOML has it. Takes {name, source, engine}; JSON. The tables that describe a sender stand in the values as in the TOML. */}}
 {{- define "paybridge.source" -}}
 {{- $name := .name -}}
 {{- $source := .source -}}
 {{- $folder := printf "/etc/paybridge/sources/%s" $name -}}
 {{- $secret := or $source.existingSecret $source.volume -}}
-{{- $out := include "paybridge.snake" (omit $source "existingSecret" "volume" "api" "publicKeyFiles" "keyFiles" "secretFiles") | fromJson -}}
-{{- range $key := list "publicKeyFiles" "keyFiles" "secretFiles" -}}
-{{- if hasKey $source $key -}}
+{{- $tables := include "paybridge.senderTables" $source | fromJson -}}
+{{- $rest := omit $source "existingSecret" "volume" "api" -}}
+{{- range $key, $_ := $tables -}}
+{{- $rest = omit $rest $key -}}
+{{- end -}}
+{{- $out := merge $tables (include "paybridge.snake" $rest | fromJson) -}}
+{{- range $key, $value := $rest -}}
+{{- if hasSuffix "Files" $key -}}
 {{- $files := list -}}
-{{- range $file := get $source $key -}}
+{{- range $file := $value -}}
 {{- $files = append $files (include "paybridge.file" (dict "file" $file "folder" $folder "secret" $secret "key" (printf "sources.%s.%s" $name $key))) -}}
 {{- end -}}
 {{- $_ := set $out (snakecase $key) $files -}}
