@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use paybridge::provider::{PRESETS, PROVIDERS, Provider as _};
+use paybridge::provider::{PRESETS, PROVIDERS, Provider};
 
 use crate::support::cache::CHECKOUT;
 
@@ -252,7 +252,7 @@ fn only_app_starts_tasks() {
 #[test]
 fn each_provider_is_one_module_of_its_name_in_a_sorted_list() {
     let sources = sources();
-    let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.name()).collect();
+    let presets: Vec<&str> = PRESETS.iter().map(Provider::name).collect();
     assert!(presets.is_sorted(), "sort the list of presets by name");
     let own = PROVIDERS.iter().map(|provider| provider.name()).filter(|name| !presets.contains(name));
     let modules: Vec<String> = own.map(|name| name.replace('-', "_")).collect();

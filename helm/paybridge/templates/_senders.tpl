@@ -21,7 +21,7 @@ its tables with those of its preset. Takes {root, name, source}.
 {{- else -}}
 {{- $tables := mergeOverwrite (get $presets $provider | default dict) (include "paybridge.senderTables" .source | fromJson) -}}
 {{- $group := .source.topicPart | default (ternary $provider .name (hasKey $presets $provider)) -}}
-{{- $parts := append (values ($tables.topics | default dict)) "received" | uniq | sortAlpha -}}
+{{- $parts := append (without (values ($tables.topics | default dict)) "") "received" | uniq | sortAlpha -}}
 {{- toJson (dict "described" true "group" $group "parts" $parts "tables" $tables) -}}
 {{- end -}}
 {{- end -}}
