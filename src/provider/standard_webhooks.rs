@@ -180,10 +180,11 @@ impl Source for StandardWebhooksSource {
     }
 }
 
-/// The instant in `webhook-timestamp`: digits, seconds since 1970.
+/// The instant in `webhook-timestamp`: digits, seconds since 1970, without a zero before them. The official libraries read the
+/// number, write it again, and take that for what was signed.
 fn attempted_at(header: &str) -> Option<Timestamp> {
-    let digits = header.bytes().all(|byte| byte.is_ascii_digit());
-    header.parse().ok().filter(|_| digits).and_then(|seconds| Timestamp::from_second(seconds).ok())
+    let one_reading = header.bytes().all(|byte| byte.is_ascii_digit()) && (header == "0" || !header.starts_with('0'));
+    header.parse().ok().filter(|_| one_reading).and_then(|seconds| Timestamp::from_second(seconds).ok())
 }
 
 #[cfg(test)]
@@ -334,6 +335,8 @@ mod tests {
             check(&webhook(ID, time, signature), Err(Unverified::TimestampOutsideTolerance));
         }
         assert_eq!(attempted_at("+5"), None);
+        assert_eq!(attempted_at("05"), None);
+        assert_eq!(attempted_at("0"), Some(Timestamp::UNIX_EPOCH));
     }
 
     #[test]

@@ -2,3 +2,4 @@
 
 pub mod fixtures;
 mod laws;
+mod vectors;

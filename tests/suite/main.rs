@@ -13,6 +13,8 @@ mod ingress;
 #[cfg(test)]
 mod kafka;
 #[cfg(test)]
+mod senders;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

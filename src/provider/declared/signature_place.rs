@@ -103,9 +103,8 @@ impl SignaturePlace {
     /// The entries of the list that a text is; none where it is to be no list.
     pub fn entries<'t>(&self, text: &'t str) -> Vec<(&'t str, &'t str)> {
         let Some(list) = &self.list else { return Vec::new() };
-        let pairs =
-            text.split(list.separator.as_str()).filter_map(|entry| entry.trim().split_once(list.assign.as_str()));
-        pairs.map(|(name, value)| (name.trim(), value.trim())).collect()
+        let entries = text.split(list.separator.as_str()).map(str::trim);
+        entries.filter_map(|entry| entry.split_once(list.assign.as_str())).collect()
     }
 
     /// The bytes of each signature in a text; never none.

@@ -30,8 +30,10 @@ pub fn written(at: Timestamp, format: TimeFormat) -> String {
     }
 }
 
+/// A number without a zero before it: senders' own libraries read it, write it again, and take that for what was signed.
 fn digits(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    let one_reading = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| one_reading)
 }
 
 /// The text with a colon in its offset, which some senders leave out; none where it is no date and time with an offset. A year of four
@@ -73,6 +75,7 @@ mod tests {
             ("2024-05-27T10:00:00Z", TimeFormat::Rfc3339, at),
             ("2024-05-27T12:00:00.000+02:00", TimeFormat::Rfc3339, at),
             ("+1716804000", TimeFormat::UnixS, None),
+            ("01716804000", TimeFormat::UnixS, None),
             (" 1716804000", TimeFormat::UnixS, None),
             ("1716804000.5", TimeFormat::UnixS, None),
             ("", TimeFormat::UnixS, None),

@@ -84,11 +84,13 @@ pub fn verify<'s>(
     body: &[u8],
     header: &str,
 ) -> Result<&'s SigningSecret, Unverified> {
-    // Version and signature by turns: neither has a comma or a space, so whoever splits or joins the header changes nothing.
-    let words: Vec<&str> = header.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
-    let pairs = words.iter().zip(words.iter().skip(1));
-    let of_version = pairs.filter(|(version, _)| **version == VERSION);
-    let signatures: Vec<Vec<u8>> = of_version.filter_map(|(_, base64)| STANDARD.decode(base64).ok()).collect();
+    // Whoever puts two headers together puts a comma between them: what stands behind it in an entry is not read.
+    let of_version = header.split([' ', '\t']).filter_map(|entry| {
+        let mut pieces = entry.split(',');
+        pieces.next().filter(|version| *version == VERSION)?;
+        pieces.next()
+    });
+    let signatures: Vec<Vec<u8>> = of_version.filter_map(|base64| STANDARD.decode(base64).ok()).collect();
     if signatures.is_empty() {
         return Err(Unverified::SignatureMalformed);
     }
@@ -181,9 +183,16 @@ mod tests {
             assert_eq!(verified(&header), Ok(()), "{header}");
         }
         let bare = right.trim_start_matches("v1,");
-        for header in
-            [wrong.clone(), bare.to_owned(), format!("v1a,{bare}"), format!("v2,{bare} {wrong}"), "v1".to_owned()]
-        {
+        for header in [
+            wrong.clone(),
+            bare.to_owned(),
+            format!("v1a,{bare}"),
+            format!("v2,{bare} {wrong}"),
+            "v1".to_owned(),
+            format!("v1 {bare}"),
+            format!("v1, {bare}"),
+            format!("v1,v1,{bare}"),
+        ] {
             assert!(verified(&header).is_err(), "{header}");
         }
     }

@@ -13,7 +13,7 @@ use paybridge::message::smart_glocal::v1::{
 use prost::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::support::cache::{CHECKOUT, kept, run};
+use crate::support::cache::{CHECKOUT, kept, python_environment, run};
 use crate::support::eventually::try_eventually;
 use crate::support::kafka::{Kafka, unique_prefix};
 
@@ -119,17 +119,7 @@ fn money(minor_units: i64, exponent: Option<u32>, currency: Option<&str>) -> Mon
 /// A Python program of the examples, before its arguments.
 pub fn python(script: &str) -> Command {
     let folder = Path::new(CHECKOUT).join("tests/subscribers/python");
-    let requirements = folder.join("requirements.txt");
-    // an environment works with the Python that made it
-    let version =
-        run(Command::new("python3").args(["-c", "import sys; print(*sys.version_info[:2], sep='.')"])).unwrap();
-    let environment =
-        kept(&format!("subscriber-python{}", version.trim()), std::slice::from_ref(&requirements), |environment| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
-            let mut pip = Command::new(environment.join("bin/pip"));
-            run(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements)).map(drop)
-        })
-        .unwrap();
+    let environment = python_environment("subscriber", &folder.join("requirements.txt")).unwrap();
     let mut command = Command::new(environment.join("bin/python"));
     // What it imports from beside it is compiled to nowhere.
     command.arg("-B").arg(folder.join(script));

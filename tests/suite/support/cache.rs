@@ -33,6 +33,17 @@ pub fn kept(name: &str, inputs: &[PathBuf], make: impl FnOnce(&Path) -> Result<(
     Ok(folder)
 }
 
+/// The folder of a Python environment with the packages that `requirements` pins.
+pub fn python_environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    // an environment works with the Python that made it
+    let version = run(Command::new("python3").args(["-c", "import sys; print(*sys.version_info[:2], sep='.')"]))?;
+    kept(&format!("{name}-python{}", version.trim()), &[requirements.to_owned()], |environment| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
+        let mut pip = Command::new(environment.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements)).map(drop)
+    })
+}
+
 /// Runs `command` without input; what it printed, or that and how it failed.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
