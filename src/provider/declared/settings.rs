@@ -107,9 +107,12 @@ pub enum KeyEncoding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignatureEncoding {
-    /// Hex digits, lower or upper case.
+    /// Hex digits in lower case.
     #[default]
     Hex,
+    /// Hex digits in upper case.
+    #[serde(rename = "hex-upper")]
+    HexUpper,
     /// Base64 with its padding.
     Base64,
     /// Base64 for URLs, with or without padding.

@@ -115,6 +115,14 @@ impl SignaturePlace {
         let entries = self.entries(text);
         let values: Vec<&str> = match &self.list {
             None => vec![text],
+            // A name without a value is no entry that any sender writes.
+            Some(list)
+                if text
+                    .split(list.separator.as_str())
+                    .any(|entry| list.pick.iter().any(|pick| pick == entry.trim())) =>
+            {
+                return Err(Unverified::SignatureMalformed);
+            }
             Some(list) => {
                 let picked = entries.iter().filter(|(name, _)| list.pick.iter().any(|pick| pick == name));
                 picked.map(|(_, value)| *value).collect()
@@ -137,7 +145,8 @@ impl SignaturePlace {
         }
         let bytes = match self.form {
             SignatureForm::Token => Some(rest.as_bytes().to_vec()),
-            SignatureForm::Encoded(SignatureEncoding::Hex) => base16ct::mixed::decode_vec(rest).ok(),
+            SignatureForm::Encoded(SignatureEncoding::Hex) => base16ct::lower::decode_vec(rest).ok(),
+            SignatureForm::Encoded(SignatureEncoding::HexUpper) => base16ct::upper::decode_vec(rest).ok(),
             SignatureForm::Encoded(SignatureEncoding::Base64) => STANDARD.decode(rest).ok(),
             SignatureForm::Encoded(SignatureEncoding::Base64url) => URL_SAFE.decode(rest).ok(),
         };
@@ -149,6 +158,7 @@ impl SignaturePlace {
         let encoded = match self.form {
             SignatureForm::Token => String::from_utf8_lossy(signature).into_owned(),
             SignatureForm::Encoded(SignatureEncoding::Hex) => base16ct::lower::encode_string(signature),
+            SignatureForm::Encoded(SignatureEncoding::HexUpper) => base16ct::upper::encode_string(signature),
             SignatureForm::Encoded(SignatureEncoding::Base64) => STANDARD.encode(signature),
             SignatureForm::Encoded(SignatureEncoding::Base64url) => URL_SAFE.encode(signature),
         };
@@ -185,6 +195,7 @@ impl SignaturePlace {
         let form = match self.form {
             SignatureForm::Token => "as it is",
             SignatureForm::Encoded(SignatureEncoding::Hex) => "hex",
+            SignatureForm::Encoded(SignatureEncoding::HexUpper) => "hex in upper case",
             SignatureForm::Encoded(SignatureEncoding::Base64) => "base64",
             SignatureForm::Encoded(SignatureEncoding::Base64url) => "base64url",
         };
