@@ -17,7 +17,7 @@ from daemon import STRIMZI, asked_topics, configurations, event_types, findings,
 FIXTURES = CHECKOUT / "tests" / "fixtures"
 PRESETS_FILE = CHART / "files" / "presets.yaml"
 # What the chart needs to know of a preset: the topics, and what decides whether values are refused early.
-NEEDED = {"signature": ("algorithm", "signed", "url"), "event": ("each",), "answer": ("status", "body")}
+NEEDED = {"signature": ("algorithm", "signed", "url"), "event": ("each",)}
 ABOUT_PRESETS = """\
 # What the chart needs to know of each preset, as src/provider/presets has it. A test writes this file:
 # PAYBRIDGE_BLESS=1 tests/helm/run fast test_senders.py
@@ -104,6 +104,7 @@ def test_choices_are_the_daemons(tmp_path):
 # --- topics -----------------------------------------------------------------------------------------------------------
 
 BANKS = {"payout.*": "bank", "transfer.*": "bank", "radar.*": "fraud"}
+NO_PAYOUTS = {"payout.*": "", "transfer.*": "", "v1.payout.*": ""}
 OF_STRIPE = {"customer", "dispute", "payment", "payout", "received", "refund", "subscription"}
 
 
@@ -114,6 +115,7 @@ OF_STRIPE = {"customer", "dispute", "payment", "payout", "received", "refund", "
         ({"shop": STRIPE | {"topics": {"payout.*": "bank"}}}, "stripe", OF_STRIPE | {"bank"}),
         ({"shop": STRIPE | {"topics": BANKS}}, "stripe", OF_STRIPE | {"bank", "fraud"}),
         ({"shop": STRIPE | {"topics": BANKS | {"v1.payout.*": "bank"}}}, "stripe", OF_STRIPE - {"payout"} | {"bank", "fraud"}),
+        ({"shop": STRIPE | {"topics": NO_PAYOUTS}}, "stripe", OF_STRIPE - {"payout"}),
         ({"shop": STRIPE | {"topicPart": "cards"}}, "cards", OF_STRIPE),
         ({"parcels": CUSTOM}, "parcels", {"received"}),
         ({"parcels": CUSTOM | {"topics": {"a.*": "one", "rules": "two", "*": "one"}}}, "parcels", {"one", "two", "received"}),
@@ -186,6 +188,14 @@ def test_text_in_a_table_reaches_the_daemon_as_it_is(text, tmp_path):
     documents = render({"sources": {"parcels": CUSTOM | tables}}, tmp_path)
     source = sources_of(documents)["parcels"]
     assert {name: source[name] for name in tables} == tables
+
+
+def test_a_preset_can_be_made_a_token_as_its_file_says(tmp_path, contents):
+    signature = {"algorithm": "token", "from": "header:verif-hash", "signed": [], "encoding": "hex"}
+    source = STRIPE | {"provider": "flutterwave", "signature": signature, "path": "/webhooks/8Zk1u6qW/shop"}
+    documents = render({"sources": {"shop": source}}, tmp_path)
+    assert sources_of(documents)["shop"]["signature"] == signature
+    assert findings(place(configurations(documents)["pay-paybridge"], tmp_path, contents)) == []
 
 
 def test_a_presets_key_can_be_taken_away_by_an_empty_text(tmp_path, contents):

@@ -113,8 +113,8 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- if and $source.publicKeyFiles (not $.Values.helmTest.signingKeyFile) -}}
 {{- fail (printf "helmTest.source is of %s, whose webhooks only the provider can sign: name another source, or a key of your own with helmTest.signingKeyFile" $source.provider) -}}
 {{- end -}}
-{{- if or ($tables.event | default dict).each (omit ($tables.answer | default dict) "handshake") -}}
-{{- fail (printf "helmTest.source is %q, whose answers do not name the event, so nobody could look for it on its topic: name another source" .) -}}
+{{- if ($tables.event | default dict).each -}}
+{{- fail (printf "helmTest.source is %q, of whose events a webhook carries several, and the answer names none of them: name another source" .) -}}
 {{- end -}}
 {{- if not (include "paybridge.webhooksComponent" $) -}}
 {{- fail "helmTest.source is set, but ingress.enabled is false: nobody would take the webhook" -}}
