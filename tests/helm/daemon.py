@@ -47,6 +47,7 @@ def named_files(configuration):
     for source in configuration["sources"].values():
         for key in ("public_key_files", "key_files", "secret_files"):
             yield from ((file, key_of(source)) for file in source.get(key, []))
+        yield from ((file, "adyen-basic-auth.key") for file in source.get("basic_auth_files", []))
         if "api" in source:
             yield source["api"]["private_key_file"], "smart-glocal-private.pem"
     tls = configuration["ingress"].get("tls", {})
