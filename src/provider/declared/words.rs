@@ -18,7 +18,7 @@ pub fn describe(plan: &Plan) -> String {
     let identity = match plan.event.identity {
         IdentityRule::Body => "an event is known by its bytes",
         IdentityRule::Id => "an event is known by its id",
-        IdentityRule::Latest => "an event is known by its bytes until another of the same key and type comes",
+        IdentityRule::Latest => "an event is known by its bytes and type until another of the same key comes",
     };
     format!("{} over {}, {place}, {time}; {identity}", plan.algorithm.name(), templates.join(" or "))
 }

@@ -38,8 +38,8 @@ fn message_types() -> Vec<&'static str> {
     events.chain([UNRECOGNIZED_MESSAGE, QUARANTINED_MESSAGE, REJECTED_MESSAGE]).chain(ENGINE).collect()
 }
 
-/// A sender that configuration describes.
-const DECLARED: &str = "[sources.shop]\nprovider = \"stripe\"\nsecret_files = [\"stripe.key\"]\n";
+/// A sender that configuration describes, and one that is answered in its own words.
+const DECLARED: &str = "[sources.adyen]\nprovider = \"adyen\"\nsecret_files = [\"adyen.key\"]\n[sources.shop]\nprovider = \"stripe\"\nsecret_files = [\"stripe.key\"]\n";
 
 /// Those that no webhook is behind. The ledger's entries have their own golden bytes, beside their code.
 const ENGINE: [&str; 3] = [DECISION_MESSAGE, DECISION_REJECTED_MESSAGE, OUTCOME_MESSAGE];

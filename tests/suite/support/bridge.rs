@@ -33,7 +33,7 @@ use super::kafka::{Kafka, Record, unique_prefix};
 /// How long the daemon may take to become ready or to end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A source of each provider, with the fixtures' keys.
+/// A source of each provider whose answers tell the event's id, with the fixtures' keys.
 pub const SOURCES: &str = r#"
 [sources.sg-main]
 provider = "smart-glocal"
@@ -48,9 +48,6 @@ secret_files = ["unipaas.key"]
 [sources.other]
 provider = "standard-webhooks"
 secret_files = ["standard-webhooks.key"]
-[sources.adyen]
-provider = "adyen"
-secret_files = ["adyen.key"]
 "#;
 
 /// The file of a fixture key.
