@@ -80,7 +80,7 @@ fn the_table_of_presets_is_what_is_in_force() {
 fn preset_row(preset: &Declared) -> String {
     let told = |after: Duration| match after.as_secs() {
         0 => "never by itself".to_owned(),
-        seconds if seconds < 3600 => format!("for {} min", seconds / 60),
+        seconds if seconds < 7200 => format!("for {} min", seconds / 60),
         seconds if seconds < 172_800 => format!("for {} h", seconds / 3600),
         seconds => format!("for {} days", seconds / 86_400),
     };
