@@ -3,6 +3,7 @@
 mod authentication;
 mod configuration;
 mod presets;
+mod round_trips;
 mod understanding;
 
 use http::{HeaderName, HeaderValue};
