@@ -322,7 +322,12 @@ impl Follower {
     fn cannot_read(&self, error: &ReadError) {
         self.log.add(error.to_string());
         if let Some((count, error)) = self.log.due(Instant::now()) {
-            tracing::warn!(topic = self.topic, error, count, "shared topic cannot be read; retrying");
+            tracing::warn!(
+                topic = self.topic,
+                error,
+                count,
+                "shared topic cannot be read; retrying, and until then this replica does not know what other replicas have published"
+            );
         }
     }
 }

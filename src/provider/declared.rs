@@ -39,7 +39,8 @@ use crate::settings::Section;
 pub use self::topic_patterns::is_part as is_topic_part;
 
 /// A sender that only the user's configuration describes.
-pub static CUSTOM: Declared = Declared { name: "custom", text: None, preset: OnceLock::new() };
+pub static CUSTOM: Declared =
+    Declared { name: "custom", text: None, preset: OnceLock::new(), headers: OnceLock::new() };
 
 /// Topics of such senders have so many partitions, unless the configuration says otherwise.
 const PARTITIONS_MAX: i32 = 3;
@@ -50,12 +51,14 @@ pub struct Declared {
     /// The preset's file.
     text: Option<&'static str>,
     preset: OnceLock<Preset>,
+    /// The headers without which nothing is believed, where the user overrides nothing.
+    headers: OnceLock<&'static [&'static str]>,
 }
 
 impl Declared {
     /// The preset of this name with this text.
     pub const fn preset(name: &'static str, text: &'static str) -> Self {
-        Self { name, text: Some(text), preset: OnceLock::new() }
+        Self { name, text: Some(text), preset: OnceLock::new(), headers: OnceLock::new() }
     }
 
     /// What the preset's file says; nothing for `custom`.
@@ -108,16 +111,10 @@ impl Provider for Declared {
     }
 
     fn evidence_headers(&self) -> &'static [&'static str] {
-        static HEADERS: Mutex<Vec<(&'static str, &'static [&'static str])>> = Mutex::new(Vec::new());
-        let mut known = HEADERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, names)) = known.iter().find(|(name, _)| *name == self.name) {
-            return names;
-        }
-        let headers = self.bare_plan().map(|plan| plan.authentication_headers()).unwrap_or_default();
-        let names: Vec<&'static str> = headers.iter().map(|name| interned(name.as_str())).collect();
-        let names: &'static [&'static str] = names.leak();
-        known.push((self.name, names));
-        names
+        self.headers.get_or_init(|| {
+            let headers = self.bare_plan().map(|plan| plan.authentication_headers()).unwrap_or_default();
+            headers.iter().map(|name| interned(name.as_str())).collect::<Vec<_>>().leak()
+        })
     }
 
     fn outline(&self, source: &str, section: &Section) -> Result<SourceOutline, ConfigureError> {

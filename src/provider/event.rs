@@ -37,7 +37,26 @@ pub enum Understood {
     Handshake(Bytes),
 }
 
+/// Events of one webhook at most; more are held together.
+pub const EVENTS_MAX: usize = 10_000;
+/// Events of one webhook that are held each by itself at most: each record of one has the whole body.
+const HELD_MAX: usize = 16;
+
 impl Understood {
+    /// The events of one webhook of the source named `source`, at least one. Where too many of them are to be held, they are held
+    /// together, with the body as a whole.
+    pub fn of_batch(source: &str, body: &[u8], mut events: Vec<Normalized>) -> Self {
+        let is_held = |event: &Normalized| !matches!(event.content, Content::Event(_));
+        let held = events.iter().filter(|event| is_held(event)).count();
+        if held > HELD_MAX {
+            let none_is_wrong = events.iter().all(|event| !matches!(event.content, Content::Undecodable(_)));
+            events.retain(|event| !is_held(event));
+            let whole = Normalized::whole(source, body, format!("{held} events of one webhook cannot be read"));
+            events.push(if none_is_wrong { Normalized { content: Content::Unrecognized, ..whole } } else { whole });
+        }
+        Self::Batch(events)
+    }
+
     /// The one event that it is; nothing where it is something else.
     pub fn event(self) -> Option<Normalized> {
         match self {
@@ -63,6 +82,21 @@ pub struct Normalized {
     pub unread_fields: Vec<String>,
     /// What it says.
     pub content: Content,
+}
+
+impl Normalized {
+    /// A webhook, or an element of one, that is held as it is, because of `detail`.
+    pub fn whole(source: &str, body: &[u8], detail: String) -> Self {
+        Self {
+            event_type: String::new(),
+            identity: Identity::Event(EventId::over(&[source.as_bytes(), b"", body])),
+            subject: String::new(),
+            key: None,
+            occurred_at: None,
+            unread_fields: Vec::new(),
+            content: Content::Undecodable(Undecodable { reason: QuarantineReason::WrongShape, detail }),
+        }
+    }
 }
 
 /// What an authentic webhook says.

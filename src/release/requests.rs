@@ -78,7 +78,7 @@ enum RequestError {
     Properties(ConfigErrors),
     #[error(transparent)]
     Client(ClientError),
-    #[error("consumer group member failed fatally: {0}; it joins again")]
+    #[error("consumer group member failed and cannot go on: {0}; it joins the group again")]
     Membership(String),
     #[error(transparent)]
     Take(TakeError),
@@ -320,6 +320,6 @@ impl Followed<'_> {
 fn log(failures: &LogLimit<RequestError>, error: RequestError) {
     failures.add(error);
     if let Some((count, error)) = failures.due(Instant::now()) {
-        tracing::warn!(%error, count, "release requests cannot be carried out; retrying");
+        tracing::warn!(%error, count, "requests to release held webhooks cannot be read or carried out; retrying (webhooks and sessions go on)");
     }
 }

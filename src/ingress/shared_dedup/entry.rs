@@ -23,10 +23,10 @@ impl ClusterMark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// The value is no protobuf of this message.
-    #[error("the dedup entry cannot be decoded")]
+    #[error("the entry is no protobuf message of the dedup topic")]
     NotProtobuf(#[source] prost::DecodeError),
     /// A field has another number of bytes.
-    #[error("field {0} of the dedup entry has a wrong length")]
+    #[error("the entry's field {0} has a wrong number of bytes")]
     Length(&'static str),
 }
 

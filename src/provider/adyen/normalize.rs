@@ -6,16 +6,12 @@ use bytes::Bytes;
 use super::event_codes;
 use super::items::{self, SignedValues};
 use crate::message::adyen::v1::Notification;
-use crate::message::event::v1::{Money, QuarantineReason};
+use crate::message::event::v1::Money;
+use crate::provider::event::EVENTS_MAX;
 use crate::provider::json::{self, Kind, Object, Reader, Unread, Value};
 use crate::provider::{
     AuthenticWebhook, Content, Encoded, EventId, Identity, Normalized, Undecodable, Understood, money,
 };
-
-/// Items of one webhook at most; more go to quarantine together. Adyen sends one by JSON, and six by SOAP.
-const ITEMS_MAX: usize = 10_000;
-/// Items of one webhook that are held each by itself at most: each record of one has the whole body.
-const HELD_MAX: usize = 16;
 
 /// Currencies whose minor units Adyen counts otherwise than ISO 4217, and one that is not in it.
 /// <https://docs.adyen.com/development-resources/currency-codes>
@@ -36,7 +32,12 @@ pub fn understand(source: &str, webhook: &AuthenticWebhook) -> Understood {
     let body = webhook.content();
     let document = match json::parse(body) {
         Ok(document) => document,
-        Err(why) => return Understood::Event(whole(source, body, why)),
+        Err(why) => {
+            return Understood::Event(Normalized {
+                content: Content::Undecodable(why),
+                ..Normalized::whole(source, body, String::new())
+            });
+        }
     };
     let unread = Unread::default();
     let live = Reader::new(document.object(), &unread).boolean("live");
@@ -48,24 +49,18 @@ impl AdyenReading<'_> {
         let unread = Unread::default();
         let body = Reader::new(body, &unread);
         let count = items::each(&body, |_| ()).map_or(0, |items| items.len());
-        if count > ITEMS_MAX {
-            return Understood::Event(self.whole(format!("more than {ITEMS_MAX} items in one webhook")));
+        if count > EVENTS_MAX {
+            return Understood::Event(self.whole(format!("more than {EVENTS_MAX} items in one webhook")));
         }
         let events = items::each(&body, |item| self.event(item));
-        let Some(mut events) = events else {
+        let Some(events) = events else {
             return Understood::Event(
                 self.whole("notificationItems: missing, empty, or no list of objects".to_owned()),
             );
         };
-        let is_held = |event: &Normalized| !matches!(event.content, Content::Event(_));
-        let held = events.iter().filter(|event| is_held(event)).count();
-        if held > HELD_MAX {
-            events.retain(|event| !is_held(event));
-            events.push(self.whole(format!("{held} items of one webhook cannot be read")));
-        }
         match <[Normalized; 1]>::try_from(events) {
             Ok([event]) => Understood::Event(event),
-            Err(events) => Understood::Batch(events),
+            Err(events) => Understood::of_batch(self.source, self.body, events),
         }
     }
 
@@ -117,20 +112,7 @@ impl AdyenReading<'_> {
     }
 
     fn whole(&self, detail: String) -> Normalized {
-        whole(self.source, self.body, Undecodable { reason: QuarantineReason::WrongShape, detail })
-    }
-}
-
-/// A webhook that is held as a whole.
-fn whole(source: &str, body: &[u8], why: Undecodable) -> Normalized {
-    Normalized {
-        event_type: String::new(),
-        identity: Identity::Event(EventId::over(&[source.as_bytes(), b"", body])),
-        subject: String::new(),
-        key: None,
-        occurred_at: None,
-        unread_fields: Vec::new(),
-        content: Content::Undecodable(why),
+        Normalized::whole(self.source, self.body, detail)
     }
 }
 

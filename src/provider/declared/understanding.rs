@@ -12,17 +12,13 @@ use super::settings::IdentityRule;
 use super::signed_time::instant;
 use super::signing_key::VerifyingKey;
 use super::value_place::{JsonPointer, ValuePlace, object, parameter, word};
-use crate::message::event::v1::QuarantineReason;
 use crate::message::webhook::v1::WebhookReceived;
+use crate::provider::event::EVENTS_MAX;
 use crate::provider::json::{JsonDocument, Kind, Value};
 use crate::provider::{
-    AuthenticWebhook, Content, Encoded, EventId, Identity, Normalized, RawWebhook, Undecodable, Understood, json,
+    AuthenticWebhook, Content, Encoded, EventId, Identity, Normalized, RawWebhook, Understood, json,
 };
 
-/// Events of one webhook at most; more go to quarantine together.
-const EVENTS_MAX: usize = 10_000;
-/// Events of one webhook that are held each by itself at most: each record of one has the whole body.
-const HELD_MAX: usize = 16;
 /// The longest value that is sent back in a handshake, in bytes.
 const ECHO_BYTES_MAX: usize = 1024;
 
@@ -79,30 +75,13 @@ impl Reading<'_> {
             return Understood::Event(self.whole(body, format!("more than {EVENTS_MAX} events in one webhook")));
         }
         let event = |element: &Value<'_>| self.event(Some(*element), &part(body, element.json()));
-        let mut events: Vec<Normalized> = elements.iter().map(event).collect();
-        let is_held = |event: &Normalized| !matches!(event.content, Content::Event(_));
-        let held = events.iter().filter(|event| is_held(event)).count();
-        if held > HELD_MAX {
-            let none_is_wrong = events.iter().all(|event| !matches!(event.content, Content::Undecodable(_)));
-            events.retain(|event| !is_held(event));
-            let whole = self.whole(body, format!("{held} events of one webhook cannot be read"));
-            let unrecognized = if none_is_wrong { Content::Unrecognized } else { whole.content };
-            events.push(Normalized { content: unrecognized, ..self.whole(body, String::new()) });
-        }
-        Understood::Batch(events)
+        let events: Vec<Normalized> = elements.iter().map(event).collect();
+        Understood::of_batch(self.source, body, events)
     }
 
     /// A webhook that is held as a whole.
     fn whole(&self, body: &Bytes, detail: String) -> Normalized {
-        Normalized {
-            event_type: String::new(),
-            identity: Identity::Event(EventId::over(&[self.source.as_bytes(), b"", body])),
-            subject: String::new(),
-            key: None,
-            occurred_at: None,
-            unread_fields: Vec::new(),
-            content: Content::Undecodable(Undecodable { reason: QuarantineReason::WrongShape, detail }),
-        }
+        Normalized::whole(self.source, body, detail)
     }
 
     /// One event: of the whole body, or of an element of it.
