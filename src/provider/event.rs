@@ -40,7 +40,7 @@ pub enum Understood {
 /// Events of one webhook at most; more are held together.
 pub const EVENTS_MAX: usize = 10_000;
 /// Events of one webhook that are held each by itself at most: each record of one has the whole body.
-const HELD_MAX: usize = 16;
+pub const HELD_MAX: usize = 16;
 
 impl Understood {
     /// The events of one webhook of the source named `source`, at least one. Where too many of them are to be held, they are held

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::provider::event::HELD_MAX;
 use crate::provider::tests::fixtures::{events, raw};
 
 fn item(psp_reference: &str, more: &Value) -> Value {
@@ -88,8 +89,8 @@ fn what_cannot_be_read_is_held_alone_and_many_of_them_together() {
     assert_eq!(events.len(), 2);
     let Content::Undecodable(why) = &events[1].content else { panic!() };
     assert!(why.detail.starts_with("17 items"), "{}", why.detail);
-    assert!(matches!(read(&vec![item("P", &json!({})); ITEMS_MAX]), Understood::Batch(_)));
-    let Understood::Event(whole) = read(&vec![item("P", &json!({})); ITEMS_MAX + 1]) else { panic!() };
+    assert!(matches!(read(&vec![item("P", &json!({})); EVENTS_MAX]), Understood::Batch(_)));
+    let Understood::Event(whole) = read(&vec![item("P", &json!({})); EVENTS_MAX + 1]) else { panic!() };
     assert!(matches!(whole.content, Content::Undecodable(_)));
 }
 
