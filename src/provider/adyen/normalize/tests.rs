@@ -88,7 +88,7 @@ fn what_cannot_be_read_is_held_alone_and_many_of_them_together() {
     let Understood::Batch(events) = read(&many) else { panic!() };
     assert_eq!(events.len(), 2);
     let Content::Undecodable(why) = &events[1].content else { panic!() };
-    assert!(why.detail.starts_with("17 items"), "{}", why.detail);
+    assert!(why.detail.starts_with("17 events"), "{}", why.detail);
     assert!(matches!(read(&vec![item("P", &json!({})); EVENTS_MAX]), Understood::Batch(_)));
     let Understood::Event(whole) = read(&vec![item("P", &json!({})); EVENTS_MAX + 1]) else { panic!() };
     assert!(matches!(whole.content, Content::Undecodable(_)));
