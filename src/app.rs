@@ -7,6 +7,8 @@ pub mod key_files;
 pub mod keys;
 mod readiness;
 mod releases;
+mod spool;
+mod thread;
 mod webhooks;
 
 use std::collections::BTreeSet;

@@ -6,12 +6,14 @@ mod closed_output;
 pub mod decide;
 pub mod demo;
 mod line_style;
+mod progress;
 pub mod protos;
 pub mod quarantine;
 pub mod run;
 pub mod send;
 pub mod sender;
 pub mod session_search;
+pub mod spool;
 pub mod tail;
 pub mod topics;
 pub mod verify;
@@ -78,6 +80,12 @@ enum Command {
     Quarantine {
         #[command(subcommand)]
         command: quarantine::QuarantineCommand,
+    },
+    /// Look into the disk spool, or publish what is left in the folder of a daemon that is gone.
+    #[command(after_help = spool::EXAMPLE)]
+    Spool {
+        #[command(subcommand)]
+        command: spool::SpoolCommand,
     },
     /// Authenticate one webhook from files, and say step by step what was found: for a sender that is answered 401.
     #[command(after_help = verify::EXAMPLE)]
@@ -189,6 +197,7 @@ fn run_command(command: Command, called_as: &OsStr, environment: &Environment) -
             Command::Decide(options) => or_stopped(decide::run(options, environment)).await,
             Command::Why(options) => or_stopped(why::run(options, environment)).await,
             Command::Quarantine { command } => quarantine::run(command, environment).await,
+            Command::Spool { command } => spool::run(command, environment).await,
             Command::Verify(options) => verify::run(&options, environment),
             Command::Protos(options) => protos::run(&options),
         }

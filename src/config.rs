@@ -12,6 +12,7 @@ mod instance;
 mod kafka;
 mod names;
 mod source;
+mod spool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,12 +24,13 @@ use serde::de::DeserializeOwned;
 pub use confirmation::{AFTER_WINDOW, AtDeadline, Confirmation, FORMER_GROUP_ID, Rule, RuleAction, SessionDefault};
 pub use daemon::{Admin, Log, LogFormat, LogLevel, Shutdown};
 pub use environment::IgnoredVariable;
-pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples, Spool};
+pub use events::{Dedup, DedupMode, Evidence, EvidenceKeep, RejectedSamples};
 pub use ingress::{IngressConfig, IngressTls};
 pub use kafka::properties::Properties;
 pub use kafka::{ClientSide, Kafka, KafkaSide};
 pub use names::{SourceName, TopicPrefix};
 pub use source::{OnUnverified, SourceConfig};
+pub use spool::Spool;
 
 use crate::settings::layers::Layers;
 use crate::settings::{ConfigErrors, Problem, Section};
@@ -67,7 +69,7 @@ pub struct Config {
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// How long events are remembered.
     pub dedup: Dedup,
-    /// A disk that takes events while Kafka is away.
+    /// A folder on disk that takes records while Kafka does not.
     pub spool: Spool,
     /// How many webhooks that failed authentication are sampled.
     pub rejected: RejectedSamples,
@@ -132,7 +134,7 @@ impl Config {
             kafka: reader.section("kafka"),
             sources: reader.sources(),
             dedup: reader.section("dedup"),
-            spool: reader.section_of_a_later_version("spool"),
+            spool: reader.section("spool"),
             rejected: reader.section("rejected"),
             evidence: reader.section("evidence"),
             shutdown: reader.section("shutdown"),
@@ -142,6 +144,7 @@ impl Config {
         };
         if let Some(folder) = &reader.layers.folder {
             config.kafka.make_absolute(folder);
+            config.spool.make_absolute(folder);
         }
         let sources: Vec<&str> = config.sources.keys().map(AsRef::as_ref).collect();
         let without_levels = reader.layers.without_levels.iter();
@@ -182,19 +185,6 @@ impl ConfigReader {
         let confirmation = self.section("confirmation");
         self.layers.problems.iter_mut().skip(before).for_each(|problem| confirmation::name_rule(problem, &names));
         confirmation
-    }
-
-    /// A section of which this version knows `enabled` only.
-    fn section_of_a_later_version<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
-        if let Some(Value::Dict(_, table)) = self.layers.table.get_mut(name) {
-            let later: Vec<String> = table.keys().filter(|key| *key != "enabled").cloned().collect();
-            table.retain(|key, _| key == "enabled");
-            let refuse =
-                |key: &String| Problem::with_key(format!("{name}.{key}"), "is not in this version", "remove it");
-            let problems = later.iter().map(|key| self.with_origin(refuse(key))).collect();
-            self.fail(name, problems);
-        }
-        self.section(name)
     }
 
     fn sources(&mut self) -> BTreeMap<SourceName, SourceConfig> {
@@ -250,6 +240,9 @@ impl ConfigReader {
         }
         if sound("ingress") && sound("admin") && config.ingress.enabled {
             problems.extend(config.admin.check(config.ingress.listen));
+        }
+        if sound("ingress") && sound("spool") {
+            problems.extend(config.spool.check(&config.ingress));
         }
         problems.extend(config.kafka.check());
         if sound("confirmation") {

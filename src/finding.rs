@@ -104,6 +104,12 @@ codes! {
     DedupEntriesFew = "dedup-entries-few", Warning, "raise dedup.entries_max to the number of events that arrive within dedup.window_s";
     /// More events came within the dedup window than it holds.
     DedupWindowShort = "dedup-window-short", Warning, "raise dedup.entries_max (64 bytes of memory each), or lower dedup.window_s";
+    /// The spool's folder cannot be used.
+    SpoolUnusable = "spool-unusable", Error, "give spool.directory a folder on a local disk that this process may write";
+    /// The spool's disk has less room than the spool may take.
+    SpoolSpaceLow = "spool-space-low", Warning, "free space on the disk, or lower spool.bytes_max";
+    /// Others may read the spool.
+    SpoolOpenToOthers = "spool-open-to-others", Warning, "take their rights away (mode 0700): bodies of webhooks are in it";
     /// Topics with fewer than three replicas lose records with a broker, or take none without it.
     ReplicationLow = "replication-low", Warning, "set kafka.replication_factor to 3 if no event may be lost";
     /// Topics of a Kafka on this machine have fewer than three replicas.

@@ -219,7 +219,7 @@ impl Ingress {
                 record
             };
             match self.sending.publish_once(dedup_key, encode, in_flight).await {
-                Sent::InKafka(id) => return published(source, event, id),
+                Sent::Safe(id) => return published(source, event, id),
                 Sent::Duplicate(id, origin) => return duplicate(source, id, origin),
                 Sent::Failed(answer) => return answer,
                 Sent::TooLarge => {}
@@ -241,7 +241,7 @@ impl Ingress {
         for form in forms {
             let record = source.encoder.authentic(webhook, event, id, *form);
             match self.sending.publish(record, in_flight).await {
-                Published::InKafka => return published(source, event, id),
+                Published::Safe => return published(source, event, id),
                 Published::Failed(answer) => return answer,
                 Published::TooLarge => {}
             }
@@ -284,7 +284,7 @@ impl Ingress {
                     let (sampled, reason) = (Arc::clone(source), rejected.reason);
                     let count = move || sampled.metrics.sampled(reason);
                     self.sending.publish_without_waiting(
-                        source.sample(&rejected.raw, reason, &random_id().to_string()),
+                        &source.sample(&rejected.raw, reason, &random_id().to_string()),
                         in_flight,
                         count,
                     );
@@ -320,7 +320,7 @@ impl Ingress {
         in_flight: &InFlightRequest,
     ) -> Answer {
         match self.sending.publish(record, in_flight).await {
-            Published::InKafka => {
+            Published::Safe => {
                 source.metrics.quarantined(reason);
                 done
             }
@@ -330,7 +330,7 @@ impl Ingress {
     }
 }
 
-/// An authentic webhook is in Kafka.
+/// An authentic webhook is safe.
 fn published(source: &RunningSource, event: &Normalized, id: EventId) -> Answer {
     match &event.content {
         Content::Event(_) => {

@@ -39,6 +39,8 @@
 //!   the event types of providers.
 //! - [`release`] takes webhooks out of quarantine again: what the records say, what would become of them, and doing it. It
 //!   knows neither [`ingress`] nor [`confirmation`].
+//! - [`spool`] stands between [`ingress`] and [`kafka`] where the configuration says so: a folder of records that Kafka does not take.
+//!   It knows no webhook; beside [`config`] it alone reads and writes files.
 //! - [`server`] knows no path, no configuration and no metric's name: it gives heads and bodies whose framing leaves no doubt.
 //! - [`https`] is the other edge of HTTP: connections from here, of which it knows no more.
 //! - [`settings`] says how keys are read and what is wrong with them, and knows none; so [`config`] and [`provider`] do not meet there.
@@ -84,3 +86,4 @@ pub mod server;
 pub mod settings;
 pub mod short_line;
 pub mod simulator;
+pub mod spool;

@@ -9,6 +9,7 @@ mod dedup;
 mod exposition;
 mod process;
 mod release;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -29,6 +30,7 @@ use process::ProcessMetrics;
 
 pub use confirmation::{Alert, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
 pub use release::{ReleaseMetrics, verdict_label};
+pub use spool::SpoolMetrics;
 
 /// The `source` of requests whose path no source has: not a possible source name.
 pub const UNKNOWN_SOURCE: &str = "_unknown";

@@ -10,24 +10,23 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, upkeep_ticks};
+use super::{FLUSH_RESERVE, WEBHOOK_SERVER, grace_without, named, spool, thread, upkeep_ticks};
 use crate::admin::Readiness;
 use crate::config::{ClientSide, Config, DedupMode};
 use crate::ingress::answer::{Answer, OUTCOMES, WordedAnswer};
 use crate::ingress::forwarded;
-use crate::ingress::sending::{KnownEvents, Sending};
+use crate::ingress::sending::{KnownEvents, Sending, Untold};
 use crate::ingress::shared_dedup::SharedDedup;
 use crate::ingress::source::Sources;
 use crate::ingress::window::Window;
 use crate::ingress::{Bounds, Client, Ingress};
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::follower::FollowSettings;
-use crate::kafka::publisher::{Publisher, PublisherSettings};
+use crate::kafka::publisher::{Otherwise, Publisher, PublisherSettings};
 use crate::kafka::{client, topics};
 use crate::metrics::{self, Metrics, UNKNOWN_SOURCE};
 use crate::server::{self, ConnectionEvent, End, Events, Limits, Peer, Unanswered, Why};
@@ -67,7 +66,9 @@ impl Webhooks {
         let shown = sources.budget.clone();
         metrics.show_in_flight_bytes(move || shown.taken());
         let dedup = dedup(config, &metrics)?;
-        let ingress = Arc::new(ingress(config, sources, (publisher, dedup), metrics, stop));
+        let spool = spool::open(config, &publisher, dedup.as_ref(), sources.budget.clone(), &metrics)?;
+        let sending = Sending { publisher, spool, dedup, duration: metrics.publish.clone() };
+        let ingress = Arc::new(ingress(config, sources, sending, metrics, stop));
         let trusted_proxies = config.ingress.trusted_proxies.clone().into();
         Ok(Self { ingress, limits, trusted_proxies, grace: grace_without(config, FLUSH_RESERVE, 2) })
     }
@@ -84,6 +85,9 @@ impl Webhooks {
         tasks.spawn(named("ingress upkeep", keep_up(Arc::clone(&self.ingress))));
         tasks.spawn(named("Kafka producer", keep_producer(self.publisher())));
         tasks.spawn(named("producer id", await_producer_id(self.publisher(), readiness.clone())));
+        if let Some(spool) = &self.ingress.sending.spool {
+            spool::start(spool, tasks, &self.ingress.stopping);
+        }
         if let Some(shared) = self.shared_dedup() {
             let stop = self.ingress.stopping.clone();
             tasks.spawn(named("dedup follower", follow(Arc::clone(&shared), stop)));
@@ -103,7 +107,15 @@ impl Webhooks {
 
     /// Waits for the last delivery reports, until the deadline.
     pub async fn flush(&self, deadline: Instant) {
-        if self.ingress.sending.publisher.drain(deadline).await {
+        let spool = self.ingress.sending.spool.as_ref();
+        if let Some(spool) = spool {
+            spool.close();
+        }
+        // What is on disk is safe, and what is sent from there is not waited for.
+        let is_safe = spool.is_some_and(|spool| spool.is_spooling());
+        if is_safe {
+            tracing::info!("records that Kafka does not take are on disk; they are published after the next start");
+        } else if self.ingress.sending.publisher.drain(deadline).await {
             tracing::info!("all records are acknowledged or have failed");
         } else {
             tracing::warn!(
@@ -169,25 +181,11 @@ async fn await_producer_id(publisher: Arc<Publisher>, readiness: Readiness) {
     std::future::pending::<()>().await;
 }
 
-/// Reads until the process takes no more webhooks, or this is dropped. On a thread of its own: the end of the process must not wait
-/// for one that waits for Kafka.
+/// Reads until the process takes no more webhooks, or this is dropped.
 async fn follow(shared: Arc<SharedDedup>, stop: CancellationToken) {
     let ended = stop.child_token();
     let _ends_with_this = ended.clone().drop_guard();
-    let (running, has_ended) = oneshot::channel::<()>();
-    let body = move || {
-        shared.follow(&ended);
-        drop(running);
-    };
-    if let Err(error) = std::thread::Builder::new().name("dedup follower".to_owned()).spawn(body) {
-        return tracing::error!(%error, "the thread that reads the dedup topic cannot be started; the daemon stops");
-    }
-    // Never sent: it is dropped, after a panic too.
-    let _dropped = has_ended.await;
-    if stop.is_cancelled() {
-        std::future::pending::<()>().await;
-    }
-    tracing::error!("bug: the thread that reads the dedup topic panicked; the daemon stops");
+    thread::run("dedup follower", stop, move || shared.follow(&ended)).await;
 }
 
 async fn keep_up(ingress: Arc<Ingress>) {
@@ -207,6 +205,7 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow:
         queue_bytes_max: in_flight_bytes_max.saturating_mul(2),
         message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
         broker,
+        otherwise: if config.spool.enabled { Otherwise::Spooled } else { Otherwise::Refused },
     };
     let names: Vec<String> = topics::needed(config).into_iter().map(|topic| topic.name).collect();
     Publisher::start(settings, &names, Arc::clone(metrics))
@@ -218,10 +217,11 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvent
     let window = config.dedup.window();
     let entries_max = config.dedup.entries_max;
     let shared_metrics = metrics.shared_dedup();
+    let untold = if config.spool.enabled { Untold::SpooledStates } else { Untold::Nothing };
     let new_window = || Arc::new(Window::new(window, entries_max, std::time::Instant::now()));
     Ok(match config.dedup.mode {
         DedupMode::Off => None,
-        DedupMode::Local => Some(KnownEvents { window: new_window(), shared: None }),
+        DedupMode::Local => Some(KnownEvents { window: new_window(), shared: None, untold }),
         DedupMode::Shared => {
             let settings = FollowSettings {
                 client: client::base(&config.kafka, ClientSide::Ingress)?,
@@ -232,7 +232,7 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvent
             let window = new_window();
             let shared = SharedDedup::new(settings, Arc::clone(&window), shared_metrics)
                 .context("the producer of dedup entries cannot be made: see [kafka.properties]")?;
-            Some(KnownEvents { window, shared: Some(Arc::new(shared)) })
+            Some(KnownEvents { window, shared: Some(Arc::new(shared)), untold })
         }
     })
 }
@@ -240,13 +240,13 @@ fn dedup(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<KnownEvent
 fn ingress(
     config: &Config,
     sources: Arc<Sources>,
-    (publisher, dedup): (Arc<Publisher>, Option<KnownEvents>),
+    sending: Sending,
     metrics: Arc<Metrics>,
     stopping: CancellationToken,
 ) -> Ingress {
     Ingress {
         sources,
-        sending: Sending { publisher, dedup, duration: metrics.publish.clone() },
+        sending,
         bounds: Bounds {
             body_bytes_max: config.ingress.body_bytes_max,
             body_read_timeout: config.ingress.body_read_timeout(),

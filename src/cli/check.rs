@@ -7,6 +7,7 @@ mod local;
 mod releases;
 mod seldom_meant;
 mod senders;
+mod spool;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ fn unreadable(errors: &ConfigErrors) -> Vec<Finding> {
 async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
     let mut findings = local::of_config(config);
     findings.extend(confirmation::of_config(config, Timestamp::now()));
+    findings.extend(spool::of_config(config));
     let principals = client::base(&config.kafka, ClientSide::Ingress)
         .and_then(|writes| Ok(Principals { writes, reads: client::base(&config.kafka, ClientSide::Common)? }));
     match principals {

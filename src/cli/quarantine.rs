@@ -3,7 +3,6 @@
 
 mod filter_arguments;
 mod list;
-mod progress;
 mod release;
 mod show;
 

@@ -1,5 +1,5 @@
-//! `[dedup]`, `[spool]`, `[rejected]` and `[evidence]`: what is kept of events, and of what is none.
-//! Must not know how. What this version cannot do is refused here, so that nobody relies on it.
+//! `[dedup]`, `[rejected]` and `[evidence]`: what is kept of events, and of what is none.
+//! Must not know how.
 
 use std::time::Duration;
 
@@ -58,23 +58,6 @@ impl<'de> Deserialize<'de> for DedupMode {
             _ => Err(de::Error::custom("must be one of \"shared\", \"local\", \"off\": write one of them")),
         }
     }
-}
-
-/// `[spool]`: a disk that takes events while Kafka is away. Not in this version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Spool {
-    /// Always false in this version.
-    #[serde(deserialize_with = "not_in_this_version")]
-    pub enabled: bool,
-}
-
-fn not_in_this_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    if bool::deserialize(deserializer)? {
-        return Err(de::Error::custom("= true is not in this version: set it to false"));
-    }
-    Ok(false)
 }
 
 /// `[rejected]`: samples of each source's webhooks that failed authentication.

@@ -68,18 +68,6 @@ fn tells_every_problem_at_once() {
 }
 
 #[test]
-fn refuses_what_is_not_in_this_version() {
-    check(
-        "[spool]\nenabled = true\ndirectory = '/x'",
-        &[
-            "`spool.directory` is not in this version: remove it",
-            "`spool.enabled` = true is not in this version: set it to false",
-        ],
-    );
-    check("[spool]\nenabled = false\n[confirmation]\nenabled = false\n[dedup]\nmode = 'off'", &[]);
-}
-
-#[test]
 fn refuses_keys_that_contradict_each_other() {
     check(
         "[ingress]\nbody_bytes_max = 2000000\nin_flight_bytes_max = 10036863",
@@ -221,7 +209,7 @@ fn names_the_variable_that_is_wrong() {
             "`kafka.properties.acks` is not yours to set, because 200 means that all in-sync replicas have the record: \
              remove it",
         ),
-        ("PAYBRIDGE_SPOOL__DIRECTORY", "/x", "`spool.directory` is not in this version: remove it"),
+        ("PAYBRIDGE_SPOOL__ENABLED", "often", "`spool.enabled` must be true or false: correct the value"),
     ] {
         let expected = format!("environment variable {variable}: {expected}");
         assert_eq!(problems_of("[ingress]\n[kafka]\n[dedup]\n[spool]", &[(variable, value)]), [expected]);

@@ -14,9 +14,9 @@ use crate::provider::{EventId, SuccessAnswer};
 /// How a webhook request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Its event is in Kafka.
+    /// Its event is in Kafka, or on disk.
     Accepted(EventId),
-    /// Its event was in Kafka before.
+    /// Its event was so before.
     Duplicate(EventId),
     /// Authentic, of unknown type, and kept.
     Unrecognized(EventId),
@@ -42,7 +42,7 @@ pub enum Answer {
     BodyTooSlow,
     /// The client broke off inside the body: nobody reads this answer.
     BodyBroken,
-    /// Kafka did not acknowledge in time.
+    /// Kafka did not acknowledge in time, and no disk took it.
     NotAcknowledged,
     /// Too many bytes are in flight.
     Overloaded,

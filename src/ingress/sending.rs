@@ -9,29 +9,44 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::budget::{BudgetReservation, Share};
+use super::budget::{BudgetReservation, Share, Spent};
 use super::shared_dedup::SharedDedup;
 use super::window::{DedupKey, Entered, Origin, Ticket, View, Window};
 use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher};
 use crate::kafka::record::Record;
 use crate::provider::EventId;
+use crate::spool::DiskSpool;
 
 /// What sending takes.
 pub struct Sending {
     /// Sends records.
     pub publisher: Arc<Publisher>,
+    /// Takes them while Kafka does not; none: nothing does.
+    pub spool: Option<Arc<DiskSpool>>,
     /// Which events are known; none when dedup is off.
     pub dedup: Option<KnownEvents>,
     /// Time from the send to the delivery report.
     pub duration: Histogram,
 }
 
-/// Which events are known.
+/// Which events are known. Cheap to share.
+#[derive(Clone)]
 pub struct KnownEvents {
     /// Those that this process knows.
     pub window: Arc<Window>,
     /// What tells other replicas of them, and hears of theirs; none when each knows its own alone.
     pub shared: Option<Arc<SharedDedup>>,
+    /// What a replica may know that it cannot tell the others.
+    pub untold: Untold,
+}
+
+/// What a replica may know that it cannot tell the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// Nothing: what it cannot tell them it does not accept.
+    Nothing,
+    /// States on its disk: so nobody knows which state of a thing is the last one, and each is published.
+    SpooledStates,
 }
 
 /// A request whose body is read: what it has of the budget, and until when it must be answered.
@@ -46,28 +61,28 @@ pub struct InFlightRequest {
 
 /// What became of an event, as whoever sent it sees it.
 pub enum Sent {
-    /// Kafka has it, under this id.
-    InKafka(EventId),
-    /// Kafka had it before, under this id; this replica took it in.
+    /// Kafka or the disk has it, under this id.
+    Safe(EventId),
+    /// Kafka or the disk had it before, under this id; this replica took it in.
     Duplicate(EventId, Origin),
     /// Its record is larger than its topic takes.
     TooLarge,
-    /// It is not known to be in Kafka: this is the answer.
+    /// It is not known to be safe: this is the answer.
     Failed(Answer),
 }
 
 /// What became of a record.
 pub enum Published {
-    /// Kafka has it.
-    InKafka,
+    /// Kafka has it, or the disk.
+    Safe,
     /// It is larger than its topic takes.
     TooLarge,
-    /// It is not known to be in Kafka: this is the answer.
+    /// It is not known to be safe: this is the answer.
     Failed(Answer),
 }
 
 impl Sending {
-    /// Sends an event unless it is in Kafka; where it is on its way already, waits for the same acknowledgement. Its record is
+    /// Sends an event unless it is safe; where it is on its way already, waits for the same acknowledgement. Its record is
     /// made by `encode` of its id.
     pub async fn publish_once(
         &self,
@@ -80,9 +95,9 @@ impl Sending {
             return self.publish(encode(id), request).await.of(id);
         };
         match dedup.enter(dedup_key, request).await {
-            Entered::InKafka(id, origin) => Sent::Duplicate(id, origin),
+            Entered::Safe(id, origin) => Sent::Duplicate(id, origin),
             Entered::InFlight(id, report) => match self.wait(report, request).await {
-                Published::InKafka => Sent::Duplicate(id, Origin::Local),
+                Published::Safe => Sent::Duplicate(id, Origin::Local),
                 Published::TooLarge => Sent::Failed(Answer::NotAcknowledged),
                 Published::Failed(answer) => Sent::Failed(answer),
             },
@@ -92,7 +107,7 @@ impl Sending {
                     settle(Delivery::Failed(DeliveryFailure::Other));
                     return Sent::Failed(Answer::NotAcknowledged);
                 }
-                match self.send(encode(ticket.id), request, settle) {
+                match self.send(encode(ticket.id), Some(ticket.id), request, settle) {
                     Ok(()) => self.wait(report, request).await.of(ticket.id),
                     Err(settle) => {
                         // Whoever enters the window as new settles it.
@@ -111,26 +126,28 @@ impl Sending {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         };
-        match self.send(record, request, settle) {
+        match self.send(record, None, request, settle) {
             Ok(()) => self.wait(report, request).await,
             Err(_settle) => Published::Failed(Answer::Overloaded),
         }
     }
 
-    /// Sends a record that nobody waits for, and calls `acknowledged` when Kafka has it.
+    /// Sends a record that nobody waits for, and calls `acknowledged` when Kafka has it. It never goes to disk.
     pub fn publish_without_waiting(
         &self,
-        record: Record,
+        record: &Record,
         request: &InFlightRequest,
         acknowledged: impl FnOnce() + Send + Sync + 'static,
     ) {
-        let settle = move |delivery| {
+        // Where there is no room, there is one sample less.
+        let Ok(held) = request.hold(record) else { return };
+        let report = move |delivery| {
+            drop(held);
             if delivery == Delivery::Acknowledged {
                 acknowledged();
             }
         };
-        // Where there is no room, there is one sample less.
-        let _sent = self.send(record, request, settle).is_ok();
+        self.publisher.publish(record, Box::new(report));
     }
 
     /// Hands a record over; its bytes and its body's are given back by the delivery report, past the answer too.
@@ -138,18 +155,20 @@ impl Sending {
     fn send<S: FnOnce(Delivery) + Send + Sync + 'static>(
         &self,
         record: Record,
+        event_id: Option<EventId>,
         request: &InFlightRequest,
         settle: S,
     ) -> Result<(), S> {
-        let Ok(reservation) = request.share.take(record.size()) else { return Err(settle) };
-        let body_reservation = Arc::clone(&request.reservation);
-        let report = move |delivery| {
-            drop((reservation, body_reservation));
+        let Ok(held) = request.hold(&record) else { return Err(settle) };
+        let report = Box::new(move |delivery| {
+            drop(held);
             settle(delivery);
-        };
-        self.publisher.publish(&record, Box::new(report));
-        // The producer has its own copy: this one must not wait with the webhook.
-        drop(record);
+        });
+        match &self.spool {
+            Some(spool) => spool.publish(record, event_id, report),
+            // The producer has its own copy: this one must not wait with the webhook.
+            None => self.publisher.publish(&record, report),
+        }
         Ok(())
     }
 
@@ -158,10 +177,17 @@ impl Sending {
         let delivery = timeout_at(request.deadline, report).await;
         self.duration.record(sent.elapsed());
         match delivery {
-            Ok(Ok(Delivery::Acknowledged)) => Published::InKafka,
+            Ok(Ok(Delivery::Acknowledged | Delivery::Spooled)) => Published::Safe,
             Ok(Ok(Delivery::TooLarge)) => Published::TooLarge,
             Ok(Ok(Delivery::Failed(_)) | Err(_)) | Err(_) => Published::Failed(Answer::NotAcknowledged),
         }
+    }
+}
+
+impl InFlightRequest {
+    /// What a record of this request holds until its delivery report: its own bytes, and the body's.
+    fn hold(&self, record: &Record) -> Result<(BudgetReservation, Arc<BudgetReservation>), Spent> {
+        Ok((self.share.take(record.size())?, Arc::clone(&self.reservation)))
     }
 }
 
@@ -172,18 +198,26 @@ impl KnownEvents {
         if let Some(shared) = &self.shared {
             shared.has_heard(request.deadline).await;
         }
-        let view = match (dedup_key, &self.shared) {
-            (DedupKey::State { .. }, Some(shared)) => shared.view().await,
-            (DedupKey::State { .. }, None) | (DedupKey::Event(_), _) => View::Complete,
+        let view = match (dedup_key, &self.shared, self.untold) {
+            (DedupKey::State { .. }, Some(shared), Untold::Nothing) => shared.view().await,
+            (DedupKey::State { .. }, Some(_), Untold::SpooledStates) => View::unknown(),
+            (DedupKey::State { .. }, None, _) | (DedupKey::Event(_), ..) => View::Complete,
         };
         self.window.enter(dedup_key, view, Instant::now())
     }
 
     /// Tells the other replicas of a state before it is published; whether it may be.
     async fn announce(&self, ticket: Ticket, request: &InFlightRequest) -> bool {
-        match &self.shared {
-            Some(shared) => shared.announce(ticket, request.deadline).await,
-            None => true,
+        match (&self.shared, self.untold) {
+            (Some(shared), Untold::Nothing) => shared.announce(ticket, request.deadline).await,
+            (None, _) | (_, Untold::SpooledStates) => true,
+        }
+    }
+
+    /// Kafka has an event that was on disk.
+    pub fn drained(&self, id: EventId) {
+        if self.window.unspool(id) {
+            self.settles(Ticket { id, state: None })(Delivery::Acknowledged);
         }
     }
 
@@ -192,7 +226,7 @@ impl KnownEvents {
         let (window, shared) = (Arc::clone(&self.window), self.shared.clone());
         move |delivery| match (delivery, shared) {
             (Delivery::Acknowledged, Some(shared)) => shared.published(ticket),
-            (Delivery::Acknowledged | Delivery::TooLarge | Delivery::Failed(_), _) => {
+            (Delivery::Acknowledged | Delivery::Spooled | Delivery::TooLarge | Delivery::Failed(_), _) => {
                 window.settle(ticket, delivery, Instant::now());
             }
         }
@@ -203,7 +237,7 @@ impl Published {
     /// Of an event's record, under the event's id.
     fn of(self, id: EventId) -> Sent {
         match self {
-            Self::InKafka => Sent::InKafka(id),
+            Self::Safe => Sent::Safe(id),
             Self::TooLarge => Sent::TooLarge,
             Self::Failed(answer) => Sent::Failed(answer),
         }

@@ -6,7 +6,7 @@
 mod ids;
 mod states;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub enum Entered {
     New(Ticket, oneshot::Receiver<Delivery>),
     /// Somebody is sending it under this id: its fate comes here too.
     InFlight(EventId, oneshot::Receiver<Delivery>),
-    /// It is in Kafka, under this id, and this replica took it in.
-    InKafka(EventId, Origin),
+    /// It is in Kafka or on disk, under this id, and this replica took it in.
+    Safe(EventId, Origin),
 }
 
 /// An event on its way.
@@ -84,6 +84,13 @@ pub enum View {
         /// Stands for what is not known: a random id, so that the event gets one that no other event has.
         salt: EventId,
     },
+}
+
+impl View {
+    /// Nobody knows.
+    pub fn unknown() -> Self {
+        Self::Incomplete { salt: super::random_id() }
+    }
 }
 
 /// What a webhook is known by in the window.
@@ -156,6 +163,8 @@ pub struct Window {
 
 struct WindowEntries {
     in_kafka: RememberedIds,
+    /// On disk, however long: bounded by the spool.
+    spooled: HashSet<EventId>,
     in_flight: HashMap<EventId, Vec<oneshot::Sender<Delivery>>>,
     last_states: LastStates,
     start: Instant,
@@ -178,6 +187,7 @@ impl Window {
     pub fn new(span: Duration, entries_max: usize, now: Instant) -> Self {
         let state = WindowEntries {
             in_kafka: RememberedIds::new(entries_max),
+            spooled: HashSet::new(),
             in_flight: HashMap::new(),
             last_states: LastStates::new(entries_max),
             start: now,
@@ -192,8 +202,8 @@ impl Window {
         inside.expire(self.span, now);
         let ticket = inside.ticket(dedup_key, view);
         let id = ticket.id;
-        if let Some(origin) = inside.in_kafka.origin(id) {
-            return Entered::InKafka(id, origin);
+        if let Some(origin) = inside.origin(id) {
+            return Entered::Safe(id, origin);
         }
         let (sender, receiver) = oneshot::channel();
         if let Some(waiting) = inside.in_flight.get_mut(&id) {
@@ -207,16 +217,23 @@ impl Window {
         Entered::New(ticket, receiver)
     }
 
-    /// Tells the fate of an event on its way: acknowledged it stays for the window's span, else it is forgotten.
+    /// Tells the fate of an event on its way: acknowledged it stays for the window's span, on disk until that is over, else it is
+    /// forgotten.
     pub fn settle(&self, ticket: Ticket, delivery: Delivery, now: Instant) {
         let waiting = {
             let mut inside = self.inside();
-            if delivery == Delivery::Acknowledged {
-                let second = inside.second(now);
-                inside.in_kafka.remember(ticket.id, Origin::Local, second);
-                if let Some(state) = ticket.state {
-                    inside.last_states.acknowledged(state.state_key, ticket.id);
+            match delivery {
+                Delivery::Acknowledged => {
+                    let second = inside.second(now);
+                    inside.in_kafka.remember(ticket.id, Origin::Local, second);
                 }
+                Delivery::Spooled => {
+                    inside.spooled.insert(ticket.id);
+                }
+                Delivery::TooLarge | Delivery::Failed(_) => {}
+            }
+            if let (Delivery::Acknowledged | Delivery::Spooled, Some(state)) = (delivery, ticket.state) {
+                inside.last_states.acknowledged(state.state_key, ticket.id);
             }
             inside.in_flight.remove(&ticket.id)
         };
@@ -224,6 +241,16 @@ impl Window {
             // Whoever waited may have answered 503 and gone.
             let _gone = sender.send(delivery);
         }
+    }
+
+    /// These events are on disk.
+    pub fn spooled(&self, ids: impl IntoIterator<Item = EventId>) {
+        self.inside().spooled.extend(ids);
+    }
+
+    /// An event is not on disk any more; whether it was.
+    pub fn unspool(&self, id: EventId) -> bool {
+        self.inside().spooled.remove(&id)
     }
 
     /// Takes in what the shared topic tells of an event: its entry stands at `place`, and is so old.
@@ -284,6 +311,11 @@ impl WindowEntries {
         since_start.saturating_add(BEFORE_START_S)
     }
 
+    /// Who took an event in that is in Kafka or on disk.
+    fn origin(&self, id: EventId) -> Option<Origin> {
+        self.in_kafka.origin(id).or_else(|| self.spooled.contains(&id).then_some(Origin::Local))
+    }
+
     /// Under which id a webhook is known, or goes on its way.
     fn ticket(&self, dedup_key: DedupKey, view: View) -> Ticket {
         match dedup_key {
@@ -303,13 +335,13 @@ impl WindowEntries {
     /// Whether a thing's last state is still the same event: what Kafka took counts for the window's span, and one that the window
     /// forgot comes back. What Kafka did not take, or not that we know, is the same event when it comes again.
     fn counts(&self, last: &LastState) -> bool {
-        !last.acknowledged || self.in_kafka.origin(last.id).is_some()
+        !last.acknowledged || self.origin(last.id).is_some()
     }
 
     /// The id of a state that is a new event. Where the thing's last state was forgotten, an earlier one may have had it.
     fn new_id(&self, content: EventId, received_at: Timestamp, before: Option<EventId>) -> EventId {
         let mut id = EventId::of_state(content, received_at, before);
-        while self.in_kafka.origin(id).is_some() || self.in_flight.contains_key(&id) {
+        while self.origin(id).is_some() || self.in_flight.contains_key(&id) {
             id = EventId::of_state(content, received_at, Some(id));
         }
         id

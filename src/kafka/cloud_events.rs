@@ -1,6 +1,8 @@
 //! Record headers by the CloudEvents 1.0 Kafka protocol binding, binary content mode.
 //! Must not know what an event means.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -38,7 +40,7 @@ pub struct CloudEvent<'a> {
 }
 
 /// The event's record headers.
-pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, Bytes)> {
+pub fn headers(event: &CloudEvent<'_>) -> Vec<(Cow<'static, str>, Bytes)> {
     let SharedAttributes { source, message, dataschema } = event.shared;
     let copy = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let subject = Some(event.subject).filter(|subject| !subject.is_empty());
@@ -53,8 +55,8 @@ pub fn headers(event: &CloudEvent<'_>) -> Vec<(&'static str, Bytes)> {
     ];
     let optional = [("ce_subject", subject), ("traceparent", event.traceparent)];
     let mut headers = Vec::with_capacity(always.len() + optional.len());
-    headers.extend(always);
-    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, copy(value?)))));
+    headers.extend(always.map(|(name, value)| (Cow::Borrowed(name), value)));
+    headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name.into(), copy(value?)))));
     headers
 }
 
@@ -89,7 +91,7 @@ mod tests {
         let dataschema = format!("{PROTOS_OF_THIS_VERSION}paybridge.event.v1.UnrecognizedWebhook");
         let headers = headers(&event);
         let pairs: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (*name, std::str::from_utf8(value).unwrap())).collect();
+            headers.iter().map(|(name, value)| (name.as_ref(), std::str::from_utf8(value).unwrap())).collect();
         assert_eq!(
             pairs,
             [

@@ -8,6 +8,7 @@ mod missing;
 mod outage;
 mod producer_switch;
 mod renewal;
+mod taking_back;
 mod topic_log;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ use missing::MissingTopics;
 use outage::OutageWatch;
 use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;
+pub use taking_back::TakenBack;
+use taking_back::TakingBack;
 use topic_log::TopicLog;
 
 use super::broker_clock::{Broker, WallClockTrust};
@@ -63,6 +66,17 @@ pub struct PublisherSettings {
     pub message_timeout: Duration,
     /// Where the broker's time comes from.
     pub broker: Broker,
+    /// What becomes of webhooks whose records Kafka does not acknowledge, for the log.
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of webhooks whose records Kafka does not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// They are answered 503.
+    Refused,
+    /// Their records go to disk.
+    Spooled,
 }
 
 /// Sends records. Cheap to share.
@@ -92,6 +106,7 @@ struct PublisherState {
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
+    taking_back: TakingBack,
     outage: OutageWatch,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
@@ -132,6 +147,7 @@ impl Publisher {
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),
+            taking_back: TakingBack::default(),
             outage: OutageWatch::default(),
             has_producer_id: watch::Sender::new(false),
             error_reported: Notify::new(),
@@ -146,7 +162,12 @@ impl Publisher {
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
     pub fn publish(&self, record: &Record, report: OnDelivery) {
-        let pending = PendingRecord { report, sent: std::time::Instant::now() };
+        self.send(record, report, None);
+    }
+
+    fn send(&self, record: &Record, report: OnDelivery, sequence: Option<u64>) {
+        let pending = PendingRecord { report, sent: std::time::Instant::now(), sequence };
+        self.shared.taking_back.sent(&pending);
         if self.shared.missing.has(&record.topic) {
             let unknown = Delivery::Failed(DeliveryFailure::UnknownTopic);
             return self.shared.settle(&record.topic, pending, unknown, &"Kafka has no such topic");
@@ -335,6 +356,7 @@ impl PublisherState {
 
     /// Tells a record's fate; `why` is shown when it is not good.
     fn settle(&self, topic: &str, pending: PendingRecord, delivery: Delivery, why: &dyn fmt::Display) {
+        self.taking_back.ended(&pending);
         let state = self.topics.get(topic);
         if let Some(state) = state {
             match delivery.reason() {
@@ -348,7 +370,7 @@ impl PublisherState {
         let may_be_gone = match delivery {
             Delivery::Failed(DeliveryFailure::UnknownTopic) => true,
             Delivery::Failed(DeliveryFailure::TimedOut) => !self.outage.is_on(),
-            Delivery::Failed(_) | Delivery::Acknowledged | Delivery::TooLarge => false,
+            Delivery::Failed(_) | Delivery::Acknowledged | Delivery::Spooled | Delivery::TooLarge => false,
         };
         if may_be_gone && !self.missing.has(topic) {
             self.missing.suspect();
@@ -363,7 +385,7 @@ impl PublisherState {
         let line = match (delivery, delivery.reason()) {
             // A record that is too large says nothing about the topic.
             (Delivery::TooLarge, _) => None,
-            (Delivery::Acknowledged, _) | (Delivery::Failed(_), None) => {
+            (Delivery::Acknowledged | Delivery::Spooled, _) | (Delivery::Failed(_), None) => {
                 state.log.acknowledged(std::time::Instant::now)
             }
             (Delivery::Failed(_), Some(reason)) => {
@@ -372,7 +394,7 @@ impl PublisherState {
             }
         };
         if let Some(line) = line {
-            line.log(topic, delivery, why);
+            line.log(topic, delivery, why, self.settings.load().otherwise);
         }
     }
 }

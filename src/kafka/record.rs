@@ -1,5 +1,6 @@
 //! One record, ready for Kafka. Must not know how it gets there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ pub struct Record {
     /// The protobuf message.
     pub value: Vec<u8>,
     /// The headers, in order.
-    pub headers: Vec<(&'static str, Bytes)>,
+    pub headers: Vec<(Cow<'static, str>, Bytes)>,
 }
 
 impl Record {

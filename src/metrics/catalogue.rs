@@ -73,6 +73,38 @@ catalogue! {
         "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
         "How often the producer was replaced after a fatal error";
+    SPOOL_SPOOLING = Gauge "paybridge_spool_engaged" [""]
+        "1 while records go to disk, because Kafka does not take them or has not taken all that is on disk";
+    SPOOL_ENGAGED = Counter "paybridge_spool_engagements_total" [""]
+        "How often records began to go to disk";
+    SPOOL_FILES = Gauge "paybridge_spool_files" [""]
+        "Files on disk that Kafka has not taken";
+    SPOOL_BYTES = Gauge "paybridge_spool_bytes" [""]
+        "Their bytes";
+    SPOOL_RECORDS = Gauge "paybridge_spool_records" [""]
+        "Their records";
+    SPOOL_OLDEST = Gauge "paybridge_spool_oldest_age_seconds" [""]
+        "Age of the oldest of these files; 0 if there is none";
+    SPOOL_BYTES_MAX = Gauge "paybridge_spool_bytes_max" [""]
+        "spool.bytes_max";
+    SPOOL_FILES_MAX = Gauge "paybridge_spool_files_max" [""]
+        "spool.files_max";
+    SPOOL_WRITTEN = Counter "paybridge_spool_records_written_total" [""]
+        "Records written to disk; their webhooks were answered 200";
+    SPOOL_DRAINED = Counter "paybridge_spool_records_drained_total" [""]
+        "Records from disk that Kafka acknowledged";
+    SPOOL_REFUSED = Counter "paybridge_spool_records_refused_total" ["reason"]
+        "Records that were not written to disk, so that their webhooks were answered 503: full (spool.bytes_max or spool.files_max), disk (a write or a sync failed)";
+    SPOOL_DEAD = Counter "paybridge_spool_records_dead_total" [""]
+        "Records from disk that are larger than their topic takes; they are in the folder `dead`";
+    SPOOL_DAMAGED = Counter "paybridge_spool_records_damaged_total" [""]
+        "Records that were damaged on disk; their files are in the folder `dead`";
+    SPOOL_UNREADABLE = Counter "paybridge_spool_file_read_failures_total" [""]
+        "Reads of files that failed; such a file is tried again";
+    SPOOL_DEAD_FILES = Gauge "paybridge_spool_dead_files" [""]
+        "Files in the folder `dead`";
+    SPOOL_WRITE_DURATION = Histogram "paybridge_spool_write_duration_seconds" [""]
+        "From the first step of writing a file to its sync; a small file at the start is the first";
     DEDUP_HITS = Counter "paybridge_dedup_hits_total" ["source,origin"]
         "Redeliveries that were answered and not published again; origin `local`: this process took the event in; `shared`: another replica did, or this one before its restart";
     DEDUP_ENTRIES = Gauge "paybridge_dedup_entries" [""]

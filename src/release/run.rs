@@ -18,7 +18,7 @@ use super::verdict::Tally;
 use crate::config::{ClientSide, Config};
 use crate::kafka::broker_clock::Broker;
 use crate::kafka::client;
-use crate::kafka::publisher::{Delivery, DeliveryFailure, Publisher, PublisherSettings};
+use crate::kafka::publisher::{Delivery, DeliveryFailure, Otherwise, Publisher, PublisherSettings};
 use crate::kafka::record::Record;
 use crate::kafka::topics;
 use crate::message::release::v1::ReleaseVerdict;
@@ -127,7 +127,7 @@ impl ReleaseRun<'_> {
                 match delivery {
                     Delivery::Acknowledged => outcome.done.push(one),
                     Delivery::TooLarge => waiting.push(one),
-                    Delivery::Failed(_) => outcome.failed = delivery.reason(),
+                    Delivery::Failed(_) | Delivery::Spooled => outcome.failed = delivery.reason(),
                 }
             }
             form += 1;
@@ -180,6 +180,7 @@ pub fn own_publisher(config: &Config) -> anyhow::Result<Publisher> {
         queue_bytes_max: QUEUE_BYTES_MAX,
         message_timeout: ACKNOWLEDGED_WITHIN,
         broker: Broker::Stamps,
+        otherwise: Otherwise::Refused,
     };
     let names: Vec<String> = topics::needed(config).into_iter().map(|topic| topic.name).collect();
     let metrics = Metrics::new().context("metrics")?;

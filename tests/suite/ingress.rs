@@ -16,4 +16,5 @@ mod outage;
 mod quarantine;
 mod rolling;
 mod shared_dedup;
+mod spool;
 mod tls;

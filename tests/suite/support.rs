@@ -10,6 +10,7 @@ pub mod engine_events;
 pub mod engine_setup;
 pub mod eventually;
 pub mod exposition;
+pub mod failing_disk;
 mod harness;
 pub mod kafka;
 pub mod shifted_clock;

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::filter_arguments::FilterArguments;
 use super::list::{object, place, table};
-use super::progress::Progress;
 use super::{CHUNK, HeldFormat, MARKERS_WITHIN, OPEN_WITHIN};
+use crate::cli::progress::Progress;
 use crate::cli::{ConfigFile, Environment, WrongUsage, closed_output, print, stop_on_signal, tell};
 use crate::config::files::FileReader;
 use crate::config::{ClientSide, Config, SourceConfig, SourceName};

@@ -29,7 +29,7 @@ fn new(entry: Entered) -> (Ticket, oneshot::Receiver<Delivery>) {
     match entry {
         Entered::New(ticket, receiver) => (ticket, receiver),
         Entered::InFlight(..) => panic!("in flight"),
-        Entered::InKafka(..) => panic!("in Kafka"),
+        Entered::Safe(..) => panic!("in Kafka"),
     }
 }
 
@@ -41,7 +41,7 @@ fn published(window: &Window, dedup_key: DedupKey, now: Instant) -> EventId {
 }
 
 fn is_known(window: &Window, dedup_key: DedupKey, now: Instant) -> bool {
-    matches!(window.enter(dedup_key, View::Complete, now), Entered::InKafka(..))
+    matches!(window.enter(dedup_key, View::Complete, now), Entered::Safe(..))
 }
 
 const FAILED: Delivery = Delivery::Failed(DeliveryFailure::TimedOut);
@@ -213,7 +213,7 @@ fn an_event_of_another_replica_is_known_for_what_is_left_of_the_span() {
     assert!(!is_known(&window, event(1), now), "its time was over");
     window.settle(ticket, FAILED, now);
     told(&window, ticket, 1, SPAN / 2, now);
-    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::InKafka(_, Origin::Shared)));
+    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::Safe(_, Origin::Shared)));
     assert!(!is_known(&window, event(1), now + SPAN / 2 + Duration::from_secs(1)));
 }
 
@@ -315,7 +315,7 @@ fn a_state_is_published_again_while_nobody_knows_whether_another_one_followed() 
     assert_ne!(ticket.id, again.id);
     // Events with a time of their own are the same whatever followed them.
     published(&window, event(1), now);
-    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::InKafka(_, Origin::Local)));
+    assert!(matches!(window.enter(event(1), incomplete(1), now), Entered::Safe(_, Origin::Local)));
 }
 
 /// Two replicas that hear of each other's states late, in any order of steps: what is taken for a duplicate is the last state
@@ -375,7 +375,7 @@ mod laws {
                                 prop_assert!(ids.insert(ticket.id) || (last, content) == (Some(0), 0), "{number}");
                                 last = Some(content);
                             }
-                            Entered::InKafka(..) => prop_assert_eq!(last, Some(content)),
+                            Entered::Safe(..) => prop_assert_eq!(last, Some(content)),
                             Entered::InFlight(..) => prop_assert!(false, "nothing is in flight"),
                         }
                     }

@@ -27,6 +27,8 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(75);
 pub(super) struct PendingRecord {
     pub(super) report: OnDelivery,
     pub(super) sent: Instant,
+    /// By which whoever sent it takes it back.
+    pub(super) sequence: Option<u64>,
 }
 
 /// What one producer's threads see.
@@ -62,7 +64,8 @@ impl PublisherContext {
     fn log_contact(&self, brokers_up: usize) {
         let now = ClockReading { wall: Timestamp::now(), monotonic: Instant::now() };
         if let Some(line) = self.shared.outage.connected(brokers_up, now) {
-            line.log(&self.client_errors.most_specific().map_or_else(String::new, |error| error.to_string()));
+            let error = self.client_errors.most_specific().map_or_else(String::new, |error| error.to_string());
+            line.log(&error, self.shared.settings.load().otherwise);
         }
         if brokers_up > 0 {
             self.client_errors.works();
@@ -136,6 +139,11 @@ impl ProducerContext<NoCustomPartitioner> for PublisherContext {
         };
         match (delivery, self.batches) {
             (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
+            (Delivery::Failed(DeliveryFailure::Purged), _) => {
+                if let Some(failed) = self.shared.taking_back.take(message, pending) {
+                    self.shared.settle(message.topic(), *failed, delivery, why);
+                }
+            }
             _ => self.shared.settle(message.topic(), *pending, delivery, why),
         }
     }

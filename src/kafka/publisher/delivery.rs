@@ -8,6 +8,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 pub enum Delivery {
     /// Every in-sync replica has it.
     Acknowledged,
+    /// It was taken back, and is safe on disk until it is sent again; the producer never says so.
+    Spooled,
     /// It is larger than its topic or the producer allows: sending it again cannot help.
     TooLarge,
     /// It was not acknowledged, and will not be unless it is sent again.
@@ -29,13 +31,24 @@ pub enum DeliveryFailure {
     Purged,
     /// The client says that it is there, and cannot say where.
     NoOffset,
+    /// It was taken back, and the disk did not take it either.
+    NotSpooled,
     /// Anything else that Kafka or the client says.
     Other,
 }
 
 /// Every `reason` of a failed send.
-pub const FAILURE_REASONS: [&str; 8] =
-    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "no_offset", "too_large", "other"];
+pub const FAILURE_REASONS: [&str; 9] = [
+    "timed_out",
+    "queue_full",
+    "unknown_topic",
+    "not_authorized",
+    "purged",
+    "no_offset",
+    "not_spooled",
+    "too_large",
+    "other",
+];
 
 impl Delivery {
     pub(super) fn of(error: &KafkaError) -> Self {
@@ -57,7 +70,7 @@ impl Delivery {
     /// Why it was not acknowledged, one of [`FAILURE_REASONS`]; nothing where it was.
     pub fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Acknowledged => None,
+            Self::Acknowledged | Self::Spooled => None,
             Self::TooLarge => Some("too_large"),
             Self::Failed(DeliveryFailure::TimedOut) => Some("timed_out"),
             Self::Failed(DeliveryFailure::QueueFull) => Some("queue_full"),
@@ -65,6 +78,7 @@ impl Delivery {
             Self::Failed(DeliveryFailure::NotAuthorized) => Some("not_authorized"),
             Self::Failed(DeliveryFailure::Purged) => Some("purged"),
             Self::Failed(DeliveryFailure::NoOffset) => Some("no_offset"),
+            Self::Failed(DeliveryFailure::NotSpooled) => Some("not_spooled"),
             Self::Failed(DeliveryFailure::Other) => Some("other"),
         }
     }

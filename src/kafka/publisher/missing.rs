@@ -48,6 +48,11 @@ impl Publisher {
         }
     }
 
+    /// Whether Kafka is known not to have a topic.
+    pub fn is_missing(&self, topic: &str) -> bool {
+        self.shared.missing.has(topic)
+    }
+
     /// Whether no broker is connected, and the log has said so.
     pub fn is_cut_off(&self) -> bool {
         self.shared.outage.is_on()

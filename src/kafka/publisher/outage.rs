@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::Otherwise;
 use crate::kafka::broker_clock::ClockReading;
 use crate::log_limit::{LINE_EVERY, whole_seconds};
 
@@ -85,13 +86,17 @@ impl OutageWatch {
 
 impl OutageLine {
     /// Logs it; `error` is what the client reported of its connections.
-    pub(super) fn log(&self, error: &str) {
+    pub(super) fn log(&self, error: &str, otherwise: Otherwise) {
+        let follows = match otherwise {
+            Otherwise::Refused => "webhooks are answered 503",
+            Otherwise::Spooled => "webhooks go to the spool on disk",
+        };
         match self {
             Self::Lasts { since, failed } => tracing::error!(
                 since = %since.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 error,
                 failed,
-                "no Kafka broker can be reached; webhooks are answered 503"
+                "no Kafka broker can be reached; {follows}"
             ),
             Self::Over { after, failed } => {
                 tracing::info!(after = whole_seconds(*after), failed, "a Kafka broker can be reached again");

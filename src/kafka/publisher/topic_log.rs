@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Delivery, DeliveryFailure};
+use super::{Delivery, DeliveryFailure, Otherwise};
 use crate::log_limit::{LINE_EVERY, whole_seconds};
 
 /// How long after the last failure an acknowledged record means that the topic works again. Where one partition has no
@@ -71,7 +71,11 @@ impl TopicLog {
 
 impl TopicLine {
     /// Logs it.
-    pub(super) fn log(&self, topic: &str, delivery: Delivery, error: &dyn std::fmt::Display) {
+    pub(super) fn log(&self, topic: &str, delivery: Delivery, error: &dyn std::fmt::Display, otherwise: Otherwise) {
+        let follows = match otherwise {
+            Otherwise::Refused => "their webhooks are answered 503",
+            Otherwise::Spooled => "what is in the spool waits, and webhooks that are not are answered 503",
+        };
         match (self, delivery) {
             (Self::Works(after, failed), _) => {
                 tracing::info!(topic, after = whole_seconds(*after), failed, "Kafka acknowledges records again");
@@ -85,7 +89,7 @@ impl TopicLine {
                 topic,
                 %error,
                 failed,
-                "Kafka does not acknowledge records; their webhooks are answered 503"
+                "Kafka does not acknowledge records; {follows}"
             ),
         }
     }

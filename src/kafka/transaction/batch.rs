@@ -46,7 +46,7 @@ impl From<Record> for Outgoing {
             destination: Destination::ByKey,
             key: record.key.into_bytes(),
             value: Some(record.value),
-            headers: headers.map(|(name, value)| (Cow::Borrowed(name), Some(value.into()))).collect(),
+            headers: headers.map(|(name, value)| (name, Some(value.into()))).collect(),
         }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
             topic: "outcomes".into(),
             key: "ps_1".to_owned(),
             value: b"value".to_vec(),
-            headers: vec![("ce_id", "1".into())],
+            headers: vec![("ce_id".into(), "1".into())],
         };
         let expected = Outgoing {
             topic: "outcomes".into(),

@@ -250,10 +250,12 @@ fn check_finds_what_is_wrong_without_a_kafka() {
 }
 
 #[test]
-fn what_this_version_has_not_stops_the_start_and_says_so() {
-    let ran = Setup::new("localhost:1", "[spool]\nenabled = true\n").run(&["run"]);
+fn a_folder_that_keeps_nothing_safe_stops_the_start_and_says_so() {
+    let spool = "[spool]\nenabled = true\ndirectory = \"/dev/shm/paybridge-spool-of-a-test\"\n";
+    let ran = Setup::new("localhost:1", spool).run(&["run"]);
+    fs::remove_dir("/dev/shm/paybridge-spool-of-a-test").unwrap();
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.errors.contains("not in this version"), "{ran:?}");
+    assert!(ran.errors.contains("spool.directory") && ran.errors.contains("is on tmpfs"), "{ran:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use paybridge::kafka::topics;
 use paybridge::metrics::UNKNOWN_SOURCE;
 use paybridge::metrics::catalogue::{BUCKETS_SECONDS, METRICS, Metric, MetricKind};
 use paybridge::provider::{self, SignedWebhook};
+use tempfile::TempDir;
 
 use crate::docs::tables::check_generated;
 use crate::support::bridge::{
@@ -59,15 +60,18 @@ const VERDICTS: [&str; 12] = [
 ];
 const RULES: [&str; 2] = ["large", "strange"];
 
-fn start() -> Bridge {
+/// A daemon with all its parts, and the folder of its spool.
+fn start() -> (Bridge, TempDir) {
     let private_key = key_file("smart-glocal-private.pem");
     let engine = format!("{ENGINE}private_key_file = '{}'\n", private_key.display());
+    let folder = tempfile::tempdir().unwrap();
+    let spool = format!("[spool]\nenabled = true\ndirectory = '{}/spool'\n", folder.path().display());
     let kafka = Kafka::shared();
-    let config = config(kafka.bootstrap(), &format!("{SMART_GLOCAL}{UNIPAAS}{engine}"), &[]);
+    let config = config(kafka.bootstrap(), &format!("{SMART_GLOCAL}{UNIPAAS}{engine}{spool}"), &[]);
     create_needed_topics(kafka, &config);
     let bridge = Bridge::launch(config);
     bridge.await_ready();
-    bridge
+    (bridge, folder)
 }
 
 fn exposition(bridge: &Bridge) -> Exposition {
@@ -108,6 +112,7 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
             "malformed",
             "handler_panicked",
         ]),
+        ("reason", "paybridge_spool_records_refused_total") => owned(&["full", "disk"]),
         ("reason", "paybridge_kafka_publish_failures_total") => owned(&FAILURE_REASONS),
         ("reason", "paybridge_quarantined_total") => {
             owned(&["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unverified_kept"])
@@ -201,7 +206,7 @@ fn all_series(bridge: &Bridge, metric: &Metric) -> BTreeSet<Vec<String>> {
 
 #[test]
 fn every_metric_is_there_from_the_start_described_and_its_counters_at_zero() {
-    let bridge = start();
+    let (bridge, _spool) = start();
     let shown = exposition(&bridge);
     for metric in METRICS {
         assert_eq!(shown.help.get(metric.name).map(String::as_str), Some(metric.meaning), "{}", metric.name);
@@ -270,7 +275,7 @@ fn mixture(bridge: &Bridge) -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn whatever_is_sent_no_series_is_outside_the_catalogue_and_every_request_is_counted_once() {
-    let bridge = start();
+    let (bridge, _spool) = start();
     let sent = mixture(&bridge);
     let shown = exposition(&bridge);
     for series in &shown.series {

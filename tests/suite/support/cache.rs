@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// Root of the checkout.
 pub const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// What a library to preload is called in its folder.
+const LIBRARY: &str = "library.so";
+
 /// The folder `name` of the cache, made by `make` unless it is there.
 /// Its name also carries a digest of `inputs`, the files that decide what is in it: when one changes, it is made anew.
 /// `make` gets the folder, empty, and may lean on its path; parallel runs wait for each other, and a `make` that fails
@@ -42,6 +45,17 @@ pub fn python_environment(name: &str, requirements: &Path) -> Result<PathBuf, St
         let mut pip = Command::new(environment.join("bin/pip"));
         run(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements)).map(drop)
     })
+}
+
+/// A library to preload into a process, built of one C file of the checkout.
+pub fn preloaded(name: &str, source: &str) -> PathBuf {
+    let source = Path::new(CHECKOUT).join(source);
+    let folder = kept(name, std::slice::from_ref(&source), |folder| {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]);
+        run(compiler.arg(folder.join(LIBRARY)).arg(&source)).map(drop)
+    });
+    folder.unwrap_or_else(|error| panic!("{} cannot be built: {error}", source.display())).join(LIBRARY)
 }
 
 /// Runs `command` without input; what it printed, or that and how it failed.

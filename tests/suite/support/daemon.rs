@@ -1,5 +1,6 @@
 //! `paybridge run` as a process, with a configuration file in a folder of its own, and a client that bears its end.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ use super::shifted_clock::ShiftedClock;
 /// How long the daemon may take to become ready or, beyond its own times, to end.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// Environment variables.
+pub type Variables = Vec<(&'static str, OsString)>;
+
 /// What a test may set.
 #[derive(Clone, Copy)]
 pub struct Settings {
@@ -52,6 +56,7 @@ pub struct Daemon {
     folder: TempDir,
     process: Child,
     clock: Option<ShiftedClock>,
+    variables: Variables,
 }
 
 /// Talks to a daemon; each request on a connection of its own.
@@ -101,26 +106,46 @@ impl Daemon {
 
     /// A daemon with this configuration file.
     pub fn run(text: &str) -> Self {
-        Self::start_process(text, None)
+        Self::start_process(text, None, Vec::new())
     }
 
     /// The same, by a clock that is wrong.
     pub fn run_with_clock(text: &str, clock: ShiftedClock) -> Self {
-        Self::start_process(text, Some(clock))
+        Self::start_process(text, Some(clock), Vec::new())
     }
 
-    fn start_process(text: &str, clock: Option<ShiftedClock>) -> Self {
+    /// The same, on a disk that may fail.
+    pub fn run_with_disk(text: &str, variables: Variables) -> Self {
+        Self::start_process(text, None, variables)
+    }
+
+    fn start_process(text: &str, clock: Option<ShiftedClock>, variables: Variables) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("paybridge.toml"), text).unwrap();
-        let process = spawn(&folder, clock.as_ref());
-        Self { config: Config::from_toml(text, []).unwrap(), folder, process, clock }
+        let process = spawn(&folder, clock.as_ref(), &variables);
+        Self { config: Config::from_toml(text, []).unwrap(), folder, process, clock, variables }
     }
 
     /// Starts it anew after its end, by the same clock, and waits until it is ready.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.process = spawn(&self.folder, self.clock.as_ref());
+        self.start_anew();
         self.await_ready();
+    }
+
+    /// Starts it anew after its end; it may never become ready.
+    pub fn start_anew(&mut self) {
+        self.process = spawn(&self.folder, self.clock.as_ref(), &self.variables);
+    }
+
+    /// Waits until it answers, ready or not.
+    #[track_caller]
+    pub fn await_listening(&self) {
+        let client = self.client();
+        eventually(LIMIT, || match client.admin("/livez") {
+            Exchange::Answered(_) => Ok(()),
+            other => Err(format!("not listening: {other:?}\n{}", self.log())),
+        });
     }
 
     /// Shifts its clock while it runs: ahead of the true time by so much, or behind where it is negative.
@@ -244,12 +269,13 @@ pub fn program() -> Command {
     command
 }
 
-fn spawn(folder: &TempDir, clock: Option<&ShiftedClock>) -> Child {
+fn spawn(folder: &TempDir, clock: Option<&ShiftedClock>, variables: &Variables) -> Child {
     let log = File::options().create(true).append(true).open(log_file(folder)).unwrap();
     let mut command = command(folder, log);
     if let Some(clock) = clock {
         clock.set(&mut command);
     }
+    command.envs(variables.iter().cloned());
     command.spawn().unwrap()
 }
 

@@ -3,16 +3,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use jiff::SignedDuration;
 use tempfile::NamedTempFile;
 
-use super::cache::{self, CHECKOUT};
-
-const LIBRARY: &str = "shift.so";
+use super::cache;
 
 /// How wrong the clock of one process is. It may be changed while the process runs.
 pub struct ShiftedClock {
@@ -37,22 +33,10 @@ impl ShiftedClock {
 
     /// Gives it to a process that is to be started. It must live as long as that one.
     pub fn set(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library()).env("CLOCK_SHIFT_FILE", self.file.path());
+        command
+            .env("LD_PRELOAD", cache::preloaded("clock", "tests/clock/shift.c"))
+            .env("CLOCK_SHIFT_FILE", self.file.path());
     }
-}
-
-/// The library, built once.
-fn library() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = Path::new(CHECKOUT).join("tests/clock/shift.c");
-        let folder = cache::kept("clock", std::slice::from_ref(&source), |folder| {
-            let mut compiler = Command::new("cc");
-            compiler.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]);
-            cache::run(compiler.arg(folder.join(LIBRARY)).arg(&source)).map(drop)
-        });
-        folder.unwrap_or_else(|error| panic!("the clock's library cannot be built: {error}")).join(LIBRARY)
-    })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{File, check, check_words, sources};
 
 /// The modules at the top, and which of them each may import: only such as stand above it.
-const IMPORTS: [(&str, &[&str]); 22] = [
+const IMPORTS: [(&str, &[&str]); 23] = [
     ("error_chain", &[]),
     ("finding", &[]),
     ("https", &[]),
@@ -22,7 +22,8 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("short_line", &["kafka"]),
     ("encode", &["config", "kafka", "message", "provider"]),
     ("release", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider", "settings"]),
-    ("ingress", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider"]),
+    ("spool", &["error_chain", "kafka", "log_limit", "metrics", "provider"]),
+    ("ingress", &["config", "encode", "kafka", "log_limit", "message", "metrics", "provider", "spool"]),
     (
         "confirmation",
         &[
@@ -54,6 +55,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
             "provider",
             "release",
             "server",
+            "spool",
         ],
     ),
     ("simulator", &["message", "provider", "server"]),
@@ -69,11 +71,13 @@ const IMPORTS: [(&str, &[&str]); 22] = [
             "ingress",
             "kafka",
             "message",
+            "metrics",
             "provider",
             "release",
             "settings",
             "short_line",
             "simulator",
+            "spool",
         ],
     ),
     ("main", &["cli"]),

@@ -9,7 +9,7 @@ use crate::support::daemon::{Settings, configuration, program};
 fn a_wrong_configuration_ends_with_1_and_names_key_and_file() {
     let cases = [
         ("[dedup]\nmode = \"all\"", &["dedup.mode", "\"shared\", \"local\"", "paybridge.toml"][..]),
-        ("[spool]\nenabled = true", &["spool.enabled", "not in this version", "paybridge.toml"]),
+        ("[spool]\nengage_after_ms = 7000\nenabled = true", &["spool.engage_after_ms", "at most 5500"]),
         ("[confirmation]\nwindow_s = 9", &["confirmation.window_s", "10 to 604800", "paybridge.toml"]),
         ("[dedup]\nwindow_s = \"hunter2\"", &["dedup.window_s", "paybridge.toml"]),
         ("[dedup]\nwindw_s = 1", &["dedup.windw_s", "`window_s`", "paybridge.toml"]),

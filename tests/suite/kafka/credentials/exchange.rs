@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use paybridge::kafka::broker_clock::Broker;
-use paybridge::kafka::publisher::{Delivery, DeliveryFailure, NotRenewed, Publisher, PublisherSettings};
+use paybridge::kafka::publisher::{Delivery, DeliveryFailure, NotRenewed, Otherwise, Publisher, PublisherSettings};
 use paybridge::kafka::record::Record;
 use paybridge::metrics::Metrics;
 use rdkafka::ClientConfig;
@@ -42,6 +42,7 @@ impl Setup {
             queue_bytes_max: 64 * 1024 * 1024,
             message_timeout,
             broker: Broker::Stamps,
+            otherwise: Otherwise::Refused,
         };
         let runtime = Runtime::new().unwrap();
         let topics = [topic.to_string()];

@@ -1,0 +1,315 @@
+//! Publishes what is on disk, the oldest file first, and leads back to Kafka when nothing is left.
+//! Must not know how files come to be. A crash in the middle of a file publishes it again: the same events with the same ids.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::backlog::BacklogFile;
+use super::batch::{self, Damage, DecodedBatch, SpooledRecord};
+use super::folder::{TOO_LARGE, file_name};
+use super::queue::{HeldFor, QueuedRecord};
+use super::round::Round;
+use super::{DiskSpool, KeptBack, RouteMode};
+use crate::error_chain;
+use crate::kafka::publisher::{Delivery, DeliveryFailure};
+
+/// So many bytes of files are published together.
+const TOGETHER_BYTES: u64 = 4 * 1024 * 1024;
+/// How long new records wait in memory for the last file. After that they go to disk: their webhooks must be answered.
+const HOLD_MAX: Duration = Duration::from_secs(2);
+/// Between two rounds while Kafka takes nothing.
+const AGAIN_AFTER_NOTHING: Duration = Duration::from_secs(1);
+/// Between two rounds while some topics take nothing.
+const AGAIN_AFTER_SOME: Duration = Duration::from_secs(5);
+/// How long it may take to see that the process ends.
+const STOP_SEEN_WITHIN: Duration = Duration::from_millis(200);
+/// Lines about one damaged file.
+const DAMAGE_LINES_MAX: usize = 10;
+
+/// Whether records go to Kafka directly again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandOver {
+    Done,
+    NotYet,
+    /// Files came that were not looked at.
+    More,
+    /// A file is just being written.
+    WaitsForWriter,
+}
+
+/// A record that was sent.
+struct Attempt {
+    file: u64,
+    place: u32,
+    spooled: SpooledRecord,
+}
+
+/// What is to do with one file after an attempt.
+#[derive(Default)]
+struct FileLeft {
+    done: BTreeSet<u32>,
+    topics: BTreeSet<Arc<str>>,
+    is_damaged: bool,
+}
+
+impl DiskSpool {
+    /// Publishes what is on disk until `stop`. Blocks: for a thread of its own.
+    pub fn drain(&self, stop: &CancellationToken) {
+        let mut round = Round::default();
+        while !stop.is_cancelled() {
+            let engagements = self.read_route().engagements;
+            if round.engagements != engagements {
+                round = Round { engagements, ..Round::default() };
+            }
+            let files = self.next_files(&mut round);
+            if files.is_empty() {
+                self.end_round(&mut round, stop);
+            } else {
+                self.publish_files(&files, &mut round);
+                self.show();
+            }
+        }
+    }
+
+    /// Publishes what is on disk until nothing is left that Kafka takes, or `stop`; how many records are left. Blocks.
+    pub fn drain_once(&self, stop: &CancellationToken, progress: &mut dyn FnMut(usize)) -> usize {
+        let mut round = Round::default();
+        loop {
+            let files = self.next_files(&mut round);
+            if files.is_empty() || stop.is_cancelled() {
+                return self.backlog.sum().records;
+            }
+            self.publish_files(&files, &mut round);
+            progress(self.backlog.sum().records);
+        }
+    }
+
+    /// The files that are to be published together. While the last ones are, new records wait in memory.
+    fn next_files(&self, round: &mut Round) -> Vec<(u64, BacklogFile)> {
+        let mut files = Vec::new();
+        let mut bytes: u64 = 0;
+        while let Some((number, file)) = self.backlog.next(round.position, |number, file| round.takes(number, file)) {
+            bytes = bytes.saturating_add(file.bytes);
+            if !files.is_empty() && bytes > TOGETHER_BYTES {
+                return files;
+            }
+            round.position = number.saturating_add(1);
+            files.push((number, file));
+        }
+        if !files.is_empty() {
+            self.queue.hold(HeldFor::Kafka);
+        }
+        files
+    }
+
+    fn publish_files(&self, files: &[(u64, BacklogFile)], round: &mut Round) {
+        let (sender, reports) = channel();
+        let mut attempts: Vec<Attempt> = Vec::new();
+        let mut left: BTreeMap<u64, FileLeft> = BTreeMap::new();
+        for (number, file) in files {
+            let Some(decoded) = self.read_batch(*number, file) else {
+                round.skipped.insert(*number);
+                continue;
+            };
+            let of_file = left.entry(*number).or_default();
+            of_file.is_damaged = decoded.damage.iter().any(|damage| damage.records() > 0);
+            of_file.done.clone_from(&file.done);
+            for (place, spooled) in decoded.records.into_iter().filter(|(place, _)| !file.done.contains(place)) {
+                if round.set_aside.contains_key(&spooled.record.topic) {
+                    of_file.topics.insert(spooled.record.topic);
+                    continue;
+                }
+                let (sender, attempt) = (sender.clone(), attempts.len());
+                let report = move |delivery| {
+                    // The receiver waits for every report.
+                    let _received = sender.send((attempt, delivery)).is_ok();
+                };
+                self.publisher.publish(&spooled.record, Box::new(report));
+                attempts.push(Attempt { file: *number, place, spooled });
+            }
+        }
+        drop(sender);
+        let fates = self.await_reports(&reports, attempts.len());
+        self.settle(attempts.into_iter().zip(fates).collect(), &mut left, round);
+        for (number, of_file) in left {
+            self.finish(number, of_file, round);
+        }
+    }
+
+    /// The fate of each attempt, in their order.
+    fn await_reports(&self, reports: &Receiver<(usize, Delivery)>, count: usize) -> Vec<Delivery> {
+        let mut fates = vec![Delivery::Failed(DeliveryFailure::Purged); count];
+        let hold_ends = Instant::now() + HOLD_MAX;
+        for _ in 0..count {
+            let reported = match reports.recv_timeout(hold_ends.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => {
+                    self.queue.release(HeldFor::Kafka);
+                    reports.recv().ok()
+                }
+                reported => reported.ok(),
+            };
+            let Some((attempt, delivery)) = reported else { break };
+            fates.get_mut(attempt).into_iter().for_each(|fate| *fate = delivery);
+        }
+        fates
+    }
+
+    /// Notes what became of each record: first what went, because that tells whether a failure is Kafka's or a topic's.
+    fn settle(&self, attempts: Vec<(Attempt, Delivery)>, left: &mut BTreeMap<u64, FileLeft>, round: &mut Round) {
+        if attempts.iter().any(|(_, fate)| *fate == Delivery::Acknowledged) {
+            round.record_went();
+        }
+        for (Attempt { file, place, spooled }, fate) in attempts {
+            let of_file = left.entry(file).or_default();
+            let is_done = match fate {
+                Delivery::Acknowledged => {
+                    self.metrics.drained.increment(1);
+                    spooled.event_id.into_iter().for_each(|id| (self.owner.drained)(id));
+                    true
+                }
+                Delivery::TooLarge => self.give_up(file, place, &spooled),
+                Delivery::Spooled | Delivery::Failed(_) => false,
+            };
+            if is_done {
+                of_file.done.insert(place);
+                continue;
+            }
+            let why = match fate {
+                Delivery::Failed(failure @ (DeliveryFailure::UnknownTopic | DeliveryFailure::NotAuthorized)) => {
+                    KeptBack::Refused(failure)
+                }
+                _ => KeptBack::Slow,
+            };
+            round.set_aside(&spooled.record.topic, why);
+            of_file.topics.insert(spooled.record.topic);
+        }
+    }
+
+    /// Deletes a file of which nothing is left; one with damaged records is kept aside.
+    fn finish(&self, number: u64, of_file: FileLeft, round: &mut Round) {
+        let FileLeft { done, topics, is_damaged } = of_file;
+        let is_whole = topics.is_empty();
+        self.backlog.change(number, |file| (file.done, file.topics) = (done, topics));
+        if !is_whole {
+            return;
+        }
+        let ended = if is_damaged { self.folder.bury(number) } else { self.folder.delete(number) };
+        match ended {
+            Ok(()) => self.backlog.remove(number),
+            Err(error) => {
+                let file = file_name(number);
+                tracing::error!(file, %error, "published file cannot be taken from the spool; its records are published again after a restart");
+                round.skipped.insert(number);
+            }
+        }
+    }
+
+    /// Puts a record aside that Kafka will never take; whether it is there.
+    fn give_up(&self, file: u64, place: u32, spooled: &SpooledRecord) -> bool {
+        let name = format!("{}-{place}{TOO_LARGE}", file_name(file));
+        let topic = &spooled.record.topic;
+        let event_id = spooled.event_id.map(|id| id.to_string());
+        match self.folder.store_dead(&name, &batch::encode(file, std::slice::from_ref(spooled))) {
+            Ok(()) => {
+                tracing::error!(topic = %topic, event_id, file = name, "spooled record is larger than its topic takes; it is in the spool's folder `dead`: raise max.message.bytes and run `paybridge spool retry-dead`");
+                self.metrics.dead.increment(1);
+                spooled.event_id.into_iter().for_each(|id| (self.owner.lost)(id));
+                true
+            }
+            Err(error) => {
+                let error = error_chain::joined(&error);
+                tracing::error!(topic = %topic, event_id, error, "spooled record is larger than its topic takes, and cannot be put aside; it stays in the spool");
+                false
+            }
+        }
+    }
+
+    /// The records of a file; none where it cannot be read now.
+    fn read_batch(&self, number: u64, file: &BacklogFile) -> Option<DecodedBatch> {
+        let name = file_name(number);
+        let decoded = match self.folder.read(number) {
+            Ok(bytes) => batch::decode(&bytes),
+            Err(error) => {
+                self.metrics.unreadable.increment(1);
+                tracing::error!(file = name, %error, "spool file cannot be read; it stays, and is tried again");
+                return None;
+            }
+        };
+        if !file.is_damage_told {
+            for damage in decoded.damage.iter().take(DAMAGE_LINES_MAX) {
+                tracing::error!(file = name, "spool file is damaged: {damage}; its other records are published");
+            }
+            let records: u32 = decoded.damage.iter().map(Damage::records).sum();
+            self.metrics.damaged.increment(records.into());
+            decoded.damage.iter().filter_map(Damage::event_id).for_each(|id| (self.owner.lost)(id));
+            self.backlog.change(number, |file| file.is_damage_told = true);
+        }
+        let is_later = decoded.damage.iter().any(|damage| matches!(damage, Damage::Version(_)));
+        (!is_later).then_some(decoded)
+    }
+
+    /// Every file was looked at: records go to Kafka directly again, or the files are tried anew after a while.
+    fn end_round(&self, round: &mut Round, stop: &CancellationToken) {
+        match self.hand_over(round) {
+            HandOver::More => return,
+            HandOver::WaitsForWriter => return self.backlog.wait(STOP_SEEN_WITHIN),
+            HandOver::Done => {}
+            HandOver::NotYet => self.queue.release(HeldFor::Kafka),
+        }
+        if round.set_aside.is_empty() && round.skipped.is_empty() {
+            return self.backlog.wait(STOP_SEEN_WITHIN);
+        }
+        let kafka_works = round.went || !self.is_spooling();
+        let again = Instant::now() + if kafka_works { AGAIN_AFTER_SOME } else { AGAIN_AFTER_NOTHING };
+        while !stop.is_cancelled() && Instant::now() < again {
+            if self.has_more(round) {
+                return;
+            }
+            self.backlog.wait(STOP_SEEN_WITHIN.min(again.saturating_duration_since(Instant::now())));
+        }
+        *round = Round { engagements: round.engagements, ..Round::default() };
+    }
+
+    /// Whether there are files that were not looked at.
+    fn has_more(&self, round: &Round) -> bool {
+        self.backlog.next(round.position, |number, file| round.takes(number, file)).is_some()
+    }
+
+    /// Lets records go to Kafka directly, those that wait in memory first, where nothing on disk is before them. Topics that failed in this
+    /// round stay as they are.
+    fn hand_over(&self, round: &Round) -> HandOver {
+        let mut route = self.write_route();
+        let sum = self.backlog.sum();
+        let is_empty = sum.files == 0 && self.queue.is_idle();
+        let is_news = route.mode == RouteMode::Engaging || route.engagements != round.engagements;
+        if is_news || !(round.went || is_empty) {
+            return HandOver::NotYet;
+        }
+        if self.has_more(round) {
+            return HandOver::More;
+        }
+        let Some(waiting) = self.queue.take_all() else { return HandOver::WaitsForWriter };
+        let kept_back = round.set_aside.iter().filter(|(topic, _)| self.backlog.has_topic(topic));
+        let kept_back: BTreeMap<Arc<str>, KeptBack> = kept_back.map(|(topic, why)| (Arc::clone(topic), *why)).collect();
+        for QueuedRecord { spooled, report } in waiting {
+            match kept_back.get(&spooled.record.topic) {
+                None => self.send(&spooled.record, spooled.event_id, report),
+                Some(KeptBack::Slow) => self.queue.push(QueuedRecord { spooled, report }),
+                Some(KeptBack::Refused(failure)) => report(Delivery::Failed(*failure)),
+            }
+        }
+        if route.mode == RouteMode::Spooling {
+            let after_s = route.since.elapsed().as_secs();
+            tracing::info!(after_s, left = sum.records, "spool drained; records go to Kafka directly again");
+        }
+        route.mode = RouteMode::Direct;
+        route.kept_back = kept_back;
+        drop(route);
+        self.queue.release(HeldFor::Kafka);
+        HandOver::Done
+    }
+}

@@ -1,0 +1,374 @@
+//! The spool's folder on disk: finished batches in `new/`, the one that is being written in `tmp/`, in `dead/` what cannot be
+//! delivered, and in `retry/` what of that is to be tried again. A file is in `new/` whole or not at all, and stays there when the machine loses its power.
+//! Must not know what is in a file.
+
+pub mod filesystem;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Bodies of webhooks are nobody else's business.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// The end of the names of files whose record is larger than its topic takes.
+pub(super) const TOO_LARGE: &str = ".too-large";
+/// Digits of a batch's number in its name, so that names sort as numbers do.
+const DIGITS: usize = 20;
+
+/// A spool's folder that is this process's own.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    /// Synced after each change of its names.
+    new: File,
+    /// Held as long as the process lives.
+    _lock: File,
+}
+
+/// A file of `new/` or `dead/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its name.
+    pub name: String,
+    /// The batch's number; none where the name is none.
+    pub number: Option<u64>,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified: SystemTime,
+}
+
+/// Why a folder cannot be a spool's.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Something that every step needs does not work.
+    #[error("{} cannot be {step}", .path.display())]
+    Step {
+        /// What was tried: "created", say.
+        step: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What is there would not outlive the machine, or has no true fsync.
+    #[error("{} is on {filesystem}, which does not keep a file safe: give a folder on a local disk", .path.display())]
+    Filesystem {
+        /// The folder.
+        path: PathBuf,
+        /// The kind of file system.
+        filesystem: &'static str,
+    },
+    /// A small file cannot be stored, so no other could.
+    #[error("{} takes no files", .path.display())]
+    Probe {
+        /// The folder.
+        path: PathBuf,
+        /// Which step failed.
+        #[source]
+        source: StoreError,
+    },
+    /// Another process has it.
+    #[error("{} is the spool of another process that runs: give each process a folder of its own", .path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Which step of storing a file failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool's file cannot be {step}")]
+pub struct StoreError {
+    /// "written", say.
+    pub step: &'static str,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Folder {
+    /// Takes a folder for this process, and makes it where only its parent is there. What was never finished is deleted: nobody was
+    /// promised it.
+    ///
+    /// # Errors
+    /// It cannot be a spool's.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let step = |step, path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Step { step, path, source }
+        };
+        create(root).map_err(step("created", root))?;
+        if let Some(filesystem) = filesystem::unsafe_kind(root).map_err(step("looked at", root))? {
+            return Err(OpenError::Filesystem { path: root.to_owned(), filesystem });
+        }
+        let lock_path = root.join("lock");
+        let lock = open_new_or_old(&lock_path).map_err(step("opened", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Taken { path: root.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(step("locked", &lock_path)(source)),
+        }
+        for name in ["tmp", "new", "dead", "retry"] {
+            let path = root.join(name);
+            create(&path).map_err(step("created", &path))?;
+        }
+        File::open(root).and_then(|folder| folder.sync_all()).map_err(step("synced", root))?;
+        let unfinished = root.join("tmp");
+        clear(&unfinished).map_err(step("cleared", &unfinished))?;
+        let new = File::open(root.join("new")).map_err(step("opened", &root.join("new")))?;
+        Ok(Self { root: root.to_owned(), new, _lock: lock })
+    }
+
+    /// Stores a batch: once this returns, no crash takes it away.
+    ///
+    /// # Errors
+    /// A step failed: it is not stored, or not for certain.
+    pub fn store(&self, number: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.store_as(&self.root.join("new").join(file_name(number)), &self.new, bytes)
+    }
+
+    /// Does with a small file what storing a batch does with its file, and deletes it.
+    ///
+    /// # Errors
+    /// A step failed: storing a batch would fail as well.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let folder = self.root.join("tmp");
+        let folder_handle = File::open(&folder).map_err(failed("opened"))?;
+        let path = folder.join("probe");
+        self.store_as(&path, &folder_handle, b"probe")?;
+        fs::remove_file(path).map_err(failed("deleted"))
+    }
+
+    /// Stores what cannot be delivered.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub fn store_dead(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let folder = self.root.join("dead");
+        let folder_handle = File::open(&folder).map_err(failed("opened"))?;
+        self.store_as(&folder.join(name), &folder_handle, bytes)
+    }
+
+    /// Writes a file aside, syncs it, gives it its name, and syncs that. After an error nothing is left of it; a file whose fsync
+    /// failed is never synced again, because the kernel may have dropped what it could not write.
+    fn store_as(&self, path: &Path, folder: &File, bytes: &[u8]) -> Result<(), StoreError> {
+        let aside = self.root.join("tmp").join("being-written");
+        let stored = write(&aside, bytes)
+            .and_then(|()| fs::rename(&aside, path).map_err(failed("renamed")))
+            .and_then(|()| folder.sync_all().map_err(failed("made to stay: its folder cannot be synced")));
+        if stored.is_err() {
+            // What cannot be deleted either is unfinished, or its records are delivered though nobody was promised it.
+            let _gone = fs::remove_file(&aside).is_ok();
+            let _gone = fs::remove_file(path).is_ok();
+        }
+        stored
+    }
+
+    /// The batches that are stored, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn stored(&self) -> io::Result<Vec<StoredFile>> {
+        files(&self.root.join("new"))
+    }
+
+    /// What cannot be delivered, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn dead(&self) -> io::Result<Vec<StoredFile>> {
+        files(&self.root.join("dead"))
+    }
+
+    /// The bytes of a batch.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self, number: u64) -> io::Result<Vec<u8>> {
+        fs::read(self.root.join("new").join(file_name(number)))
+    }
+
+    /// The last bytes of a batch, at most so many.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_end(&self, number: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.root.join("new").join(file_name(number)))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
+        let mut end = Vec::new();
+        file.read_to_end(&mut end)?;
+        Ok(end)
+    }
+
+    /// Deletes a batch.
+    ///
+    /// # Errors
+    /// The file cannot be deleted.
+    pub fn delete(&self, number: u64) -> io::Result<()> {
+        fs::remove_file(self.root.join("new").join(file_name(number)))
+    }
+
+    /// What is to be tried again: a command put it there.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn to_retry(&self) -> io::Result<Vec<StoredFile>> {
+        files(&self.root.join("retry"))
+    }
+
+    /// Makes a file that is to be tried again the batch of this number.
+    ///
+    /// # Errors
+    /// The file cannot be moved.
+    pub fn retry(&self, name: &str, number: u64) -> io::Result<()> {
+        fs::rename(self.root.join("retry").join(name), self.root.join("new").join(file_name(number)))
+    }
+
+    /// Moves a batch to `dead/`, whole.
+    ///
+    /// # Errors
+    /// The file cannot be moved.
+    pub fn bury(&self, number: u64) -> io::Result<()> {
+        let name = file_name(number);
+        fs::rename(self.root.join("new").join(&name), self.root.join("dead").join(format!("{name}.damaged")))
+    }
+}
+
+/// What can be said of a folder without making or changing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExaminedFolder {
+    /// How many bytes this process may still write there.
+    pub free_bytes: u64,
+    /// Whether other users may read it; not said of one that is still to be made.
+    pub is_open_to_others: bool,
+}
+
+/// Looks at a folder, or at the parent of one that is still to be made.
+///
+/// # Errors
+/// It cannot be a spool's.
+pub fn examine(root: &Path) -> Result<ExaminedFolder, OpenError> {
+    let step = |step: &'static str| move |source| OpenError::Step { step, path: root.to_owned(), source };
+    let (present, mode) = match fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => (root, metadata.permissions().mode()),
+        Ok(_) => return Err(step("used: it is no folder")(io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (root.parent().unwrap_or(root), 0),
+        Err(error) => return Err(step("looked at")(error)),
+    };
+    if let Some(filesystem) = filesystem::unsafe_kind(present).map_err(step("looked at"))? {
+        return Err(OpenError::Filesystem { path: present.to_owned(), filesystem });
+    }
+    filesystem::may_be_written(present).map_err(step("written to"))?;
+    let free_bytes = filesystem::free_bytes(present).map_err(step("looked at"))?;
+    Ok(ExaminedFolder { free_bytes, is_open_to_others: mode & 0o077 != 0 })
+}
+
+/// The name of a batch's file.
+pub fn file_name(number: u64) -> String {
+    format!("{number:0DIGITS$}")
+}
+
+fn failed(step: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError { step, source }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(FILE_MODE);
+    let mut file = options.open(path).map_err(failed("created"))?;
+    file.write_all(bytes).map_err(failed("written"))?;
+    file.sync_all().map_err(failed("synced"))
+}
+
+fn open_new_or_old(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
+fn create(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// The files of a folder, sorted by name; none where there is no such folder.
+pub(super) fn files(folder: &Path) -> io::Result<Vec<StoredFile>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let digits = name.split(['-', '.']).next().unwrap_or_default();
+        let number = (digits.len() == DIGITS).then(|| digits.parse().ok()).flatten();
+        files.push(StoredFile { number, bytes: metadata.len(), modified: metadata.modified()?, name });
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_there_whole_after_it_was_stored_and_gone_after_it_was_deleted() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = open(place.path());
+        folder.store(12, b"twelve").unwrap();
+        folder.store(3, b"three").unwrap();
+        let numbers: Vec<_> = folder.stored().unwrap().into_iter().map(|file| (file.number, file.bytes)).collect();
+        assert_eq!(numbers, [(Some(3), 5), (Some(12), 6)]);
+        assert_eq!((folder.read(12).unwrap(), folder.read_end(12, 2).unwrap()), (b"twelve".to_vec(), b"ve".to_vec()));
+        folder.delete(3).unwrap();
+        folder.bury(12).unwrap();
+        folder.store_dead(&format!("{}-4.refused", file_name(7)), b"seven").unwrap();
+        let dead: Vec<_> = folder.dead().unwrap().into_iter().map(|file| file.number).collect();
+        assert_eq!((folder.stored().unwrap(), dead), (vec![], vec![Some(7), Some(12)]));
+        folder.probe().unwrap();
+        assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_one_process_has_a_folder_and_what_was_not_finished_is_deleted() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = open(place.path());
+        assert!(matches!(Folder::open(place.path()), Err(OpenError::Taken { .. })));
+        fs::write(place.path().join("tmp/being-written"), "torn").unwrap();
+        drop(folder);
+        open(place.path());
+        assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let missing = place.path().join("no/such");
+        let error = Folder::open(&missing).unwrap_err();
+        assert_eq!(error.to_string(), format!("{} cannot be created", missing.display()));
+        let error = Folder::open(Path::new("/dev/shm/paybridge-spool-test")).unwrap_err();
+        fs::remove_dir("/dev/shm/paybridge-spool-test").unwrap();
+        assert!(error.to_string().contains("is on tmpfs"), "{error}");
+    }
+
+    #[track_caller]
+    fn open(path: &Path) -> Folder {
+        Folder::open(path).unwrap()
+    }
+}

@@ -1,0 +1,197 @@
+//! The disk fails: each system call in turn, or each of a kind for a while. Whatever was promised is delivered, and nothing is
+//! promised that the disk does not have.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use paybridge::kafka::record::Record;
+use paybridge::spool::batch::{self, SpooledRecord};
+use paybridge::spool::folder::Folder;
+
+use super::{LIMIT, Spooling};
+use crate::support::bridge::count_by_id;
+use crate::support::daemon::{Settings, configuration, program};
+use crate::support::eventually::eventually;
+use crate::support::failing_disk::{DiskError, DiskSwitch, fail_at, has_failed};
+use crate::support::kafka::{Kafka, unique_prefix};
+
+/// Tells the child what to do: store batches in this folder.
+const CHILD_VARIABLE: &str = "PAYBRIDGE_SPOOL_TEST_FOLDER";
+/// Batches that a child stores, and records of each.
+const BATCHES: u64 = 3;
+const RECORDS: u64 = 4;
+/// Far more calls than a run makes.
+const CALLS_MAX: usize = 300;
+/// Runs at once: they mostly wait for Kafka.
+const AT_ONCE: usize = 6;
+
+fn records(topic: &str, run: &str, number: u64) -> Vec<SpooledRecord> {
+    let record = |place| {
+        let headers = vec![("ce_id".into(), Bytes::from(format!("{run}-{number}-{place}")))];
+        Record { topic: topic.into(), key: format!("key {place}"), value: vec![7; 300], headers }
+    };
+    (0..RECORDS).map(|place| SpooledRecord { record: record(place), event_id: None }).collect()
+}
+
+fn store_all(folder: &Folder, topic: &str, run: &str) {
+    for number in 1..=BATCHES {
+        folder.store(number, &batch::encode(number, &records(topic, run, number))).unwrap();
+    }
+}
+
+/// The child: stores batches, and says of each what it promises.
+fn store_and_tell(root: &Path) {
+    let folder = match Folder::open(root) {
+        Ok(folder) => folder,
+        Err(error) => return println!("not opened: {error}"),
+    };
+    for number in 1..=BATCHES {
+        match folder.store(number, &batch::encode(number, &records("t", "child", number))) {
+            Ok(()) => println!("stored {number}"),
+            Err(error) => println!("not stored {number}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_is_whole_whichever_call_fails() {
+    if let Some(root) = env::var_os(CHILD_VARIABLE) {
+        return store_and_tell(Path::new(&root));
+    }
+    let name = thread::current().name().unwrap().to_owned();
+    for error in DiskError::ALL {
+        let mut refusals = 0;
+        let calls = (1..CALLS_MAX).find(|at| {
+            let place = tempfile::tempdir().unwrap();
+            let root = place.path().join("spool");
+            let mut child = Command::new(env::current_exe().unwrap());
+            child.args([&name, "--exact", "--nocapture"]).env(CHILD_VARIABLE, &root);
+            let output = child.envs(fail_at(&root, error, *at)).output().unwrap();
+            let (told, errors) = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).into();
+            assert!(output.status.success(), "{error:?} {at}: {told}{errors}");
+            refusals += usize::from(told.contains("not stored") || told.contains("not opened"));
+            check_promises(&root, &told, &format!("{error:?} at call {at}: {told}{errors}"));
+            !has_failed(&errors)
+        });
+        let calls = calls.expect("the calls come to an end");
+        println!("{error:?}: each of {} calls failed once, {refusals} runs refused something", calls - 1);
+        // Open, lock, folders; and of each batch: create, write, sync, rename, sync.
+        assert!(calls > 25 && (refusals > 20 || error == DiskError::Short), "{calls} {refusals}");
+    }
+}
+
+/// What was promised is there and whole, and so is whatever else is there.
+fn check_promises(root: &Path, told: &str, why: &str) {
+    let Ok(folder) = Folder::open(root) else {
+        assert!(!told.lines().any(|line| line.starts_with("stored")), "{why}");
+        return;
+    };
+    let there: BTreeMap<u64, usize> = folder
+        .stored()
+        .unwrap()
+        .into_iter()
+        .map(|file| {
+            let decoded = batch::decode(&folder.read(file.number.unwrap()).unwrap());
+            assert!(decoded.damage.is_empty(), "{why}: {:?}", decoded.damage);
+            (file.number.unwrap(), decoded.records.len())
+        })
+        .collect();
+    for number in 1..=BATCHES {
+        let is_promised = told.lines().any(|line| line == format!("stored {number}"));
+        let records = usize::try_from(RECORDS).unwrap();
+        assert!(!is_promised || there.get(&number) == Some(&records), "{why}: {number} of {there:?}");
+    }
+}
+
+/// A run in which a call fails may leave records, and says so; the next one delivers them.
+#[test]
+fn every_record_is_delivered_whichever_call_fails_while_the_spool_is_emptied() {
+    let kafka = Kafka::shared();
+    let topic = format!("{}.drained.v1", unique_prefix());
+    kafka.create_topics(&[(&topic, 3, &[])]);
+    let text = configuration(kafka.bootstrap(), Settings::default());
+    let place = tempfile::tempdir().unwrap();
+    let config = place.path().join("paybridge.toml");
+    std::fs::write(&config, text).unwrap();
+    let drain = |root: &Path, variables| {
+        let mut command = program();
+        command.args(["spool", "drain", "--config"]).arg(&config).arg("--directory").arg(root);
+        let output = command.envs::<_, _, _>(variables).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for error in [DiskError::Eio, DiskError::Short] {
+        let (next, calls) = (AtomicUsize::new(1), AtomicUsize::new(CALLS_MAX));
+        let run = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= calls.load(Ordering::Relaxed) {
+                    return;
+                }
+                let place = tempfile::tempdir().unwrap();
+                let root = place.path().join("spool");
+                store_all(&Folder::open(&root).unwrap(), &topic, &format!("{error:?}-{at}"));
+                let (code, errors) = drain(&root, fail_at(&root, error, at));
+                if !has_failed(&errors) {
+                    calls.fetch_min(at, Ordering::Relaxed);
+                }
+                let left = Folder::open(&root).unwrap().stored().unwrap();
+                assert!(code != 0 || left.is_empty(), "{error:?} at call {at}: {code} {left:?} {errors}");
+                let (code, errors) = drain(&root, Vec::new());
+                assert_eq!(code, 0, "{error:?} at call {at}: {errors}");
+                assert_eq!(Folder::open(&root).unwrap().stored().unwrap(), []);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(run);
+            }
+        });
+        let calls = calls.into_inner();
+        println!("{error:?}: each of {} calls failed once", calls - 1);
+        assert!(calls < CALLS_MAX && calls > 30, "{calls}");
+        let counts = count_by_id(&kafka.read_all(&topic));
+        for at in 1..=calls {
+            for record in (1..=BATCHES).flat_map(|number| records(&topic, &format!("{error:?}-{at}"), number)) {
+                let (_, id) = &record.record.headers[0];
+                let id = std::str::from_utf8(id).unwrap();
+                assert!(counts.contains_key(id), "{id} is not on the topic");
+            }
+        }
+    }
+}
+
+#[test]
+fn while_the_disk_fails_webhooks_are_answered_503_and_nothing_promised_is_lost() {
+    let kafka = Kafka::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    let switch = DiskSwitch::at(place.path().join("switch"));
+    let spooling = Spooling::start_with(&kafka, "", |folder| switch.variables(folder, DiskError::Eio));
+    kafka.freeze();
+    let mut promised = vec![spooling.post_well(&spooling.event("ps_1", 0)).1];
+    for (number, call) in (1..).zip(["fsync", "write", "open", "rename"]) {
+        switch.fail(call);
+        let refused = spooling.post(&spooling.event("ps_1", number));
+        assert_eq!((refused.status.as_u16(), refused.json("status")), (503, "unavailable".to_owned()), "{call}");
+        let again = spooling.post(&spooling.event("ps_1", number));
+        assert_eq!(again.status, 503, "{call}: it is not tried again at once");
+        switch.mend();
+        // A probe file goes first.
+        let (status, id) = eventually(LIMIT, || match spooling.post(&spooling.event("ps_1", number)) {
+            answered if answered.status == 200 => Ok((answered.json("status"), answered.json("event_id"))),
+            answered => Err(format!("{answered:?}")),
+        });
+        assert_eq!(status, "accepted", "{call}");
+        promised.push(id);
+    }
+    let log = spooling.daemon.log();
+    assert!(log.contains("the spool's disk failed") && log.contains("the spool's disk takes files again"), "{log}");
+    kafka.thaw();
+    spooling.await_drained();
+    let counts = spooling.counts(&kafka);
+    assert!(promised.iter().all(|id| counts.contains_key(id)), "{promised:?} {counts:?}");
+}
