@@ -19,7 +19,7 @@ use crate::sizes::{Sizes, Voice};
 use crate::subject::{PARTITIONS, Running, Setting, Subject};
 use crate::support::authority::Pair;
 use crate::support::eventually::eventually;
-use crate::support::kafka::Cluster;
+use crate::support::kafka::Kafka;
 use crate::webhooks::{Kind, Size, Webhooks};
 
 /// How long Kafka may take for what it is asked.
@@ -37,7 +37,7 @@ const BROKER: [(&str, &str); 3] = [
 pub struct LoadSetup {
     /// How much is measured.
     pub sizes: Sizes,
-    cluster: Cluster,
+    kafka: Kafka,
     with_topics: BTreeSet<&'static str>,
     /// The last webhooks, by their name.
     prepared: Option<(String, Arc<PreparedRequests>)>,
@@ -61,8 +61,8 @@ pub struct Case {
 impl LoadSetup {
     /// Starts a Kafka of so many nodes, and gets it warm.
     pub fn new(sizes: Sizes, nodes: usize) -> Self {
-        let cluster = Cluster::start(nodes, &BROKER);
-        let mut setup = Self { sizes, cluster, with_topics: BTreeSet::new(), prepared: None };
+        let kafka = Kafka::start_cluster(nodes, &BROKER);
+        let mut setup = Self { sizes, kafka, with_topics: BTreeSet::new(), prepared: None };
         let warm_up = setup.sizes.broker_warm_up * u32::try_from(nodes).unwrap();
         setup.say(&format!("warming {nodes} node(s) up for {warm_up:?} …"));
         let kind = Kind::of("unipaas");
@@ -82,7 +82,7 @@ impl LoadSetup {
 
     /// How many nodes Kafka has.
     pub fn nodes(&self) -> usize {
-        self.cluster.nodes()
+        self.kafka.nodes().len()
     }
 
     /// Starts a program, sends it the case's webhooks, and ends it.
@@ -164,8 +164,8 @@ impl LoadSetup {
 
     fn setting(&mut self, case: Case) -> Setting {
         let setting = Setting {
-            bootstrap: self.cluster.bootstrap(),
-            nodes: self.cluster.nodes(),
+            bootstrap: self.kafka.bootstrap(),
+            nodes: self.kafka.nodes().len(),
             kind: case.kind,
             sources: case.sources,
             linger_ms: case.linger_ms,
@@ -181,7 +181,7 @@ impl LoadSetup {
     fn records(&self, topic: &str) -> u64 {
         // A new topic has no leaders for a moment; and a client that was told so does not ask again for long.
         let ends = eventually(KAFKA_LIMIT, || {
-            let consumer: BaseConsumer = self.cluster.client().create().unwrap();
+            let consumer: BaseConsumer = self.kafka.client().create().unwrap();
             ends(&consumer, topic).map_err(|error| format!("{topic}: {error}"))
         });
         ends.into_iter().map(|end| u64::try_from(end).unwrap()).sum()
@@ -193,7 +193,7 @@ impl LoadSetup {
         for partition in PARTITIONS {
             ends.add_partition_offset(topic, partition, Offset::End).unwrap();
         }
-        let admin: AdminClient<DefaultClientContext> = self.cluster.client().create().unwrap();
+        let admin: AdminClient<DefaultClientContext> = self.kafka.client().create().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(KAFKA_LIMIT)).request_timeout(Some(KAFKA_LIMIT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(admin.delete_records(&ends, &options)).unwrap();

@@ -7,6 +7,7 @@ mod dedup;
 mod delivery;
 mod evidence;
 mod keys;
+mod kills;
 mod limits;
 mod log;
 mod metrics;

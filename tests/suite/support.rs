@@ -16,5 +16,6 @@ pub mod kafka;
 pub mod shifted_clock;
 pub mod stream;
 pub mod system;
+pub mod tally;
 pub mod volume;
 pub mod wire;

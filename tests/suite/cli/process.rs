@@ -14,7 +14,8 @@ use crate::support::bridge::{Answered, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
-use crate::support::stream::{self, Event, Events, Random, Stream, check_answer, check_nothing_is_lost};
+use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
+use crate::support::tally::check_nothing_is_lost;
 
 /// How long the daemon may take to do something that has no promised time.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -29,11 +30,9 @@ const PASSES: usize = 10;
 /// The topics of events whose bodies have no time.
 const STATES: [&str; 4] = ["authorization-update", "onboarding-update", "ewallet-create", "mandate-update"];
 
-fn stream_of(daemon: &Daemon, random: &mut Random) -> (Events, Vec<Event>) {
-    let mut events = Events::new(&daemon.config);
-    let some = events.some(300, random);
-    let stream = some.iter().cycle().take(PASSES * some.len()).cloned().collect();
-    (events, stream)
+fn stream_of(daemon: &Daemon, random: &mut Random) -> Vec<Event> {
+    let some = Events::new(&daemon.config).some(300, random);
+    some.iter().cycle().take(PASSES * some.len()).cloned().collect()
 }
 
 fn answered(account: &[(Event, Option<Answered>)]) -> impl Iterator<Item = (&Event, &Answered)> {
@@ -70,7 +69,7 @@ fn sigterm_during_a_stream_ends_the_daemon_in_order_and_in_time() {
     let settings =
         Settings { drain_delay: Duration::from_millis(1500), grace: Duration::from_secs(10), ..Settings::default() };
     let mut daemon = Daemon::start(kafka, settings);
-    let (events, stream) = stream_of(&daemon, &mut random);
+    let stream = stream_of(&daemon, &mut random);
     let client = daemon.client();
     let resets = AtomicUsize::new(0);
     let post = |event: &Event| match client.post(&event.source, &event.webhook) {
@@ -105,7 +104,7 @@ fn sigterm_during_a_stream_ends_the_daemon_in_order_and_in_time() {
         check_answer(answered, daemon.config.ingress.ack_timeout());
     }
     assert!(account.iter().any(|(_, answered)| answered.is_none()), "the stream ended before the daemon");
-    check_nothing_is_lost(kafka, &events.topics(), answered(&account));
+    check_nothing_is_lost(kafka, answered(&account));
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_killed_daemon_has_lost_nothing_and_its_successor_knows_the_same_ids() {
     let kafka = Kafka::shared();
     let mut random = Random::printed();
     let mut daemon = Daemon::start(kafka, Settings::default());
-    let (events, stream) = stream_of(&daemon, &mut random);
+    let stream = stream_of(&daemon, &mut random);
     let first_pass: Vec<Event> = stream[..stream.len() / PASSES].to_vec();
     let client = daemon.client();
     let post = |event: &Event| match client.post(&event.source, &event.webhook) {
@@ -129,7 +128,7 @@ fn a_killed_daemon_has_lost_nothing_and_its_successor_knows_the_same_ids() {
     for (_, answered) in answered(&account) {
         check_answer(answered, daemon.config.ingress.ack_timeout());
     }
-    check_nothing_is_lost(kafka, &events.topics(), answered(&account));
+    check_nothing_is_lost(kafka, answered(&account));
 
     daemon.start_again();
     let again: Vec<(Event, Answered)> = first_pass
@@ -147,7 +146,7 @@ fn a_killed_daemon_has_lost_nothing_and_its_successor_knows_the_same_ids() {
             assert_eq!(before.json("event_id"), after.json("event_id"));
         }
     }
-    check_nothing_is_lost(kafka, &events.topics(), again.iter().map(|(event, answered)| (event, answered)));
+    check_nothing_is_lost(kafka, again.iter().map(|(event, answered)| (event, answered)));
 }
 
 #[test]
@@ -156,6 +155,7 @@ fn stops_in_time_while_webhooks_wait_for_a_kafka_that_is_away() {
         drain_delay: Duration::from_millis(100),
         grace: Duration::from_secs(4),
         ack_timeout: Duration::from_mins(1),
+        ..Settings::default()
     };
     // With the shared one the webhook would wait for other replicas' events first, and not be with the producer yet.
     let alone = configuration("127.0.0.1:1", settings) + "[dedup]\nmode = \"local\"\n";

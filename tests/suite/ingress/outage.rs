@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::support::bridge::{Answered, Bridge};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
-use crate::support::stream::{self, Event, Events, Random, Stream, check_answer, check_nothing_is_lost};
+use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
+use crate::support::tally::check_nothing_is_lost;
 
 /// How long the daemon may take to recover by itself.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -72,7 +73,7 @@ fn survives(outage: Outage, kafka: &Kafka, bridge: &Bridge, events: &mut Events,
         assert!(["accepted", "duplicate"].contains(&answered.json("status").as_str()), "{answered:?}");
         account.push((event, answered));
     }
-    check_nothing_is_lost(kafka, &events.topics(), account.iter().map(|(event, answered)| (event, answered)));
+    check_nothing_is_lost(kafka, account.iter().map(|(event, answered)| (event, answered)));
     await_nothing_in_flight(bridge);
     assert_eq!(bridge.count("paybridge_kafka_producer_restarts_total"), 0);
 }

@@ -40,12 +40,14 @@ pub struct Settings {
     pub grace: Duration,
     /// `ingress.ack_timeout_ms`.
     pub ack_timeout: Duration,
+    /// `kafka.replication_factor`.
+    pub replicas: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { drain_delay: Duration::ZERO, grace: seconds(20), ack_timeout: seconds(8) }
+        Self { drain_delay: Duration::ZERO, grace: seconds(20), ack_timeout: seconds(8), replicas: 1 }
     }
 }
 
@@ -250,8 +252,9 @@ grace_ms = {grace}
 bootstrap_servers = "{bootstrap}"
 topic_prefix = "{prefix}"
 partitions = 3
-replication_factor = 1
+replication_factor = {replicas}
 "#,
+        replicas = settings.replicas,
         ack_timeout = settings.ack_timeout.as_millis(),
         drain_delay = settings.drain_delay.as_millis(),
         grace = settings.grace.as_millis(),

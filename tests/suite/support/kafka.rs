@@ -1,5 +1,5 @@
 //! A real Apache Kafka for the tests, as jars from Maven: one node, shared by the tests of a process, or a test's own
-//! that it may kill, freeze and start again.
+//! (one node, or a cluster) that it may kill, freeze and start again.
 //!
 //! Each node listens four times: without authentication, where everybody may do everything; for users with a password,
 //! where access is controlled; and encrypted, for one with a password by SCRAM and for one with a certificate. It makes
@@ -16,15 +16,15 @@ use std::fs::OpenOptions;
 use std::io::{Write as _, stderr};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{MutexGuard, OnceLock};
 use std::thread;
 use std::time::SystemTime;
 
 use rdkafka::ClientConfig;
 
 use super::authority::Pair;
-use broker::{Broker, Life, Place};
-pub use cluster::Cluster;
+use broker::{Broker, Life, launch};
+pub use cluster::Node;
 use rights::Change;
 pub use security::Security;
 pub use topics::{Record, Topic, read_all};
@@ -52,9 +52,9 @@ pub enum Login {
     Certificate,
 }
 
-/// One running node. It ends, and its data with it, when this value or the test process does.
+/// Running nodes of one cluster, often only one. They end, and their data with them, when this value or the test process does.
 pub struct Kafka {
-    broker: Mutex<Broker>,
+    nodes: Vec<Node>,
     bootstrap: String,
     password_bootstrap: String,
     reader_allowed: OnceLock<()>,
@@ -66,7 +66,7 @@ impl Kafka {
     #[track_caller]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::launch(&[])) {
+        match SHARED.get_or_init(|| Self::launch(1, Life::Short, &[])) {
             Ok(kafka) => {
                 count_this_test();
                 kafka
@@ -78,7 +78,19 @@ impl Kafka {
     /// A node of the test's own, with broker properties beside or instead of the usual.
     #[track_caller]
     pub fn start(properties: &[(&str, &str)]) -> Self {
-        match Self::launch(properties) {
+        Self::launched(1, Life::Short, properties)
+    }
+
+    /// A cluster of so many nodes, each a broker and a controller, of the test's own. It is started for a longer life than
+    /// one node: its Java machines become fast.
+    #[track_caller]
+    pub fn start_cluster(nodes: usize, properties: &[(&str, &str)]) -> Self {
+        Self::launched(nodes, Life::Long, properties)
+    }
+
+    #[track_caller]
+    fn launched(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Self {
+        match Self::launch(nodes, life, properties) {
             Ok(kafka) => {
                 count_this_test();
                 kafka
@@ -97,7 +109,7 @@ impl Kafka {
         ])
     }
 
-    /// Where clients find it: `host:port`, without authentication.
+    /// Where clients find it: `host:port` of each node, joined by commas, without authentication.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -153,7 +165,7 @@ impl Kafka {
 
     /// Where encrypted clients find it that log in so.
     pub fn secured_bootstrap(&self, login: Login) -> String {
-        self.broker().secured_bootstrap(login)
+        joined(&self.nodes, |broker| broker.secured_bootstrap(login))
     }
 
     /// What clients trust who connect encrypted, as PEM text.
@@ -181,46 +193,27 @@ impl Kafka {
         self.broker().change_scram_password(password).unwrap();
     }
 
-    /// Kills the node as `kill -9` does, and returns when it is gone.
-    pub fn kill_9(&self) {
-        self.broker().order("KILL");
-    }
-
-    /// Ends the node in good order (SIGTERM), and returns when it is gone.
-    pub fn stop(&self) {
-        self.broker().order("TERM");
-    }
-
-    /// Freezes the node (SIGSTOP): connections stay, and nobody answers.
-    pub fn freeze(&self) {
-        self.broker().order("STOP");
-    }
-
-    /// Lets a frozen node go on (SIGCONT).
-    pub fn thaw(&self) {
-        self.broker().order("CONT");
-    }
-
-    /// Starts a node that was ended, on the same port and data, and returns when it answers.
-    pub fn restart(&self) {
-        if let Err(error) = self.broker().start() {
-            panic!("Kafka does not come back: {error}");
-        }
-    }
-
-    fn launch(properties: &[(&str, &str)]) -> Result<Self, String> {
-        let broker = Broker::launch(Place::First, Life::Short, properties)?;
-        Ok(Self {
-            bootstrap: broker.bootstrap(),
-            password_bootstrap: broker.password_bootstrap(),
-            broker: Mutex::new(broker),
+    fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
+        let nodes: Vec<Node> = launch(nodes, life, properties)?.into_iter().map(Node::new).collect();
+        let kafka = Self {
+            bootstrap: joined(&nodes, Broker::bootstrap),
+            password_bootstrap: joined(&nodes, Broker::password_bootstrap),
+            nodes,
             reader_allowed: OnceLock::new(),
-        })
+        };
+        kafka.await_whole()?;
+        Ok(kafka)
     }
 
-    fn broker(&self) -> std::sync::MutexGuard<'_, Broker> {
-        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The node that is asked where any would do.
+    fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.nodes[0].broker()
     }
+}
+
+/// Addresses of all nodes, as clients are given them.
+fn joined(nodes: &[Node], address: impl Fn(&Broker) -> String) -> String {
+    nodes.iter().map(|node| address(&node.broker())).collect::<Vec<_>>().join(",")
 }
 
 impl User {

@@ -1,7 +1,7 @@
 //! A stream of webhooks of all providers, several at once, in an order that a printed seed decides; and the account of
 //! what was answered, which is held against the topics.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,8 +20,8 @@ use super::kafka::Kafka;
 const SEED_VARIABLE: &str = "PAYBRIDGE_TEST_SEED";
 /// What the answer may take beyond the ack timeout.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
-/// How long the stream may take to reach a point.
-const LIMIT: Duration = Duration::from_mins(1);
+/// How long the stream may take to reach a point: some thousand webhooks, on a machine that does other things too.
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Topics that are read at once: each takes its time, and little else.
 const READERS: usize = 8;
@@ -106,20 +106,17 @@ impl Events {
         Self { kinds, number: 0 }
     }
 
-    /// The next `count` events, of types at random.
-    pub fn some(&mut self, count: usize, random: &mut Random) -> Vec<Event> {
-        let next = |_| {
-            let kind = &self.kinds[random.below(self.kinds.len())];
-            self.number += 1;
-            let webhook = kind.sender.sample(kind.event_type, Timestamp::now(), self.number);
-            Event { source: kind.source.clone(), webhook, topic: kind.topic.clone() }
-        };
-        (0..count).map(next).collect()
+    /// The next event, of a type at random.
+    pub fn next(&mut self, random: &mut Random) -> Event {
+        let kind = &self.kinds[random.below(self.kinds.len())];
+        self.number += 1;
+        let webhook = kind.sender.sample(kind.event_type, Timestamp::now(), self.number);
+        Event { source: kind.source.clone(), webhook, topic: kind.topic.clone() }
     }
 
-    /// Every topic that the events belong on.
-    pub fn topics(&self) -> BTreeSet<String> {
-        self.kinds.iter().map(|kind| kind.topic.clone()).collect()
+    /// The next `count` events, of types at random.
+    pub fn some(&mut self, count: usize, random: &mut Random) -> Vec<Event> {
+        (0..count).map(|_| self.next(random)).collect()
     }
 }
 
@@ -159,18 +156,19 @@ impl Stream {
 }
 
 /// Sends `events` through `post`, `at_once` at a time, while `disturb` does what it does; gives every event with its answer.
-/// `post` gives none where nobody listened.
+/// `post` gives none where nobody listened. Each event is taken when its turn has come: they may be without an end until
+/// `disturb` is over.
 pub fn run(
-    events: Vec<Event>,
+    events: impl IntoIterator<Item = Event, IntoIter: Send>,
     at_once: usize,
     post: impl Fn(&Event) -> Option<Answered> + Sync,
     disturb: impl FnOnce(&Stream),
 ) -> Vec<(Event, Option<Answered>)> {
     let stream = Stream { answers: AtomicUsize::new(0), taken: AtomicUsize::new(0), refusals: AtomicUsize::new(0) };
-    let waiting = Mutex::new(VecDeque::from(events));
+    let waiting = Mutex::new(events.into_iter());
     let account = Mutex::new(Vec::new());
     let send_all = || {
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
         while let Some(event) = next() {
             let answered = post(&event);
             let accepted = answered.as_ref().is_some_and(|answered| answered.status == 200);
@@ -215,19 +213,4 @@ pub fn ids_on(kafka: &Kafka, topics: &BTreeSet<String>) -> BTreeMap<String, BTre
         let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
         readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
     })
-}
-
-/// Every event that was answered 200 is on its topic.
-#[track_caller]
-pub fn check_nothing_is_lost<'a>(
-    kafka: &Kafka,
-    topics: &BTreeSet<String>,
-    account: impl IntoIterator<Item = (&'a Event, &'a Answered)>,
-) {
-    let ids = ids_on(kafka, topics);
-    for (event, answered) in account.into_iter().filter(|(_, answered)| answered.status == 200) {
-        let id = answered.json("event_id");
-        let there = &ids[&event.topic];
-        assert!(there.contains_key(&id), "{id} was answered {answered:?} and is not on {}: {there:?}", event.topic);
-    }
 }

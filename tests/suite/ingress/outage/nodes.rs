@@ -3,14 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use paybridge::kafka::{create, topics};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::metadata::MetadataTopic;
-
 use super::{AT_ONCE, LIMIT};
-use crate::support::bridge::{Bridge, SOURCES, config, count_by_id};
+use crate::support::bridge::{Bridge, SOURCES, config, count_by_id, create_needed_topics};
 use crate::support::eventually::eventually;
-use crate::support::kafka::{Cluster, read_all};
+use crate::support::kafka::Kafka;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 
 /// The one that is not the controller, which is one alone here.
@@ -18,10 +14,10 @@ const VICTIM: usize = 1;
 
 #[test]
 fn a_stream_of_webhooks_survives_the_death_of_one_node_of_three() {
-    let mut cluster = Cluster::start(3, &[]);
+    let kafka = Kafka::start_cluster(3, &[]);
     let settings = [("KAFKA__REPLICATION_FACTOR", "3"), ("INGRESS__ACK_TIMEOUT_MS", "2000")];
-    let config = config(&cluster.bootstrap(), SOURCES, &settings);
-    create_topics(&cluster, &config);
+    let config = config(kafka.bootstrap(), SOURCES, &settings);
+    create_needed_topics(&kafka, &config);
     let bridge = Bridge::launch(config);
     bridge.await_ready();
     let mut random = Random::printed();
@@ -29,7 +25,7 @@ fn a_stream_of_webhooks_survives_the_death_of_one_node_of_three() {
     let strike_at = 50 + random.below(100);
     let disturb = |stream: &Stream| {
         stream.await_answers(strike_at);
-        cluster.kill_9(VICTIM);
+        kafka.nodes()[VICTIM].kill_9();
     };
     let post = |event: &Event| Some(bridge.post(&event.source, &event.webhook));
     let account = stream::run(events.some(400, &mut random), AT_ONCE, post, disturb);
@@ -49,25 +45,11 @@ fn a_stream_of_webhooks_survives_the_death_of_one_node_of_three() {
     }
     let mut known = BTreeMap::new();
     for (event, id) in taken {
-        let there =
-            known.entry(event.topic).or_insert_with_key(|topic| count_by_id(&read_all(cluster.client(), topic)));
+        let there = known.entry(event.topic).or_insert_with_key(|topic| count_by_id(&kafka.read_all(topic)));
         assert!(there.contains_key(&id), "{id} was answered 200 and is lost");
     }
     eventually(LIMIT, || match bridge.count("paybridge_kafka_brokers_up") {
         2 => Ok(()),
         up => Err(format!("{up} of three nodes are up after the death of one")),
     });
-}
-
-/// Makes every topic as a user would, and sees that each record of them will be on three nodes.
-fn create_topics(cluster: &Cluster, config: &paybridge::config::Config) {
-    let needed = topics::needed(config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(create::create(&cluster.client(), &needed)).unwrap();
-    let consumer: BaseConsumer = cluster.client().create().unwrap();
-    let metadata = consumer.fetch_metadata(None, LIMIT).unwrap();
-    let ours = metadata.topics().iter().filter(|topic| needed.iter().any(|one| one.name == topic.name()));
-    let replicas: Vec<usize> =
-        ours.flat_map(MetadataTopic::partitions).map(|partition| partition.replicas().len()).collect();
-    assert!(replicas.len() >= needed.len() && replicas.iter().all(|count| *count == cluster.nodes()), "{replicas:?}");
 }

@@ -9,7 +9,8 @@ use super::{tables, volume};
 use crate::support::bridge::{Answered, Bridge, SOURCES, config, create_needed_topics};
 use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, Login, Security};
-use crate::support::stream::{Event, Events, Random, check_nothing_is_lost};
+use crate::support::stream::{Event, Events, Random};
+use crate::support::tally::check_nothing_is_lost;
 use crate::support::volume::Volume;
 
 /// In use within 10 s is promised; a machine that builds beside the tests may stop for a while too.
@@ -101,11 +102,7 @@ impl Setup {
             assert_eq!(answered.status, 200, "{answered:?}");
         }
         (self.events, self.random) = made.into_inner().unwrap();
-        check_nothing_is_lost(
-            &self.kafka,
-            &self.events.topics(),
-            account.iter().map(|(event, answered)| (event, answered)),
-        );
+        check_nothing_is_lost(&self.kafka, account.iter().map(|(event, answered)| (event, answered)));
     }
 
     /// Every connection ends, and only whoever logs in with what is valid now has another.

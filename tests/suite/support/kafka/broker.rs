@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
-use std::{env, io, slice};
+use std::{env, io, slice, thread};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -38,7 +38,7 @@ const CLUSTER_ID: &str = "cGF5YnJpZGdlLXRlc3Rzcw";
 pub struct Broker {
     java: Java,
     ports: Ports,
-    security: Security,
+    security: Arc<Security>,
     folder: PathBuf,
     supervisor: Child,
     /// Its end is what makes the supervisor end the node.
@@ -46,13 +46,13 @@ pub struct Broker {
     answers: BufReader<ChildStdout>,
 }
 
-/// Where a node stands.
+/// Where a node stands in its cluster.
 #[derive(Clone, Copy)]
-pub enum Place<'a> {
-    /// It is its own controller, and for all we know the only node.
-    First,
-    /// It joins the first one's cluster, under this number.
-    Further(&'a Broker, usize),
+struct Place<'a> {
+    /// Its number, from 1 on.
+    number: usize,
+    /// The ports of every node.
+    all: &'a [Ports],
 }
 
 /// What a node's Java machine is made for.
@@ -72,6 +72,7 @@ struct Java {
 }
 
 /// Ports on the loopback interface that were free a moment ago.
+#[derive(Clone, Copy)]
 struct Ports {
     plain: u16,
     password: u16,
@@ -80,28 +81,40 @@ struct Ports {
     controller: u16,
 }
 
-impl Broker {
-    /// Fetches Kafka if need be, and starts a new node.
-    pub fn launch(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
-        let mut attempt = 1;
-        loop {
-            let begin = Instant::now();
-            let mut broker = Self::prepare(place, life, properties)?;
-            match broker.start() {
-                Ok(()) => {
-                    broker.announce_once(begin.elapsed());
-                    return Ok(broker);
-                }
-                Err(error) if error.contains("Address already in use") && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
-                Err(error) => return Err(error),
+/// Fetches Kafka if need be, and starts so many new nodes of one cluster.
+pub fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
+    let mut attempt = 1;
+    loop {
+        let begin = Instant::now();
+        let mut brokers = prepare(nodes, life, properties)?;
+        // Together: one alone has no majority of the controllers.
+        brokers.iter_mut().for_each(|broker| drop(broker.order("START")));
+        match brokers.iter_mut().try_for_each(Broker::await_started) {
+            Ok(()) => {
+                brokers[0].announce_once(begin.elapsed());
+                return Ok(brokers);
             }
+            Err(error) if error.contains("Address already in use") && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
+            Err(error) => return Err(error),
         }
     }
+}
 
-    /// Starts the node's process, and returns when it answers questions for metadata.
-    pub fn start(&mut self) -> Result<(), String> {
+fn prepare(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
+    let all = Ports::free(nodes).map_err(|error| format!("looking for free ports: {error}"))?;
+    let security = Arc::new(Security::new());
+    let one = &|number| Broker::prepare(Place { number, all: &all }, &security, life, properties);
+    // At once: each runs a Java machine for its storage.
+    thread::scope(|scope| {
+        let nodes: Vec<_> = (1..=nodes).map(|number| scope.spawn(move || one(number))).collect();
+        nodes.into_iter().map(|node| node.join().unwrap()).collect()
+    })
+}
+
+impl Broker {
+    /// Waits until the node's process, which was told to start, answers questions for metadata.
+    pub fn await_started(&mut self) -> Result<(), String> {
         let prober = prober(&self.bootstrap()).map_err(|error| format!("making a client: {error}"))?;
-        self.order("START");
         try_eventually(START_LIMIT, || {
             // the process first: one that is gone can have been answered for by nobody
             if self.order("ALIVE") == "gone" {
@@ -148,39 +161,39 @@ impl Broker {
 
     /// Gives the user of SCRAM another password, by Kafka's own tool. Connections that are open stay so.
     pub fn change_scram_password(&self, password: &str) -> Result<(), String> {
-        let mut command = self.java.command("kafka.admin.ConfigCommand");
-        command.args(["--bootstrap-server", &self.bootstrap(), "--alter", "--entity-type", "users"]);
+        let mut command = self.tool("kafka.admin.ConfigCommand");
+        command.args(["--alter", "--entity-type", "users"]);
         command.args(["--entity-name", Security::SCRAM_USER, "--add-config"]);
         cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
     }
 
-    /// Kafka's own tool for access control, connected to this node.
-    pub fn access_control(&self) -> Command {
-        let mut command = self.java.command("org.apache.kafka.tools.AclCommand");
+    /// One of Kafka's own tools, connected to this node.
+    pub fn tool(&self, class: &str) -> Command {
+        let mut command = self.java.command(class);
         command.args(["--bootstrap-server", &self.bootstrap()]);
         command
     }
 
-    fn prepare(place: Place<'_>, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {
+    fn prepare(
+        place: Place<'_>,
+        security: &Arc<Security>,
+        life: Life,
+        properties: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let java = Java::with_kafka()?;
-        let ports = Ports::free().map_err(|error| format!("looking for free ports: {error}"))?;
         let folder = TempDir::with_prefix("paybridge-kafka-").map_err(|error| format!("making a folder: {error}"))?;
         let file = folder.path().join("server.properties");
-        let security = Security::new();
         security
             .write(folder.path())
-            .and_then(|()| fs::write(&file, server_properties(folder.path(), &ports, place, properties)))
+            .and_then(|()| fs::write(&file, server_properties(folder.path(), place, properties)))
             .map_err(|error| format!("writing {}: {error}", folder.path().display()))?;
         let mut format = java.command("kafka.tools.StorageTool");
-        format.args(["format", "-t", CLUSTER_ID]);
-        match place {
-            Place::First => format.args(["--standalone", "--add-scram", &Security::first_scram_user()]),
-            Place::Further(..) => format.arg("--no-initial-controllers"),
-        };
+        format.args(["format", "-t", CLUSTER_ID, "--add-scram", &Security::first_scram_user()]);
         cache::run(format.arg("-c").arg(&file))?;
         let (supervisor, orders, answers) = supervise(&java, life, folder.path(), &file)?;
         // from here on the supervisor removes it: it does so however this process ends
         let folder = folder.keep();
+        let (ports, security) = (*place.ports(), Arc::clone(security));
         Ok(Self { java, ports, security, folder, supervisor, orders: Some(orders), answers })
     }
 
@@ -271,62 +284,81 @@ impl Java {
 }
 
 impl Ports {
-    fn free() -> io::Result<Self> {
-        let listen = || TcpListener::bind(("127.0.0.1", 0));
+    /// For so many nodes.
+    fn free(nodes: usize) -> io::Result<Vec<Self>> {
+        let listen = |_| TcpListener::bind(("127.0.0.1", 0));
         // all held at once, so that they differ
-        let listeners = [listen()?, listen()?, listen()?, listen()?, listen()?];
-        let mut ports = [0; 5];
-        for (port, listener) in ports.iter_mut().zip(&listeners) {
-            *port = listener.local_addr()?.port();
-        }
-        let [plain, password, scram, certificate, controller] = ports;
-        Ok(Self { plain, password, scram, certificate, controller })
+        let listeners: Vec<TcpListener> = (0..nodes * 5).map(listen).collect::<io::Result<_>>()?;
+        let ports: Vec<u16> =
+            listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<_>>()?;
+        let (all, _) = ports.as_chunks();
+        let named = |&[plain, password, scram, certificate, controller]: &[u16; 5]| Self {
+            plain,
+            password,
+            scram,
+            certificate,
+            controller,
+        };
+        Ok(all.iter().map(named).collect())
     }
 }
 
-/// One node, its own controller or another's member. What is not said is Kafka's default. The broker's session is short because a
+impl Place<'_> {
+    fn ports(&self) -> &Ports {
+        &self.all[self.number - 1]
+    }
+
+    /// All nodes are controllers, so that any of them may be killed.
+    fn voters(&self) -> String {
+        let voters = (1..).zip(self.all).map(|(number, ports)| format!("{number}@127.0.0.1:{}", ports.controller));
+        voters.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// One node, a broker and a controller. What is not said is Kafka's default. The broker's session is short because a
 /// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
 /// the end of one; and a transaction that has timed out is soon found to have.
-fn server_properties(folder: &Path, ports: &Ports, place: Place<'_>, more: &[(&str, &str)]) -> String {
-    let Ports { plain, password, scram, certificate, controller } = ports;
-    let (roles, node, controls, controller) = match place {
-        Place::First => ("broker,controller", 1, format!(",CONTROLLER://127.0.0.1:{controller}"), controller),
-        Place::Further(first, number) => ("broker", number, String::new(), &first.ports.controller),
-    };
+fn server_properties(folder: &Path, place: Place<'_>, more: &[(&str, &str)]) -> String {
+    let Ports { plain, password, scram, certificate, controller } = place.ports();
+    let replicas = place.all.len();
+    let in_sync = if replicas < 3 { 1 } else { 2 };
     let security = Security::server_properties(folder);
     let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
     let clients = [("PLAIN", plain), ("PASSWORD", password), ("SCRAM", scram), ("CERTIFICATE", certificate)];
     let clients = clients.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
     let mut text = format!(
         "\
-process.roles={roles}
-node.id={node}
+process.roles=broker,controller
+node.id={number}
 log.dirs={data}
-listeners={clients}{controls}
+listeners={clients},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners={clients}
 listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+controller.quorum.voters={voters}
 sasl.enabled.mechanisms=PLAIN
 listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:admin;User:{scram_user};User:CN={scram_user}
 {security}\
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=3
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=3
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms={abort_interval_ms}
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 ",
+        number = place.number,
+        voters = place.voters(),
         data = folder.join("data").display(),
         abort_interval_ms = ABORT_INTERVAL.as_millis(),
         scram_user = Security::SCRAM_USER,

@@ -1,68 +1,143 @@
-//! Nodes that are one cluster, started for a longer life than a test's: their Java machines become fast.
+//! The nodes of a cluster: each is killed, frozen and started again by itself, or all of them at once.
 //! Must not know what is done with it.
 
-use rdkafka::ClientConfig;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use super::broker::{Broker, Life, METADATA_LIMIT, Place, START_LIMIT};
-use super::count_this_test;
-use crate::support::eventually::eventually;
+use super::broker::{Broker, METADATA_LIMIT, START_LIMIT};
+use super::{Kafka, count_this_test};
+use crate::support::eventually::try_eventually;
 
-/// Running nodes of one cluster. They end, and their data with them, when this value or the process does.
-pub struct Cluster {
-    /// The first one is the controller too.
-    nodes: Vec<Broker>,
+/// Nodes of the cluster that tests share.
+const SHARED_NODES: usize = 3;
+
+/// One node.
+pub struct Node(Mutex<Broker>);
+
+/// A cluster that tests use one after the other. Each leaves it whole.
+pub struct SharedCluster {
+    kafka: &'static Kafka,
+    _turn: MutexGuard<'static, ()>,
 }
 
-impl Cluster {
-    /// Starts so many nodes, with broker properties beside or instead of the usual, and returns when each knows them all.
+impl Deref for SharedCluster {
+    type Target = &'static Kafka;
+
+    fn deref(&self) -> &Self::Target {
+        &self.kafka
+    }
+}
+
+impl Drop for SharedCluster {
+    /// After a failed test too, the next one has all nodes.
+    fn drop(&mut self) {
+        self.kafka.nodes.iter().for_each(Node::revive);
+    }
+}
+
+impl Kafka {
+    /// Three nodes that the tests of this process share, of which each may do with them what it likes: it has them alone
+    /// until the value is dropped.
     #[track_caller]
-    pub fn start(nodes: usize, properties: &[(&str, &str)]) -> Self {
-        let mut cluster = Self { nodes: Vec::new() };
-        for number in 1..=nodes {
-            let place = cluster.nodes.first().map_or(Place::First, |first| Place::Further(first, number));
-            match Broker::launch(place, Life::Long, properties) {
-                Ok(node) => cluster.nodes.push(node),
-                Err(error) => panic!("no Kafka to test against: {error}"),
-            }
-        }
-        cluster.await_whole();
+    pub fn shared_cluster() -> SharedCluster {
+        static TURN: Mutex<()> = Mutex::new(());
+        static CLUSTER: OnceLock<Kafka> = OnceLock::new();
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let kafka = CLUSTER.get_or_init(|| Self::start_cluster(SHARED_NODES, &[]));
         count_this_test();
-        cluster
+        kafka.await_whole().unwrap();
+        SharedCluster { kafka, _turn: turn }
     }
 
-    /// Where clients find it: every node's `host:port`, joined by commas, without authentication.
-    pub fn bootstrap(&self) -> String {
-        let addresses: Vec<String> = self.nodes.iter().map(Broker::bootstrap).collect();
-        addresses.join(",")
+    /// Every node, in the order of their numbers, which begin with 1.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
-    /// How many nodes there are.
-    pub fn nodes(&self) -> usize {
-        self.nodes.len()
+    /// Kills every node as `kill -9` does, and returns when all are gone.
+    pub fn kill_9(&self) {
+        self.nodes.iter().for_each(Node::kill_9);
     }
 
-    /// Settings of a client that may do everything and makes no topic by accident.
-    pub fn client(&self) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", self.bootstrap()).set("allow.auto.create.topics", "false");
-        client
+    /// Ends every node in good order (SIGTERM), and returns when all are gone.
+    pub fn stop(&self) {
+        self.nodes.iter().for_each(|node| drop(node.broker().order("TERM")));
     }
 
-    /// Kills a node, counted from 0, as `kill -9` does, and returns when it is gone.
-    pub fn kill_9(&mut self, node: usize) {
-        self.nodes[node].order("KILL");
+    /// Freezes every node (SIGSTOP): connections stay, and nobody answers.
+    pub fn freeze(&self) {
+        self.nodes.iter().for_each(Node::freeze);
     }
 
-    fn await_whole(&self) {
+    /// Lets every frozen node go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.nodes.iter().for_each(Node::thaw);
+    }
+
+    /// Starts every node that was ended, on the same ports and data, and returns when they answer. One alone does not: a
+    /// majority of them elects the controller.
+    pub fn restart(&self) {
+        self.nodes.iter().for_each(Node::begin);
+        self.nodes.iter().for_each(Node::await_started);
+    }
+
+    /// Waits until each node knows them all.
+    pub fn await_whole(&self) -> Result<(), String> {
         for node in &self.nodes {
-            let mut client = self.client();
-            let prober: BaseConsumer = client.set("bootstrap.servers", node.bootstrap()).create().unwrap();
-            eventually(START_LIMIT, || match prober.fetch_metadata(None, METADATA_LIMIT) {
+            let address = node.broker().bootstrap();
+            let prober: BaseConsumer = self.client().set("bootstrap.servers", &address).create().unwrap();
+            try_eventually(START_LIMIT, || match prober.fetch_metadata(None, METADATA_LIMIT) {
                 Ok(metadata) if metadata.brokers().len() == self.nodes.len() => Ok(()),
-                Ok(metadata) => Err(format!("{} knows {} nodes", node.bootstrap(), metadata.brokers().len())),
-                Err(error) => Err(format!("{} does not answer: {error}", node.bootstrap())),
-            });
+                Ok(metadata) => Err(format!("{address} knows {} nodes", metadata.brokers().len())),
+                Err(error) => Err(format!("{address} does not answer: {error}")),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    pub(super) fn new(broker: Broker) -> Self {
+        Self(Mutex::new(broker))
+    }
+
+    pub(super) fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills it as `kill -9` does, and returns when it is gone.
+    pub fn kill_9(&self) {
+        self.broker().order("KILL");
+    }
+
+    /// Freezes it (SIGSTOP): connections stay, and it does not answer.
+    pub fn freeze(&self) {
+        self.broker().order("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.broker().order("CONT");
+    }
+
+    /// Whatever was done to it, it goes on.
+    fn revive(&self) {
+        let mut broker = self.broker();
+        match broker.order("ALIVE").as_str() {
+            "gone" => broker.order("START"),
+            _ => broker.order("CONT"),
+        };
+    }
+
+    fn begin(&self) {
+        self.broker().order("START");
+    }
+
+    fn await_started(&self) {
+        if let Err(error) = self.broker().await_started() {
+            panic!("Kafka does not come back: {error}");
         }
     }
 }

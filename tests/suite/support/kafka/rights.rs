@@ -4,6 +4,8 @@ use super::broker::{Broker, START_LIMIT};
 use crate::support::cache;
 use crate::support::eventually::try_eventually;
 
+const ACCESS_CONTROL: &str = "org.apache.kafka.tools.AclCommand";
+
 /// One change of a user's rights; `rights` are arguments of the tool.
 pub enum Change {
     Allow,
@@ -23,11 +25,12 @@ impl Change {
             Self::ForbidNoMore => (&["--remove", "--force", "--deny-principal", &principal], "DENY"),
         };
         for rights in all {
-            cache::run(broker.access_control().args(arguments).args(*rights))?;
+            cache::run(broker.tool(ACCESS_CONTROL).args(arguments).args(*rights))?;
         }
         let Some(last) = all.last() else { return Ok(()) };
         try_eventually(START_LIMIT, || {
-            let listed = cache::run(broker.access_control().args(["--list", "--principal", &principal]).args(*last))?;
+            let listed =
+                cache::run(broker.tool(ACCESS_CONTROL).args(["--list", "--principal", &principal]).args(*last))?;
             match (operations(last).all(|operation| has(&listed, &principal, operation, permission)), self) {
                 (true, Self::Allow | Self::Forbid) | (false, Self::ForbidNoMore) => Ok(()),
                 _ => Err(format!("the node does not go by it yet: {arguments:?} {last:?}: {listed}")),

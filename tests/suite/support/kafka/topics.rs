@@ -43,12 +43,16 @@ pub struct Record {
 }
 
 impl Kafka {
-    /// Makes topics, and returns when clients can use them.
+    /// Makes topics, each on every node, and returns when clients can use them.
     pub fn create_topics(&self, topics: &[Topic<'_>]) {
         let new: Vec<NewTopic<'_>> = topics
             .iter()
             .map(|(name, partitions, settings)| {
-                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(1));
+                let topic = NewTopic::new(
+                    name,
+                    *partitions,
+                    TopicReplication::Fixed(i32::try_from(self.nodes().len()).unwrap()),
+                );
                 settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
             .collect();
