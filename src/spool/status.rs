@@ -80,6 +80,8 @@ pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
 /// # Errors
 /// A file cannot be moved.
 pub fn retry_dead(root: &Path) -> io::Result<Vec<String>> {
+    // A folder without it is no spool.
+    File::open(root.join("lock"))?;
     let dead = folder::files(&root.join("dead"))?;
     let names = dead.into_iter().map(|file| file.name).filter(|name| name.ends_with(folder::TOO_LARGE));
     names.map(|name| fs::rename(root.join("dead").join(&name), root.join("retry").join(&name)).map(|()| name)).collect()

@@ -5,3 +5,4 @@ mod decide;
 mod process;
 mod protos;
 mod quarantine;
+mod spool;

@@ -4,7 +4,10 @@
 mod away;
 mod damage;
 mod disk;
+mod kills;
 mod limits;
+mod states;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,18 +37,18 @@ impl Spooling {
     /// A ready daemon with topics of its own; `more` keys of `[spool]`.
     #[track_caller]
     fn start(kafka: &Kafka, more: &str) -> Self {
-        Self::start_with(kafka, more, |_| Vec::new())
+        Self::start_with(kafka, Settings::default(), more, |_| Vec::new())
     }
 
-    /// The same, with the environment variables that `variables` makes for its folder.
+    /// The same, with these settings, and the environment variables that `variables` makes for its folder.
     #[track_caller]
-    fn start_with(kafka: &Kafka, more: &str, variables: impl FnOnce(&Path) -> Variables) -> Self {
+    fn start_with(kafka: &Kafka, settings: Settings, more: &str, variables: impl FnOnce(&Path) -> Variables) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spool = format!(
             "[spool]\nenabled = true\ndirectory = \"{}\"\nengage_after_ms = 1000\n{more}\n",
             folder.path().join("spool").display()
         );
-        let text = configuration(kafka.bootstrap(), Settings::default()) + &spool;
+        let text = configuration(kafka.bootstrap(), settings) + &spool;
         create_needed_topics(kafka, &paybridge::config::Config::from_toml(&text, []).unwrap());
         let daemon = Daemon::run_with_disk(&text, variables(folder.path()));
         daemon.await_ready();

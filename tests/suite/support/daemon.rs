@@ -262,9 +262,11 @@ replication_factor = {replicas}
     )
 }
 
-/// The program without the environment's own settings of it.
+/// The program without the environment's own settings of it: the one that belongs to these tests, or, for figures, another build of it
+/// that `PAYBRIDGE_BIN` names.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_paybridge"));
+    let built = std::env::var_os("PAYBRIDGE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_paybridge").into());
+    let mut command = Command::new(built);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PAYBRIDGE_")) {
         command.env_remove(name);
     }

@@ -170,7 +170,8 @@ fn while_the_disk_fails_webhooks_are_answered_503_and_nothing_promised_is_lost()
     let kafka = Kafka::start(&[]);
     let place = tempfile::tempdir().unwrap();
     let switch = DiskSwitch::at(place.path().join("switch"));
-    let spooling = Spooling::start_with(&kafka, "", |folder| switch.variables(folder, DiskError::Eio));
+    let spooling =
+        Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder, DiskError::Eio));
     kafka.freeze();
     let mut promised = vec![spooling.post_well(&spooling.event("ps_1", 0)).1];
     for (number, call) in (1..).zip(["fsync", "write", "open", "rename"]) {
