@@ -164,7 +164,7 @@ impl LoadSetup {
 
     fn setting(&mut self, case: Case) -> Setting {
         let setting = Setting {
-            bootstrap: self.kafka.bootstrap(),
+            bootstrap: self.kafka.bootstrap().to_owned(),
             nodes: self.kafka.nodes().len(),
             kind: case.kind,
             sources: case.sources,

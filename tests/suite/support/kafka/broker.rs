@@ -88,7 +88,9 @@ pub fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<V
         let begin = Instant::now();
         let mut brokers = prepare(nodes, life, properties)?;
         // Together: one alone has no majority of the controllers.
-        brokers.iter_mut().for_each(|broker| drop(broker.order("START")));
+        for broker in &mut brokers {
+            broker.order("START");
+        }
         match brokers.iter_mut().try_for_each(Broker::await_started) {
             Ok(()) => {
                 brokers[0].announce_once(begin.elapsed());
