@@ -12,17 +12,19 @@ mod records;
 pub mod replies;
 mod request;
 pub mod rules;
+pub mod spool;
 mod subject;
 
 /// A check: it takes any bytes, and ends the process where something does not hold.
 pub type Check = fn(&[u8]);
 
 /// Every target by its name. One more belongs here, below `fuzz_targets`, and in `Cargo.toml`.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("declared", declared::check),
     ("decoders", decoders::check),
     ("forwarded", forwarded::check),
     ("providers", providers::check),
     ("replies", replies::check),
     ("rules", rules::check),
+    ("spool", spool::check),
 ];

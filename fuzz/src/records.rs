@@ -111,7 +111,7 @@ pub fn decode(record: &Record) -> Decoded {
 
 /// The record as Kafka gives it to a reader.
 pub fn read(record: &Record) -> ReadRecord {
-    let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.to_vec())));
+    let headers = record.headers.iter().map(|(name, value)| (name.clone().into_owned(), Some(value.to_vec())));
     ReadRecord {
         topic: record.topic.to_string(),
         partition: 0,

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use paybridge::provider::{PROVIDERS, Provider};
 use paybridge_fuzz::fixtures::{files, folder};
-use paybridge_fuzz::{TARGETS, declared, decoders, providers, rules};
+use paybridge_fuzz::{TARGETS, declared, decoders, providers, rules, spool};
 
 /// Inputs of one target, by name.
 type Inputs = BTreeMap<String, Vec<u8>>;
@@ -41,8 +41,18 @@ fn seeds(target: &str) -> Inputs {
         "providers" => provider_seeds(),
         "replies" => named(&REPLIES),
         "rules" => rule_seeds(),
+        "spool" => spool_seeds(),
         _ => panic!("{target}: say what it begins with"),
     }
+}
+
+/// A file of two records, and the same as lines that are damaged.
+fn spool_seeds() -> Inputs {
+    let lines = b"first record of the file\nsecond record of the file".to_vec();
+    let damaged = [lines.as_slice(), b"\n\n", &[60, 0, 1]].concat();
+    let records = lines.split(|byte| *byte == b'\n').map(spool::record).collect::<Vec<_>>();
+    let file = paybridge::spool::batch::encode(1, &records);
+    [("damaged".to_owned(), damaged), ("file".to_owned(), file)].into()
 }
 
 fn named(inputs: &[&str]) -> Inputs {

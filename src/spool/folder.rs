@@ -15,6 +15,8 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The end of the names of files whose record is larger than its topic takes.
 pub(super) const TOO_LARGE: &str = ".too-large";
+/// The end of the name of a file that is being written.
+const UNFINISHED: &str = ".unfinished";
 /// Digits of a batch's number in its name, so that names sort as numbers do.
 const DIGITS: usize = 20;
 
@@ -139,7 +141,7 @@ impl Folder {
     pub fn probe(&self) -> Result<(), StoreError> {
         let folder = self.root.join("tmp");
         let folder_handle = File::open(&folder).map_err(failed("opened"))?;
-        let path = folder.join("probe");
+        let path = folder.join("probed");
         self.store_as(&path, &folder_handle, b"probe")?;
         fs::remove_file(path).map_err(failed("deleted"))
     }
@@ -157,7 +159,10 @@ impl Folder {
     /// Writes a file aside, syncs it, gives it its name, and syncs that. After an error nothing is left of it; a file whose fsync
     /// failed is never synced again, because the kernel may have dropped what it could not write.
     fn store_as(&self, path: &Path, folder: &File, bytes: &[u8]) -> Result<(), StoreError> {
-        let aside = self.root.join("tmp").join("being-written");
+        // Of a name of its own: two threads store files.
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(UNFINISHED);
+        let aside = self.root.join("tmp").join(name);
         let stored = write(&aside, bytes)
             .and_then(|()| fs::rename(&aside, path).map_err(failed("renamed")))
             .and_then(|()| folder.sync_all().map_err(failed("made to stay: its folder cannot be synced")));
@@ -324,51 +329,4 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<StoredFile>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_there_whole_after_it_was_stored_and_gone_after_it_was_deleted() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = open(place.path());
-        folder.store(12, b"twelve").unwrap();
-        folder.store(3, b"three").unwrap();
-        let numbers: Vec<_> = folder.stored().unwrap().into_iter().map(|file| (file.number, file.bytes)).collect();
-        assert_eq!(numbers, [(Some(3), 5), (Some(12), 6)]);
-        assert_eq!((folder.read(12).unwrap(), folder.read_end(12, 2).unwrap()), (b"twelve".to_vec(), b"ve".to_vec()));
-        folder.delete(3).unwrap();
-        folder.bury(12).unwrap();
-        folder.store_dead(&format!("{}-4.refused", file_name(7)), b"seven").unwrap();
-        let dead: Vec<_> = folder.dead().unwrap().into_iter().map(|file| file.number).collect();
-        assert_eq!((folder.stored().unwrap(), dead), (vec![], vec![Some(7), Some(12)]));
-        folder.probe().unwrap();
-        assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn only_one_process_has_a_folder_and_what_was_not_finished_is_deleted() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = open(place.path());
-        assert!(matches!(Folder::open(place.path()), Err(OpenError::Taken { .. })));
-        fs::write(place.path().join("tmp/being-written"), "torn").unwrap();
-        drop(folder);
-        open(place.path());
-        assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_a_folder() {
-        let place = tempfile::tempdir().unwrap();
-        let missing = place.path().join("no/such");
-        let error = Folder::open(&missing).unwrap_err();
-        assert_eq!(error.to_string(), format!("{} cannot be created", missing.display()));
-        let error = Folder::open(Path::new("/dev/shm/paybridge-spool-test")).unwrap_err();
-        fs::remove_dir("/dev/shm/paybridge-spool-test").unwrap();
-        assert!(error.to_string().contains("is on tmpfs"), "{error}");
-    }
-
-    #[track_caller]
-    fn open(path: &Path) -> Folder {
-        Folder::open(path).unwrap()
-    }
-}
+mod tests;
