@@ -29,6 +29,7 @@ use folder::{Folder, OpenError};
 use queue::{Queue, QueuedRecord};
 use unacknowledged::Unacknowledged;
 
+use crate::error_chain;
 use crate::kafka::publisher::{Delivery, DeliveryFailure, OnDelivery, Publisher};
 use crate::kafka::record::Record;
 use crate::metrics::SpoolMetrics;
@@ -69,6 +70,8 @@ pub struct DiskSpool {
     backlog: Backlog,
     unacknowledged: Arc<Unacknowledged>,
     metrics: SpoolMetrics,
+    /// When the disk did not take a file at the start; none: it did.
+    disk_failed: Option<Instant>,
 }
 
 /// Where records go.
@@ -115,7 +118,18 @@ impl DiskSpool {
     ) -> Result<(Self, Vec<EventId>), OpenError> {
         let folder = Folder::open(&settings.directory)?;
         let began = Instant::now();
-        folder.probe().map_err(|source| OpenError::Probe { path: settings.directory.clone(), source })?;
+        // On a full disk what is there must still go to Kafka, which makes room.
+        let disk_failed = match folder.probe() {
+            Ok(()) => None,
+            Err(error) => {
+                let error = error_chain::joined(&error);
+                tracing::error!(
+                    error,
+                    "the spool's disk takes no files; what is on it is published, and it is tried again"
+                );
+                Some(began)
+            }
+        };
         metrics.probed(began.elapsed());
         let (backlog, events) = Backlog::read(&folder).map_err(|source| OpenError::Step {
             step: "read",
@@ -143,7 +157,9 @@ impl DiskSpool {
             backlog,
             unacknowledged: Arc::default(),
             metrics,
+            disk_failed,
         };
+        spool.take_retries();
         Ok((spool, events))
     }
 

@@ -37,7 +37,7 @@ const EVENTS_SHOWN: usize = 10;
 pub enum SpoolCommand {
     /// Say what waits on disk, and what cannot be delivered. A daemon may run meanwhile.
     Status(StatusOptions),
-    /// Publish all records of a folder that no daemon has, and leave it empty. Exit code 1 if records are left.
+    /// Publish all records of a folder that no daemon has, and leave it empty. Exit code 1 if records are left, or dead.
     Drain(SpoolPlace),
     /// Let records be tried again that were larger than their topic takes. The daemon that has the folder does it, or the next one.
     RetryDead(SpoolPlace),
@@ -135,8 +135,8 @@ async fn drain(place: &SpoolPlace, environment: &Environment) -> anyhow::Result<
     let (left, drained) = tokio::task::spawn_blocking(move || drain_all(&spool, &stop)).await?;
     let status = status::of_folder(&directory)?;
     print(&format!("{drained} records published, {left} left\n{}", text(&directory, &status)))?;
-    // A file that cannot be deleted counts, too: its records would be published again.
-    Ok(if left == 0 && status.files == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // A file that cannot be deleted counts, too, for its records would be published again; and what cannot be delivered.
+    Ok(if left == 0 && status.files == 0 && status.dead.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn drain_all(spool: &DiskSpool, stop: &CancellationToken) -> (usize, usize) {

@@ -73,9 +73,9 @@ catalogue! {
         "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
         "How often the producer was replaced after a fatal error";
-    SPOOL_SPOOLING = Gauge "paybridge_spool_engaged" [""]
+    SPOOL_ENGAGED = Gauge "paybridge_spool_engaged" [""]
         "1 while records go to disk, because Kafka does not take them or has not taken all that is on disk";
-    SPOOL_ENGAGED = Counter "paybridge_spool_engagements_total" [""]
+    SPOOL_ENGAGEMENTS = Counter "paybridge_spool_engagements_total" [""]
         "How often records began to go to disk";
     SPOOL_FILES = Gauge "paybridge_spool_files" [""]
         "Files on disk that Kafka has not taken";

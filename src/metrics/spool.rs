@@ -40,12 +40,12 @@ impl Metrics {
         metrics::with_local_recorder(&*self.recorder, || {
             let refused = |reason: &'static str| zeroed(counter!(catalogue::SPOOL_REFUSED, "reason" => reason));
             SpoolMetrics {
-                engaged: zeroed(counter!(catalogue::SPOOL_ENGAGED)),
+                engaged: zeroed(counter!(catalogue::SPOOL_ENGAGEMENTS)),
                 drained: zeroed(counter!(catalogue::SPOOL_DRAINED)),
                 dead: zeroed(counter!(catalogue::SPOOL_DEAD)),
                 damaged: zeroed(counter!(catalogue::SPOOL_DAMAGED)),
                 unreadable: zeroed(counter!(catalogue::SPOOL_UNREADABLE)),
-                spooling: gauge!(catalogue::SPOOL_SPOOLING),
+                spooling: gauge!(catalogue::SPOOL_ENGAGED),
                 dead_files: gauge!(catalogue::SPOOL_DEAD_FILES),
                 written: zeroed(counter!(catalogue::SPOOL_WRITTEN)),
                 write_duration: histogram!(catalogue::SPOOL_WRITE_DURATION),

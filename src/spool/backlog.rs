@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::batch::{self, BatchIndex};
+use super::batch::{self, BatchIndex, SpooledRecord};
 use super::folder::{Folder, StoredFile};
 use crate::provider::EventId;
 
@@ -29,15 +29,15 @@ struct Files {
 #[derive(Clone, Debug)]
 pub(super) struct BacklogFile {
     pub(super) bytes: u64,
-    /// Of the records that it was written with; none where the file does not say it.
-    pub(super) records: usize,
+    /// The events of its records, in order.
+    pub(super) events: Arc<[Option<EventId>]>,
     /// Of the records that are left; none where the file does not say it.
     pub(super) topics: BTreeSet<Arc<str>>,
     /// The places of records that are done.
     pub(super) done: BTreeSet<u32>,
     pub(super) written: SystemTime,
-    /// Whether the log has told what is damaged in it.
-    pub(super) is_damage_told: bool,
+    /// Whether the log has told what is wrong with it.
+    pub(super) is_trouble_told: bool,
 }
 
 /// How much is on disk.
@@ -63,8 +63,8 @@ impl Backlog {
                 tracing::warn!(file = stored.name, "file in the spool's folder `new` is no batch; it is left alone");
                 continue;
             };
-            let (file, ids) = read_file(folder, number, &stored);
-            events.extend(ids);
+            let file = read_file(folder, number, &stored);
+            events.extend(file.events.iter().flatten());
             files.add(number, file);
         }
         for number in folder.dead()?.into_iter().filter_map(|stored| stored.number) {
@@ -112,6 +112,23 @@ impl Backlog {
         }
     }
 
+    /// What is wrong with a file is about to be told; whether it was told before.
+    pub(super) fn tell_trouble(&self, number: u64) -> bool {
+        let mut files = self.inside();
+        files.by_number.get_mut(&number).is_some_and(|file| std::mem::replace(&mut file.is_trouble_told, true))
+    }
+
+    /// The events of a file's records, in order.
+    pub(super) fn events(&self, number: u64) -> Vec<Option<EventId>> {
+        self.inside().by_number.get(&number).map_or_else(Vec::new, |file| file.events.to_vec())
+    }
+
+    /// Another file has taken the place of one.
+    pub(super) fn replace(&self, number: u64, file: BacklogFile) {
+        self.remove(number);
+        self.inside().add(number, file);
+    }
+
     /// A file is gone.
     pub(super) fn remove(&self, number: u64) {
         let mut files = self.inside();
@@ -131,7 +148,7 @@ impl Backlog {
         Sum {
             files: files.by_number.len(),
             bytes: files.bytes,
-            records: files.by_number.values().map(|file| file.records.saturating_sub(file.done.len())).sum(),
+            records: files.by_number.values().map(|file| file.events.len().saturating_sub(file.done.len())).sum(),
             oldest: files.by_number.values().next().map(|file| file.written),
         }
     }
@@ -157,29 +174,40 @@ impl Files {
 }
 
 impl BacklogFile {
+    /// A file with these records, of which none is done.
+    pub(super) fn of(file: &[u8], records: &[SpooledRecord], written: SystemTime) -> Self {
+        let events = records.iter().map(|spooled| spooled.event_id).collect();
+        let bytes = u64::try_from(file.len()).unwrap_or(u64::MAX);
+        Self::new(bytes, events, batch::topics_of(records), written)
+    }
+
     /// A file of which nothing is done.
     pub(super) fn new(
         bytes: u64,
-        records: usize,
+        events: Arc<[Option<EventId>]>,
         topics: impl IntoIterator<Item = Arc<str>>,
         written: SystemTime,
     ) -> Self {
         let topics = topics.into_iter().collect();
-        Self { bytes, records, topics, done: BTreeSet::new(), written, is_damage_told: false }
+        Self { bytes, events, topics, done: BTreeSet::new(), written, is_trouble_told: false }
     }
 }
 
 /// What a file holds, by its footer, else by its records.
-pub(super) fn read_file(folder: &Folder, number: u64, stored: &StoredFile) -> (BacklogFile, Vec<EventId>) {
+pub(super) fn read_file(folder: &Folder, number: u64, stored: &StoredFile) -> BacklogFile {
     let footer = |bytes: io::Result<Vec<u8>>| bytes.ok().as_deref().and_then(batch::index);
     let index = footer(folder.read_end(number, END_BYTES)).or_else(|| footer(folder.read(number)));
-    let (topics, events): (Vec<Arc<str>>, Vec<Option<EventId>>) = if let Some(BatchIndex { topics, entries }) = index {
+    let (topics, events) = if let Some(BatchIndex { topics, entries }) = index {
         (topics, entries.iter().map(|entry| entry.event_id).collect())
     } else {
         let decoded = folder.read(number).map(|bytes| batch::decode(&bytes)).unwrap_or_default();
-        let records = decoded.records.into_iter().map(|(_, spooled)| (spooled.record.topic, spooled.event_id));
-        records.unzip()
+        // By their places; between them are those that cannot be read.
+        let mut events = Vec::new();
+        for (place, spooled) in &decoded.records {
+            events.resize(usize::try_from(*place).unwrap_or(events.len()), None);
+            events.push(spooled.event_id);
+        }
+        (decoded.records.into_iter().map(|(_, spooled)| spooled.record.topic).collect(), events)
     };
-    let file = BacklogFile::new(stored.bytes, events.len(), topics, stored.modified);
-    (file, events.into_iter().flatten().collect())
+    BacklogFile::new(stored.bytes, events.into(), topics, stored.modified)
 }

@@ -65,7 +65,7 @@ impl DiskSpool {
             if round.engagements != engagements {
                 round = Round { engagements, ..Round::default() };
             }
-            let files = self.next_files(&mut round);
+            let files = self.next_files(&round);
             if files.is_empty() {
                 self.end_round(&mut round, stop);
             } else {
@@ -73,13 +73,15 @@ impl DiskSpool {
                 self.show();
             }
         }
+        // What waits in memory goes to disk now.
+        self.queue.release(HeldFor::Kafka);
     }
 
     /// Publishes what is on disk until nothing is left that Kafka takes, or `stop`; how many records are left. Blocks.
     pub fn drain_once(&self, stop: &CancellationToken, progress: &mut dyn FnMut(usize)) -> usize {
         let mut round = Round::default();
         loop {
-            let files = self.next_files(&mut round);
+            let files = self.next_files(&round);
             if files.is_empty() || stop.is_cancelled() {
                 return self.backlog.sum().records;
             }
@@ -88,19 +90,19 @@ impl DiskSpool {
         }
     }
 
-    /// The files that are to be published together. While the last ones are, new records wait in memory.
-    fn next_files(&self, round: &mut Round) -> Vec<(u64, BacklogFile)> {
-        let mut files = Vec::new();
-        let mut bytes: u64 = 0;
-        while let Some((number, file)) = self.backlog.next(round.position, |number, file| round.takes(number, file)) {
+    /// The files that are to be published together. Where they are the last ones and Kafka works, new records wait for them in memory.
+    fn next_files(&self, round: &Round) -> Vec<(u64, BacklogFile)> {
+        let mut files: Vec<(u64, BacklogFile)> = Vec::new();
+        let (mut bytes, mut from): (u64, u64) = (0, 0);
+        while let Some((number, file)) = self.backlog.next(from, |number, file| round.takes(number, file)) {
             bytes = bytes.saturating_add(file.bytes);
             if !files.is_empty() && bytes > TOGETHER_BYTES {
                 return files;
             }
-            round.position = number.saturating_add(1);
+            from = number.saturating_add(1);
             files.push((number, file));
         }
-        if !files.is_empty() {
+        if !files.is_empty() && round.went {
             self.queue.hold(HeldFor::Kafka);
         }
         files
@@ -192,20 +194,32 @@ impl DiskSpool {
     /// Deletes a file of which nothing is left; one with damaged records is kept aside.
     fn finish(&self, number: u64, of_file: FileLeft, round: &mut Round) {
         let FileLeft { done, topics, is_damaged } = of_file;
-        let is_whole = topics.is_empty();
-        self.backlog.change(number, |file| (file.done, file.topics) = (done, topics));
-        if !is_whole {
-            return;
+        if !topics.is_empty() {
+            return self.backlog.change(number, |file| (file.done, file.topics) = (done, topics));
+        }
+        if is_damaged {
+            self.give_up_the_rest(number, &done);
         }
         let ended = if is_damaged { self.folder.bury(number) } else { self.folder.delete(number) };
         match ended {
             Ok(()) => self.backlog.remove(number),
             Err(error) => {
-                let file = file_name(number);
-                tracing::error!(file, %error, "published file cannot be taken from the spool; its records are published again after a restart");
+                let is_told = self.backlog.tell_trouble(number);
+                if !is_told {
+                    let file = file_name(number);
+                    tracing::error!(file, %error, "published file cannot be taken from the spool; its records are published again after a restart");
+                }
+                self.backlog.change(number, |file| (file.done, file.topics) = (done, topics));
                 round.skipped.insert(number);
             }
         }
+    }
+
+    /// Those events of a file that are not done are not on disk any more, as far as anybody can tell: when one comes again, it is new.
+    fn give_up_the_rest(&self, number: u64, done: &BTreeSet<u32>) {
+        let events = self.backlog.events(number);
+        let rest = (0..).zip(events).filter(|(place, _)| !done.contains(place));
+        rest.filter_map(|(_, id)| id).for_each(|id| (self.owner.lost)(id));
     }
 
     /// Puts a record aside that Kafka will never take; whether it is there.
@@ -235,21 +249,31 @@ impl DiskSpool {
             Ok(bytes) => batch::decode(&bytes),
             Err(error) => {
                 self.metrics.unreadable.increment(1);
-                tracing::error!(file = name, %error, "spool file cannot be read; it stays, and is tried again");
+                if !self.backlog.tell_trouble(number) {
+                    tracing::error!(file = name, %error, "spool file cannot be read; it stays, and is tried again");
+                    self.give_up_the_rest(number, &file.done);
+                }
                 return None;
             }
         };
-        if !file.is_damage_told {
+        if let Some(Damage::Version(version)) = decoded.damage.first() {
+            if !self.backlog.tell_trouble(number) {
+                tracing::error!(
+                    file = name,
+                    version,
+                    "spool file has the format of a later version; it stays until that version runs"
+                );
+            }
+            return None;
+        }
+        if !decoded.damage.is_empty() && !self.backlog.tell_trouble(number) {
             for damage in decoded.damage.iter().take(DAMAGE_LINES_MAX) {
                 tracing::error!(file = name, "spool file is damaged: {damage}; its other records are published");
             }
             let records: u32 = decoded.damage.iter().map(Damage::records).sum();
             self.metrics.damaged.increment(records.into());
-            decoded.damage.iter().filter_map(Damage::event_id).for_each(|id| (self.owner.lost)(id));
-            self.backlog.change(number, |file| file.is_damage_told = true);
         }
-        let is_later = decoded.damage.iter().any(|damage| matches!(damage, Damage::Version(_)));
-        (!is_later).then_some(decoded)
+        Some(decoded)
     }
 
     /// Every file was looked at: records go to Kafka directly again, or the files are tried anew after a while.
@@ -263,6 +287,7 @@ impl DiskSpool {
         if round.set_aside.is_empty() && round.skipped.is_empty() {
             return self.backlog.wait(STOP_SEEN_WITHIN);
         }
+        self.rewrite_rests();
         let kafka_works = round.went || !self.is_spooling();
         let again = Instant::now() + if kafka_works { AGAIN_AFTER_SOME } else { AGAIN_AFTER_NOTHING };
         while !stop.is_cancelled() && Instant::now() < again {
@@ -274,9 +299,32 @@ impl DiskSpool {
         *round = Round { engagements: round.engagements, ..Round::default() };
     }
 
+    /// Writes those records of a file that are left under the same number, so that the others take no room and are not published again
+    /// after a restart. What is on disk has them all at each moment.
+    fn rewrite_rests(&self) {
+        let is_partly_done =
+            |_, file: &BacklogFile| !(file.done.is_empty() || file.topics.is_empty() || file.is_trouble_told);
+        let mut from = 0;
+        while let Some((number, file)) = self.backlog.next(from, is_partly_done) {
+            from = number.saturating_add(1);
+            let Some(decoded) = self.read_batch(number, &file).filter(|decoded| decoded.damage.is_empty()) else {
+                continue;
+            };
+            let left = decoded.records.into_iter().filter(|(place, _)| !file.done.contains(place));
+            let left: Vec<SpooledRecord> = left.map(|(_, spooled)| spooled).collect();
+            let rest = batch::encode(number, &left);
+            match self.folder.replace(number, &rest) {
+                Ok(()) => self.backlog.replace(number, BacklogFile::of(&rest, &left, file.written)),
+                Err(error) => {
+                    tracing::debug!(error = error_chain::joined(&error), "rest of a spool file cannot be written");
+                }
+            }
+        }
+    }
+
     /// Whether there are files that were not looked at.
     fn has_more(&self, round: &Round) -> bool {
-        self.backlog.next(round.position, |number, file| round.takes(number, file)).is_some()
+        self.backlog.next(0, |number, file| round.takes(number, file)).is_some()
     }
 
     /// Lets records go to Kafka directly, those that wait in memory first, where nothing on disk is before them. Topics that failed in this

@@ -8,11 +8,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
 
 /// Bodies of webhooks are nobody else's business.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// How often and with which pauses the lock is tried.
+const LOCK_TRIES: usize = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// The end of the names of files whose record is larger than its topic takes.
 pub(super) const TOO_LARGE: &str = ".too-large";
 /// The end of the name of a file that is being written.
@@ -65,15 +69,6 @@ pub enum OpenError {
         /// The kind of file system.
         filesystem: &'static str,
     },
-    /// A small file cannot be stored, so no other could.
-    #[error("{} takes no files", .path.display())]
-    Probe {
-        /// The folder.
-        path: PathBuf,
-        /// Which step failed.
-        #[source]
-        source: StoreError,
-    },
     /// Another process has it.
     #[error("{} is the spool of another process that runs: give each process a folder of its own", .path.display())]
     Taken {
@@ -105,12 +100,13 @@ impl Folder {
             move |source| OpenError::Step { step, path, source }
         };
         create(root).map_err(step("created", root))?;
+        sync_folder(&root.join("..")).map_err(step("synced", root))?;
         if let Some(filesystem) = filesystem::unsafe_kind(root).map_err(step("looked at", root))? {
             return Err(OpenError::Filesystem { path: root.to_owned(), filesystem });
         }
         let lock_path = root.join("lock");
         let lock = open_new_or_old(&lock_path).map_err(step("opened", &lock_path))?;
-        match lock.try_lock() {
+        match take_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Taken { path: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(step("locked", &lock_path)(source)),
@@ -119,10 +115,13 @@ impl Folder {
             let path = root.join(name);
             create(&path).map_err(step("created", &path))?;
         }
-        File::open(root).and_then(|folder| folder.sync_all()).map_err(step("synced", root))?;
+        sync_folder(root).map_err(step("synced", root))?;
         let unfinished = root.join("tmp");
         clear(&unfinished).map_err(step("cleared", &unfinished))?;
-        let new = File::open(root.join("new")).map_err(step("opened", &root.join("new")))?;
+        let path = root.join("new");
+        let new = File::open(&path).map_err(step("opened", &path))?;
+        // A name that is there may not stay: who gave it was killed before it was synced.
+        new.sync_all().map_err(step("synced", &path))?;
         Ok(Self { root: root.to_owned(), new, _lock: lock })
     }
 
@@ -131,6 +130,20 @@ impl Folder {
     /// # Errors
     /// A step failed: it is not stored, or not for certain.
     pub fn store(&self, number: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.root.join("new").join(file_name(number));
+        let stored = self.store_as(&path, &self.new, bytes);
+        if stored.is_err() {
+            // Else its records are delivered though nobody was promised it.
+            let _gone = fs::remove_file(path).is_ok();
+        }
+        stored
+    }
+
+    /// Puts a file in the place of a batch that has the same records, and others that are delivered. After an error it is one of the two.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub fn replace(&self, number: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.store_as(&self.root.join("new").join(file_name(number)), &self.new, bytes)
     }
 
@@ -156,22 +169,20 @@ impl Folder {
         self.store_as(&folder.join(name), &folder_handle, bytes)
     }
 
-    /// Writes a file aside, syncs it, gives it its name, and syncs that. After an error nothing is left of it; a file whose fsync
-    /// failed is never synced again, because the kernel may have dropped what it could not write.
+    /// Writes a file aside, syncs it, gives it its name, and syncs that. A file whose fsync failed is never synced again, because the
+    /// kernel may have dropped what it could not write.
     fn store_as(&self, path: &Path, folder: &File, bytes: &[u8]) -> Result<(), StoreError> {
         // Of a name of its own: two threads store files.
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(UNFINISHED);
         let aside = self.root.join("tmp").join(name);
-        let stored = write(&aside, bytes)
-            .and_then(|()| fs::rename(&aside, path).map_err(failed("renamed")))
-            .and_then(|()| folder.sync_all().map_err(failed("made to stay: its folder cannot be synced")));
-        if stored.is_err() {
-            // What cannot be deleted either is unfinished, or its records are delivered though nobody was promised it.
+        let renamed = write(&aside, bytes).and_then(|()| fs::rename(&aside, path).map_err(failed("renamed")));
+        if renamed.is_err() {
+            // What cannot be deleted is unfinished, and deleted at the next start.
             let _gone = fs::remove_file(&aside).is_ok();
-            let _gone = fs::remove_file(path).is_ok();
         }
-        stored
+        renamed?;
+        folder.sync_all().map_err(failed("made to stay: its folder cannot be synced"))
     }
 
     /// The batches that are stored, in order.
@@ -179,7 +190,12 @@ impl Folder {
     /// # Errors
     /// The folder cannot be read.
     pub fn stored(&self) -> io::Result<Vec<StoredFile>> {
-        files(&self.root.join("new"))
+        let mut files = files(&self.root.join("new"))?;
+        // Another name is no batch's, whatever it begins with.
+        for file in files.iter_mut().filter(|file| file.name.len() != DIGITS) {
+            file.number = None;
+        }
+        Ok(files)
     }
 
     /// What cannot be delivered, in order.
@@ -248,8 +264,8 @@ impl Folder {
 /// What can be said of a folder without making or changing anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExaminedFolder {
-    /// How many bytes this process may still write there.
-    pub free_bytes: u64,
+    /// How much this process may still write there.
+    pub free: filesystem::FreeRoom,
     /// Whether other users may read it; not said of one that is still to be made.
     pub is_open_to_others: bool,
 }
@@ -270,8 +286,8 @@ pub fn examine(root: &Path) -> Result<ExaminedFolder, OpenError> {
         return Err(OpenError::Filesystem { path: present.to_owned(), filesystem });
     }
     filesystem::may_be_written(present).map_err(step("written to"))?;
-    let free_bytes = filesystem::free_bytes(present).map_err(step("looked at"))?;
-    Ok(ExaminedFolder { free_bytes, is_open_to_others: mode & 0o077 != 0 })
+    let free = filesystem::free_room(present).map_err(step("looked at"))?;
+    Ok(ExaminedFolder { free, is_open_to_others: mode & 0o077 != 0 })
 }
 
 /// The name of a batch's file.
@@ -293,6 +309,21 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn open_new_or_old(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
+/// Tries for a moment: who looks at the folder holds the lock for as long.
+fn take_lock(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE),
+            tried => return tried,
+        }
+    }
+    lock.try_lock()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn create(folder: &Path) -> io::Result<()> {
@@ -320,8 +351,8 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<StoredFile>> {
         let entry = entry?;
         let metadata = entry.metadata()?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let digits = name.split(['-', '.']).next().unwrap_or_default();
-        let number = (digits.len() == DIGITS).then(|| digits.parse().ok()).flatten();
+        let digits = name.get(..DIGITS).unwrap_or_default();
+        let number = digits.parse().ok();
         files.push(StoredFile { number, bytes: metadata.len(), modified: metadata.modified()?, name });
     }
     files.sort_by(|one, other| one.name.cmp(&other.name));

@@ -19,8 +19,6 @@ pub(super) struct Round {
     pub(super) skipped: BTreeSet<u64>,
     /// Whether Kafka took a record.
     pub(super) went: bool,
-    /// The first file that was not looked at.
-    pub(super) position: u64,
 }
 
 impl Round {
@@ -42,7 +40,6 @@ impl Round {
         if !self.went {
             self.went = true;
             self.set_aside.clear();
-            self.position = 0;
         }
     }
 }
@@ -57,15 +54,15 @@ mod tests {
     fn a_topic_that_failed_is_left_alone_until_kafka_is_seen_to_work() {
         let [shop, bank]: [Arc<str>; 2] = ["shop".into(), "bank".into()];
         let file = |topics: &[&Arc<str>]| {
-            BacklogFile::new(1, 1, topics.iter().map(|topic| Arc::clone(topic)), SystemTime::UNIX_EPOCH)
+            BacklogFile::new(1, [None].into(), topics.iter().map(|topic| Arc::clone(topic)), SystemTime::UNIX_EPOCH)
         };
-        let mut round = Round { position: 5, ..Round::default() };
+        let mut round = Round::default();
         round.set_aside(&shop, KeptBack::Slow);
         assert!(
             !round.takes(1, &file(&[&shop])) && round.takes(1, &file(&[&shop, &bank])) && round.takes(1, &file(&[]))
         );
         round.record_went();
-        assert!(round.takes(1, &file(&[&shop])) && round.position == 0);
+        assert!(round.takes(1, &file(&[&shop])));
         round.set_aside(&shop, KeptBack::Slow);
         round.record_went();
         assert!(!round.takes(1, &file(&[&shop])), "Kafka works: now it is the topic");

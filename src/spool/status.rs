@@ -51,16 +51,8 @@ pub struct DeadFile {
 pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
     let is_in_use = File::open(root.join("lock"))?.try_lock_shared().is_err();
     let mut status = SpoolStatus { is_in_use, ..SpoolStatus::default() };
-    for file in folder::files(&root.join("new"))? {
-        // A daemon may have published it meanwhile.
-        let Some(decoded) = read(&root.join("new"), &file)? else { continue };
-        status.files += 1;
-        status.bytes += file.bytes;
-        status.oldest = Some(status.oldest.map_or(file.modified, |oldest| oldest.min(file.modified)));
-        status.damaged += decoded.damage.iter().map(batch::Damage::records).sum::<u32>();
-        for (_, spooled) in decoded.records {
-            *status.records.entry(spooled.record.topic).or_default() += 1;
-        }
+    for name in ["new", "retry"] {
+        status.count_waiting(&root.join(name))?;
     }
     for file in folder::files(&root.join("dead"))? {
         let Some(decoded) = read(&root.join("dead"), &file)? else { continue };
@@ -73,6 +65,23 @@ pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
         });
     }
     Ok(status)
+}
+
+impl SpoolStatus {
+    fn count_waiting(&mut self, folder: &Path) -> io::Result<()> {
+        for file in folder::files(folder)? {
+            // A daemon may have published it meanwhile.
+            let Some(decoded) = read(folder, &file)? else { continue };
+            self.files += 1;
+            self.bytes += file.bytes;
+            self.oldest = Some(self.oldest.map_or(file.modified, |oldest| oldest.min(file.modified)));
+            self.damaged += decoded.damage.iter().map(batch::Damage::records).sum::<u32>();
+            for (_, spooled) in decoded.records {
+                *self.records.entry(spooled.record.topic).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Puts back what was too large, to be tried again by the daemon whose spool it is, or by the next one that opens it; the names.

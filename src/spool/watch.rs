@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::SpooledRecord;
 use super::queue::{HeldFor, QueuedRecord};
-use super::{DiskSpool, RouteMode, backlog};
+use super::{DiskSpool, KeptBack, RouteMode, backlog};
 use crate::kafka::publisher::TakenBack;
 
 /// Between two looks.
@@ -71,7 +71,8 @@ impl DiskSpool {
         {
             let mut route = self.write_route();
             route.mode = RouteMode::Engaging;
-            route.kept_back.clear();
+            // A topic that Kafka refuses is refused all the same.
+            route.kept_back.retain(|_, why| matches!(why, KeptBack::Refused(_)));
             route.engagements = route.engagements.wrapping_add(1);
             route.since = Instant::now();
         }
@@ -94,18 +95,15 @@ impl DiskSpool {
         QueuedRecord { spooled: SpooledRecord { record, event_id }, report }
     }
 
-    /// Takes in what a command put back.
-    fn take_retries(&self) {
+    /// Takes in what a command put back. What cannot be moved stays where it is, and is tried again.
+    pub(super) fn take_retries(&self) {
         for file in self.folder.to_retry().unwrap_or_default() {
             let number = self.backlog.take_number();
-            match self.folder.retry(&file.name, number) {
-                Ok(()) => {
-                    tracing::info!(file = file.name, "file of the spool's folder `dead` is tried again");
-                    let (of_file, _known_to_nobody) = backlog::read_file(&self.folder, number, &file);
-                    self.backlog.add(number, of_file);
-                }
-                Err(error) => tracing::error!(file = file.name, %error, "file of the spool cannot be tried again"),
+            if let Err(error) = self.folder.retry(&file.name, number) {
+                return tracing::debug!(file = file.name, %error, "file of the spool cannot be tried again");
             }
+            tracing::info!(file = file.name, "file of the spool's folder `dead` is tried again");
+            self.backlog.add(number, backlog::read_file(&self.folder, number, &file));
         }
     }
 

@@ -24,7 +24,6 @@ enum NotStored {
 }
 
 /// What the writer remembers of failures.
-#[derive(Default)]
 struct Failures {
     /// When the disk failed, or was probed in vain, last; none: it works.
     broken: Option<Instant>,
@@ -34,7 +33,7 @@ struct Failures {
 impl DiskSpool {
     /// Writes files until [`DiskSpool::close`]. Blocks: for a thread of its own.
     pub fn write(&self) {
-        let mut failures = Failures::default();
+        let mut failures = Failures { broken: self.disk_failed, told: None };
         while let Some(batch) = self.queue.next_batch() {
             self.write_batch(batch, &mut failures);
             self.queue.written();
@@ -64,7 +63,7 @@ impl DiskSpool {
                 }
                 failures.tell(&why, records.len());
                 for report in reports {
-                    report(Delivery::Failed(DeliveryFailure::NotSpooled));
+                    report(Delivery::Failed(DeliveryFailure::Other));
                 }
             }
         }
@@ -72,13 +71,13 @@ impl DiskSpool {
 
     fn store(&self, records: &[SpooledRecord]) -> Result<(u64, BacklogFile), NotStored> {
         let number = self.backlog.take_number();
-        let file = batch::encode(number, records);
-        let bytes = u64::try_from(file.len()).unwrap_or(u64::MAX);
-        if !self.backlog.has_room(bytes, self.settings.bytes_max, self.settings.files_max) {
+        let bytes = batch::encode(number, records);
+        let file = BacklogFile::of(&bytes, records, SystemTime::now());
+        if !self.backlog.has_room(file.bytes, self.settings.bytes_max, self.settings.files_max) {
             return Err(NotStored::Full);
         }
-        self.folder.store(number, &file).map_err(NotStored::Disk)?;
-        Ok((number, BacklogFile::new(bytes, records.len(), batch::topics_of(records), SystemTime::now())))
+        self.folder.store(number, &bytes).map_err(NotStored::Disk)?;
+        Ok((number, file))
     }
 
     /// After a failure nothing is stored until a small file has gone all the way.

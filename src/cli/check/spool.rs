@@ -13,15 +13,21 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let subject = "spool.directory";
-    let ExaminedFolder { free_bytes, is_open_to_others } = match folder::examine(&spool.directory) {
+    let ExaminedFolder { free, is_open_to_others } = match folder::examine(&spool.directory) {
         Ok(examined) => examined,
         Err(error) => return vec![Finding::new(Code::SpoolUnusable, subject, error_chain::joined(&error))],
     };
     let mut findings = Vec::new();
     let path = spool.directory.display();
-    if free_bytes < spool.bytes_max {
-        let message = format!("{path} is on a disk with {free_bytes} bytes free, and may take {}", spool.bytes_max);
+    if free.bytes < spool.bytes_max {
+        let message = format!("{path} is on a disk with {} bytes free, and may take {}", free.bytes, spool.bytes_max);
         findings.push(Finding::new(Code::SpoolSpaceLow, subject, message));
+    }
+    let files_max = u64::try_from(spool.files_max).unwrap_or(u64::MAX);
+    if let Some(files) = free.files.filter(|files| *files < files_max) {
+        let message = format!("{path} is on a disk that takes {files} files more, and spool.files_max is {files_max}");
+        let action = "lower spool.files_max, or give the folder a file system with more inodes";
+        findings.push(Finding::new(Code::SpoolSpaceLow, subject, message).with_action(action));
     }
     if is_open_to_others {
         findings.push(Finding::new(Code::SpoolOpenToOthers, subject, format!("{path} can be read by other users")));

@@ -31,24 +31,13 @@ pub enum DeliveryFailure {
     Purged,
     /// The client says that it is there, and cannot say where.
     NoOffset,
-    /// It was taken back, and the disk did not take it either.
-    NotSpooled,
     /// Anything else that Kafka or the client says.
     Other,
 }
 
 /// Every `reason` of a failed send.
-pub const FAILURE_REASONS: [&str; 9] = [
-    "timed_out",
-    "queue_full",
-    "unknown_topic",
-    "not_authorized",
-    "purged",
-    "no_offset",
-    "not_spooled",
-    "too_large",
-    "other",
-];
+pub const FAILURE_REASONS: [&str; 8] =
+    ["timed_out", "queue_full", "unknown_topic", "not_authorized", "purged", "no_offset", "too_large", "other"];
 
 impl Delivery {
     pub(super) fn of(error: &KafkaError) -> Self {
@@ -78,7 +67,6 @@ impl Delivery {
             Self::Failed(DeliveryFailure::NotAuthorized) => Some("not_authorized"),
             Self::Failed(DeliveryFailure::Purged) => Some("purged"),
             Self::Failed(DeliveryFailure::NoOffset) => Some("no_offset"),
-            Self::Failed(DeliveryFailure::NotSpooled) => Some("not_spooled"),
             Self::Failed(DeliveryFailure::Other) => Some("other"),
         }
     }

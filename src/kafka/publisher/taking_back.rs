@@ -80,9 +80,9 @@ impl Publisher {
     pub fn take_back(&self, within: Duration) -> Vec<TakenBack> {
         let alone = self.exchanging.blocking_lock();
         *self.shared.taking_back.inside() = Some(Vec::new());
-        self.switch.with_producer(|producer| producer.purge(PurgeConfig::default().queue().inflight()));
+        self.switch.with_producer(|producer| producer.purge(everything()));
         if let Some(singly) = &self.shared.singly().producer {
-            singly.purge(PurgeConfig::default().queue().inflight());
+            singly.purge(everything());
         }
         let deadline = Instant::now() + within;
         while self.shared.taking_back.on_their_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
@@ -93,6 +93,11 @@ impl Publisher {
         taken.sort_by_key(|back| back.sequence);
         taken
     }
+}
+
+/// What waits and what is on its way. A broker's thread may be waiting for a name server: that is not waited for.
+fn everything() -> PurgeConfig {
+    PurgeConfig::default().queue().inflight().non_blocking()
 }
 
 fn record(message: &BorrowedMessage<'_>) -> Record {

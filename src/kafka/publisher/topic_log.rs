@@ -74,7 +74,7 @@ impl TopicLine {
     pub(super) fn log(&self, topic: &str, delivery: Delivery, error: &dyn std::fmt::Display, otherwise: Otherwise) {
         let follows = match otherwise {
             Otherwise::Refused => "their webhooks are answered 503",
-            Otherwise::Spooled => "what is in the spool waits, and webhooks that are not are answered 503",
+            Otherwise::Spooled => "records on disk wait there; webhooks whose records are not on disk are answered 503",
         };
         match (self, delivery) {
             (Self::Works(after, failed), _) => {

@@ -161,9 +161,8 @@ impl DecodedBatch {
         for place in 0..count.unwrap_or(u32::MAX) {
             let missing = Damage::Rest { from: place, records: count.map(|count| count - place) };
             let Some((head, after)) = rest.split_at_checked(RECORD_HEAD_BYTES) else {
-                if count.is_some() || !rest.is_empty() {
-                    self.damage.push(missing);
-                }
+                // Without a count nobody knows whether more was there.
+                self.damage.push(missing);
                 return;
             };
             let (length, crc) = record_head(head);

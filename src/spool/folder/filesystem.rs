@@ -28,13 +28,23 @@ pub fn unsafe_kind(folder: &Path) -> io::Result<Option<&'static str>> {
     Ok(UNSAFE.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name))
 }
 
-/// How many bytes an ordinary user may still write there.
+/// How much an ordinary user may still write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeRoom {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files; none where the file system has no bound of its own.
+    pub files: Option<u64>,
+}
+
+/// How much an ordinary user may still write there.
 ///
 /// # Errors
 /// The folder cannot be looked at.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+pub fn free_room(folder: &Path) -> io::Result<FreeRoom> {
     let status = rustix::fs::statvfs(folder)?;
-    Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    let files = (status.f_files > 0).then_some(status.f_favail);
+    Ok(FreeRoom { bytes: status.f_bavail.saturating_mul(status.f_frsize), files })
 }
 
 /// Whether this process may make files there.

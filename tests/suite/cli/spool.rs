@@ -82,6 +82,13 @@ fn empties_a_folder_that_no_process_has_any_more() {
     assert_eq!(output.status.code(), Some(1), "there is no such topic: {output:?}");
     assert!(text(&output.stdout).starts_with("0 records published, 2 left\n"), "{output:?}");
     kafka.create_topics(&[(&topic, 1, &[])]);
+    // As if they had been too large before.
+    let (waiting, dead) = (format!("{:020}", 7), format!("{:020}-0.too-large", 7));
+    std::fs::rename(root.join("new").join(waiting), root.join("dead").join(&dead)).unwrap();
+    let output = spool(&["drain", "--config", config], &root);
+    assert_eq!(output.status.code(), Some(1), "what is dead is not delivered: {output:?}");
+    assert_eq!(text(&spool(&["retry-dead"], &root).stdout), format!("tried again: {dead}\n"));
+    assert!(text(&spool(&["status"], &root).stdout).contains("2 records"), "what is to be tried again waits");
     let output = spool(&["drain", "--config", config], &root);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(text(&output.stdout).starts_with("2 records published, 0 left\n"), "{output:?}");

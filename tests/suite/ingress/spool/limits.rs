@@ -1,9 +1,12 @@
 //! The bounds of the spool, and topics that Kafka does not take while others go on.
 
+use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
+use paybridge::spool::batch;
 
 use super::{LIMIT, Spooling, TOPIC, files};
 use crate::support::bridge::{count_by_id, event_type, sender};
@@ -46,8 +49,12 @@ fn records_that_kafka_refuses_hold_up_no_others() {
     kafka.delete_topic(&other_topic);
     kafka.freeze();
     let large = spooling.post_well(&large(&spooling)).1;
-    let small = spooling.post_well(&spooling.event("ps_1", 0)).1;
-    let of_gone_topic = spooling.post_well(&finished(&spooling, 1)).1;
+    // Together, so that one file has both, mostly.
+    let (small, of_gone_topic) = thread::scope(|scope| {
+        let small = scope.spawn(|| spooling.post_well(&spooling.event("ps_1", 0)).1);
+        let gone = scope.spawn(|| spooling.post_well(&finished(&spooling, 1)).1);
+        (small.join().unwrap(), gone.join().unwrap())
+    });
     kafka.thaw();
     // Of the topic that is gone, records wait, and others go directly.
     eventually(LIMIT, || {
@@ -61,6 +68,17 @@ fn records_that_kafka_refuses_hold_up_no_others() {
         number += 1;
         let answered = spooling.post(&finished(&spooling, number));
         (answered.status == 503).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
+    });
+    eventually(LIMIT, || {
+        let left: usize = fs::read_dir(spooling.path().join("new"))
+            .unwrap()
+            .filter_map(|file| fs::read(file.unwrap().path()).ok())
+            .map(|file| batch::decode(&file).records.len())
+            .sum();
+        let known = spooling.metric("paybridge_spool_records");
+        (format!("{left}") == format!("{known}"))
+            .then_some(())
+            .ok_or_else(|| format!("{left} records on disk, and not {known}"))
     });
     let dead = files(&spooling.path().join("dead"));
     assert_eq!(dead.len(), 1, "{dead:?}\n{}", spooling.daemon.log());
