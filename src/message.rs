@@ -43,6 +43,11 @@ pub fn timestamp(instant: jiff::Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos }
 }
 
+/// Whether a message can tell this instant: protobuf's timestamps begin with year 1, and others are read by nobody.
+pub fn can_tell(instant: jiff::Timestamp) -> bool {
+    timestamp(instant).seconds >= FIRST_SECOND
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +75,19 @@ mod tests {
         for text in ["1969-12-31T23:59:59.25Z", "1970-01-01T00:00:00Z", "2026-02-03T04:05:06.789Z"] {
             let whole: jiff::Timestamp = text.parse().unwrap();
             assert_eq!(instant(&timestamp(whole)), Some(whole));
+        }
+    }
+
+    #[test]
+    fn tells_the_instants_that_it_reads() {
+        for (text, expected) in [
+            ("-009999-01-02T01:59:59Z", false),
+            ("0000-12-31T23:59:59.999999999Z", false),
+            ("0001-01-01T00:00:00Z", true),
+            ("9999-12-30T22:00:00.999999999Z", true),
+        ] {
+            let told: jiff::Timestamp = text.parse().unwrap();
+            assert_eq!((can_tell(told), instant(&timestamp(told)).is_some()), (expected, expected), "{text}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::settings::TimeFormat;
+use crate::message::can_tell;
 
 /// From so many digits on, a number is milliseconds: as seconds it would be after the year 5000.
 const MILLISECOND_DIGITS: usize = 12;
@@ -17,7 +18,7 @@ pub fn instant(text: &str, format: TimeFormat) -> Option<Timestamp> {
         TimeFormat::UnixMs => Timestamp::from_millisecond(digits(text)?).ok(),
         TimeFormat::Unix if text.len() < MILLISECOND_DIGITS => instant(text, TimeFormat::UnixS),
         TimeFormat::Unix => instant(text, TimeFormat::UnixMs),
-        TimeFormat::Rfc3339 => dated(text)?.parse().ok(),
+        TimeFormat::Rfc3339 => dated(text)?.parse().ok().filter(|instant| can_tell(*instant)),
     }
 }
 
@@ -86,6 +87,7 @@ mod tests {
             ("2024-05-27T10:00:00", TimeFormat::Rfc3339, None),
             ("2024-05-27T10:00:00Z[UTC]", TimeFormat::Rfc3339, None),
             ("12024-05-27T10:00:00Z", TimeFormat::Rfc3339, None),
+            ("0000-12-31T23:59:59Z", TimeFormat::Rfc3339, None),
             ("1716804000", TimeFormat::Rfc3339, None),
         ] {
             assert_eq!(instant(text, format), expected, "{text} as {format:?}");

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::decimal::Decimal;
 use super::tree::{Kind, Object, Value};
+use crate::message::can_tell;
 
 /// Paths that are noted at most; one more entry says that there are others.
 const PATHS_MAX: usize = 64;
@@ -154,7 +155,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.read(name, |value| {
             let text = text(value)?;
             let shown = || text.parse::<DateTime>().ok().filter(|_| has_time_of_day(&text));
-            instant(&text).or_else(|| zone.to_ambiguous_timestamp(shown()?).compatible().ok())
+            let in_zone = || zone.to_ambiguous_timestamp(shown()?).compatible().ok();
+            instant(&text).or_else(in_zone).filter(|instant| can_tell(*instant))
         })
     }
 
@@ -230,7 +232,7 @@ fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
 }
 
 fn instant(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
+    text.parse().ok().filter(|instant| can_tell(*instant))
 }
 
 /// A date alone tells no time, and an offset that is no part of an instant must not be passed over.
