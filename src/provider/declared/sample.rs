@@ -17,6 +17,9 @@ use super::template::{Given, Variable};
 use super::value_place::{JsonPointer, ValuePlace};
 use crate::provider::{EventType, RawWebhook, Sender, SignedWebhook};
 
+/// A sample's lists have so many elements at most. A number beyond is the name of a field: the body is as large as it says.
+const ELEMENTS_MAX: usize = 64;
+
 /// Sends webhooks as a plan says.
 pub struct DeclaredSender {
     plan: Plan,
@@ -187,7 +190,7 @@ impl Draft {
         }
         let mut at = &mut self.body;
         for step in pointer.steps() {
-            at = if let Ok(place) = step.parse::<usize>() {
+            at = if let Some(place) = step.parse().ok().filter(|place| *place < ELEMENTS_MAX) {
                 if !at.is_array() {
                     *at = json!([]);
                 }

@@ -15,6 +15,9 @@ use crate::provider::{RawWebhook, Unverified};
 /// Signatures of one webhook that are tried at most: senders put two or three there while they change a key.
 const SIGNATURES_MAX: usize = 8;
 
+/// The furthest piece that can be the signature, from either end: senders have two or three.
+const PIECE_MAX: u32 = 64;
+
 /// Base64 for URLs, padded or not.
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -61,11 +64,16 @@ impl SignaturePlace {
                 return Err(("signature.list.pick", "names no entry: write pick = \"v1\"".to_owned()));
             }
         }
-        if settings.split.as_ref().is_some_and(|split| split.separator.is_empty()) {
-            return Err((
-                "signature.split.separator",
-                "is empty: write what stands between the pieces, such as \"/\"".to_owned(),
-            ));
+        if let Some(split) = &settings.split {
+            if split.separator.is_empty() {
+                let problem = "is empty: write what stands between the pieces, such as \"/\"";
+                return Err(("signature.split.separator", problem.to_owned()));
+            }
+            if split.take.unsigned_abs() > PIECE_MAX {
+                let problem =
+                    format!("names a piece that no signature has: use a number from -{PIECE_MAX} to {PIECE_MAX}");
+                return Err(("signature.split.take", problem));
+            }
         }
         let form = match settings.algorithm {
             Algorithm::Token => SignatureForm::Token,
@@ -165,10 +173,13 @@ impl SignaturePlace {
         let piece = match &self.split {
             None => encoded,
             Some(split) => {
-                // Whatever stands in the other pieces is not read.
-                let before = usize::try_from(split.take).unwrap_or(2);
-                let filler = format!("x{}", split.separator).repeat(before);
-                format!("{filler}{encoded}")
+                // Whatever stands in the other pieces is not read; before the last ones there are two.
+                let (before, after) = match usize::try_from(split.take) {
+                    Ok(before) => (before, 0),
+                    Err(_) => (2, usize::try_from(split.take.unsigned_abs()).unwrap_or(1).saturating_sub(1)),
+                };
+                let SplitSettings { separator, .. } = split;
+                format!("{}{encoded}{}", format!("x{separator}").repeat(before), format!("{separator}x").repeat(after))
             }
         };
         let value = format!("{}{piece}", self.prefix);

@@ -31,6 +31,10 @@ fn tells_the_key_and_the_remedy() {
             signed("signed = '{body}'\nlist = { separator = ',', assign = '=', pick = [] }"),
             "signature.list.pick: names no entry",
         ),
+        (
+            signed("signed = '{body}'\nsplit = { separator = '/', take = -65 }"),
+            "signature.split.take: names a piece that no signature has: use a number from -64 to 64",
+        ),
         (signed("signed = '{body}'\nkey_id_from = 'pointer:/a'"), "signature.key_id_from: names no header"),
         (
             signed("signed = '{body}'").replace("header:x", "pointer:/x"),

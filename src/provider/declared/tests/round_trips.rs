@@ -65,6 +65,7 @@ fn each_place_and_form_is_read_as_it_is_written() {
         "prefix = 'sha256='",
         "split = { separator = '/', take = -1 }",
         "split = { separator = '/', take = 1 }",
+        "split = { separator = '/', take = -3 }",
         "list = { separator = ';', assign = '=', pick = ['a', 'b'] }",
     ] {
         check(SECRET, None, &form(line), "");
@@ -94,4 +95,13 @@ fn each_value_and_time_can_be_signed() {
     }
     let with_url = signed("{url}{body}") + "\nurl = 'https://bridge.example.com/x'";
     check(SECRET, None, &with_url, "");
+}
+
+/// A number in a pointer is no reason to fill the memory.
+#[test]
+fn a_sample_is_as_small_as_what_it_says() {
+    let signature = "algorithm = 'hmac-sha256'\nfrom = 'header:x-sig'\nsigned = '{body}'";
+    for pointer in ["/a/7/id", "/a/99999999999/id", "/18446744073709551615"] {
+        check(SECRET, None, signature, &format!("[event]\nid = 'pointer:{pointer}'"));
+    }
 }
