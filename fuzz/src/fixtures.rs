@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::{fs, io};
 
 use jiff::Timestamp;
-use paybridge::config::{Config, SourceConfig};
+use paybridge::config::Config;
 use paybridge::provider::KeyFiles;
 use zeroize::Zeroizing;
 
@@ -41,16 +41,9 @@ impl KeyFiles for FixtureKeys {
     }
 }
 
-/// The key with which somebody else than the source would sign, where the source has only its public half.
-pub fn signing_key(settings: &SourceConfig) -> Option<&'static Path> {
-    let section = format!("{:?}", settings.section);
-    let public_keys = [
-        ("smart-glocal-public.pem", "smart-glocal-private.pem"),
-        ("p256-public.pem", "p256-private.pem"),
-        ("ed25519-public.pem", "ed25519-private.pem"),
-    ];
-    public_keys.into_iter().find(|(public, _)| section.contains(public)).map(|(_, private)| Path::new(private))
-}
+/// Where the private halves are of what a source may have as a public key; none first, for secrets are shared.
+pub const SIGNING_KEYS: [Option<&str>; 4] =
+    [None, Some("smart-glocal-private.pem"), Some("p256-private.pem"), Some("ed25519-private.pem")];
 
 /// The configuration of one source of this provider, as its fixtures have it; of a path that nobody guesses.
 pub fn configuration(provider: &str) -> Config {

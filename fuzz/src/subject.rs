@@ -2,6 +2,7 @@
 //! Must not know what is checked.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use paybridge::config::{Config, EvidenceKeep, SourceConfig, SourceName};
@@ -9,7 +10,7 @@ use paybridge::encode::{Bridge, Encoder};
 use paybridge::provider::{self, Sender, Source};
 use paybridge::release::judge::{Judge, PresentKeys};
 
-use crate::fixtures::{FixtureKeys, signing_key};
+use crate::fixtures::{FixtureKeys, SIGNING_KEYS};
 
 /// What topics' names begin with.
 pub const PREFIX: &str = "payments";
@@ -38,9 +39,10 @@ impl Subject {
         let source = Arc::new(provider.configure(&settings.section, &FixtureKeys).ok()?);
         let present = Arc::clone(&source);
         let keys: PresentKeys = Box::new(move || Arc::clone(&present));
+        let sender = |key: Option<&str>| provider.sender(&settings.section, &FixtureKeys, key.map(Path::new)).ok();
         Some(Self {
             name: name.to_string(),
-            sender: provider.sender(&settings.section, &FixtureKeys, signing_key(settings)).ok(),
+            sender: SIGNING_KEYS.into_iter().find_map(sender),
             encoder: Encoder::new(
                 &Bridge { instance: "fuzz".to_owned(), keep: EvidenceKeep::Inline },
                 name.as_ref(),

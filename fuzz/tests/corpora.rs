@@ -117,7 +117,7 @@ fn declared_seeds() -> Inputs {
         );
         let (_, request) = requests(*provider).pop_first().unwrap();
         for (form, config) in [("preset", preset), ("custom", custom)] {
-            for digit in [b"0", b"1"] {
+            for digit in [b"0", b"1", b"2"] {
                 let input = [config.as_bytes(), declared::SEPARATOR, digit, &request].concat();
                 inputs.insert(format!("{form}-{}-{name}", char::from(digit[0])), input);
             }
