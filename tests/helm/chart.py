@@ -20,6 +20,9 @@ NAMESPACE = "payments"
 KUBERNETES_VERSIONS = ("1.28.0", "1.32.0", "1.36.0")
 GOLDEN_KUBERNETES_VERSION = "1.32.0"
 
+# What the daemon's pods are made by.
+WORKLOADS = ("Deployment", "StatefulSet")
+
 HELM_TIMEOUT_S = 60
 
 
@@ -85,15 +88,28 @@ def name_of(manifest):
 
 
 def pod_templates(documents):
-    """What the pods of these manifests are made from, by the manifest's name; a bare Pod is its own."""
+    """What the pods of these manifests are made from, by the manifest's name; a bare Pod is its own.
+
+    Volumes of a StatefulSet's claims are among the others, as the pods have them.
+    """
     pods = {name_of(pod): pod for pod in of_kind(documents, "Pod")}
     workloads = of_kind(documents, "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
     jobs = of_kind(documents, "CronJob")
     return (
         pods
-        | {name_of(workload): workload["spec"]["template"] for workload in workloads}
+        | {name_of(workload): _with_claims(workload) for workload in workloads}
         | {name_of(job): job["spec"]["jobTemplate"]["spec"]["template"] for job in jobs}
     )
+
+
+def _with_claims(workload):
+    template = workload["spec"]["template"]
+    claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
+    if not claims:
+        return template
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{workload['metadata']['name']}-0"}} for name in claims]
+    spec = template["spec"] | {"volumes": [*template["spec"]["volumes"], *volumes]}
+    return template | {"spec": spec}
 
 
 def bridge(*arguments, **options):

@@ -79,6 +79,11 @@ def place(text, folder, contents):
         shutil.copy(contents / content, there)
         text = text.replace(f'"{file}"', f'"{there}"')
     path = folder / FILE
+    # a disk of the pod is a folder here
+    disk = tomllib.loads(text)["spool"].get("directory")
+    if disk:
+        (folder / disk.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        text = text.replace(f'"{disk}"', f'"{folder / disk.lstrip("/")}"')
     path.write_text(text)
     return path
 

@@ -10,6 +10,7 @@ import security
 import yaml
 from chart import (
     VARIANTS,
+    WORKLOADS,
     StrictLoader,
     bridge,
     load_all,
@@ -82,25 +83,30 @@ check: {createTopics: true}
 """
 
 
-@pytest.mark.parametrize("variant", ["default", "production", "split"])
+@pytest.mark.parametrize("variant", ["default", "production", "split", "spool", "spool-split"])
 def test_each_workload_is_checked_with_what_it_has_and_nothing_else(variant, tmp_path):
     values = tmp_path / "values.yaml"
     values.write_text(OF_EACH)
     documents = load_all(succeed(template(values_file(variant), values)))
     texts = configurations(documents)
-    jobs = {job["metadata"]["name"]: job["spec"]["template"]["spec"] for job in of_kind(documents, "Job")}
-    workloads = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in of_kind(documents, "Deployment")}
+    jobs = {job["metadata"]["name"]: job["spec"]["template"]["spec"] for job in of_kind(documents, "Job") if is_check(job)}
+    workloads = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in of_kind(documents, *WORKLOADS)}
     assert jobs.keys() == {f"{name}-check" for name in workloads}
     for name, workload in workloads.items():
         job = jobs[f"{name}-check"]
         assert texts[f"{name}-check"] == texts[name]
         config, *others = job["volumes"]
         assert config == {"name": "config", "configMap": {"name": f"{name}-check"}}
-        assert others == workload["volumes"][1:]
+        # the disks are the daemon's own, by a claim that its StatefulSet makes
+        assert [volume for volume in others if volume != {"name": "spool", "emptyDir": {}}] == workload["volumes"][1:]
         assert [job.get(key) for key in ("nodeSelector", "tolerations")] == [workload.get(key) for key in ("nodeSelector", "tolerations")]
         for container in [*job["initContainers"], *job["containers"]]:
             for key in ("env", "volumeMounts", "image"):
                 assert container[key] == workload["containers"][0][key], name
+
+
+def is_check(job):
+    return job["metadata"]["labels"]["app.kubernetes.io/component"] == "check"
 
 
 def test_the_longest_names_are_not_too_long(tmp_path):
@@ -115,7 +121,7 @@ def test_the_longest_names_are_not_too_long(tmp_path):
 def test_ports_are_those_that_the_daemon_listens_on(variant):
     documents = manifests(variant)
     texts = configurations(documents)
-    for workload in of_kind(documents, "Deployment"):
+    for workload in of_kind(documents, *WORKLOADS):
         [container] = workload["spec"]["template"]["spec"]["containers"]
         configuration = tomllib.loads(texts[workload["metadata"]["name"]])
         expected = {"admin": port_of(configuration["admin"])}

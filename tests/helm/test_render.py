@@ -53,7 +53,7 @@ def check_golden(name, text):
 
 
 def test_there_is_a_variant_of_each_kind():
-    assert {"default", "split", "production", "strimzi", "strimzi-split", "keda", "off"} <= set(VARIANTS)
+    assert {"default", "split", "production", "strimzi", "strimzi-split", "keda", "off", "spool", "spool-split"} <= set(VARIANTS)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

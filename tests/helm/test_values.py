@@ -37,6 +37,11 @@ CHART_ONLY = {
     ("kafka", "auth", "ca", "existingSecret"),
     ("kafka", "auth", "ca", "existingConfigMap"),
     ("kafka", "auth", "ca", "key"),
+    ("spool", "volume", "size"),
+    ("spool", "volume", "storageClassName"),
+    ("spool", "volume", "accessMode"),
+    ("spool", "volume", "annotations"),
+    ("spool", "drainClaims"),
 }
 CHART_ONLY_OF_SOURCES = {"existingSecret", "volume", "api.existingSecret", "api.volume"}
 # Properties of the schema that values.yaml does not show: Helm gives `global` to every chart, `enabled` is what a chart around
@@ -166,7 +171,7 @@ def test_the_values_of_the_daemons_parts_are_its_keys():
 
 def test_values_that_are_the_charts_own_say_so():
     for path in CHART_ONLY:
-        table = path[:2] if path[:2] == ("kafka", "auth") else path
+        table = path[:2] if path[:2] in {("kafka", "auth"), ("spool", "volume")} else path
         line = next(line for here, line in key_lines(yaml.compose(VALUES_TEXT, Loader=yaml.SafeLoader)) if here == table)
         assert "The chart's own" in VALUES_TEXT.splitlines()[line - 1], path
 

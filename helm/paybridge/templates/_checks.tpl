@@ -9,6 +9,7 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- include "paybridge.checks.sources" . -}}
 {{- include "paybridge.checks.kafka" . -}}
 {{- include "paybridge.checks.kubernetes" . -}}
+{{- include "paybridge.checks.spool" . -}}
 {{- end -}}
 
 {{/* A Service's name is the strictest of all. */}}
@@ -254,4 +255,42 @@ What must hold between values, which the schema cannot say in a sentence that he
 {{- fail (printf "autoscaling.maxReplicas of the engine is %d, but there are %d partitions: more engines than partitions have nothing to do" (int64 $autoscaling.maxReplicas) (int64 $.Values.kafka.partitions)) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "paybridge.checks.spool" -}}
+{{- $spool := .Values.spool -}}
+{{- if regexMatch "^/(etc|paybridge)(/|$)" (include "paybridge.spoolMountPath" .) -}}
+{{- fail (printf "spool.directory is %q, and a disk at %s would hide the daemon or its configuration: use another folder" $spool.directory (include "paybridge.spoolMountPath" .)) -}}
+{{- end -}}
+{{- if and $spool.enabled (not .Values.ingress.enabled) -}}
+{{- fail "spool.enabled is true, but ingress.enabled is false: no pod would write to the spool, and none would publish what is in it" -}}
+{{- end -}}
+{{- $size := include "paybridge.bytes" $spool.volume.size | float64 -}}
+{{- $least := mulf $spool.bytesMax 1.1 -}}
+{{- if and $spool.enabled (lt $size $least) -}}
+{{- fail (printf "spool.volume.size is %s, but the spool may take spool.bytesMax, %d bytes, and its file system a tenth more: make the volume %dMi or larger, or spool.bytesMax smaller" $spool.volume.size (int64 $spool.bytesMax) (ceil (divf $least 1048576) | int64)) -}}
+{{- end -}}
+{{- range $workload := (include "paybridge.workloads" . | fromJson).workloads -}}
+{{- if .spool -}}
+{{- if ne .settings.autoscaling.type "none" -}}
+{{- fail (printf "autoscaling.type of the %s is %s, but with spool.enabled each of its pods has a disk: webhooks on the disk of a pod that is scaled away would wait for people; use none, and replicas" .component .settings.autoscaling.type) -}}
+{{- end -}}
+{{- /* Of the name and ten digits Kubernetes makes a label of each pod. */ -}}
+{{- if gt (len .name) 52 -}}
+{{- fail (printf "the StatefulSet would be named %q, of %d characters, and at most 52 are possible: set a shorter fullnameOverride" .name (len .name)) -}}
+{{- end -}}
+{{- range $number := until (int .settings.replicas) -}}
+{{- $claim := printf "spool-%s-%d" $workload.name $number -}}
+{{- if has $claim $spool.drainClaims -}}
+{{- fail (printf "spool.drainClaims has %q, the claim of a pod that runs and publishes what is on it by itself: drain claims of pods that are gone" $claim) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity of Kubernetes as a number of bytes. */}}
+{{- define "paybridge.bytes" -}}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get $units (regexFind "[A-Za-z]*$" .)) -}}
 {{- end -}}

@@ -184,9 +184,15 @@ secret:
 {{- define "paybridge.config" -}}
 {{- $values := .root.Values -}}
 {{- $config := dict -}}
-{{- range $part := list "admin" "dedup" "spool" "rejected" "evidence" "shutdown" "log" -}}
+{{- range $part := list "admin" "dedup" "rejected" "evidence" "shutdown" "log" -}}
 {{- $_ := set $config $part (include "paybridge.snake" (get $values $part) | fromJson) -}}
 {{- end -}}
+{{- /* Who takes no webhooks has nothing to store. */ -}}
+{{- $spool := dict "enabled" false -}}
+{{- if .ingress -}}
+{{- $spool = include "paybridge.snake" (omit $values.spool "volume" "drainClaims") | fromJson -}}
+{{- end -}}
+{{- $_ := set $config "spool" $spool -}}
 {{- $ingress := include "paybridge.snake" (omit $values.ingress "tls") | fromJson -}}
 {{- $_ := set $ingress "enabled" .ingress -}}
 {{- if and .ingress $values.ingress.tls.enabled -}}
@@ -235,7 +241,10 @@ secret:
 {{- end -}}
 {{- end -}}
 
-{{/* Volumes with the configuration and the secrets of a workload. Takes {root, ingress, engine, configMap, settings}. */}}
+{{/*
+Volumes with the configuration and the secrets of a workload. Takes {root, ingress, engine, configMap, settings}; where the
+spool's is no claim of a StatefulSet, spoolVolume too.
+*/}}
 {{- define "paybridge.volumes" -}}
 - name: config
   configMap:
@@ -268,12 +277,16 @@ secret:
 - name: kafka-ca
   {{- . | nindent 2 }}
 {{- end }}
+{{- with .spoolVolume }}
+- name: spool
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .settings.volumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* Where they are. Whole folders and no subPath: only those follow a changed secret. Takes the same. */}}
+{{/* Where they are. Whole folders and no subPath: only those follow a changed secret. Takes the same, and spool. */}}
 {{- define "paybridge.volumeMounts" -}}
 - name: config
   mountPath: /etc/paybridge/config
@@ -306,6 +319,10 @@ secret:
 - name: kafka-ca
   mountPath: /etc/paybridge/kafka/ca
   readOnly: true
+{{- end }}
+{{- if .spool }}
+- name: spool
+  mountPath: {{ include "paybridge.spoolMountPath" .root }}
 {{- end }}
 {{- with .settings.volumeMounts }}
 {{ toYaml . }}

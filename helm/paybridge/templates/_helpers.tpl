@@ -65,6 +65,15 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* The account of the Jobs that drain claims: they may run where the release is gone. */}}
+{{- define "paybridge.drainAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ include "paybridge.fullname" . }}-drain
+{{- else -}}
+{{ include "paybridge.serviceAccountName" . }}
+{{- end -}}
+{{- end -}}
+
 {{/* When the check runs. Where Strimzi makes topics or the user, there is nothing to look at before the release is there. */}}
 {{- define "paybridge.checkHook" -}}
 helm.sh/hook: {{ ternary "post-install,post-upgrade" "pre-install,pre-upgrade" .Values.strimzi.enabled }}
@@ -73,21 +82,22 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{/*
-The workloads as JSON {workloads: [{component, name, ingress, engine, settings}]}: whether each takes webhooks and whether
-it decides, and its Kubernetes settings, those of `split` laid over those of `workload`.
+The workloads as JSON {workloads: [{component, name, ingress, engine, spool, settings}]}: whether each takes webhooks, whether
+it decides, whether its pods have disks of their own, and its Kubernetes settings, those of `split` laid over those of
+`workload`.
 */}}
 {{- define "paybridge.workloads" -}}
 {{- $fullname := include "paybridge.fullname" . -}}
 {{- $base := .Values.workload -}}
 {{- $workloads := list -}}
 {{- if eq .Values.mode "combined" -}}
-{{- $workloads = list (dict "component" "bridge" "name" $fullname "ingress" .Values.ingress.enabled "engine" .Values.confirmation.enabled "settings" $base) -}}
+{{- $workloads = list (dict "component" "bridge" "name" $fullname "ingress" .Values.ingress.enabled "engine" .Values.confirmation.enabled "spool" .Values.spool.enabled "settings" $base) -}}
 {{- else -}}
 {{- $ingress := mergeOverwrite (deepCopy $base) (deepCopy .Values.split.ingress) -}}
 {{- $engine := mergeOverwrite (deepCopy $base) (deepCopy .Values.split.engine) -}}
 {{- $workloads = list
-      (dict "component" "ingress" "name" (printf "%s-ingress" $fullname) "ingress" true "engine" false "settings" $ingress)
-      (dict "component" "engine" "name" (printf "%s-engine" $fullname) "ingress" false "engine" true "settings" $engine) -}}
+      (dict "component" "ingress" "name" (printf "%s-ingress" $fullname) "ingress" true "engine" false "spool" .Values.spool.enabled "settings" $ingress)
+      (dict "component" "engine" "name" (printf "%s-engine" $fullname) "ingress" false "engine" true "spool" false "settings" $engine) -}}
 {{- end -}}
 {{- toJson (dict "workloads" $workloads) -}}
 {{- end -}}
@@ -95,6 +105,11 @@ it decides, and its Kubernetes settings, those of `split` laid over those of `wo
 {{/* The component whose pods take webhooks; empty where none does. */}}
 {{- define "paybridge.webhooksComponent" -}}
 {{- if eq .Values.mode "split" -}}ingress{{- else if .Values.ingress.enabled -}}bridge{{- end -}}
+{{- end -}}
+
+{{/* Where a pod's disk is: the folder above that of the spool, for the daemon makes its own with the rights that it wants. */}}
+{{- define "paybridge.spoolMountPath" -}}
+{{- dir .Values.spool.directory -}}
 {{- end -}}
 
 {{/* The port of an address of the configuration. */}}
