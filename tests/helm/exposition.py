@@ -26,6 +26,9 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:{port}"
 [kafka]
 bootstrap_servers = "127.0.0.1:1"
+[spool]
+enabled = true
+directory = "{folder}/spool"
 [shutdown]
 drain_delay_ms = 0
 grace_ms = 100
@@ -65,7 +68,7 @@ def exported(folder):
 def _scraped(folder):
     port = _free_port()
     configuration = folder / "paybridge.toml"
-    configuration.write_text(CONFIGURATION.format(port=port, keys=KEYS))
+    configuration.write_text(CONFIGURATION.format(port=port, keys=KEYS, folder=folder))
     log = folder / "log"
     with log.open("w") as output, _running(configuration, output) as process:
         return _metrics(process, port, log)

@@ -13,7 +13,7 @@ import exposition
 import promql
 import pytest
 import yaml
-from chart import CHART, CHECKOUT, VARIANTS, helm, load_all, manifests, name_of, of_kind, pod_templates, succeed
+from chart import CHART, CHECKOUT, VARIANTS, WORKLOADS, helm, load_all, manifests, name_of, of_kind, pod_templates, succeed
 
 RULES = CHECKOUT / "tests" / "helm" / "rules"
 CASES = sorted(path.name for path in RULES.glob("*.yaml"))
@@ -38,6 +38,7 @@ EVERYTHING = {
             "api": {"baseUrl": "https://example.com", "version": 2, "project": "shop", "privateKeyFile": "own.pem"},
         }
     },
+    "spool": {"enabled": True},
     "confirmation": {"enabled": True},
     "monitoring": {
         "podMonitor": {"enabled": True},
@@ -190,12 +191,13 @@ def test_without_a_runbook_no_alert_points_at_one(tmp_path):
 
 # Which parts have alerts, by what a release has.
 PARTS = [
-    ({}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup", "confirmation"}),
-    ({"mode": "split"}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup", "confirmation"}),
-    ({"dedup": {"mode": "local"}}, {"replicas", "ingress", "kafka", "dedup", "confirmation"}),
-    ({"dedup": {"mode": "off"}}, {"replicas", "ingress", "kafka", "confirmation"}),
-    ({"confirmation": {"enabled": False}}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup"}),
-    ({"ingress": {"enabled": False}}, {"replicas", "confirmation"}),
+    ({}, {"replicas", "ingress", "kafka", "spool", "dedup", "shared_dedup", "confirmation"}),
+    ({"mode": "split"}, {"replicas", "ingress", "kafka", "spool", "dedup", "shared_dedup", "confirmation"}),
+    ({"dedup": {"mode": "local"}}, {"replicas", "ingress", "kafka", "spool", "dedup", "confirmation"}),
+    ({"dedup": {"mode": "off"}}, {"replicas", "ingress", "kafka", "spool", "confirmation"}),
+    ({"spool": {"enabled": False}}, {"replicas", "ingress", "kafka", "dedup", "shared_dedup", "confirmation"}),
+    ({"confirmation": {"enabled": False}}, {"replicas", "ingress", "kafka", "spool", "dedup", "shared_dedup"}),
+    ({"ingress": {"enabled": False}, "spool": {"enabled": False}}, {"replicas", "confirmation"}),
 ]
 
 
@@ -395,6 +397,7 @@ NOT_ALERTED = {
         "purged": "PaybridgeProducerRestarts watches the restart that purges records",
         "too_large": "PaybridgeQuarantineGrowing watches the webhook, which goes to quarantine",
     },
+    "paybridge_spool_records_refused_total": {"full": "PaybridgeSpoolNearlyFull comes before it, and PaybridgeAnswersUnavailable with it"},
     "paybridge_key_reloads_total": {"used": GOOD},
     "paybridge_dedup_hits_total": {"local": GOOD, "shared": GOOD},
     "paybridge_dedup_entries_total": {"written": GOOD},
@@ -491,6 +494,7 @@ BUILT_IN_PANELS = {"row", "stat", "timeseries"}
 def test_dashboards_keep_their_addresses(dashboards):
     assert {name: board["uid"] for name, board in dashboards.items()} == {
         "paybridge-dashboard-ingress": "paybridge-ingress",
+        "paybridge-dashboard-spool": "paybridge-spool",
         "paybridge-dashboard-confirmation": "paybridge-confirmation",
     }
 
@@ -572,7 +576,7 @@ def selected(selector, labels):
 def daemons_and_others(documents):
     """Labels of the daemon's pods, and of the pods of hooks and tests."""
     templates = pod_templates(documents)
-    daemons = {name_of(deployment) for deployment in of_kind(documents, "Deployment")}
+    daemons = {name_of(deployment) for deployment in of_kind(documents, *WORKLOADS)}
     labels = {name: template["metadata"]["labels"] for name, template in templates.items()}
     return [labels[name] for name in daemons], [labels[name] for name in labels.keys() - daemons]
 
@@ -589,7 +593,7 @@ def test_the_pod_monitor_takes_every_replica_and_nobody_else(mode, tmp_path):
     assert all(selected(monitor["spec"]["selector"], labels) for labels in daemons)
     assert not any(selected(monitor["spec"]["selector"], labels) for labels in others)
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-    for deployment in of_kind(documents, "Deployment"):
+    for deployment in of_kind(documents, *WORKLOADS):
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         assert endpoint["port"] in {port["name"] for port in container["ports"]}
     assert_job_is_the_release(monitor, daemons)

@@ -16,7 +16,7 @@ use super::page;
 use crate::support::cache::CHECKOUT;
 
 /// The chart's files of alerts, in the order of its runbook.
-const ALERTS: [&str; 6] = ["replicas", "ingress", "dedup", "shared_dedup", "kafka", "confirmation"];
+const ALERTS: [&str; 7] = ["replicas", "ingress", "dedup", "shared_dedup", "kafka", "spool", "confirmation"];
 
 /// What stands between the lines `<!-- name -->` and `<!-- /name -->` of the page at `path` is `expected`.
 /// `PAYBRIDGE_BLESS=1` writes it there.
