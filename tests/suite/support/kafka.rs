@@ -7,6 +7,7 @@
 
 mod broker;
 mod cluster;
+mod properties;
 mod rights;
 mod security;
 mod topics;

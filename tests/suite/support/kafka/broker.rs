@@ -1,30 +1,26 @@
 //! One node of Kafka as a process: fetched, configured, started, sent signals, and never outliving the tests.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
-use std::{env, io, slice, thread};
+use std::{env, slice, thread};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
+use super::properties::{Place, Ports, server_properties};
 use super::security::Security;
-use super::{Login, User, announce};
+use super::{Login, announce};
 use crate::support::cache;
 use crate::support::eventually::try_eventually;
 
 /// How long a start may take: seconds on an idle machine, more while something is compiled beside it.
 pub const START_LIMIT: Duration = Duration::from_mins(2);
-/// How often a node looks for transactions that took too long, the first time so long after its start. Not shorter: a node that
-/// aborts one while it still replays its metadata leaves out topics that it does not know yet, and the transaction hangs for ever.
-const ABORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long one question for metadata may take.
 pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Starts with new ports: another process may take a free port before the node does.
@@ -46,15 +42,6 @@ pub struct Broker {
     answers: BufReader<ChildStdout>,
 }
 
-/// Where a node stands in its cluster.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    /// Its number, from 1 on.
-    number: usize,
-    /// The ports of every node.
-    all: &'a [Ports],
-}
-
 /// What a node's Java machine is made for.
 #[derive(Clone, Copy)]
 pub enum Life {
@@ -69,16 +56,6 @@ struct Java {
     program: PathBuf,
     jars: PathBuf,
     policies: PathBuf,
-}
-
-/// Ports on the loopback interface that were free a moment ago.
-#[derive(Clone, Copy)]
-struct Ports {
-    plain: u16,
-    password: u16,
-    scram: u16,
-    certificate: u16,
-    controller: u16,
 }
 
 /// Fetches Kafka if need be, and starts so many new nodes of one cluster.
@@ -283,92 +260,6 @@ impl Java {
     fn version(&self) -> String {
         self.jars.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
-}
-
-impl Ports {
-    /// For so many nodes.
-    fn free(nodes: usize) -> io::Result<Vec<Self>> {
-        let listen = |_| TcpListener::bind(("127.0.0.1", 0));
-        // all held at once, so that they differ
-        let listeners: Vec<TcpListener> = (0..nodes * 5).map(listen).collect::<io::Result<_>>()?;
-        let ports: Vec<u16> =
-            listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<_>>()?;
-        let (all, _) = ports.as_chunks();
-        let named = |&[plain, password, scram, certificate, controller]: &[u16; 5]| Self {
-            plain,
-            password,
-            scram,
-            certificate,
-            controller,
-        };
-        Ok(all.iter().map(named).collect())
-    }
-}
-
-impl Place<'_> {
-    fn ports(&self) -> &Ports {
-        &self.all[self.number - 1]
-    }
-
-    /// All nodes are controllers, so that any of them may be killed.
-    fn voters(&self) -> String {
-        let voters = (1..).zip(self.all).map(|(number, ports)| format!("{number}@127.0.0.1:{}", ports.controller));
-        voters.collect::<Vec<_>>().join(",")
-    }
-}
-
-/// One node, a broker and a controller. What is not said is Kafka's default. The broker's session is short because a
-/// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
-/// the end of one; and a transaction that has timed out is soon found to have.
-fn server_properties(folder: &Path, place: Place<'_>, more: &[(&str, &str)]) -> String {
-    let Ports { plain, password, scram, certificate, controller } = place.ports();
-    let replicas = place.all.len();
-    let in_sync = if replicas < 3 { 1 } else { 2 };
-    let security = Security::server_properties(folder);
-    let users = User::ALL.map(User::login).map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
-    let clients = [("PLAIN", plain), ("PASSWORD", password), ("SCRAM", scram), ("CERTIFICATE", certificate)];
-    let clients = clients.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
-    let mut text = format!(
-        "\
-process.roles=broker,controller
-node.id={number}
-log.dirs={data}
-listeners={clients},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={clients}
-listener.security.protocol.map=PLAIN:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,SCRAM:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAIN
-controller.listener.names=CONTROLLER
-controller.quorum.voters={voters}
-sasl.enabled.mechanisms=PLAIN
-listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS;User:admin;User:{scram_user};User:CN={scram_user}
-{security}\
-auto.create.topics.enable=false
-min.insync.replicas={in_sync}
-offsets.topic.replication.factor={replicas}
-offsets.topic.num.partitions=3
-transaction.state.log.replication.factor={replicas}
-transaction.state.log.min.isr={in_sync}
-transaction.state.log.num.partitions=3
-share.coordinator.state.topic.replication.factor={replicas}
-share.coordinator.state.topic.min.isr={in_sync}
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-transaction.abort.timed.out.transaction.cleanup.interval.ms={abort_interval_ms}
-broker.session.timeout.ms=4000
-broker.heartbeat.interval.ms=500
-",
-        number = place.number,
-        voters = place.voters(),
-        data = folder.join("data").display(),
-        abort_interval_ms = ABORT_INTERVAL.as_millis(),
-        scram_user = Security::SCRAM_USER,
-    );
-    for (key, value) in more {
-        let _ = writeln!(text, "{key}={value}");
-    }
-    text
 }
 
 /// Starts the supervisor of a node that it does not start yet.
