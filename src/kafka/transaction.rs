@@ -5,6 +5,8 @@ mod batch;
 mod commit_error;
 mod reports;
 
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -24,6 +26,10 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a step of a transaction is tried: much longer than one takes, and all steps together end well before the
 /// member's poll interval does.
 const STEP: Duration = Duration::from_secs(5);
+/// How long the call that commits input offsets may overrun its step before the producer is given up. It overruns it by some
+/// seconds where brokers are away, and may never return (see [`Transactions::send_offsets`]). By then Kafka has aborted the
+/// transaction.
+const OFFSETS_OVERRUN: Duration = Duration::from_secs(5);
 /// Between two tries of one step.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// The most bytes that wait in the producer's queue, in KiB; it is waited for room where that is too few.
@@ -68,7 +74,7 @@ pub enum StartError {
 /// to its timeout; there is none between calls unless one was [`CommitError::Unknown`].
 pub struct Transactions {
     config: ClientConfig,
-    producer: ThreadedProducer<TransactionContext>,
+    producer: Arc<ThreadedProducer<TransactionContext>>,
     context: TransactionContext,
 }
 
@@ -86,7 +92,7 @@ impl Transactions {
         let producer: ThreadedProducer<TransactionContext> = config
             .create_with_context(context.clone())
             .map_err(|error| StartError::Create(ClientError::of_creation(&error)))?;
-        let this = Self { config, producer, context };
+        let this = Self { config, producer: Arc::new(producer), context };
         repeat(within, |left| this.producer.init_transactions(left)).map_err(|error| StartError::Initialize {
             client_error: this.context.client_errors.explain(&error),
             error,
@@ -141,10 +147,29 @@ impl Transactions {
         if !is_current(generation.epoch) {
             return Err(CommitFailure::Superseded);
         }
-        let (offsets, metadata) = (&batch.offsets, &generation.metadata);
-        repeat(STEP, |left| self.producer.send_offsets_to_transaction(offsets, metadata, left))
-            .map_err(CommitFailure::Offsets)?;
+        self.send_offsets(batch, generation)?;
         repeat(STEP, |left| self.producer.commit_transaction(left)).map_err(CommitFailure::Commit)
+    }
+
+    /// Puts the input offsets into the transaction. librdkafka's call does not keep to its timeout, and may never return
+    /// (its issues 5456 and 5511): it waits for a change of the broker that it takes for the group's coordinator; when another
+    /// broker became the coordinator meanwhile, there is no such change. So a thread of its own makes the call, and is left
+    /// behind with its producer if it does not come back. Both end when the call does.
+    fn send_offsets(&self, batch: &Batch, generation: &Generation) -> Result<(), CommitFailure> {
+        let producer = Arc::clone(&self.producer);
+        let (offsets, metadata) = (batch.offsets.clone(), Arc::clone(&generation.metadata));
+        let (sender, answer) = mpsc::sync_channel(1);
+        let call = move || {
+            let sent = repeat(STEP, |left| producer.send_offsets_to_transaction(&offsets, &metadata, left));
+            // Given back before it is told: whoever hears of it may drop the last one.
+            drop(producer);
+            drop(sender.send(sent)); // nobody listens after the overrun
+        };
+        thread::Builder::new().name("input-offsets".to_owned()).spawn(call).map_err(CommitFailure::OffsetsThread)?;
+        match answer.recv_timeout(STEP + OFFSETS_OVERRUN) {
+            Ok(sent) => sent.map_err(CommitFailure::Offsets),
+            Err(_) => Err(CommitFailure::OffsetsUnanswered),
+        }
     }
 
     /// Puts one record into the producer's queue; waits for room in it.

@@ -84,6 +84,12 @@ pub enum CommitFailure {
     /// The offsets are not taken into the transaction.
     #[error("Kafka did not accept the input offsets")]
     Offsets(#[source] KafkaError),
+    /// The call that puts the offsets into the transaction does not come back.
+    #[error("the call that sends the input offsets does not return")]
+    OffsetsUnanswered,
+    /// The thread for that call cannot be started.
+    #[error("no thread can be started to send the input offsets")]
+    OffsetsThread(#[source] std::io::Error),
     /// The commit failed.
     #[error("the commit failed")]
     Commit(#[source] KafkaError),
@@ -118,13 +124,14 @@ impl CommitFailure {
     /// Whether an abort may end it. Not where the producer is of no use any more, nor where a commit is still under way.
     pub(super) fn can_be_aborted(&self) -> bool {
         match self {
-            Self::Begin(_) | Self::Abort { .. } | Self::Renew { .. } => false,
+            Self::Begin(_) | Self::OffsetsUnanswered | Self::Abort { .. } | Self::Renew { .. } => false,
             Self::Offsets(error) => !is_fatal(error),
             Self::Commit(error) => !is_fatal(error) && !is_passing(error),
             Self::Superseded
             | Self::Send { .. }
             | Self::Delivery { .. }
             | Self::NoOffset { .. }
+            | Self::OffsetsThread(_)
             | Self::Unreported { .. } => true,
         }
     }
@@ -154,6 +161,8 @@ impl CommitError {
             | CommitFailure::NoOffset { .. }
             | CommitFailure::Unreported { .. }
             | CommitFailure::Offsets(_)
+            | CommitFailure::OffsetsUnanswered
+            | CommitFailure::OffsetsThread(_)
             | CommitFailure::Commit(_)
             | CommitFailure::Abort { .. }
             | CommitFailure::Renew { .. } => Self::Aborted(failed),
@@ -243,6 +252,7 @@ mod tests {
             (CommitFailure::Offsets(error(Code::Conflict)), "unknown"),
             (CommitFailure::Offsets(error(Code::Fenced)), "unknown"),
             (CommitFailure::Offsets(error(Code::GroupAuthorizationFailed)), "aborted"),
+            (CommitFailure::OffsetsUnanswered, "unknown"),
             (CommitFailure::Commit(error(Code::Fenced)), "unknown"),
             (CommitFailure::Commit(error(Code::InvalidProducerIdMapping)), "aborted"),
             (CommitFailure::Commit(error(Code::UnknownMemberId)), "aborted"),

@@ -6,17 +6,19 @@
 //! and goes, 2,000 sessions and more, four kills, two rebalances and two freezes, takes some minutes:
 //!
 //! ```text
-//! PAYBRIDGE_CHAOS=full cargo test --test suite engine::chaos -- --nocapture
+//! PAYBRIDGE_CHAOS=full cargo test --test suite engine::chaos::every -- --nocapture
 //! ```
 //!
-//! It prints one line of what happened.
+//! It prints one line of what happened. `engine::chaos::nodes` does the same to Kafka's nodes.
 
 mod disasters;
 mod members;
+mod nodes;
 mod provider;
 mod traffic;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,9 +30,9 @@ use crate::support::eventually::{eventually, try_eventually};
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::stream::{Random, printed_seed};
 use disasters::Disaster;
-use members::{Loss, Members};
+use members::{Access, Loss, Members};
 use provider::Finished;
-use traffic::Traffic;
+use traffic::{Traffic, Written};
 use verdict::Evidence;
 
 /// Asks for the full form.
@@ -56,30 +58,51 @@ struct Form {
 }
 
 impl Form {
-    fn asked_for(random: &mut Random) -> Self {
-        use Disaster::{Freeze, Guest, Kill, Restart};
-        let (sessions, pace, mildness, calm, mut disasters) = match env::var(FORM_VARIABLE).as_deref() {
-            Ok("full") => (2_000, 90, 1, 16, vec![Kill, Kill, Kill, Kill, Freeze, Freeze, Guest, Restart]),
+    /// The long form if the environment asks for it; its disasters in an order that is new each time.
+    fn asked_for(long: Self, short: Self, random: &mut Random) -> Self {
+        let mut form = match env::var(FORM_VARIABLE).as_deref() {
+            Ok("full") => long,
             Ok(other) => panic!("{FORM_VARIABLE}={other}: `full`, or nothing"),
-            Err(_) => (150, 120, 3, 2, vec![Kill, Freeze, Guest]),
+            Err(_) => short,
         };
-        for place in (1..disasters.len()).rev() {
-            disasters.swap(place, random.below(place + 1));
+        for place in (1..form.disasters.len()).rev() {
+            form.disasters.swap(place, random.below(place + 1));
         }
-        let (pace, calm) = (Duration::from_millis(pace), Duration::from_secs(calm));
-        Self { sessions, pace, mildness, calm, disasters }
+        form
     }
 }
 
 #[test]
 fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
+    use Disaster::{Freeze, Guest, Kill, Restart};
+    let long = Form {
+        sessions: 2_000,
+        pace: Duration::from_millis(90),
+        mildness: 1,
+        calm: Duration::from_secs(16),
+        disasters: vec![Kill, Kill, Kill, Kill, Freeze, Freeze, Guest, Restart],
+    };
+    let short = Form {
+        sessions: 150,
+        pace: Duration::from_millis(120),
+        mildness: 3,
+        calm: Duration::from_secs(2),
+        disasters: vec![Kill, Freeze, Guest],
+    };
+    let kafka = Kafka::shared();
+    let access = Access { bootstrap: kafka.bootstrap().to_owned(), tables: String::new() };
+    survives(long, short, kafka, &access);
+}
+
+/// Lets happen what the form wants to two engines and their Kafka, and holds every session's end against the provider's record.
+fn survives(long: Form, short: Form, kafka: &'static Kafka, access: &Access) {
     let (seed, began) = (printed_seed(), Instant::now());
     let mut random = Random::of(seed);
-    let form = Form::asked_for(&mut random);
+    let form = Form::asked_for(long, short, &mut random);
     let (hook, applied) = provider::hook();
     let text = confirmation(&unique_prefix());
-    let setup = EngineSetup::with(Kafka::shared(), &text, provider::settings(seed, form.mildness, hook));
-    let mut members = Members::start(&setup, &text, 2);
+    let setup = EngineSetup::with(kafka, &text, provider::settings(seed, form.mildness, hook));
+    let mut members = Members::start(&setup, access, &text, 2);
     let traffic = Traffic::new(&setup, Random::of(seed ^ 1));
     let (writing, running) = (AtomicBool::new(true), AtomicBool::new(true));
     let mut story = String::new();
@@ -99,17 +122,7 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         let written = writer.join().unwrap();
         println!("{:>4} s: {} sessions written", began.elapsed().as_secs(), written.scripts.len());
         members.await_all_assigned();
-        let mut told = Instant::now();
-        let rest = try_eventually(REST_LIMIT, || {
-            let evidence = Evidence::gather(&setup, &written);
-            evidence.nudge(&setup);
-            let rest = evidence.is_complete().and_then(|()| members.are_at_rest());
-            if let (Err(complaint), true) = (&rest, told.elapsed() > TELL_EVERY) {
-                println!("{:>4} s: {complaint}", began.elapsed().as_secs());
-                told = Instant::now();
-            }
-            rest
-        });
+        let rest = await_rest(&setup, &members, &written, began);
         (written, rest)
     });
     let evidence = Evidence::gather(&setup, &written);
@@ -118,22 +131,44 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         println!("{}", members.logs());
         panic!("PAYBRIDGE_TEST_SEED={seed} ({story}):\n{}", complaints.join("\n"));
     }
-    let Form { disasters, .. } = &form;
-    let count = |kind: Disaster| disasters.iter().filter(|disaster| **disaster == kind).count();
-    let found =
-        |losses: &[Loss]| losses.iter().map(|loss| story.matches(&format!(": {loss:?};")).count()).sum::<usize>();
     println!(
-        "seed {seed}: {} sessions, {} kills, {} rebalances, {} stops, {} of them fenced by Kafka and {} told by the group, {}, {} s",
+        "seed {seed}: {} sessions, {}, {}, {} s",
         written.scripts.len(),
-        count(Disaster::Kill),
-        count(Disaster::Guest) * 2 + count(Disaster::Restart) * 2,
-        count(Disaster::Freeze),
-        found(&[Loss::Refused, Loss::Ended]),
-        found(&[Loss::Failed, Loss::Told]),
+        happened(&form, &story),
         evidence.summary(&setup),
         began.elapsed().as_secs(),
     );
     members.stop();
+}
+
+/// Waits until nothing is left to do, and says now and then what is.
+fn await_rest(setup: &EngineSetup, members: &Members, written: &Written, began: Instant) -> Result<(), String> {
+    let mut told = Instant::now();
+    try_eventually(REST_LIMIT, || {
+        let evidence = Evidence::gather(setup, written);
+        evidence.nudge(setup);
+        let rest = evidence.is_complete().and_then(|()| members.are_at_rest());
+        if let (Err(complaint), true) = (&rest, told.elapsed() > TELL_EVERY) {
+            println!("{:>4} s: {complaint}", began.elapsed().as_secs());
+            told = Instant::now();
+        }
+        rest
+    })
+}
+
+/// The disasters by their kinds, and how those that were frozen found their loss.
+fn happened(form: &Form, story: &str) -> String {
+    let mut counts: BTreeMap<Disaster, usize> = BTreeMap::new();
+    for disaster in &form.disasters {
+        *counts.entry(*disaster).or_default() += 1;
+    }
+    let found =
+        |losses: &[Loss]| losses.iter().map(|loss| story.matches(&format!(": {loss:?};")).count()).sum::<usize>();
+    format!(
+        "{counts:?}, of those frozen {} fenced by Kafka and {} told by the group",
+        found(&[Loss::Refused, Loss::Ended]),
+        found(&[Loss::Failed, Loss::Told]),
+    )
 }
 
 /// The engine's keys: times that let a provider's faults and a frozen engine be over before anything leans on it.

@@ -7,7 +7,9 @@
 //! ```
 //! It prints one line of what happened. `PAYBRIDGE_TEST_SEED` repeats the webhooks and the times between the kills.
 
+use std::collections::BTreeMap;
 use std::env;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ pub struct Load {
     ack_timeout: Duration,
     sent: AtomicUsize,
     broken: AtomicUsize,
+    slowest: Mutex<Duration>,
+    refused: Mutex<BTreeMap<String, usize>>,
 }
 
 /// What came of the load.
@@ -53,13 +57,17 @@ pub struct Account {
     pub sent: usize,
     /// How often one had no answer, because the process or its connection was gone.
     pub broken: usize,
+    /// How long the slowest answer took.
+    pub slowest: Duration,
+    /// How often one was answered 503, by the topics of their events.
+    pub refused: BTreeMap<String, usize>,
 }
 
 #[test]
 fn what_was_answered_200_is_there_however_often_the_daemon_is_killed() {
     let (seed, form, begun) = (printed_seed(), Form::asked_for(), Instant::now());
     let kafka = Kafka::shared_cluster();
-    let text = configuration(kafka.bootstrap(), Settings { replicas: 3, ..Settings::default() });
+    let text = configuration(kafka.bootstrap(), Settings::on_three_nodes());
     let mut daemon = Daemon::run(&text);
     create_needed_topics(&kafka, &daemon.config);
     daemon.await_ready();
@@ -119,12 +127,14 @@ impl Load {
             ack_timeout: daemon.config.ingress.ack_timeout(),
             sent: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
+            slowest: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
     /// Sends until `disturb` is over; then each client waits until its last webhook is answered 200.
     pub fn run(self, disturb: impl FnOnce(&Stream)) -> Account {
-        let Self { mut events, mut random, client, ack_timeout, sent, broken } = self;
+        let Self { mut events, mut random, client, ack_timeout, sent, broken, slowest, refused } = self;
         let is_over = AtomicBool::new(false);
         let next = std::iter::from_fn(|| (!is_over.load(Ordering::SeqCst)).then(|| events.next(&mut random)));
         let attempt = |event: &Event| {
@@ -132,7 +142,13 @@ impl Load {
             match client.post(&event.source, &event.webhook) {
                 Exchange::Answered(answered) => {
                     check_answer(&answered, ack_timeout);
-                    if answered.status == 200 { Ok(answered) } else { Err(format!("{answered:?}")) }
+                    let mut slowest = slowest.lock().unwrap();
+                    *slowest = answered.elapsed.max(*slowest);
+                    if answered.status == 200 {
+                        return Ok(answered);
+                    }
+                    *refused.lock().unwrap().entry(event.topic.clone()).or_default() += 1;
+                    Err(format!("{answered:?}"))
                 }
                 gone @ (Exchange::Refused | Exchange::Broken(_)) => {
                     broken.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +162,13 @@ impl Load {
             disturb(stream);
         });
         let answered = account.iter().filter_map(|(event, answered)| Some((event, answered.as_ref()?)));
-        Account { acknowledged: Acknowledged::of(answered), sent: sent.into_inner(), broken: broken.into_inner() }
+        Account {
+            acknowledged: Acknowledged::of(answered),
+            sent: sent.into_inner(),
+            broken: broken.into_inner(),
+            slowest: slowest.into_inner().unwrap(),
+            refused: refused.into_inner().unwrap(),
+        }
     }
 }
 

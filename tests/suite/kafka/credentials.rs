@@ -18,7 +18,7 @@ use crate::support::kafka::{Kafka, Login, Security};
 use crate::support::volume::Volume;
 
 /// A volume with all that a client needs to log in.
-fn volume(kafka: &Kafka, login: Login) -> Volume {
+pub fn volume(kafka: &Kafka, login: Login) -> Volume {
     let (authority, client) = (kafka.authority_pem(), kafka.client_certificate());
     match login {
         Login::Scram => Volume::mount(&[("ca.crt", &authority), ("password", Security::SCRAM_PASSWORD)]),
@@ -29,7 +29,7 @@ fn volume(kafka: &Kafka, login: Login) -> Volume {
 }
 
 /// The tables of a configuration that logs in with the files of a volume.
-fn tables(login: Login, volume: &Volume) -> String {
+pub fn tables(login: Login, volume: &Volume) -> String {
     let path = |name| volume.path(name).display().to_string();
     let authority = path("ca.crt");
     match login {

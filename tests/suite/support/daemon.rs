@@ -31,6 +31,16 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Environment variables.
 pub type Variables = Vec<(&'static str, OsString)>;
 
+/// Two sources whose answers tell the event's id: a cluster needs long to make the topics of all.
+const FEW_SOURCES: &str = r#"
+[sources.sg-main]
+provider = "smart-glocal"
+public_key_files = ["smart-glocal-public.pem"]
+[sources.other]
+provider = "standard-webhooks"
+secret_files = ["standard-webhooks.key"]
+"#;
+
 /// What a test may set.
 #[derive(Clone, Copy)]
 pub struct Settings {
@@ -42,12 +52,22 @@ pub struct Settings {
     pub ack_timeout: Duration,
     /// `kafka.replication_factor`.
     pub replicas: usize,
+    /// Its sources.
+    pub sources: &'static str,
+}
+
+impl Settings {
+    /// On three nodes, with the sources of [`FEW_SOURCES`].
+    pub fn on_three_nodes() -> Self {
+        Self { replicas: 3, sources: FEW_SOURCES, ..Self::default() }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { drain_delay: Duration::ZERO, grace: seconds(20), ack_timeout: seconds(8), replicas: 1 }
+        let (drain_delay, grace, ack_timeout) = (Duration::ZERO, seconds(20), seconds(8));
+        Self { drain_delay, grace, ack_timeout, replicas: 1, sources: SOURCES }
     }
 }
 
@@ -222,6 +242,13 @@ impl Client {
         self.exchange(Request::builder().uri(url).body(Full::default()).unwrap())
     }
 
+    /// A whole number of `/metrics`: a gauge or counter with its labels; none where it is not there, or nobody answers.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let Exchange::Answered(answered) = self.admin("/metrics") else { return None };
+        let line = answered.text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map(|value| value.parse().unwrap())
+    }
+
     fn exchange(&self, request: Request<Full<Bytes>>) -> Exchange {
         match self.runtime.block_on(try_exchange(self.http.clone(), request)) {
             Ok(answered) => Exchange::Answered(answered),
@@ -235,7 +262,7 @@ impl Client {
 pub fn configuration(bootstrap: &str, settings: Settings) -> String {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [ingress, admin] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    let sources = SOURCES.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
+    let sources = settings.sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
     format!(
         r#"
 bridge_instance = "test"

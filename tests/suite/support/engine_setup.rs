@@ -67,7 +67,8 @@ impl EngineSetup {
         let (provider, runtime) = provider(settings);
         let sources = signed_sources(&format!("http://{}", provider.address), private_key);
         let text = format!("{sources}\n[confirmation]\nenabled = true\n{confirmation}");
-        let config = config(kafka.bootstrap(), &text, &[]);
+        let replicas = kafka.nodes().len().to_string();
+        let config = config(kafka.bootstrap(), &text, &[("KAFKA__REPLICATION_FACTOR", &replicas)]);
         create_needed_topics(kafka, &config);
         Self::around(kafka, provider, config, runtime)
     }

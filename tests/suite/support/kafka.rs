@@ -7,6 +7,7 @@
 
 mod broker;
 mod cluster;
+mod leaders;
 mod properties;
 mod rights;
 mod security;
@@ -25,7 +26,8 @@ use rdkafka::ClientConfig;
 
 use super::authority::Pair;
 use broker::{Broker, Life, launch};
-pub use cluster::Node;
+use cluster::Node;
+pub use leaders::COORDINATORS;
 use rights::Change;
 pub use security::Security;
 pub use topics::{Record, Topic, read_all};

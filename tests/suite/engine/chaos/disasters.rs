@@ -1,17 +1,23 @@
 //! What happens to engines: they are killed, frozen for longer than their session, restarted in order, and joined by
-//! guests. Each is over when the group works again, or not even then.
+//! guests. And to Kafka under them, where it has several nodes. Each is over when the group works again, or not even then.
 
 use std::time::{Duration, Instant};
 
 use super::members::{Member, Members, PARTITIONS};
 use super::{MOVE_LIMIT, eventually, pause, some_of};
+use crate::support::kafka::COORDINATORS;
 use crate::support::stream::Random;
 
 /// The engine's session timeout: a shorter freeze would prove nothing.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the other nodes of Kafka wait for one: its `broker.session.timeout.ms`.
+const NODE_SESSION: Duration = Duration::from_secs(4);
+/// How long a node of Kafka is away at most, or away beyond that time.
+const NODE_AWAY_MAX: Duration = Duration::from_secs(6);
+
 /// One of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Disaster {
     /// `kill -9`, and a start at once or once the other has taken over.
     Kill,
@@ -21,6 +27,12 @@ pub enum Disaster {
     Restart,
     /// A third engine joins and leaves: two rebalances.
     Guest,
+    /// `kill -9` of a node of Kafka, and a start some seconds later.
+    KillNode,
+    /// SIGSTOP of a node of Kafka for longer than the others wait for it, and SIGCONT.
+    FreezeNode,
+    /// Other nodes coordinate the transactions and the consumer group.
+    MoveCoordinators,
 }
 
 impl Disaster {
@@ -32,6 +44,9 @@ impl Disaster {
             Self::Freeze => freeze(members, victim, random),
             Self::Restart => restart(members, victim),
             Self::Guest => guest(members, random),
+            Self::KillNode => kill_node(members, random),
+            Self::FreezeNode => freeze_node(members, random),
+            Self::MoveCoordinators => move_coordinators(members),
         }
     }
 }
@@ -96,6 +111,39 @@ fn guest(members: &mut Members, random: &mut Random) -> String {
     guest.daemon.signal("TERM");
     assert_eq!(guest.daemon.await_end(), Some(0), "{}", guest.daemon.log());
     "a guest came and went".to_owned()
+}
+
+fn kill_node(members: &Members, random: &mut Random) -> String {
+    let number = random.below(members.kafka.nodes().len());
+    let node = &members.kafka.nodes()[number];
+    node.kill_9();
+    pause(some_of(NODE_AWAY_MAX, random));
+    node.restart();
+    await_coordinators(members);
+    format!("node {number} of Kafka killed and started")
+}
+
+fn freeze_node(members: &Members, random: &mut Random) -> String {
+    let number = random.below(members.kafka.nodes().len());
+    let node = &members.kafka.nodes()[number];
+    node.freeze();
+    let frozen = NODE_SESSION + some_of(NODE_AWAY_MAX, random);
+    pause(frozen);
+    node.thaw();
+    await_coordinators(members);
+    format!("node {number} of Kafka frozen for {:.1} s", frozen.as_secs_f32())
+}
+
+fn move_coordinators(members: &Members) -> String {
+    members.kafka.move_leaders(&COORDINATORS);
+    await_coordinators(members);
+    "the coordinators of transactions and of the group moved".to_owned()
+}
+
+/// The next disaster of Kafka's finds all nodes in sync, and the group at work.
+fn await_coordinators(members: &Members) {
+    members.kafka.await_in_sync(COORDINATORS);
+    members.await_all_assigned();
 }
 
 /// Waits until the others work on everything.

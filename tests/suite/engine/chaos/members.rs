@@ -4,8 +4,9 @@ use paybridge::config::Config;
 
 use super::{MOVE_LIMIT, eventually};
 use crate::support::bridge::{free_port, key_file};
-use crate::support::daemon::{Client, Daemon, Exchange};
+use crate::support::daemon::{Client, Daemon};
 use crate::support::engine_setup::{EngineSetup, sources};
+use crate::support::kafka::Kafka;
 
 /// Partitions of each input, as the setup makes them.
 pub const PARTITIONS: u64 = 3;
@@ -31,8 +32,18 @@ pub enum Loss {
     Told,
 }
 
+/// How engines reach Kafka.
+pub struct Access {
+    /// Where they find it.
+    pub bootstrap: String,
+    /// The tables of their configuration with which they log in.
+    pub tables: String,
+}
+
 /// All that run.
 pub struct Members {
+    /// Their Kafka.
+    pub kafka: &'static Kafka,
     /// Those that stay.
     pub stay: Vec<Member>,
     configuration: String,
@@ -41,8 +52,9 @@ pub struct Members {
 
 impl Members {
     /// Engines that share the work on a setup.
-    pub fn start(setup: &EngineSetup, confirmation: &str, count: usize) -> Self {
-        let mut members = Self { stay: Vec::new(), configuration: configuration(setup, confirmation), guests: 0 };
+    pub fn start(setup: &EngineSetup, access: &Access, confirmation: &str, count: usize) -> Self {
+        let configuration = configuration(setup, access, confirmation);
+        let mut members = Self { kafka: setup.kafka, stay: Vec::new(), configuration, guests: 0 };
         members.stay = (0..count).map(|number| members.member(&format!("bridge-{number}"))).collect();
         members.stay.iter().for_each(|member| member.daemon.await_ready());
         members.await_all_assigned();
@@ -129,14 +141,13 @@ impl Member {
 
     /// A whole number of its metrics; 0 where it does not answer.
     pub fn metric(&self, series: &str) -> u64 {
-        let Exchange::Answered(answered) = self.client.admin("/metrics") else { return 0 };
-        let line = answered.text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse().unwrap())
+        self.client.metric(series).unwrap_or_default()
     }
 }
 
-fn configuration(setup: &EngineSetup, confirmation: &str) -> String {
+fn configuration(setup: &EngineSetup, access: &Access, confirmation: &str) -> String {
     let Config { kafka, .. } = &setup.config;
+    let Access { bootstrap, tables } = access;
     let sources = sources(&format!("http://{}", setup.provider.address));
     let sources = sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
     format!(
@@ -150,12 +161,13 @@ grace_ms = 5000
 bootstrap_servers = "{bootstrap}"
 topic_prefix = "{prefix}"
 partitions = {PARTITIONS}
-replication_factor = 1
+replication_factor = {replicas}
+{tables}
 {sources}
 [confirmation]
 enabled = true
 {confirmation}"#,
-        bootstrap = setup.kafka.bootstrap(),
+        replicas = kafka.replication_factor,
         prefix = kafka.topic_prefix.as_ref(),
     )
 }

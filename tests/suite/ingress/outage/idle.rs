@@ -21,16 +21,16 @@ fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
     daemon.await_ready();
     for number in 1..=3 {
         // The producer's connection, and those of the engine that no poll keeps open.
-        eventually(LIMIT, || match metric(&daemon, "paybridge_kafka_brokers_up") {
-            0 => Ok(()),
-            up => Err(format!("{up} brokers are connected")),
+        eventually(LIMIT, || match daemon.client().metric("paybridge_kafka_brokers_up") {
+            Some(0) => Ok(()),
+            up => Err(format!("{up:?} brokers are connected")),
         });
         let webhook = ready_to_confirm(&daemon.config, number);
         let Exchange::Answered(answered) = daemon.client().post("sg-main", &webhook) else {
             panic!("no answer:\n{}", daemon.log());
         };
         assert_eq!(answered.status, 200, "{answered:?}\n{}", daemon.log());
-        assert_eq!(metric(&daemon, "paybridge_ready"), 1);
+        assert_eq!(daemon.client().metric("paybridge_ready"), Some(1));
     }
     let session = String::from_utf8(setup.records(READY).remove(0).key.unwrap()).unwrap();
     succeeds(&text, &["decide", "sg-main", &session, "cancel", "--reason", "a test"]);
@@ -40,13 +40,6 @@ fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
     let loud: Vec<String> = daemon.log().lines().filter(|line| is_loud(line)).map(str::to_owned).collect();
     assert_eq!(loud, Vec::<String>::new(), "nobody has to know that an idle connection was closed");
-}
-
-/// A gauge of the daemon's that has no labels.
-fn metric(daemon: &Daemon, name: &str) -> u64 {
-    let Exchange::Answered(answered) = daemon.client().admin("/metrics") else { panic!("{}", daemon.log()) };
-    let line = answered.text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
 fn is_loud(line: &str) -> bool {

@@ -1,14 +1,20 @@
-//! The broker is killed in the middle of transactions, and everything is dealt with once all the same.
+//! The broker is killed in the middle of transactions, and everything is dealt with once all the same; and however brokers are
+//! away, a transaction has an end.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use paybridge::kafka::transaction::CommitError;
+use paybridge::kafka::group::{GroupMember, GroupSettings, Polled};
+use paybridge::kafka::transaction::{
+    Batch, CommitError, Destination, NextOffset, Outgoing, TransactionSettings, Transactions,
+};
+use rdkafka::ClientConfig;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 
-use super::member::{join, settle};
+use super::member::{join, poll_until, settle};
 use super::worker::Worker;
-use super::{GroupSetup, never};
-use crate::support::kafka::Kafka;
+use super::{GroupSetup, LIMIT, RECORD_BYTES_MAX, never};
+use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::stream::Random;
 
 /// Records of the one partition.
@@ -76,4 +82,59 @@ fn a_frozen_broker_keeps_nobody_from_stopping() {
     println!("the member has left in {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     kafka.thaw();
+}
+
+/// The call of librdkafka's that sends the input offsets waits for the coordinator for as long as that is away, whatever its
+/// timeout says. The broker of the records is there.
+#[test]
+fn a_coordinator_of_the_group_that_is_away_keeps_no_transaction_open() {
+    let cluster = MockCluster::new(2).unwrap();
+    let prefix = unique_prefix();
+    let (group_id, process) = (format!("{prefix}.group"), format!("{prefix}.process"));
+    let topics = ["input", "ledger"].map(|name| format!("{prefix}.{name}"));
+    for topic in &topics {
+        cluster.create_topic(topic, 1, 1).unwrap();
+        cluster.partition_leader(topic, 0, Some(1)).unwrap();
+    }
+    cluster.coordinator(MockCoordinator::Transaction(process.clone()), 1).unwrap();
+    cluster.coordinator(MockCoordinator::Group(group_id.clone()), 2).unwrap();
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", cluster.bootstrap_servers());
+    let [input, ledger] = topics;
+    let mut group = GroupMember::join(&client, &GroupSettings::new(group_id, vec![input.clone()])).unwrap();
+    let generation = poll_until(&mut group, |polled| match polled {
+        Polled::Assigned { generation, .. } => Some(generation),
+        _ => None,
+    });
+    let settings = TransactionSettings::new(process, RECORD_BYTES_MAX);
+    let mut transactions = Transactions::start(&client, &settings, LIMIT).unwrap();
+    let record = Outgoing {
+        topic: ledger.as_str().into(),
+        destination: Destination::Owned(0),
+        key: b"key".to_vec(),
+        value: None,
+        headers: Vec::new(),
+    };
+    let batch = |next| {
+        let offset = NextOffset { topic: input.as_str().into(), partition: 0, next };
+        Batch::new(vec![record.clone()], &[offset]).unwrap()
+    };
+    transactions.commit(&batch(1), &generation, |_| true).unwrap();
+    // After the records are delivered.
+    let looks = Cell::new(0);
+    let away = |_| {
+        if looks.replace(looks.get() + 1) == 1 {
+            cluster.broker_down(2).unwrap();
+        }
+        true
+    };
+    let begin = Instant::now();
+    let done = transactions.commit(&batch(2), &generation, away);
+    println!("unknown after {:?}", begin.elapsed());
+    assert!(matches!(done, Err(CommitError::Unknown(_))), "{done:?}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    drop(transactions);
+    cluster.broker_up(2).unwrap();
+    let mut transactions = Transactions::start(&client, &settings, LIMIT).unwrap();
+    transactions.commit(&batch(2), &generation, |_| true).unwrap();
 }

@@ -122,6 +122,12 @@ impl Node {
         self.broker().order("CONT");
     }
 
+    /// Starts it after its end, and returns when it answers.
+    pub fn restart(&self) {
+        self.begin();
+        self.await_started();
+    }
+
     /// Whatever was done to it, it goes on.
     fn revive(&self) {
         let mut broker = self.broker();

@@ -152,7 +152,7 @@ pub fn read_all(mut client: ClientConfig, topic: &str) -> Vec<Record> {
 }
 
 fn await_partitions(client: &BaseConsumer, topic: &str, partitions: usize) {
-    eventually(LIMIT, || match led_partitions(client, topic) {
+    eventually(LIMIT, || match led_partitions(client, topic)? {
         led if led.len() == partitions => Ok(()),
         led => Err(format!("{topic} has {} partitions of {partitions}", led.len())),
     });
@@ -198,10 +198,10 @@ fn all_partitions(client: &BaseConsumer, topic: &str) -> Result<BTreeSet<i32>, S
 }
 
 /// The topic's partitions that have a leader; none where there is no such topic.
-fn led_partitions(client: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
-    let metadata = client.fetch_metadata(Some(topic), CALL_LIMIT).unwrap();
+fn led_partitions(client: &BaseConsumer, topic: &str) -> Result<BTreeSet<i32>, String> {
+    let metadata = client.fetch_metadata(Some(topic), CALL_LIMIT).map_err(|error| format!("{topic}: {error}"))?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-    partitions.filter(|partition| partition.leader() >= 0).map(MetadataPartition::id).collect()
+    Ok(partitions.filter(|partition| partition.leader() >= 0).map(MetadataPartition::id).collect())
 }
 
 /// Runs a future to its end, also where the test itself is one that a runtime runs.
