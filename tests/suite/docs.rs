@@ -4,6 +4,7 @@ mod alerts;
 mod golden;
 mod links;
 mod readme;
+mod reliability;
 mod senders;
 pub mod subscribers;
 pub mod tables;

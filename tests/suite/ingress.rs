@@ -6,6 +6,7 @@ mod declared;
 mod dedup;
 mod delivery;
 mod evidence;
+mod flood;
 mod keys;
 mod kills;
 mod limits;

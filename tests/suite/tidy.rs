@@ -220,13 +220,14 @@ fn only_metrics_names_metrics() {
 }
 
 /// Who starts tasks beside `app`, and why that is not a long-lived task of the daemon.
-const SPAWNING: [(&str, &str); 9] = [
+const SPAWNING: [(&str, &str); 10] = [
     ("src/cli/demo.rs", "the daemon itself, as a task of the demonstration"),
     ("src/cli.rs", "the one that waits for SIGTERM, before there is an app"),
     ("src/confirmation/calls.rs", "one a call on its way, bounded, and ended with the runtime"),
     ("src/confirmation/engine/duplicate_instance.rs", "one an engine, for its first seconds"),
     ("src/confirmation/engine/partition_counts.rs", "one an engine, and ended with it"),
     ("src/confirmation/engine/ledger_restore.rs", "one an assignment, for as long as its ledger is read"),
+    ("src/kafka/transaction.rs", "one a transaction, for a call that may never return"),
     ("src/simulator.rs", "the demonstration's and the tests' own provider, ended with its handle"),
     ("src/server/connections.rs", "one a connection, tracked, and ended with the server"),
     ("src/server/requests.rs", "one a request, tracked, and ended with the server"),

@@ -115,6 +115,32 @@ fn decisions_for_sessions_that_never_open_are_bounded_across_a_restart() {
     engine.stop().unwrap();
 }
 
+/// So many wait in each of three partitions, all others are rejected. `PAYBRIDGE_EARLY=full` writes 30,000.
+#[test]
+fn very_many_decisions_for_sessions_that_never_open_keep_no_session_waiting() {
+    let count = match std::env::var("PAYBRIDGE_EARLY").as_deref() {
+        Ok("full") => 30_000,
+        Ok(other) => panic!("PAYBRIDGE_EARLY is {other}: set it to full, or not at all"),
+        Err(_) => 1_000,
+    };
+    let setup = EngineSetup::new("default = \"confirm\"\nearly_decisions_max = 100");
+    let engine = setup.engine();
+    let begun = std::time::Instant::now();
+    for number in 0..count {
+        let nobody = format!("ps_nobody_{number}");
+        setup.send(DECISION, &nobody, &decision(&nobody, Action::Cancel, &nobody).encode_to_vec());
+    }
+    for number in 0..20 {
+        setup.ready(&format!("ps_{number}"), Timestamp::now(), 100);
+    }
+    let outcomes = setup.await_outcomes(20);
+    println!("{count} decisions for nobody, 20 sessions decided {:?} after the first", begun.elapsed());
+    assert!(outcomes.values().all(|outcome| outcome.result() == Result::Accepted), "{outcomes:?}");
+    await_metric(&engine, "paybridge_confirmation_lag_records", 0);
+    await_metric(&engine, "paybridge_confirmation_rejected_total{reason=\"too_many_early\"}", count - 3 * 100);
+    engine.stop().unwrap();
+}
+
 #[test]
 fn a_decision_whose_session_never_opens_is_rejected_after_a_while() {
     let setup = EngineSetup::new("unknown_session_ttl_s = 2");

@@ -1,12 +1,11 @@
 //! A topic that Kafka has not: its webhooks are answered 503 at once, all others are taken, and it works once the topic is there.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use paybridge::kafka::topics::{self, Topic};
 
-use crate::support::bridge::{Bridge, config, event_type, sender};
+use crate::support::bridge::{Bridge, config, create_topics, event_type, sender};
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::wire::{UNDOSTRES, told};
@@ -18,21 +17,13 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 /// By then it must be in use.
 const GOOD_AGAIN: Duration = Duration::from_secs(10);
 
-fn create(kafka: &Kafka, topic: &Topic) {
-    let settings: BTreeMap<&str, &str> =
-        topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    kafka.create_topics(&[(topic.name.as_str(), topic.partitions, &settings.into_iter().collect::<Vec<_>>())]);
-}
-
 #[test]
 fn a_webhook_for_a_missing_topic_is_answered_at_once_and_taken_once_the_topic_is_there() {
     let kafka = Kafka::shared();
     let config = config(kafka.bootstrap(), UNDOSTRES, &[]);
     let (missing, there): (Vec<Topic>, Vec<Topic>) =
         topics::needed(&config).into_iter().partition(|topic| topic.name.ends_with(MISSING));
-    for topic in &there {
-        create(kafka, topic);
-    }
+    create_topics(kafka, &there);
     let bridge = Bridge::launch(config);
     bridge.await_ready();
     let customer =
@@ -52,7 +43,7 @@ fn a_webhook_for_a_missing_topic_is_answered_at_once_and_taken_once_the_topic_is
     let account = sender(&bridge.config, "udt").sample(event_type("undostres", "account"), Timestamp::now(), 1);
     assert_eq!(told(&bridge.post("udt", &account)), (200, "accepted".to_owned()), "all others are taken");
 
-    create(kafka, &missing[0]);
+    create_topics(kafka, &missing);
     let webhook = customer(0);
     eventually(GOOD_AGAIN, || match told(&bridge.post("udt", &webhook)) {
         (200, _) => Ok(()),

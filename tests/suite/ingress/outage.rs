@@ -5,7 +5,9 @@ mod frozen;
 mod hangup;
 mod idle;
 mod nodes;
+mod probe;
 mod start;
+mod topics;
 
 use std::time::Duration;
 

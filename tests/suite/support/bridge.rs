@@ -16,7 +16,7 @@ use paybridge::app::{self, Listeners};
 use paybridge::config::Config;
 use paybridge::config::files::FileReader;
 use paybridge::kafka::broker_clock::Broker;
-use paybridge::kafka::topics;
+use paybridge::kafka::topics::{self, Topic};
 use paybridge::message::DESCRIPTORS;
 use paybridge::provider::{self, EventType, Sender, SignedWebhook};
 use prost_reflect::{DynamicMessage, SerializeOptions};
@@ -281,7 +281,11 @@ pub fn webhook_request(url: &str, webhook: &SignedWebhook) -> Request<Full<Bytes
 
 /// Makes every topic that a configuration needs.
 pub fn create_needed_topics(kafka: &Kafka, config: &Config) {
-    let needed = topics::needed(config);
+    create_topics(kafka, &topics::needed(config));
+}
+
+/// Makes topics with the settings that a configuration needs.
+pub fn create_topics(kafka: &Kafka, needed: &[Topic]) {
     let settings: Vec<Vec<(&str, &str)>> = needed
         .iter()
         .map(|topic| topic.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())

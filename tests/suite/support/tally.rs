@@ -38,6 +38,12 @@ impl Acknowledged {
         acknowledged
     }
 
+    /// The same without those of one topic.
+    pub fn but_for(mut self, topic: &str) -> Self {
+        self.0.remove(topic);
+        self
+    }
+
     /// Holds them against what is on their topics now.
     pub fn tally(&self, kafka: &Kafka) -> Tally {
         let there = ids_on(kafka, &self.0.keys().cloned().collect());

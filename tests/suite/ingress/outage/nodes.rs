@@ -1,55 +1,201 @@
-//! Three nodes that each have every record, and one of them killed: nothing that was answered 200 is lost, and the two that are
-//! left take what comes.
+//! Three nodes that each have every record: one is killed, one is frozen, all are frozen, all are killed at once. Nothing that was
+//! answered 200 is lost, whoever asks is answered in time, memory stays flat, and the daemon is back as soon as anybody could be.
+//!
+//! In the long form all are frozen for a minute:
+//! ```text
+//! PAYBRIDGE_OUTAGE=full cargo test --test suite ingress::outage::nodes -- --nocapture
+//! ```
+//! It prints what was measured, a line for each outage. `PAYBRIDGE_TEST_SEED` repeats the webhooks and the choice of nodes.
 
-use std::collections::BTreeMap;
+use std::env;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{AT_ONCE, LIMIT};
-use crate::support::bridge::{Bridge, SOURCES, config, count_by_id, create_needed_topics};
-use crate::support::eventually::eventually;
-use crate::support::kafka::Kafka;
-use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
+use jiff::Timestamp;
+use paybridge::config::Config;
+use paybridge::provider::SignedWebhook;
 
-/// The one that is not the controller, which is one alone here.
-const VICTIM: usize = 1;
+use super::probe::first_acknowledgement;
+use crate::ingress::kills::Load;
+use crate::support::bridge::{create_needed_topics, ready_to_confirm, sender};
+use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
+use crate::support::eventually::{eventually, try_eventually};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::stream::{Random, Stream, check_answer, printed_seed};
+use crate::support::system::memory_mib;
+
+/// Asks for the long form.
+const FORM_VARIABLE: &str = "PAYBRIDGE_OUTAGE";
+/// How long the daemon may take to see what became of nodes.
+const LIMIT: Duration = Duration::from_mins(1);
+/// Longer than nodes wait for one that is silent (4 s), and than the daemon waits for an acknowledgement.
+const AWAY: Duration = Duration::from_secs(6);
+const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+/// The contract: the first 200 comes within that time of the first acknowledgement that anybody gets.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// The contract: memory grows by less than `in_flight_bytes_max` and this.
+const MEMORY_SLACK_MIB: f64 = 32.0;
+/// Webhooks that are answered 200 before the first outage and after each.
+const BETWEEN: usize = 100;
+/// Large webhooks that come at once while nobody acknowledges: more than fit in flight.
+const FLOOD: u64 = 150;
+
+/// What happens to the nodes.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    OneKilled,
+    OneFrozen,
+    AllFrozen,
+    AllKilled,
+}
+
+/// A daemon on three nodes, and a topic of the probe's own.
+struct Setting<'a> {
+    kafka: &'a Kafka,
+    daemon: &'a Daemon,
+    flood: Vec<SignedWebhook>,
+    probe_topic: String,
+    all_frozen_for: Duration,
+    /// Its memory before the first outage.
+    memory_mib: f64,
+}
 
 #[test]
-fn a_stream_of_webhooks_survives_the_death_of_one_node_of_three() {
-    let kafka = Kafka::start_cluster(3, &[]);
-    let settings = [("KAFKA__REPLICATION_FACTOR", "3"), ("INGRESS__ACK_TIMEOUT_MS", "2000")];
-    let config = config(kafka.bootstrap(), SOURCES, &settings);
-    create_needed_topics(&kafka, &config);
-    let bridge = Bridge::launch(config);
-    bridge.await_ready();
-    let mut random = Random::printed();
-    let mut events = Events::new(&bridge.config);
-    let strike_at = 50 + random.below(100);
-    let disturb = |stream: &Stream| {
-        stream.await_answers(strike_at);
-        kafka.nodes()[VICTIM].kill_9();
+fn webhooks_survive_nodes_that_are_killed_and_frozen_one_of_them_and_all_at_once() {
+    let seed = printed_seed();
+    let kafka = Kafka::shared_cluster();
+    let settings = Settings { ack_timeout: ACK_TIMEOUT, ..Settings::on_three_nodes() };
+    let daemon = Daemon::run(&configuration(kafka.bootstrap(), settings));
+    create_needed_topics(&kafka, &daemon.config);
+    daemon.await_ready();
+    let probe_topic = format!("{}.probe", unique_prefix());
+    kafka.create_topics(&[(&probe_topic, 1, &[("min.insync.replicas", "2")])]);
+    let mut setting = Setting {
+        kafka: &kafka,
+        daemon: &daemon,
+        flood: flood(&daemon.config),
+        probe_topic,
+        all_frozen_for: all_frozen_for(),
+        memory_mib: 0.0,
     };
-    let post = |event: &Event| Some(bridge.post(&event.source, &event.webhook));
-    let account = stream::run(events.some(400, &mut random), AT_ONCE, post, disturb);
-    let mut taken: Vec<(Event, String)> = Vec::new();
-    for (event, answered) in account {
-        let mut answered = answered.unwrap();
-        check_answer(&answered, bridge.config.ingress.ack_timeout());
-        // as the provider would, until the partition has another leader
-        eventually(LIMIT, || {
-            if answered.status != 200 {
-                answered = bridge.post(&event.source, &event.webhook);
-                check_answer(&answered, bridge.config.ingress.ack_timeout());
-            }
-            if answered.status == 200 { Ok(()) } else { Err(format!("not taken by two nodes: {answered:?}")) }
-        });
-        taken.push((event, answered.json("event_id")));
-    }
-    let mut known = BTreeMap::new();
-    for (event, id) in taken {
-        let there = known.entry(event.topic).or_insert_with_key(|topic| count_by_id(&kafka.read_all(topic)));
-        assert!(there.contains_key(&id), "{id} was answered 200 and is lost");
-    }
-    eventually(LIMIT, || match bridge.count("paybridge_kafka_brokers_up") {
-        2 => Ok(()),
-        up => Err(format!("{up} of three nodes are up after the death of one")),
+    let mut random = Random::of(seed ^ 1);
+    let account = Load::of(&daemon, seed).run(|stream| {
+        stream.await_more_taken(BETWEEN);
+        setting.memory_mib = memory_mib(daemon.pid(), "VmRSS");
+        for outage in [Outage::OneKilled, Outage::OneFrozen, Outage::AllFrozen, Outage::AllKilled] {
+            setting.survive(outage, stream, random.below(3));
+        }
     });
+    let tally = account.acknowledged.tally(&kafka);
+    println!("seed {seed}: {} sent, {tally}, the slowest answered after {:?}", account.sent, account.slowest);
+    tally.assert_nothing_is_lost();
+    assert_eq!(account.broken, 0, "webhooks without an answer");
+}
+
+/// How long all nodes are frozen.
+fn all_frozen_for() -> Duration {
+    match env::var(FORM_VARIABLE).as_deref() {
+        Ok("full") => Duration::from_mins(1),
+        Ok(other) => panic!("{FORM_VARIABLE} is {other}: set it to full, or not at all"),
+        Err(_) => AWAY,
+    }
+}
+
+/// Webhooks as large as they may be.
+fn flood(config: &Config) -> Vec<SignedWebhook> {
+    let sender = sender(config, "sg-main");
+    let large = |number| {
+        let mut body = ready_to_confirm(config, number).body.to_vec();
+        body.resize(config.ingress.body_bytes_max, b' ');
+        sender.sign("", body.into(), Timestamp::now(), 0)
+    };
+    (1_000_000..1_000_000 + FLOOD).map(large).collect()
+}
+
+impl Setting<'_> {
+    /// The outage, its end, and what the daemon makes of both.
+    fn survive(&self, outage: Outage, stream: &Stream, number: usize) {
+        let node = &self.kafka.nodes()[number];
+        let client = self.daemon.client();
+        match outage {
+            Outage::OneKilled => node.kill_9(),
+            Outage::OneFrozen => node.freeze(),
+            Outage::AllFrozen => self.kafka.freeze(),
+            Outage::AllKilled => self.kafka.kill_9(),
+        }
+        match outage {
+            Outage::OneKilled => await_brokers(&client, 2),
+            Outage::OneFrozen => pause(AWAY),
+            Outage::AllFrozen => self.endure(&client, self.all_frozen_for),
+            Outage::AllKilled => self.endure(&client, AWAY),
+        }
+        let behind = self.first_200_behind_the_probe(stream, || match outage {
+            Outage::OneKilled => node.restart(),
+            Outage::OneFrozen => node.thaw(),
+            Outage::AllFrozen => self.kafka.thaw(),
+            Outage::AllKilled => self.kafka.restart(),
+        });
+        assert!(behind <= BACK_WITHIN, "{outage:?}: the first 200 came {behind:?} after the probe's acknowledgement");
+        stream.await_more_taken(BETWEEN);
+        // Else the next outage would leave too few.
+        self.kafka.await_in_sync([self.probe_topic.as_str()]);
+        self.kafka.await_in_sync(topics(&self.daemon.config).iter().map(String::as_str));
+        let [grown, peak] = ["VmRSS", "VmHWM"].map(|field| memory_mib(self.daemon.pid(), field) - self.memory_mib);
+        println!(
+            "{outage:?}: the first 200 came {behind:?} after the probe's acknowledgement, memory grew by {grown:.0} MiB, \
+             {peak:.0} MiB for a moment"
+        );
+        let bound = f64::from(self.daemon.config.ingress.in_flight_bytes_max) / 1024.0 / 1024.0 + MEMORY_SLACK_MIB;
+        assert!(grown < bound, "{outage:?}: memory grew by {grown:.1} MiB; {bound:.1} MiB are the bound");
+    }
+
+    /// Nobody acknowledges for so long; more comes than fits, and is refused in time.
+    fn endure(&self, client: &Client, time: Duration) {
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for webhook in &self.flood {
+                scope.spawn(|| match client.post("sg-main", webhook) {
+                    Exchange::Answered(answered) => {
+                        check_answer(&answered, ACK_TIMEOUT);
+                        assert_eq!(answered.status, 503, "{answered:?}");
+                    }
+                    other => panic!("{other:?}"),
+                });
+            }
+        });
+        pause(time.saturating_sub(begun.elapsed()));
+    }
+
+    /// Ends the outage, and gives how long after the probe's first acknowledgement the first webhook is answered 200.
+    fn first_200_behind_the_probe(&self, stream: &Stream, end: impl FnOnce() + Send) -> Duration {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let probe = scope.spawn(|| first_acknowledgement(self.kafka.client(), &self.probe_topic, &over));
+            let ending = scope.spawn(end);
+            stream.await_more_taken(1);
+            let taken = Instant::now();
+            ending.join().unwrap();
+            over.store(true, Ordering::SeqCst);
+            let acknowledged = probe.join().unwrap();
+            acknowledged.map_or(Duration::ZERO, |acknowledged| taken.saturating_duration_since(acknowledged))
+        })
+    }
+}
+
+fn topics(config: &Config) -> Vec<String> {
+    paybridge::kafka::topics::needed(config).into_iter().map(|topic| topic.name).collect()
+}
+
+#[track_caller]
+fn await_brokers(client: &Client, count: u64) {
+    eventually(LIMIT, || match client.metric("paybridge_kafka_brokers_up") {
+        Some(up) if up == count => Ok(()),
+        up => Err(format!("{up:?} brokers are up, not {count}")),
+    });
+}
+
+/// Lets time pass in which something may happen.
+fn pause(time: Duration) {
+    let _over = try_eventually(time, || Err::<(), _>(String::new()));
 }
