@@ -15,6 +15,8 @@ import yaml
 
 COMMAND_TIMEOUT_S = 120
 PATIENCE_S = 60
+# As many disks of each access mode as a release has pods.
+DISKS_EACH = 3
 LOOK_EVERY_S = 0.2
 
 # What tells the tests' own namespaces from others: a run removes only its own.
@@ -120,6 +122,30 @@ def namespace_fixture(custom_kinds):
     assert custom_kinds
     with restricted_namespace() as name:
         yield name
+
+
+@pytest.fixture(name="disks")
+def disks_fixture(namespace):
+    """Disks for the claims of a test, by the name of their storage class; nothing is ever written to them."""
+    modes = ["ReadWriteOnce", "ReadWriteOncePod"] * DISKS_EACH
+    volumes = [disk(f"{namespace}-{number}", namespace, mode) for number, mode in enumerate(modes)]
+    succeed(kubectl("create", "--filename=-", given=volumes))
+    try:
+        yield namespace
+    finally:
+        # they go when the claims have gone with the namespace
+        succeed(kubectl("delete", "persistentvolume", *(one["metadata"]["name"] for one in volumes), "--wait=false"))
+
+
+def disk(name, storage_class, mode):
+    spec = {
+        "capacity": {"storage": "100Gi"},
+        "accessModes": [mode],
+        "storageClassName": storage_class,
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": f"/nonexistent/{name}"},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, "labels": MARK}, "spec": spec}
 
 
 @pytest.fixture(scope="session", name="untouched_namespace")

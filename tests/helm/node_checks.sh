@@ -2,7 +2,7 @@
 # What tests/helm/node checks of image and chart, once the node and Kafka are there: from the installation to the removal.
 # Each check is a function that ends with `passed`; a command that fails ends the script, and `step` says in what.
 # Must not know how the node came about.
-# shellcheck disable=SC2154 # scratch, kafka_port and node_address are tests/helm/node's
+# shellcheck disable=SC2154 # scratch, run, kafka_port and node_address are tests/helm/node's
 
 readonly namespace=paybridge-node release=paybridge
 # How long anything may take that is waited for: a pod on a busy machine; a changed Secret, which the kubelet brings in its
@@ -21,6 +21,8 @@ run_checks() {
     check_refused_configuration
     check_rolled_back_configuration
     check_two_workloads
+    check_disk
+    check_orphaned_disk
     check_removal
 }
 
@@ -146,6 +148,54 @@ check_two_workloads() {
     passed "session $session"
 }
 
+# One pod with a disk. While Kafka is away nothing waits for its successor to be ready: it is so when Kafka is back.
+check_disk() {
+    local begin=$SECONDS pod=$release-spool-0 before
+    step='a pod with a disk answers 200 while Kafka is away, is deleted, and its successor delivers what is on the disk'
+    make_disk
+    helm -n "$namespace" install "$release-spool" helm/paybridge -f "$scratch/values.yaml" -f "$scratch/spool.yaml" \
+        --wait --timeout "${limit_s}s" >"$scratch/log" 2>&1
+    kafka_order KILL
+    store_webhooks 3
+    eventually "$limit_s" has_metric "$pod" 'paybridge_spool_records 3'
+    before=$(of_pod "$pod" '{.metadata.uid}')
+    kubectl -n "$namespace" delete pod "$pod" --timeout "${limit_s}s" >/dev/null
+    eventually "$limit_s" has_metric "$pod" 'paybridge_spool_records 3'
+    [ "$(of_pod "$pod" '{.metadata.uid}')" != "$before" ]
+    kafka_order START
+    eventually "$limit_s" has_metric "$pod" 'paybridge_spool_records 0'
+    find_stored
+    kubectl -n "$namespace" wait --for=condition=Ready "pod/$pod" --timeout "${limit_s}s" >/dev/null
+    kubectl -n "$namespace" exec "$pod" -- /paybridge spool status >"$scratch/status"
+    grep -q '^waiting: 0 files' "$scratch/status"
+    grep -q '^dead: 0 files' "$scratch/status"
+    passed "$((SECONDS - begin)) s"
+}
+
+# The commands of the chart's README, where the release is gone.
+check_orphaned_disk() {
+    local begin=$SECONDS
+    step='a release is removed while Kafka is away, its claim stays, and a Job publishes what is on it'
+    kafka_order KILL
+    store_webhooks 2
+    helm -n "$namespace" uninstall "$release-spool" --wait --timeout "${limit_s}s" >"$scratch/log" 2>&1
+    kubectl -n "$namespace" get persistentvolumeclaim "spool-$release-spool-0" >/dev/null
+    kafka_order START
+    helm template "$release-spool" helm/paybridge -n "$namespace" -f "$scratch/values.yaml" -f "$scratch/spool.yaml" \
+        --show-only templates/drain.yaml --set spool.enabled=false --set "spool.drainClaims={spool-$release-spool-0}" \
+        >"$scratch/drain.yaml" 2>"$scratch/log"
+    kubectl -n "$namespace" apply -f "$scratch/drain.yaml" >"$scratch/log"
+    kubectl -n "$namespace" wait --for=condition=Complete job --selector app.kubernetes.io/component=drain --timeout "${limit_s}s" >"$scratch/log"
+    kubectl -n "$namespace" logs --selector app.kubernetes.io/component=drain --tail -1 >"$scratch/log"
+    grep -q '^2 records published, 0 left$' "$scratch/log"
+    grep -q '^dead: 0 files' "$scratch/log"
+    find_stored
+    kubectl -n "$namespace" delete -f "$scratch/drain.yaml" >/dev/null
+    kubectl -n "$namespace" delete persistentvolumeclaim "spool-$release-spool-0" --timeout "${limit_s}s" >/dev/null
+    kubectl delete persistentvolume "$namespace" --timeout "${limit_s}s" >/dev/null
+    passed "$((SECONDS - begin)) s"
+}
+
 check_removal() {
     step='helm uninstall leaves nothing but what hooks and people made'
     helm -n "$namespace" uninstall "$release" --wait --timeout "${limit_s}s" >"$scratch/log" 2>&1
@@ -161,8 +211,7 @@ send_and_find() {
     local workload=$1 prefix=$2 answer topic
     shift 2
     answer=$(run_pod "$workload" send "$@" --url "http://${workload%-ingress}.$namespace.svc")
-    [ "${answer%% *}" = 200 ]
-    event=$(sed -n 's/.*"status":"accepted","event_id":"\([0-9a-f]*\)".*/\1/p' <<<"$answer")
+    event=$(event_of "$answer")
     [ -n "$event" ]
     record=$(run_pod "$workload" tail "$2" --from-beginning --event-id "$event" --count 1 | grep '^{')
     topic=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["topic"])' <<<"$record")
@@ -170,6 +219,30 @@ send_and_find() {
         "$prefix".*."$2".v1) ;;
         *) return 1 ;;
     esac
+}
+
+# The event that an answer to `send` names; nothing, unless it says that the webhook was accepted.
+event_of() {
+    sed -n 's/^200 .*"status":"accepted","event_id":"\([0-9a-f]*\)".*/\1/p' <<<"$1"
+}
+
+# Sends so many webhooks to the pod with a disk, and leaves their events in `stored`.
+store_webhooks() {
+    local count=$1 answer
+    stored=()
+    while [ "${#stored[@]}" -lt "$count" ]; do
+        answer=$(run_pod "$release-spool" send helm-test received --url "http://$release-spool.$namespace.svc")
+        event=$(event_of "$answer")
+        [ -n "$event" ]
+        stored+=("$event")
+    done
+}
+
+# Reads each of them from its topic, with the configuration of the release that has no disk.
+find_stored() {
+    for event in "${stored[@]}"; do
+        run_pod "$release" tail received --from-beginning --event-id "$event" --count 1 | grep -q '^{'
+    done
 }
 
 # Runs one command of the image in a pod of its own, with a workload's configuration and all keys, and prints its output.
@@ -335,6 +408,27 @@ MANIFESTS
     write_secret | kubectl -n "$namespace" apply -f - >>"$scratch/log"
 }
 
+# A folder of the node, for the claim of the one pod that has a disk.
+make_disk() {
+    mkdir -p "$run/disk"
+    kubectl apply -f - >"$scratch/log" <<MANIFEST
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: $namespace
+spec:
+  capacity: {storage: 2Gi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: $namespace
+  persistentVolumeReclaimPolicy: Retain
+  local: {path: $run/disk}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [real-0]}]
+MANIFEST
+}
+
 write_secret() {
     kubectl create secret generic paybridge-keys --dry-run=client -o yaml --from-file="$scratch/keys"
 }
@@ -384,6 +478,15 @@ confirmation:
     - name: everything
       when: session.operations.size() > 0
       then: confirm
+workload:
+  replicas: 1
+VALUES    cat >"$scratch/spool.yaml" <<VALUES
+spool:
+  enabled: true
+  volume:
+    storageClassName: $namespace
+helmTest:
+  source: ""
 workload:
   replicas: 1
 VALUES

@@ -31,8 +31,9 @@ from cluster import eventually, get, kubectl, succeed, things
 pytestmark = pytest.mark.cluster
 
 LOWER_VERSION = "0.0.0"
-# A cluster that is anybody's has no class of priority of this name: the pods would not be made.
-FOR_ANY_CLUSTER = {"workload": {"priorityClassName": ""}}
+# A cluster that is anybody's has no class of priority of this name, and no disks that somebody could drain: the pods would
+# not be made.
+FOR_ANY_CLUSTER = {"workload": {"priorityClassName": ""}, "spool": {"drainClaims": []}}
 WAIT = ["--wait", "--wait-for-jobs", "--timeout=90s"]
 
 CUSTOM_KINDS = {
@@ -123,10 +124,12 @@ def test_the_server_would_refuse_a_wrong_custom_resource(kind, variant, untouche
 
 
 @pytest.fixture(name="overlay")
-def overlay_fixture(tmp_path):
+def overlay_fixture(tmp_path, disks):
     """A file of values that let a variant be installed anywhere."""
     path = tmp_path / "overlay.yaml"
-    path.write_text(yaml.safe_dump(FOR_ANY_CLUSTER))
+    values = copy.deepcopy(FOR_ANY_CLUSTER)
+    values["spool"]["volume"] = {"storageClassName": disks}
+    path.write_text(yaml.safe_dump(values))
     return path
 
 
@@ -175,10 +178,18 @@ def put(command, namespace, chart, variant, *arguments):
     return release(command, namespace, chart, values, *arguments, *WAIT)
 
 
+def workloads(namespace):
+    """What makes the daemon's pods."""
+    return get(namespace, "deployments,statefulsets")
+
+
+def names_of(namespace, kind):
+    return {one["metadata"]["name"] for one in get(namespace, kind)}
+
+
 def chart_versions(namespace):
-    """The chart's version on every Deployment."""
-    deployments = get(namespace, "deployments")
-    return {one["metadata"]["name"]: one["metadata"]["labels"]["helm.sh/chart"] for one in deployments}
+    """The chart's version on every workload."""
+    return {one["metadata"]["name"]: one["metadata"]["labels"]["helm.sh/chart"] for one in workloads(namespace)}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -196,9 +207,10 @@ def test_installs_upgrades_goes_back_and_leaves_nothing(variant, namespace, prev
     revisions = json.loads(release("history", namespace, "--output=json"))
     assert [one["status"] for one in revisions] == ["superseded", "superseded", "deployed"]
 
-    kept = {f"kafkatopic.kafka.strimzi.io/{topic['metadata']['name']}" for topic in get(namespace, "kafkatopics")}
+    kept = {f"kafkatopic.kafka.strimzi.io/{name}" for name in names_of(namespace, "kafkatopics")}
+    kept |= {f"persistentvolumeclaim/{name}" for name in names_of(namespace, "persistentvolumeclaims")}
     release("uninstall", namespace, *WAIT[:1], WAIT[2])
-    # topics outlive the release: what is on them does not belong to it
+    # topics and disks outlive the release: what is on them does not belong to it
     eventually(lambda: check_things(namespace, kept))
 
 
@@ -207,9 +219,9 @@ def check_running(namespace, chart):
     versions = chart_versions(namespace)
     assert versions
     assert set(versions.values()) == {f"paybridge-{version_of(chart)}"}
-    for deployment in get(namespace, "deployments"):
-        status, wanted = deployment["status"], deployment["spec"]["replicas"]
-        assert status["readyReplicas"] == status["updatedReplicas"] == wanted > 0, name_of(deployment)
+    for workload in workloads(namespace):
+        status, wanted = workload["status"], workload["spec"]["replicas"]
+        assert status["readyReplicas"] == status["updatedReplicas"] == wanted > 0, name_of(workload)
 
 
 def check_test_passes(namespace):
@@ -259,16 +271,12 @@ def test_selectors_find_the_pods_that_they_are_for(namespace):
     put("install", namespace, CHART, "split", "--set=split.ingress.autoscaling.type=none", "--set=split.ingress.replicas=2")
     fullname = f"{RELEASE}-paybridge"
 
-    def addresses(service):
-        slices = get(namespace, "endpointslices", "--selector", f"kubernetes.io/service-name={service}")
-        return {endpoint["targetRef"]["name"] for one in slices for endpoint in one["endpoints"] or []}
-
     def named(component):
         return {pod["metadata"]["name"] for pod in pods(namespace).values() if component_of(pod) == component}
 
     assert (len(named("ingress")), len(named("engine"))) == (2, 3)
-    eventually(lambda: equal(addresses(fullname), named("ingress")))
-    eventually(lambda: equal(addresses(f"{fullname}-metrics"), named("ingress") | named("engine")))
+    eventually(lambda: equal(addresses(namespace, fullname), named("ingress")))
+    eventually(lambda: equal(addresses(namespace, f"{fullname}-metrics"), named("ingress") | named("engine")))
     for budget in get(namespace, "poddisruptionbudgets"):
         component = component_of(budget)
         eventually(lambda name=budget["metadata"]["name"], count=len(named(component)): check_budget(namespace, name, count))
@@ -277,6 +285,12 @@ def test_selectors_find_the_pods_that_they_are_for(namespace):
     selected = get(namespace, "services", "--selector", ",".join(f"{key}={value}" for key, value in wanted.items()))
     with_port = [one for one in selected if has_port(one, monitor["spec"]["endpoints"][0]["port"])]
     assert [one["metadata"]["name"] for one in with_port] == [f"{fullname}-metrics"]
+
+
+def addresses(namespace, service):
+    """The pods that a Service sends to."""
+    slices = get(namespace, "endpointslices", "--selector", f"kubernetes.io/service-name={service}")
+    return {endpoint["targetRef"]["name"] for one in slices for endpoint in one["endpoints"] or []}
 
 
 def component_of(thing):
@@ -305,3 +319,70 @@ def test_the_autoscaler_finds_its_workload(namespace):
         assert conditions["AbleToScale"]["reason"] == "SucceededGetScale" if conditions else None, scaler
 
     eventually(finds)
+
+
+# --- disks ------------------------------------------------------------------------------------------------------------
+
+
+def test_disks_come_without_a_gap_and_outlive_pods_and_release(namespace, disks):
+    """The commands of the README's chapter about the disk spool."""
+    name = f"{RELEASE}-paybridge"
+    first, second = (f"{name}-{number}" for number in range(2))
+
+    def upgrade(*settings):
+        chosen = [f"--set=spool.enabled=true,spool.volume.storageClassName={disks}", *(f"--set={one}" for one in settings)]
+        return put("upgrade", namespace, CHART, "default", *chosen)
+
+    put("install", namespace, CHART, "default")
+    old = addresses_of(namespace, name, 2)
+    keep(namespace, "deployment", name)
+    upgrade()
+    # webhooks reach both, until somebody deletes the old ones
+    eventually(lambda: equal(addresses(namespace, name), old | {first, second}))
+    succeed(kubectl("--namespace", namespace, "delete", "deployment", name))
+    eventually(lambda: equal(addresses(namespace, name), {first, second}))
+    claims = {f"spool-{pod}" for pod in (first, second)}
+    assert claims_of_release(namespace) == claims
+
+    told = upgrade("workload.replicas=1")
+    assert "DRAIN NOW" in told
+    assert f"--set 'spool.drainClaims={{spool-{second}}}'" in told
+    eventually(lambda: equal(addresses(namespace, name), {first}))
+    # it waits until the Job has ended
+    told = upgrade("workload.replicas=1", f"spool.drainClaims={{spool-{second}}}")
+    assert "DRAIN NOW" not in told
+    [job] = get(namespace, "jobs", "--selector", "app.kubernetes.io/component=drain")
+    assert job["status"]["succeeded"] == 1
+
+    [pod] = [one for one in get(namespace, "pods") if one["metadata"]["name"] == first]
+    succeed(kubectl("--namespace", namespace, "delete", "statefulset", name, "--cascade=orphan"))
+    upgrade("workload.replicas=1", "spool.volume.size=3Gi")
+    [after] = [one for one in get(namespace, "pods") if one["metadata"]["name"] == first]
+    assert after["metadata"]["uid"] == pod["metadata"]["uid"], "its pods run on"
+
+    both = ",".join(sorted(claims))
+    put("upgrade", namespace, CHART, "default", f"--set=spool.drainClaims={{{both}}}")
+    check_running(namespace, CHART)
+    assert (names_of(namespace, "statefulsets"), names_of(namespace, "deployments")) == (set(), {name})
+    release("uninstall", namespace, *WAIT[:1], WAIT[2])
+    eventually(lambda: check_things(namespace, {f"persistentvolumeclaim/{claim}" for claim in claims}))
+
+
+def addresses_of(namespace, service, count):
+    """The pods that a Service sends to, when there are so many."""
+
+    def found():
+        pods = addresses(namespace, service)
+        assert len(pods) == count
+        return pods
+
+    return eventually(found)
+
+
+def keep(namespace, kind, name):
+    succeed(kubectl("--namespace", namespace, "annotate", kind, name, "helm.sh/resource-policy=keep"))
+
+
+def claims_of_release(namespace):
+    found = get(namespace, "persistentvolumeclaims", "--selector", f"app.kubernetes.io/instance={RELEASE}")
+    return {one["metadata"]["name"] for one in found}
