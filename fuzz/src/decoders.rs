@@ -1,7 +1,7 @@
 //! Target `decoders`: any bytes as the value of a record on each topic that is read.
 //!
 //! An input is a letter for the topic, and the value. What has a key that must fit its value gets that key.
-//! The reader of the spool, once there is one, is one more letter here.
+//! The reader of the spool, once there is one, is one more function at the end of `DECODERS`.
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::ledger::{self, LedgerRecord};

@@ -84,7 +84,7 @@ fn provider_seeds() -> Inputs {
         for (name, request) in requests(*provider) {
             for digit in *b"01" {
                 let name = format!("{}-{}-{name}", provider.name(), char::from(digit));
-                inputs.insert(name, [&[letter, digit], request.as_slice()].concat());
+                inputs.insert(name, [&[letter, digit][..], &request].concat());
             }
         }
     }
@@ -96,7 +96,7 @@ fn requests(provider: &dyn Provider) -> Inputs {
     let bodies = files(&folder().join(provider.name()), ".json").into_iter();
     let bodies = bodies.filter(|(name, _)| !name.ends_with(".expected.json") && name != "vectors.json");
     bodies
-        .map(|(name, body)| (name, [b"event/name?a=b\ncontent-type: application/json\n\n", body.as_slice()].concat()))
+        .map(|(name, body)| (name, [&b"event/name?a=b\ncontent-type: application/json\n\n"[..], &body].concat()))
         .collect()
 }
 
@@ -140,7 +140,7 @@ fn decoder_seeds() -> Inputs {
         for letter in *b"abcdefghi" {
             // What is shown has a byte before it that says as what.
             let which = if letter == b'i' { &b"\x07"[..] } else { b"" };
-            let input = [&[letter], which, value.as_slice()].concat();
+            let input = [&[letter][..], which, &value].concat();
             inputs.insert(format!("{}-{name}", char::from(letter)), input);
         }
     }
@@ -170,6 +170,6 @@ fn rule_seeds() -> Inputs {
     let mut inputs: Inputs =
         (0..).zip(whens).map(|(number, when): (u32, _)| (format!("seed-{number}"), input(when))).collect();
     let separator = String::from_utf8(rules::SEPARATOR.to_vec()).unwrap();
-    inputs.insert("all".to_owned(), input(&whens[..4].join(&separator)));
+    inputs.insert("all".to_owned(), input(&whens[..4].join(separator.as_str())));
     inputs
 }

@@ -190,7 +190,7 @@ impl Draft {
         }
         let mut at = &mut self.body;
         for step in pointer.steps() {
-            at = if let Some(place) = step.parse().ok().filter(|place| *place < ELEMENTS_MAX) {
+            at = if let Some(place) = step.parse::<usize>().ok().filter(|place| *place < ELEMENTS_MAX) {
                 if !at.is_array() {
                     *at = json!([]);
                 }
