@@ -33,12 +33,16 @@ pub fn check(input: &[u8]) {
         Ok(compiled) => compiled,
         Err(problems) => {
             assert!(!problems.is_empty(), "rules are refused without a reason");
-            problems.iter().for_each(|problem| check_problem(&rules, problem));
+            for problem in &problems {
+                check_problem(&rules, problem);
+            }
             return;
         }
     };
     let warnings = [compiled.read_absent(), compiled.compare_in_vain(&[SOURCE])].concat();
-    warnings.iter().for_each(|problem| check_problem(&rules, problem));
+    for problem in &warnings {
+        check_problem(&rules, problem);
+    }
     let _pairs = compiled.confirm_before_cancel();
     let sample = sample::session(NOW);
     check_verdict(&compiled, &sample, &[]);
