@@ -27,7 +27,7 @@ fn the_tests_and_variables_that_the_page_on_faults_names_are_there() {
     assert!(tests.len() > 15, "only {} tests were found", tests.len());
     for variable in quoted(&page).filter_map(|text| text.split_once("=full").map(|(name, _)| name)) {
         let named = ["ingress/kills", "ingress/shared_dedup/kills", "ingress/outage/nodes", "ingress/flood"];
-        let named = named.into_iter().chain(["engine/decisions", "engine/chaos"]);
+        let named = named.into_iter().chain(["engine/decisions", "engine/chaos", "ingress/spool/away"]);
         let mut pages = named.map(|path| super::page(format!("tests/suite/{path}.rs")));
         assert!(pages.any(|text| text.contains(&format!("\"{variable}\""))), "no test reads {variable}");
     }

@@ -34,6 +34,8 @@ fn a_flood_of_unsigned_junk_leaves_few_samples_pages_nobody_and_harms_no_authent
     };
     let kafka = Kafka::shared();
     let bridge = Bridge::start_with(kafka, SMART_GLOCAL, &[]);
+    // What cannot be told to other replicas before that is an alert of its own.
+    bridge.await_following();
     let begun = Instant::now();
     let (is_over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let junk = |client: usize| {
