@@ -31,7 +31,7 @@ use super::eventually::eventually;
 use super::kafka::{Kafka, Record, unique_prefix};
 
 /// How long the daemon may take to become ready or to end.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A source of each provider whose answers tell the event's id, with the fixtures' keys.
 pub const SOURCES: &str = r#"
