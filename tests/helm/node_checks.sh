@@ -89,7 +89,7 @@ check_successor() {
     # The log ends with the pod, and then it may be gone already.
     kill "${watches[@]}" 2>/dev/null || true
     [ "$(grep . "$scratch/exit" | tail -n 1)" = 0 ]
-    grep -q 'every record is acknowledged' "$scratch/pod.log"
+    grep -q 'all records are acknowledged' "$scratch/pod.log"
     kubectl -n "$namespace" rollout status "deployment/$release" --timeout "${limit_s}s" >/dev/null
     [ "$(ready_pods | grep -vcxF "$pod")" = 2 ]
     send_and_find "$release" payments unipaas authorization-update
@@ -480,7 +480,8 @@ confirmation:
       then: confirm
 workload:
   replicas: 1
-VALUES    cat >"$scratch/spool.yaml" <<VALUES
+VALUES
+    cat >"$scratch/spool.yaml" <<VALUES
 spool:
   enabled: true
   volume:
