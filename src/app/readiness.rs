@@ -17,7 +17,7 @@ use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster::{ClusterClient, TopicState};
 use crate::kafka::inspect::topic_findings;
-use crate::kafka::publisher::Publisher;
+use crate::kafka::publisher::{Partition, Publisher};
 use crate::kafka::topics::Topic;
 use crate::metrics::Metrics;
 
@@ -29,6 +29,9 @@ const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
 const TOPICS_LEAST_GAP: Duration = Duration::from_secs(1);
 /// How long the one look at the topics' settings may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
+
+/// Between two producers that take the place of stuck ones, at least: nothing proves that the next one gets further.
+const REPLACED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// What Kafka must have.
 pub struct Needed {
@@ -60,12 +63,15 @@ pub async fn watch_topics(
         told: None,
         all_were_there: false,
         missing: None,
+        stuck: Vec::new(),
+        replaced_at: None,
     };
     let draining = watch.readiness.draining.clone();
     let watching = async {
         let mut is_told = false;
         loop {
             let all_there = watch.look().await;
+            watch.replace_stuck_producer().await;
             if all_there && !is_told {
                 tell_findings(&needed, &kafka).await;
                 is_told = true;
@@ -109,6 +115,10 @@ struct TopicWatch {
     all_were_there: bool,
     /// What was missing at the last look.
     missing: Option<BTreeSet<String>>,
+    /// Partitions that had a leader at the last look, and whose records only time out.
+    stuck: Vec<Partition>,
+    /// When another producer took the place of a stuck one, or was to.
+    replaced_at: Option<Instant>,
 }
 
 impl TopicWatch {
@@ -130,6 +140,8 @@ impl TopicWatch {
         let finding = match asked.await {
             Ok(Look { cluster: kept, states: Ok(states) }) => {
                 self.cluster = kept;
+                let stuck = self.publisher.as_ref().map_or_else(Vec::new, |publisher| publisher.stuck_partitions());
+                self.stuck = stuck.into_iter().filter(|partition| has_leader(&states, partition)).collect();
                 let missing = missing(&states);
                 self.missing = Some(missing.clone());
                 self.readiness.metadata.open();
@@ -162,6 +174,28 @@ impl TopicWatch {
         false
     }
 
+    /// Kafka has leaders that the producer does not find: another producer takes over.
+    async fn replace_stuck_producer(&mut self) {
+        let stuck = std::mem::take(&mut self.stuck);
+        let Some(publisher) = self.publisher.as_ref().filter(|_| !stuck.is_empty()) else { return };
+        if self.replaced_at.is_some_and(|at| at.elapsed() < REPLACED_AGAIN_AFTER) {
+            return;
+        }
+        self.replaced_at = Some(Instant::now());
+        match publisher.replace_stuck().await {
+            Ok(()) => tracing::warn!(
+                partitions = ?stuck,
+                "records of these partitions only timed out although Kafka has leaders for them; another producer has taken over"
+            ),
+            Err(error) => tracing::warn!(
+                partitions = ?stuck,
+                %error,
+                "records of these partitions only time out although Kafka has leaders for them; another producer could not take \
+                 over; retrying"
+            ),
+        }
+    }
+
     fn tell_all_there(&mut self) {
         let is_news = self.told.take().is_some() || !self.all_were_there;
         self.all_were_there = true;
@@ -190,6 +224,12 @@ impl TopicWatch {
 fn missing(states: &BTreeMap<String, TopicState>) -> BTreeSet<String> {
     let is_missing = |state: &TopicState| matches!(state, TopicState::Missing | TopicState::Hidden);
     states.iter().filter(|(_, state)| is_missing(state)).map(|(topic, _)| topic.clone()).collect()
+}
+
+/// Whether some broker takes records for a partition.
+fn has_leader(states: &BTreeMap<String, TopicState>, (topic, partition): &Partition) -> bool {
+    let Some(TopicState::Exists(found)) = states.get(topic) else { return false };
+    usize::try_from(*partition).is_ok_and(|place| found.partitions.get(place).is_some_and(|state| state.has_leader))
 }
 
 /// The topics whose records are refused at once: those that Kafka says it has not, in two looks in a row or in the first of all.

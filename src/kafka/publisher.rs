@@ -8,6 +8,7 @@ mod missing;
 mod outage;
 mod producer_switch;
 mod renewal;
+mod stuck;
 mod taking_back;
 mod topic_log;
 
@@ -21,7 +22,7 @@ use arc_swap::ArcSwap;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
-use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -32,6 +33,8 @@ use missing::MissingTopics;
 use outage::OutageWatch;
 use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;
+pub use stuck::Partition;
+use stuck::StuckPartitions;
 pub use taking_back::TakenBack;
 use taking_back::TakingBack;
 use topic_log::TopicLog;
@@ -85,6 +88,8 @@ pub struct Publisher {
     switch: ProducerSwitch,
     /// One producer takes another's place at a time.
     exchanging: tokio::sync::Mutex<()>,
+    /// One successor is made at a time, so that none has older properties than the one before it.
+    renewing: tokio::sync::Mutex<()>,
 }
 
 /// With how much company a producer sends a record.
@@ -106,6 +111,7 @@ struct PublisherState {
     metrics: Arc<Metrics>,
     topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
+    stuck: StuckPartitions,
     taking_back: TakingBack,
     outage: OutageWatch,
     clock: ClockWatch,
@@ -147,6 +153,7 @@ impl Publisher {
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),
+            stuck: StuckPartitions::default(),
             taking_back: TakingBack::default(),
             outage: OutageWatch::default(),
             has_producer_id: watch::Sender::new(false),
@@ -157,7 +164,7 @@ impl Publisher {
         producer.context().is_present.store(true, Ordering::Relaxed);
         let switch = ProducerSwitch::new(producer, settings.queue_bytes_max);
         drop(settings);
-        Ok(Self { shared, switch, exchanging: tokio::sync::Mutex::new(()) })
+        Ok(Self { shared, switch, exchanging: tokio::sync::Mutex::default(), renewing: tokio::sync::Mutex::default() })
     }
 
     /// Sends a record; `report` is called exactly once, maybe before this returns.
@@ -217,24 +224,13 @@ impl Publisher {
         let old_singly = self.shared.singly().producer.take();
         drop(alone);
         self.shared.metrics.producer_restarts.increment(1);
-        retire(old_singly.into_iter().chain(old).collect()).await;
+        renewal::retire(old_singly.into_iter().chain(old).collect()).await;
         Ok(true)
     }
 
     fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         let singly = || self.shared.singly().producer.as_ref()?.client().fatal_error();
         self.switch.with_producer(|producer| producer.client().fatal_error()).or_else(singly)
-    }
-
-    /// Puts a producer in the place of the present one, which it gives.
-    fn put_in_place(&self, successor: Producer) -> Option<Producer> {
-        successor.context().is_present.store(true, Ordering::Relaxed);
-        let (old, refused) = self.switch.resume(Some(successor));
-        if let Some(old) = &old {
-            old.context().is_present.store(false, Ordering::Relaxed);
-        }
-        self.settle_refused(refused);
-        old
     }
 
     fn settle_refused(&self, refused: impl IntoIterator<Item = UnsentRecord>) {
@@ -271,20 +267,6 @@ impl Drop for Publisher {
             singly.producer.take()
         };
         drop(singly);
-    }
-}
-
-/// Ends producers: purging tells the fate of each record that they still have.
-async fn retire(producers: Vec<Producer>) {
-    // Dropping blocks, so not on this thread.
-    let stopped = tokio::task::spawn_blocking(move || {
-        for producer in &producers {
-            producer.purge(PurgeConfig::default().queue().inflight());
-        }
-        drop(producers);
-    });
-    if stopped.await.is_err() {
-        tracing::error!("the old producer did not stop cleanly");
     }
 }
 

@@ -137,6 +137,7 @@ impl ProducerContext<NoCustomPartitioner> for PublisherContext {
             }
             Err((error, message)) => (message, Delivery::of(error), error),
         };
+        self.shared.stuck.reported(message.topic(), message.partition(), delivery, Instant::now());
         match (delivery, self.batches) {
             (Delivery::TooLarge, Batches::Full) => self.shared.send_singly(message, pending),
             (Delivery::Failed(DeliveryFailure::Purged), _) => {

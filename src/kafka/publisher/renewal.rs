@@ -1,8 +1,9 @@
-//! How a producer with other credentials takes the place of one that works.
+//! How another producer takes the place of one that works: with other credentials, or because the old one is stuck.
 //! Must not know where credentials come from.
 //!
-//! librdkafka has no safe way to change the credentials of a client that lives, so another is made, and takes over once it
-//! has logged in and has its id: until then nothing changes, and where it does not get that far nothing changes at all.
+//! librdkafka has no safe way to change the credentials of a client that lives, nor to make it forget what it knows of a topic,
+//! so another is made, and takes over once it has logged in and has its id: until then nothing changes, and where it does not
+//! get that far nothing changes at all.
 //!
 //! Records of one key must not overtake each other, and two producers know nothing of each other's. So for the moment of
 //! the exchange new records are held, the old producer's are waited for, and only then the new one gets what was held, in
@@ -10,17 +11,18 @@
 //!
 //! - While the old producer is at work (a broker is slow, a leader moves), what was held goes to it after all, and the
 //!   exchange is tried again later: nothing is lost by waiting.
-//! - Where brokers refuse the old producer it waits for nothing that can come. It is given up, and its records with it:
+//! - Where brokers refuse the old producer, or it is stuck with some partitions, it waits for nothing that can come. It is given up, and its records with it:
 //!   their webhooks are answered 503, as they were without an exchange.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::Producer as _;
+use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::time::{sleep, timeout};
 
 use super::super::client_error::ClientError;
-use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings};
+use super::{Batches, DRAIN_POLL, Partition, Producer, Publisher, PublisherSettings};
 
 /// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +44,15 @@ pub enum NotRenewed {
     Busy,
 }
 
+/// What becomes of records that the old producer does not get acknowledged in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// It stays for them.
+    AwaitedByOld,
+    /// They have failed.
+    GivenUp,
+}
+
 /// Records are held for as long as it lives; however it ends, what was held is sent.
 struct Pause<'a>(&'a Publisher);
 
@@ -51,13 +62,36 @@ impl Publisher {
     /// # Errors
     /// Why it goes on with the one that it has; to be tried again.
     pub async fn renew(&self, client: ClientConfig) -> Result<(), NotRenewed> {
-        let settings = PublisherSettings { client, ..(**self.shared.settings.load()).clone() };
+        let _alone = self.renewing.lock().await;
+        self.replace(PublisherSettings { client, ..self.settings() }, Late::AwaitedByOld).await
+    }
+
+    /// The partitions whose records have only timed out for long, while brokers are connected.
+    pub fn stuck_partitions(&self) -> Vec<Partition> {
+        if self.is_cut_off() { Vec::new() } else { self.shared.stuck.list() }
+    }
+
+    /// Goes on with a new producer of the same properties. The webhooks of the records that the old one is stuck with are answered
+    /// 503.
+    ///
+    /// # Errors
+    /// As [`Publisher::renew`].
+    pub async fn replace_stuck(&self) -> Result<(), NotRenewed> {
+        let _alone = self.renewing.lock().await;
+        self.replace(self.settings(), Late::GivenUp).await
+    }
+
+    fn settings(&self) -> PublisherSettings {
+        (**self.shared.settings.load()).clone()
+    }
+
+    async fn replace(&self, settings: PublisherSettings, late: Late) -> Result<(), NotRenewed> {
         let successor = super::producer(&self.shared, &settings, Batches::Full).map_err(NotRenewed::Create)?;
-        let (old, renewed) = match self.take_over(successor, settings).await {
+        let (old, renewed) = match self.take_over(successor, settings, late).await {
             Ok(old) => (old, Ok(())),
             Err((unused, why)) => (vec![unused], Err(why)),
         };
-        super::retire(old).await;
+        retire(old).await;
         renewed
     }
 
@@ -66,6 +100,7 @@ impl Publisher {
         &self,
         successor: Producer,
         settings: PublisherSettings,
+        late: Late,
     ) -> Result<Vec<Producer>, (Producer, NotRenewed)> {
         if !matches!(timeout(READY_WITHIN, successor.context().has_id()).await, Ok(true)) {
             let silent = || ClientError::Unreachable(format!("no producer id within {} s", READY_WITHIN.as_secs()));
@@ -76,17 +111,30 @@ impl Publisher {
         self.switch.pause();
         let pause = Pause(self);
         let patience = PAUSE_MAX.min(settings.message_timeout / 4);
-        if timeout(patience, self.all_sent_are_reported()).await.is_err() && !self.is_refused() {
+        let is_busy = timeout(patience, self.all_sent_are_reported()).await.is_err();
+        if is_busy && late == Late::AwaitedByOld && !self.is_refused() {
             return Err((successor, NotRenewed::Busy));
         }
         self.shared.settings.store(settings.into());
         let singly = self.shared.singly().producer.take();
         let old = self.put_in_place(successor);
         drop(pause);
+        self.shared.stuck.clear();
         self.shared.has_producer_id.send_replace(true);
         // A fatal error that the new one met before was not looked at.
         self.shared.error_reported.notify_one();
         Ok(old.into_iter().chain(singly).collect())
+    }
+
+    /// Puts a producer in the place of the present one, which it gives.
+    pub(super) fn put_in_place(&self, successor: Producer) -> Option<Producer> {
+        successor.context().is_present.store(true, Ordering::Relaxed);
+        let (old, refused) = self.switch.resume(Some(successor));
+        if let Some(old) = &old {
+            old.context().is_present.store(false, Ordering::Relaxed);
+        }
+        self.settle_refused(refused);
+        old
     }
 
     async fn all_sent_are_reported(&self) {
@@ -105,5 +153,19 @@ impl Drop for Pause<'_> {
     fn drop(&mut self) {
         let (_none, refused) = self.0.switch.resume(None);
         self.0.settle_refused(refused);
+    }
+}
+
+/// Ends producers: purging tells the fate of each record that they still have.
+pub(super) async fn retire(producers: Vec<Producer>) {
+    // Dropping blocks, so not on this thread.
+    let stopped = tokio::task::spawn_blocking(move || {
+        for producer in &producers {
+            producer.purge(PurgeConfig::default().queue().inflight());
+        }
+        drop(producers);
+    });
+    if stopped.await.is_err() {
+        tracing::error!("the old producer did not stop cleanly");
     }
 }

@@ -41,6 +41,12 @@ impl Kafka {
         });
     }
 
+    /// The node that leads each partition of a topic.
+    #[track_caller]
+    pub fn leaders(&self, topic: &str) -> Vec<i32> {
+        eventually(START_LIMIT, || self.led(topic)).iter().map(|led| led.leader).collect()
+    }
+
     /// The first replica of each is to lead; then it is elected.
     fn wish_for(&self, wanted: &[Led]) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
