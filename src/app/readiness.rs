@@ -23,8 +23,9 @@ use crate::metrics::Metrics;
 
 /// How often Kafka is asked for its topics while one is missing, and how long it may be silent meanwhile.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
-/// How long after all were there Kafka is asked again.
-const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How long after all were there Kafka is asked again. With the answer's time it is less than the 30 s within which a missing topic of
+/// the engine's is noticed.
+const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(20);
 /// Between two looks, at least.
 const TOPICS_LEAST_GAP: Duration = Duration::from_secs(1);
 /// How long the one look at the topics' settings may take.
