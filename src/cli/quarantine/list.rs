@@ -87,13 +87,14 @@ struct Listed {
 
 impl Listed {
     fn read(client: &ClientConfig, prefix: &str, filter: HeldFilter, limit: usize) -> Result<Self, ReadError> {
+        // First: a Kafka that is away is told after seconds, not minutes.
+        let mut reader = HeldReader::scan(client, prefix, filter, OPEN_WITHIN)?;
         let markers = match reading::released(client, prefix, MARKERS_WITHIN) {
             Ok(markers) => Some(markers),
             Err(ReadError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
         let mut listed = Self { newest: BTreeMap::new(), counts: BTreeMap::new(), markers };
-        let mut reader = HeldReader::scan(client, prefix, filter, OPEN_WITHIN)?;
         let mut is_told = false;
         while let Some(chunk) = reader.next_chunk(CHUNK)? {
             if let Some(error) = chunk.interrupted

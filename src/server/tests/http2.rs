@@ -167,3 +167,29 @@ async fn while_it_drains_a_new_connection_is_answered_before_it_ends() {
     edge.stop.cancel();
     edge.ends().await;
 }
+
+/// Streams that are opened and reset at once cost their client its connection, and nobody else anything (CVE-2023-44487).
+#[tokio::test]
+async fn a_client_that_resets_its_streams_again_and_again_is_cut_and_others_are_served() {
+    const STREAMS: u32 = 10_000;
+    let edge = Edge::start(limits()).await;
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for id in (1..=STREAMS).map(|number| (2 * number - 1).to_be_bytes()) {
+        // POST http://a/, its fields from the table of RFC 7541 but for the authority; then CANCEL.
+        let headers = [&[0, 0, 6, 1, 5], &id[..], b"\x83\x86\x84\x41\x01a"];
+        let reset = [&[0, 0, 4, 3, 0], &id[..], &[0, 0, 0, 8]];
+        flood.extend([headers, reset].as_flattened().concat());
+    }
+    let mut client = edge.connect().await.0;
+    let flooding = async {
+        // The server may close before it has taken all.
+        let _cut = client.write_all(&flood).await;
+        let mut told = Vec::new();
+        let _reset = client.read_to_end(&mut told).await;
+    };
+    timeout(PATIENCE, flooding).await.expect("the server closes");
+    edge.until_event(ConnectionEvent::Closed).await;
+    let begun = edge.seen.lock().unwrap().len();
+    assert!(begun < 128, "{begun} of {STREAMS} streams became work");
+    edge.connect().await.hello().await;
+}

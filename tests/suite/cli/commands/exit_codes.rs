@@ -2,10 +2,13 @@
 //! code that is not 0: the next step, or the nearest thing that there is.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use super::{Ran, Setup, run};
-use crate::support::bridge::free_port;
 use crate::support::kafka::Kafka;
+
+/// Nobody waits longer for a Kafka that is away.
+const ENDS_WITHIN: Duration = Duration::from_mins(1);
 
 /// The arguments, the exit code, and a part of what is told on standard error, or of the output of those that check.
 type Case<'a> = (&'a str, i32, &'a str);
@@ -20,7 +23,9 @@ fn check(setup: &Setup, cases: &[Case<'_>]) {
 #[track_caller]
 fn check_one(setup: &Setup, (line, code, told): Case<'_>) {
     let arguments: Vec<&str> = line.split(' ').collect();
+    let begun = Instant::now();
     let Ran { code: ended, output, errors } = setup.run(&arguments);
+    assert!(begun.elapsed() < ENDS_WITHIN, "{line}: ended after {:?}", begun.elapsed());
     assert_eq!(ended, code, "{line}: {output}{errors}");
     assert!(errors.contains(told) || output.contains(told), "{line}: no `{told}` in {output}{errors}");
     assert!(code != 2 || output.is_empty(), "{line}: wrong usage has no output: {output}");
@@ -76,7 +81,7 @@ fn wrong_usage_is_2_and_names_the_nearest() {
 
 #[test]
 fn a_problem_that_is_met_is_1() {
-    let setup = Setup::new(&format!("127.0.0.1:{}", free_port()), "");
+    let setup = Setup::new("127.0.0.1:1", "");
     let kafka_away = "Kafka does not answer";
     let cases = [
         ("check", 1, kafka_away),
