@@ -8,7 +8,7 @@ use paybridge::simulator::Fault;
 use serde_json::Value;
 
 use crate::support::alerts;
-use crate::support::daemon::{Daemon, Exchange};
+use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{EngineSetup, LIMIT, ago};
 use crate::support::eventually::eventually;
 
@@ -28,13 +28,6 @@ fn line(daemon: &Daemon, message: &str) -> Value {
     })
 }
 
-fn exposition(daemon: &Daemon) -> String {
-    match daemon.client().admin("/metrics") {
-        Exchange::Answered(shown) => shown.text,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn a_rule_that_fails_is_told_with_its_session_its_error_and_what_the_deadline_will_do() {
     let (setup, text) = EngineSetup::for_process_with_topics(FAILING);
@@ -51,7 +44,7 @@ fn a_rule_that_fails_is_told_with_its_session_its_error_and_what_the_deadline_wi
     let margin = Duration::from_secs(daemon.config.confirmation.deadline_margin_s);
     let expected = opened + jiff::SignedDuration::from_secs(WINDOW) - margin;
     assert!(deadline.duration_since(expected).abs() < jiff::SignedDuration::from_secs(2), "{failed}");
-    alerts::assert_fires("PaybridgeRuleFailures", &exposition(&daemon));
+    alerts::assert_fires("PaybridgeRuleFailures", &daemon.exposition());
 }
 
 #[test]
@@ -61,7 +54,7 @@ fn a_deadline_that_comes_near_has_an_alert_before_and_a_line_after_it() {
     daemon.await_ready();
     let until_deadline = |least: f64| {
         eventually(LIMIT, || {
-            let shown = exposition(&daemon);
+            let shown = daemon.exposition();
             let of_first =
                 shown.lines().find_map(|line| line.strip_prefix("paybridge_confirmation_next_deadline_seconds "));
             let first: f64 = of_first.unwrap().parse().unwrap();
@@ -98,7 +91,7 @@ fn a_session_whose_window_closes_without_a_decision_has_an_alert() {
     daemon.await_ready();
     setup.ready("ps_left", ago(WINDOW - 600), 100);
     let shown = eventually(LIMIT, || {
-        let shown = exposition(&daemon);
+        let shown = daemon.exposition();
         if shown.contains("\npaybridge_confirmation_open_sessions 1\n") {
             Ok(shown)
         } else {

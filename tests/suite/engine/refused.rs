@@ -10,6 +10,7 @@ use paybridge::simulator::SimulatorSettings;
 use prost::Message;
 use serde_json::{Value, json};
 
+use crate::support::alerts;
 use crate::support::bridge::{Bridge, create_needed_topics};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{
@@ -202,6 +203,7 @@ fn a_right_that_is_withdrawn_sets_nothing_aside_and_all_goes_on_once_it_is_given
             setup.ready(&format!("ps_{round}_{number}"), Timestamp::now(), 100);
         }
         await_failures(&daemon);
+        alerts::assert_fires_while_it_goes_on("PaybridgeTransactionsFailing", &daemon.exposition());
         kafka.forbid_no_more(User::Limited, &write);
         decided += 5;
         for (id, outcome) in setup.await_outcomes(decided) {

@@ -46,7 +46,7 @@ impl Bridge {
     /// The same if what the counters show happens again each minute.
     #[track_caller]
     pub fn assert_fires_while_it_goes_on(&self, alert: &str) {
-        fires(alert, &self.admin("/metrics").text, Fault::GoesOn);
+        assert_fires_while_it_goes_on(alert, &self.admin("/metrics").text);
     }
 }
 
@@ -61,6 +61,12 @@ enum Fault {
 #[track_caller]
 pub fn assert_fires(alert: &str, exposition: &str) {
     fires(alert, exposition, Fault::Once);
+}
+
+/// The same if what the counters show happens again each minute.
+#[track_caller]
+pub fn assert_fires_while_it_goes_on(alert: &str, exposition: &str) {
+    fires(alert, exposition, Fault::GoesOn);
 }
 
 #[track_caller]

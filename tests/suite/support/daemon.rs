@@ -208,6 +208,15 @@ impl Daemon {
         fs::read_to_string(log_file(&self.folder)).unwrap()
     }
 
+    /// What it shows Prometheus.
+    #[track_caller]
+    pub fn exposition(&self) -> String {
+        match self.client().admin("/metrics") {
+            Exchange::Answered(shown) => shown.text,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A client of this daemon and its successors.
     pub fn client(&self) -> Client {
         Client {
