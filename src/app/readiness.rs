@@ -17,7 +17,7 @@ use crate::kafka::client;
 use crate::kafka::client_error::ClientError;
 use crate::kafka::cluster::{ClusterClient, TopicState};
 use crate::kafka::inspect::topic_findings;
-use crate::kafka::publisher::{Partition, Publisher};
+use crate::kafka::publisher::{Publisher, StuckPartition};
 use crate::kafka::topics::Topic;
 use crate::metrics::Metrics;
 
@@ -65,6 +65,7 @@ pub async fn watch_topics(
         all_were_there: false,
         missing: None,
         stuck: Vec::new(),
+        surely_stuck: Vec::new(),
         replaced_at: None,
     };
     let draining = watch.readiness.draining.clone();
@@ -116,8 +117,10 @@ struct TopicWatch {
     all_were_there: bool,
     /// What was missing at the last look.
     missing: Option<BTreeSet<String>>,
-    /// Partitions that had a leader at the last look, and whose records only time out.
-    stuck: Vec<Partition>,
+    /// Partitions whose records only timed out at the last look, sent to a broker that was not their leader.
+    stuck: Vec<StuckPartition>,
+    /// Those of them that were so in the look before, too.
+    surely_stuck: Vec<StuckPartition>,
     /// When another producer took the place of a stuck one, or was to.
     replaced_at: Option<Instant>,
 }
@@ -142,7 +145,9 @@ impl TopicWatch {
             Ok(Look { cluster: kept, states: Ok(states) }) => {
                 self.cluster = kept;
                 let stuck = self.publisher.as_ref().map_or_else(Vec::new, |publisher| publisher.stuck_partitions());
-                self.stuck = stuck.into_iter().filter(|partition| has_leader(&states, partition)).collect();
+                let stuck: Vec<_> = stuck.into_iter().filter(|stuck| is_led_by_another(&states, stuck)).collect();
+                self.surely_stuck = stuck.iter().filter(|stuck| self.stuck.contains(stuck)).cloned().collect();
+                self.stuck = stuck;
                 let missing = missing(&states);
                 self.missing = Some(missing.clone());
                 self.readiness.metadata.open();
@@ -177,23 +182,28 @@ impl TopicWatch {
 
     /// Kafka has leaders that the producer does not find: another producer takes over.
     async fn replace_stuck_producer(&mut self) {
-        let stuck = std::mem::take(&mut self.stuck);
+        let stuck = std::mem::take(&mut self.surely_stuck);
         let Some(publisher) = self.publisher.as_ref().filter(|_| !stuck.is_empty()) else { return };
         if self.replaced_at.is_some_and(|at| at.elapsed() < REPLACED_AGAIN_AFTER) {
             return;
         }
         self.replaced_at = Some(Instant::now());
-        match publisher.replace_stuck().await {
-            Ok(()) => tracing::warn!(
-                partitions = ?stuck,
-                "records of these partitions only timed out although Kafka has leaders for them; another producer has taken over"
+        let publisher = Arc::clone(publisher);
+        // A task of its own: it ends in good order when the daemon stops meanwhile.
+        let replaced = tokio::spawn(async move { publisher.replace_stuck().await }).await;
+        match replaced {
+            Ok(Ok(())) => tracing::warn!(
+                ?stuck,
+                "the producer sent records to brokers that do not lead their partitions any more, so they timed out; another \
+                 producer has taken over"
             ),
-            Err(error) => tracing::warn!(
-                partitions = ?stuck,
+            Ok(Err(error)) => tracing::warn!(
+                ?stuck,
                 %error,
-                "records of these partitions only time out although Kafka has leaders for them; another producer could not take \
-                 over; retrying"
+                "the producer sends records to brokers that do not lead their partitions any more, so they time out; another \
+                 producer could not take over; retrying"
             ),
+            Err(error) => tracing::error!(%error, "the producer could not be replaced"),
         }
     }
 
@@ -227,10 +237,11 @@ fn missing(states: &BTreeMap<String, TopicState>) -> BTreeSet<String> {
     states.iter().filter(|(_, state)| is_missing(state)).map(|(topic, _)| topic.clone()).collect()
 }
 
-/// Whether some broker takes records for a partition.
-fn has_leader(states: &BTreeMap<String, TopicState>, (topic, partition): &Partition) -> bool {
-    let Some(TopicState::Exists(found)) = states.get(topic) else { return false };
-    usize::try_from(*partition).is_ok_and(|place| found.partitions.get(place).is_some_and(|state| state.has_leader))
+/// Whether Kafka has a leader for a partition, and not the one that its records are sent to.
+fn is_led_by_another(states: &BTreeMap<String, TopicState>, stuck: &StuckPartition) -> bool {
+    let Some(TopicState::Exists(found)) = states.get(&stuck.topic) else { return false };
+    let state = usize::try_from(stuck.partition).ok().and_then(|place| found.partitions.get(place));
+    state.and_then(|state| state.leader).is_some_and(|leader| leader != stuck.sent_to)
 }
 
 /// The topics whose records are refused at once: those that Kafka says it has not, in two looks in a row or in the first of all.

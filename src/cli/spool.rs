@@ -31,13 +31,15 @@ pub const EXAMPLE: &str = "Examples:\n  paybridge spool status --config config/l
 const KAFKA_WITHIN: Duration = Duration::from_secs(15);
 /// Events of a dead file that are shown.
 const EVENTS_SHOWN: usize = 10;
+/// Files that are shown with why they cannot be read.
+const FILES_SHOWN: usize = 10;
 
 /// What to do.
 #[derive(Subcommand)]
 pub enum SpoolCommand {
     /// Say what waits on disk, and what cannot be delivered. A daemon may run meanwhile.
     Status(StatusOptions),
-    /// Publish all records of a folder that no daemon has, and leave it empty. Exit code 1 if records are left, or dead.
+    /// Publish all records of a folder that no daemon has, and leave it empty. Exit code 1 if files are left, or dead.
     Drain(SpoolPlace),
     /// Let records be tried again that were larger than their topic takes. The daemon that has the folder does it, or the next one.
     RetryDead(SpoolPlace),
@@ -99,7 +101,8 @@ fn show_status(options: &StatusOptions, environment: &Environment) -> anyhow::Re
         StatusFormat::Text => text(&directory, &status),
         StatusFormat::Json => serde_json::to_string_pretty(&as_json(&status))? + "\n",
     })?;
-    Ok(if status.dead.is_empty() && status.damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_whole = status.dead.is_empty() && status.unreadable.is_empty() && status.damaged == 0;
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn retry_dead(place: &SpoolPlace, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -127,7 +130,7 @@ async fn drain(place: &SpoolPlace, environment: &Environment) -> anyhow::Result<
     let nobody =
         SpoolOwner { drained: Box::new(|_| {}), lost: Box::new(|_| {}), memory_is_half_taken: Box::new(|| false) };
     // It makes no folder: a wrong name is no empty spool.
-    status::of_folder(&directory).with_context(|| no_spool(&directory))?;
+    status::lock_file(&directory).with_context(|| no_spool(&directory))?;
     let (spool, _) = DiskSpool::open(settings, Arc::clone(&publisher), nobody, metrics.spool())?;
     if timeout(KAFKA_WITHIN, publisher.has_producer_id()).await.is_err() {
         anyhow::bail!("Kafka gives no producer id within {} s: see `paybridge check`", KAFKA_WITHIN.as_secs());
@@ -152,7 +155,7 @@ fn no_spool(directory: &Path) -> String {
 }
 
 fn text(directory: &Path, status: &SpoolStatus) -> String {
-    let SpoolStatus { is_in_use, files, bytes, oldest, records, damaged, dead } = status;
+    let SpoolStatus { is_in_use, files, bytes, oldest, records, damaged, unreadable, dead } = status;
     let mut text = String::new();
     let owner = if *is_in_use { "in use by a process" } else { "in use by no process" };
     let age = oldest.and_then(|oldest| oldest.elapsed().ok()).map_or(0, |age| age.as_secs());
@@ -168,6 +171,9 @@ fn text(directory: &Path, status: &SpoolStatus) -> String {
     }
     if *damaged > 0 {
         let _written = writeln!(text, "  damaged records: {damaged}");
+    }
+    for file in unreadable.iter().take(FILES_SHOWN) {
+        let _written = writeln!(text, "  cannot be read: {file}");
     }
     let _written = writeln!(text, "dead: {} files", dead.len());
     for file in dead {
@@ -203,6 +209,7 @@ fn as_json(status: &SpoolStatus) -> Value {
         "oldest_age_s": oldest,
         "records": status.records.iter().map(|(topic, count)| (topic.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
         "damaged_records": status.damaged,
+        "unreadable": status.unreadable,
         "dead": dead.collect::<Vec<_>>(),
     })
 }

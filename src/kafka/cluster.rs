@@ -49,8 +49,8 @@ pub struct TopicDescription {
 /// A partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionState {
-    /// Whether some broker takes records for it.
-    pub has_leader: bool,
+    /// The broker that takes records for it, if any does.
+    pub leader: Option<i32>,
     /// How many replicas it has.
     pub replicas: usize,
     /// How many of them have every acknowledged record.
@@ -186,7 +186,7 @@ fn topic_state(topic: &MetadataTopic) -> TopicState {
                 .partitions()
                 .iter()
                 .map(|partition| PartitionState {
-                    has_leader: partition.leader() >= 0,
+                    leader: Some(partition.leader()).filter(|leader| *leader >= 0),
                     replicas: partition.replicas().len(),
                     in_sync: partition.isr().len(),
                 })

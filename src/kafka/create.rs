@@ -89,7 +89,7 @@ fn leaderless(cluster: &ClusterClient, mut topics: Vec<String>) -> Result<Vec<St
 fn usable(state: &TopicState) -> bool {
     match state {
         TopicState::Exists(found) => {
-            !found.partitions.is_empty() && found.partitions.iter().all(|partition| partition.has_leader)
+            !found.partitions.is_empty() && found.partitions.iter().all(|partition| partition.leader.is_some())
         }
         TopicState::Missing | TopicState::Hidden | TopicState::Unavailable(_) => false,
     }

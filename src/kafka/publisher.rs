@@ -33,7 +33,7 @@ use missing::MissingTopics;
 use outage::OutageWatch;
 use producer_switch::{ProducerSwitch, UnsentRecord};
 pub use renewal::NotRenewed;
-pub use stuck::Partition;
+pub use stuck::StuckPartition;
 use stuck::StuckPartitions;
 pub use taking_back::TakenBack;
 use taking_back::TakingBack;

@@ -238,7 +238,7 @@ mod tests {
         if let Some((name, value)) = setting {
             told.insert(name.to_owned(), value.to_owned());
         }
-        let partition = PartitionState { has_leader: true, replicas, in_sync: replicas };
+        let partition = PartitionState { leader: Some(1), replicas, in_sync: replicas };
         let found =
             TopicDescription { partitions: vec![partition], settings: ReportedSettings::Unknown(String::new()) };
         let changes = changes(&needed, &found, &told, &BTreeSet::new());

@@ -72,7 +72,7 @@ catalogue! {
     TOPICS_MISSING = Gauge "paybridge_kafka_topics_missing" [""]
         "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
     PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
-        "How often the producer was replaced after a fatal error";
+        "How often the producer was replaced: after a fatal error, or because it sent records to brokers that do not lead their partitions";
     SPOOL_ENGAGED = Gauge "paybridge_spool_engaged" [""]
         "1 while records go to disk, because Kafka does not take them or has not taken all that is on disk";
     SPOOL_ENGAGEMENTS = Counter "paybridge_spool_engagements_total" [""]

@@ -27,6 +27,8 @@ pub struct SpoolStatus {
     pub records: BTreeMap<Arc<str>, usize>,
     /// Their records that cannot be read.
     pub damaged: u32,
+    /// Files that the disk does not give, and why.
+    pub unreadable: Vec<String>,
     /// What cannot be delivered.
     pub dead: Vec<DeadFile>,
 }
@@ -44,18 +46,26 @@ pub struct DeadFile {
     pub damage: Vec<batch::Damage>,
 }
 
-/// Looks at a folder.
+/// Opens the file that each spool has, and nothing else.
 ///
 /// # Errors
 /// It is no spool's, or cannot be read.
+pub fn lock_file(root: &Path) -> io::Result<File> {
+    File::open(root.join("lock"))
+}
+
+/// Looks at a folder.
+///
+/// # Errors
+/// It is no spool's, or its list of files cannot be read.
 pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
-    let is_in_use = File::open(root.join("lock"))?.try_lock_shared().is_err();
+    let is_in_use = lock_file(root)?.try_lock_shared().is_err();
     let mut status = SpoolStatus { is_in_use, ..SpoolStatus::default() };
     for name in ["new", "retry"] {
         status.count_waiting(&root.join(name))?;
     }
     for file in folder::files(&root.join("dead"))? {
-        let Some(decoded) = read(&root.join("dead"), &file)? else { continue };
+        let Some(decoded) = status.read(&root.join("dead"), &file) else { continue };
         let records = decoded.records.into_iter().map(|(_, spooled)| (spooled.record.topic, spooled.event_id));
         status.dead.push(DeadFile {
             name: file.name,
@@ -70,17 +80,35 @@ pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
 impl SpoolStatus {
     fn count_waiting(&mut self, folder: &Path) -> io::Result<()> {
         for file in folder::files(folder)? {
-            // A daemon may have published it meanwhile.
-            let Some(decoded) = read(folder, &file)? else { continue };
+            let before = self.unreadable.len();
+            let decoded = self.read(folder, &file);
+            if decoded.is_none() && self.unreadable.len() == before {
+                // A daemon has published it meanwhile.
+                continue;
+            }
             self.files += 1;
             self.bytes += file.bytes;
             self.oldest = Some(self.oldest.map_or(file.modified, |oldest| oldest.min(file.modified)));
+            let Some(decoded) = decoded else { continue };
             self.damaged += decoded.damage.iter().map(batch::Damage::records).sum::<u32>();
             for (_, spooled) in decoded.records {
                 *self.records.entry(spooled.record.topic).or_default() += 1;
             }
         }
         Ok(())
+    }
+
+    /// Nothing of a file that is gone, nor of one that the disk does not give, which is told.
+    fn read(&mut self, folder: &Path, file: &StoredFile) -> Option<batch::DecodedBatch> {
+        let path = folder.join(&file.name);
+        match fs::read(&path) {
+            Ok(bytes) => Some(batch::decode(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.unreadable.push(format!("{}: {error}", path.display()));
+                None
+            }
+        }
     }
 }
 
@@ -89,17 +117,8 @@ impl SpoolStatus {
 /// # Errors
 /// A file cannot be moved.
 pub fn retry_dead(root: &Path) -> io::Result<Vec<String>> {
-    // A folder without it is no spool.
-    File::open(root.join("lock"))?;
+    lock_file(root)?;
     let dead = folder::files(&root.join("dead"))?;
     let names = dead.into_iter().map(|file| file.name).filter(|name| name.ends_with(folder::TOO_LARGE));
     names.map(|name| fs::rename(root.join("dead").join(&name), root.join("retry").join(&name)).map(|()| name)).collect()
-}
-
-fn read(folder: &Path, file: &StoredFile) -> io::Result<Option<batch::DecodedBatch>> {
-    match fs::read(folder.join(&file.name)) {
-        Ok(bytes) => Ok(Some(batch::decode(&bytes))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -93,7 +93,7 @@ fn replicas(needed: &Topic, found: &TopicDescription) -> Vec<Finding> {
         let message = format!("has {} instead of {wanted}", counted(least, "replica"));
         findings.push(of(needed, Code::TopicReplicasFew, message));
     }
-    let leaderless = found.partitions.iter().filter(|partition| !partition.has_leader).count();
+    let leaderless = found.partitions.iter().filter(|partition| partition.leader.is_none()).count();
     if leaderless > 0 {
         findings.push(of(
             needed,

@@ -101,6 +101,7 @@ impl ClientContext for PublisherContext {
             self.shared.metrics.brokers_up.set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
             self.shared.has_producer_id.send_if_modified(set);
             self.shared.clock.show();
+            self.shared.stuck.learn(&statistics.topics);
             self.log_contact(up);
         }
     }

@@ -22,7 +22,8 @@ use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::time::{sleep, timeout};
 
 use super::super::client_error::ClientError;
-use super::{Batches, DRAIN_POLL, Partition, Producer, Publisher, PublisherSettings};
+use super::taking_back::everything;
+use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings, StuckPartition};
 
 /// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -62,35 +63,35 @@ impl Publisher {
     /// # Errors
     /// Why it goes on with the one that it has; to be tried again.
     pub async fn renew(&self, client: ClientConfig) -> Result<(), NotRenewed> {
-        let _alone = self.renewing.lock().await;
-        self.replace(PublisherSettings { client, ..self.settings() }, Late::AwaitedByOld).await
+        self.replace(Some(client), Late::AwaitedByOld).await
     }
 
     /// The partitions whose records have only timed out for long, while brokers are connected.
-    pub fn stuck_partitions(&self) -> Vec<Partition> {
+    pub fn stuck_partitions(&self) -> Vec<StuckPartition> {
         if self.is_cut_off() { Vec::new() } else { self.shared.stuck.list() }
     }
 
-    /// Goes on with a new producer of the same properties. The webhooks of the records that the old one is stuck with are answered
-    /// 503.
+    /// Goes on with a new producer of the same properties. Records that the old one does not get acknowledged within a second have
+    /// failed.
     ///
     /// # Errors
     /// As [`Publisher::renew`].
     pub async fn replace_stuck(&self) -> Result<(), NotRenewed> {
-        let _alone = self.renewing.lock().await;
-        self.replace(self.settings(), Late::GivenUp).await
+        self.replace(None, Late::GivenUp).await?;
+        self.shared.metrics.producer_restarts.increment(1);
+        Ok(())
     }
 
-    fn settings(&self) -> PublisherSettings {
-        (**self.shared.settings.load()).clone()
-    }
-
-    async fn replace(&self, settings: PublisherSettings, late: Late) -> Result<(), NotRenewed> {
+    async fn replace(&self, client: Option<ClientConfig>, late: Late) -> Result<(), NotRenewed> {
+        let alone = self.renewing.lock().await;
+        let present = (**self.shared.settings.load()).clone();
+        let settings = PublisherSettings { client: client.unwrap_or_else(|| present.client.clone()), ..present };
         let successor = super::producer(&self.shared, &settings, Batches::Full).map_err(NotRenewed::Create)?;
         let (old, renewed) = match self.take_over(successor, settings, late).await {
             Ok(old) => (old, Ok(())),
             Err((unused, why)) => (vec![unused], Err(why)),
         };
+        drop(alone);
         retire(old).await;
         renewed
     }
@@ -115,11 +116,15 @@ impl Publisher {
         if is_busy && late == Late::AwaitedByOld && !self.is_refused() {
             return Err((successor, NotRenewed::Busy));
         }
+        if is_busy && late == Late::GivenUp {
+            // Before the new one gets what was held: records of one key keep their order, but for what brokers have already.
+            self.switch.with_producer(|producer| producer.purge(everything()));
+            let _reported = timeout(patience, self.all_sent_are_reported()).await.is_ok();
+        }
         self.shared.settings.store(settings.into());
         let singly = self.shared.singly().producer.take();
         let old = self.put_in_place(successor);
         drop(pause);
-        self.shared.stuck.clear();
         self.shared.has_producer_id.send_replace(true);
         // A fatal error that the new one met before was not looked at.
         self.shared.error_reported.notify_one();
@@ -134,6 +139,7 @@ impl Publisher {
             old.context().is_present.store(false, Ordering::Relaxed);
         }
         self.settle_refused(refused);
+        self.shared.stuck.clear();
         old
     }
 

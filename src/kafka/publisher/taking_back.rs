@@ -96,7 +96,7 @@ impl Publisher {
 }
 
 /// What waits and what is on its way. A broker's thread may be waiting for a name server: that is not waited for.
-fn everything() -> PurgeConfig {
+pub(super) fn everything() -> PurgeConfig {
     PurgeConfig::default().queue().inflight().non_blocking()
 }
 

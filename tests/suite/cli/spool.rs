@@ -70,6 +70,24 @@ fn says_what_waits_whom_it_belongs_to_and_what_is_dead() {
     assert_eq!(text(&spool(&["retry-dead"], &root).stdout), "nothing to try again\n", "damaged files stay");
 }
 
+/// One bad file hides nothing of the others.
+#[test]
+fn names_files_that_the_disk_does_not_give() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("spool");
+    drop(filled(&root, "payments.shop.paid.v1"));
+    let names = std::fs::read_dir(root.join("new")).unwrap().map(|entry| entry.unwrap().file_name());
+    let bad = root.join("new").join(names.max().unwrap().to_str().unwrap().replace('7', "8"));
+    // A link to itself has a name and nothing to read.
+    std::os::unix::fs::symlink(&bad, &bad).unwrap();
+    let output = spool(&["status"], &root);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for part in ["payments.shop.paid.v1: 2", &format!("cannot be read: {}: ", bad.display())] {
+        assert!(told.contains(part), "no `{part}` in: {told}");
+    }
+}
+
 #[test]
 fn empties_a_folder_that_no_process_has_any_more() {
     let kafka = Kafka::shared();

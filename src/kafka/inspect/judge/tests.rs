@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::kafka::cluster::PartitionState;
 use crate::kafka::topics;
 
-const WELL: PartitionState = PartitionState { has_leader: true, replicas: 3, in_sync: 3 };
+const WELL: PartitionState = PartitionState { leader: Some(1), replicas: 3, in_sync: 3 };
 
 fn needed() -> Topic {
     let config = Config::from_toml("[kafka]\npartitions = 2\nreplication_factor = 3", []).unwrap();
@@ -46,15 +46,15 @@ fn a_topic_that_is_not_there_says_why() {
 
 #[test]
 fn judges_partitions_and_replicas() {
-    let with = |has_leader, replicas, in_sync| PartitionState { has_leader, replicas, in_sync };
+    let with = |leader, replicas, in_sync| PartitionState { leader, replicas, in_sync };
     for (partitions, expected) in [
         (&[WELL][..], &[Code::TopicPartitionsFew][..]),
         (&[WELL, WELL, WELL], &[Code::TopicPartitionsMany]),
-        (&[WELL, with(true, 2, 2)], &[Code::TopicReplicasFew, Code::MinInsyncNoReserve]),
-        (&[WELL, with(true, 1, 1)], &[Code::TopicReplicasFew, Code::MinInsyncHigh]),
-        (&[WELL, with(true, 3, 2)], &[Code::TopicUnderReplicated]),
-        (&[WELL, with(true, 3, 1)], &[Code::TopicUnderReplicated, Code::TopicInSyncFew]),
-        (&[WELL, with(false, 3, 0)], &[Code::TopicLeaderless, Code::TopicUnderReplicated, Code::TopicInSyncFew]),
+        (&[WELL, with(Some(1), 2, 2)], &[Code::TopicReplicasFew, Code::MinInsyncNoReserve]),
+        (&[WELL, with(Some(1), 1, 1)], &[Code::TopicReplicasFew, Code::MinInsyncHigh]),
+        (&[WELL, with(Some(1), 3, 2)], &[Code::TopicUnderReplicated]),
+        (&[WELL, with(Some(1), 3, 1)], &[Code::TopicUnderReplicated, Code::TopicInSyncFew]),
+        (&[WELL, with(None, 3, 0)], &[Code::TopicLeaderless, Code::TopicUnderReplicated, Code::TopicInSyncFew]),
     ] {
         check(&there(partitions, &[]), expected);
     }
