@@ -121,7 +121,8 @@ impl Setting<'_> {
 
     fn make_again(&self) {
         let needed = topics::needed(self.config);
-        create_topics(self.kafka, &Vec::from_iter(needed.into_iter().filter(|topic| topic.name == self.topic)));
+        let again: Vec<_> = needed.into_iter().filter(|topic| topic.name == self.topic).collect();
+        create_topics(self.kafka, &again);
     }
 
     /// Posts a webhook of the topic, the same one, until it is answered so.
