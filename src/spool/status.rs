@@ -65,7 +65,11 @@ pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
         status.count_waiting(&root.join(name))?;
     }
     for file in folder::files(&root.join("dead"))? {
-        let Some(decoded) = status.read(&root.join("dead"), &file) else { continue };
+        let Some(decoded) = read(&root.join("dead"), &file) else { continue };
+        let decoded = decoded.unwrap_or_else(|unreadable| {
+            status.unreadable.push(unreadable);
+            batch::DecodedBatch::default()
+        });
         let records = decoded.records.into_iter().map(|(_, spooled)| (spooled.record.topic, spooled.event_id));
         status.dead.push(DeadFile {
             name: file.name,
@@ -80,34 +84,22 @@ pub fn of_folder(root: &Path) -> io::Result<SpoolStatus> {
 impl SpoolStatus {
     fn count_waiting(&mut self, folder: &Path) -> io::Result<()> {
         for file in folder::files(folder)? {
-            let before = self.unreadable.len();
-            let decoded = self.read(folder, &file);
-            if decoded.is_none() && self.unreadable.len() == before {
-                // A daemon has published it meanwhile.
-                continue;
-            }
+            let Some(decoded) = read(folder, &file) else { continue };
             self.files += 1;
             self.bytes += file.bytes;
             self.oldest = Some(self.oldest.map_or(file.modified, |oldest| oldest.min(file.modified)));
-            let Some(decoded) = decoded else { continue };
-            self.damaged += decoded.damage.iter().map(batch::Damage::records).sum::<u32>();
-            for (_, spooled) in decoded.records {
-                *self.records.entry(spooled.record.topic).or_default() += 1;
+            match decoded {
+                Ok(decoded) => self.count(decoded),
+                Err(unreadable) => self.unreadable.push(unreadable),
             }
         }
         Ok(())
     }
 
-    /// Nothing of a file that is gone, nor of one that the disk does not give, which is told.
-    fn read(&mut self, folder: &Path, file: &StoredFile) -> Option<batch::DecodedBatch> {
-        let path = folder.join(&file.name);
-        match fs::read(&path) {
-            Ok(bytes) => Some(batch::decode(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                self.unreadable.push(format!("{}: {error}", path.display()));
-                None
-            }
+    fn count(&mut self, decoded: batch::DecodedBatch) {
+        self.damaged += decoded.damage.iter().map(batch::Damage::records).sum::<u32>();
+        for (_, spooled) in decoded.records {
+            *self.records.entry(spooled.record.topic).or_default() += 1;
         }
     }
 }
@@ -121,4 +113,14 @@ pub fn retry_dead(root: &Path) -> io::Result<Vec<String>> {
     let dead = folder::files(&root.join("dead"))?;
     let names = dead.into_iter().map(|file| file.name).filter(|name| name.ends_with(folder::TOO_LARGE));
     names.map(|name| fs::rename(root.join("dead").join(&name), root.join("retry").join(&name)).map(|()| name)).collect()
+}
+
+/// None of a file that is gone: a daemon may have published it meanwhile. One that the disk does not give is named.
+fn read(folder: &Path, file: &StoredFile) -> Option<Result<batch::DecodedBatch, String>> {
+    let path = folder.join(&file.name);
+    match fs::read(&path) {
+        Ok(bytes) => Some(Ok(batch::decode(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("{}: {error}", path.display()))),
+    }
 }

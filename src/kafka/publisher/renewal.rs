@@ -11,8 +11,8 @@
 //!
 //! - While the old producer is at work (a broker is slow, a leader moves), what was held goes to it after all, and the
 //!   exchange is tried again later: nothing is lost by waiting.
-//! - Where brokers refuse the old producer, or it is stuck with some partitions, it waits for nothing that can come. It is given up, and its records with it:
-//!   their webhooks are answered 503, as they were without an exchange.
+//! - Where brokers refuse the old producer, or it is stuck with some partitions, it waits for nothing that can come. It is
+//!   given up, and its records with it: their webhooks are answered 503, as they were without an exchange.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
