@@ -203,7 +203,11 @@ impl TopicWatch {
                 "the producer sends records to brokers that do not lead their partitions any more, so they time out; another \
                  producer could not take over; retrying"
             ),
-            Err(error) => tracing::error!(%error, "the producer could not be replaced"),
+            Err(error) => tracing::error!(
+                ?stuck,
+                %error,
+                "the producer could not be replaced; records of these partitions time out until it is tried again, in a minute"
+            ),
         }
     }
 

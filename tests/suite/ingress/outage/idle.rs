@@ -13,7 +13,8 @@ use crate::support::kafka::Kafka;
 
 #[test]
 fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
-    // Longer than between two heartbeats: a busy machine would else close the connection of one that is late.
+    // Longer than between two heartbeats. With less, all connections of a member of a group are closed at one moment now and then,
+    // which it tells at once; nothing is lost by it.
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "5000")])));
     let (setup, text) =
         EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
