@@ -1,6 +1,7 @@
 //! One member of a consumer group over input topics whose partitions belong together: partition p of all of them, or none.
 //! Must not know what a record means, nor what is done with it. One thread owns it; its calls block: not for a tokio worker.
 
+mod contact;
 mod member;
 pub mod members;
 pub mod offsets;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
@@ -109,7 +110,7 @@ pub enum Revocation {
 /// What keeps a member from reading, maybe for a while only.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum GroupError {
-    /// No connection comes about.
+    /// No broker has been connected for some seconds.
     #[error(transparent)]
     Connection(ClientError),
     /// Kafka or the client refuses something: a topic is missing, a permission, or too much time passed between two polls.
@@ -206,8 +207,8 @@ impl GroupMember {
             }
             Some(Ok(_)) => Polled::Idle,
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(code.to_string()),
-            Some(Err(error)) => Polled::Error(GroupError::Refused(error)),
-            None => match self.consumer.context().client_errors().take() {
+            Some(Err(error)) if !is_of_connection(&error) => Polled::Error(GroupError::Refused(error)),
+            Some(Err(_)) | None => match self.consumer.context().connection_error() {
                 Some(client_error) => Polled::Error(GroupError::Connection(client_error)),
                 None => Polled::Idle,
             },
@@ -345,6 +346,11 @@ fn configured(client: &ClientConfig, settings: &GroupSettings) -> ClientConfig {
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string())
         .set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
     config
+}
+
+/// Whether an error is about connections alone, which librdkafka opens again by itself.
+fn is_of_connection(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) || ClientError::of_report(error, "").is_some()
 }
 
 /// The broker's time of a record, where it has one.

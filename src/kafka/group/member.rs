@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -13,7 +14,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::super::client_error::ClientErrors;
+use super::super::client_error::{ClientError, ClientErrors};
+use super::contact::BrokerContact;
 use super::{Generation, Polled, Revocation};
 
 /// A member as librdkafka sees it.
@@ -25,6 +27,7 @@ pub(super) struct MemberContext {
     events: Mutex<VecDeque<Polled>>,
     /// Where partitions end, by input and partition.
     ends: Mutex<BTreeMap<(usize, i32), i64>>,
+    contact: BrokerContact,
     client_errors: ClientErrors,
 }
 
@@ -36,6 +39,7 @@ impl MemberContext {
             holds_assignment: AtomicBool::new(false),
             events: Mutex::default(),
             ends: Mutex::default(),
+            contact: BrokerContact::default(),
             client_errors: ClientErrors::default(),
         }
     }
@@ -44,8 +48,9 @@ impl MemberContext {
         &self.inputs
     }
 
-    pub(super) fn client_errors(&self) -> &ClientErrors {
-        &self.client_errors
+    /// What keeps connections from coming about, told once, when none has been there for some seconds.
+    pub(super) fn connection_error(&self) -> Option<ClientError> {
+        if self.contact.is_lost(Instant::now()) { self.client_errors.take() } else { None }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -125,6 +130,13 @@ impl ClientContext for MemberContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let is_connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        self.contact.connected(is_connected, Instant::now());
+        if is_connected {
+            self.client_errors.works();
+            // What was reported before a connection came about explains no later outage.
+            self.client_errors.take();
+        }
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (input, name) in self.inputs.iter().enumerate() {
             let partitions = statistics.topics.get(name).into_iter().flat_map(|topic| topic.partitions.values());

@@ -5,7 +5,7 @@ use paybridge::simulator::SimulatorSettings;
 
 use super::LIMIT;
 use crate::kafka::credentials::succeeds;
-use crate::support::bridge::ready_to_confirm;
+use crate::support::bridge::{create_needed_topics, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{EngineSetup, PROJECT, READY, known_keys};
 use crate::support::eventually::eventually;
@@ -13,12 +13,11 @@ use crate::support::kafka::Kafka;
 
 #[test]
 fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
-    // Longer than between two heartbeats. With less, all connections of a member of a group are closed at one moment now and then,
-    // which it tells at once; nothing is lost by it.
-    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "5000")])));
+    // Little more than between two heartbeats: all connections of a member of a group are closed at one moment now and then.
+    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "1500")])));
     let (setup, text) =
         EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
-    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    create_needed_topics(kafka, &setup.config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     for number in 1..=3 {
