@@ -18,11 +18,12 @@ use crate::kafka::client_error::ClientError;
 use crate::kafka::entry_producer::EntryProducer;
 use crate::kafka::follower::{FollowEvent, FollowSettings, Follower, Lag};
 use crate::kafka::publisher::Delivery;
+use crate::log_limit::LogLimit;
 use crate::metrics::SharedDedupMetrics;
 use entry::ClusterMark;
 
-/// So long Kafka may take to take the announcement of a state.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
+/// So long Kafka may take to take the announcement of a state that goes on without it.
+const ANNOUNCED_IN_VAIN_WITHIN: Duration = Duration::from_secs(1);
 /// A replica that has just started is ready before it has heard of the others. In so many first seconds its webhooks wait for that.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// What they leave of their time to publish.
@@ -38,11 +39,22 @@ pub struct SharedDedup {
     /// The cluster that is followed; none before it is known.
     cluster: Mutex<Option<ClusterMark>>,
     catch_up: Mutex<CatchUp>,
-    /// Whether all is heard that was told before the start, or cannot be.
-    has_heard: watch::Sender<bool>,
+    hearing: watch::Sender<Hearing>,
     /// When nothing waits for that any more.
     heard_by: tokio::time::Instant,
+    /// States that were not announced in time.
+    unannounced: LogLimit<()>,
     metrics: SharedDedupMetrics,
+}
+
+/// How far this replica is with what others told before its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hearing {
+    NotYet,
+    /// The topic is open: entries can be told, and are being read.
+    Begun,
+    /// All is heard, or cannot be.
+    Over,
 }
 
 /// What was logged of the follower.
@@ -70,8 +82,9 @@ impl SharedDedup {
             follower: Follower::new(settings),
             cluster: Mutex::new(None),
             catch_up: Mutex::new(CatchUp::CatchingUp(Instant::now())),
-            has_heard: watch::Sender::new(false),
+            hearing: watch::Sender::new(Hearing::NotYet),
             heard_by: tokio::time::Instant::now() + HEARD_WITHIN,
+            unannounced: LogLimit::default(),
             metrics,
         })
     }
@@ -82,20 +95,34 @@ impl SharedDedup {
     /// replica alone cannot read it, others may.
     pub async fn announce(&self, ticket: Ticket, deadline: tokio::time::Instant) -> bool {
         let Some(state) = ticket.state else { return true };
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let goes_on = self.follower.nobody_reads();
+        let within = if goes_on { left.min(ANNOUNCED_IN_VAIN_WITHIN) } else { left / 2 };
+        let until = tokio::time::Instant::now() + within;
+        // Before the topic is open, nothing can be told.
+        self.await_hearing(Hearing::Begun, until).await;
         let (report, reported) = oneshot::channel();
         let entry = SharedEntry { ticket, step: EntryStep::Intended };
         self.tell(entry, state.state_key.as_bytes(), move |place| {
             // Whoever waited may have gone.
             let _gone = report.send(place);
         });
-        let within = deadline.min(tokio::time::Instant::now() + ANNOUNCED_WITHIN);
-        match timeout_at(within, reported).await {
-            Ok(Ok(Some(place))) => {
-                self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
-                true
-            }
-            Ok(Ok(None) | Err(_)) | Err(_) => self.follower.nobody_reads(),
+        if let Ok(Ok(Some(place))) = timeout_at(until, reported).await {
+            self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
+            return true;
         }
+        let goes_on = self.follower.nobody_reads();
+        if !goes_on {
+            self.unannounced.add(());
+            if let Some((count, ())) = self.unannounced.due(Instant::now()) {
+                tracing::warn!(
+                    count,
+                    "webhooks of states that may come back are answered 503: Kafka did not acknowledge their entry on the \
+                     dedup topic in time"
+                );
+            }
+        }
+        goes_on
     }
 
     /// Kafka has an event: the window knows it, and the other replicas are told, without waiting for it.
@@ -109,12 +136,17 @@ impl SharedDedup {
     /// Waits, in the first seconds of the process alone, until the window has the events of the others, or the deadline is near.
     pub async fn has_heard(&self, deadline: tokio::time::Instant) {
         let until = self.heard_by.min(deadline.checked_sub(LEFT_TO_PUBLISH).unwrap_or(deadline));
-        if *self.has_heard.borrow() || tokio::time::Instant::now() >= until {
+        self.await_hearing(Hearing::Over, until).await;
+    }
+
+    /// Waits until it has come so far, at most until this moment.
+    async fn await_hearing(&self, far: Hearing, until: tokio::time::Instant) {
+        if *self.hearing.borrow() >= far || tokio::time::Instant::now() >= until {
             return;
         }
-        let mut has_heard = self.has_heard.subscribe();
+        let mut hearing = self.hearing.subscribe();
         // Whether it has or not: the webhook goes on.
-        let _in_time = timeout_at(until, has_heard.wait_for(|has| *has)).await.is_ok();
+        let _in_time = timeout_at(until, hearing.wait_for(|reached| *reached >= far)).await.is_ok();
     }
 
     /// Whether the window has all events that other replicas took in before this was called.
@@ -170,6 +202,11 @@ impl SharedDedup {
             FollowEvent::Opened { cluster_id } => {
                 let mark = ClusterMark::of(cluster_id);
                 let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
+                self.hearing.send_if_modified(|hearing| {
+                    let begins = *hearing == Hearing::NotYet;
+                    *hearing = Hearing::Begun.max(*hearing);
+                    begins
+                });
                 if before.is_some_and(|before| before != mark) {
                     tracing::warn!(
                         cluster_id,
@@ -182,7 +219,7 @@ impl SharedDedup {
             }
             FollowEvent::Failed => {
                 self.metrics.not_read();
-                self.has_heard.send_replace(true);
+                self.hearing.send_replace(Hearing::Over);
             }
             FollowEvent::Record { partition, offset, appended_ms, value } => {
                 self.heard_of(EntryPlace { partition: *partition, offset: *offset }, *appended_ms, value);
@@ -212,7 +249,7 @@ impl SharedDedup {
         if records > 0 {
             return;
         }
-        self.has_heard.send_replace(true);
+        self.hearing.send_replace(Hearing::Over);
         let mut catch_up = self.catch_up.lock().unwrap_or_else(PoisonError::into_inner);
         if let CatchUp::CatchingUp(since) = *catch_up {
             let events = self.window.coverage(Instant::now()).entries;
