@@ -126,6 +126,8 @@ codes! {
     RuleOrder = "rule-order", Warning, "put the cancel rule first, unless no session can match both";
     /// Sources share a public key, and nothing else tells their webhooks apart.
     KeyShared = "key-shared", Warning, "give each source a path with a secret part, allow_from, or client_cert_names: a signature does not say which source it is for";
+    /// A secret has fewer than 16 bytes.
+    SecretShort = "secret-short", Warning, "agree with the sender on a random secret of 16 bytes or more: whoever has one signed webhook could find a short secret by trying";
     /// What the rules decide on a sample session.
     RulesTried = "rules-tried", Info, "nothing, if this is the result that you want";
     /// The engine decides and publishes outcomes, and calls no provider.

@@ -22,6 +22,9 @@ const PRIVATE_KEY: &str = "an RSA private key in PEM (-----BEGIN PRIVATE KEY----
 const ANY_PRIVATE_KEY: &str = "a private key in PEM (-----BEGIN PRIVATE KEY-----) without a password";
 const SHARED_SECRET: &str = "a shared secret as text";
 
+/// A shorter secret is told by `check`: it might be found by trying.
+const SECRET_BYTES_MIN: usize = 16;
+
 /// What some editors put before a text, in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -86,7 +89,8 @@ pub struct Secret {
 impl Secret {
     /// A secret of these bytes.
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self { id: key_id(&bytes, KeyKind::Secret), bytes }
+        let kind = if bytes.len() < SECRET_BYTES_MIN { KeyKind::ShortSecret } else { KeyKind::Secret };
+        Self { id: key_id(&bytes, kind), bytes }
     }
 }
 

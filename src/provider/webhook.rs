@@ -120,6 +120,8 @@ pub(super) enum KeyKind {
     Public,
     /// A secret, which somebody could guess by its id, if it is a weak one.
     Secret,
+    /// A secret of so few bytes that somebody could find it by trying.
+    ShortSecret,
 }
 
 /// Digits of a secret's label.
@@ -134,10 +136,18 @@ impl KeyId {
     pub fn label(&self, source: &str) -> String {
         match self.kind {
             KeyKind::Public => self.text.as_ref().to_owned(),
-            KeyKind::Secret => {
+            KeyKind::Secret | KeyKind::ShortSecret => {
                 let salted = EventId::over(&[source.as_bytes(), self.text.as_bytes()]).to_string();
                 salted.chars().take(SECRET_LABEL_DIGITS).collect()
             }
+        }
+    }
+
+    /// Whether it names a secret of fewer than 16 bytes.
+    pub fn is_of_short_secret(&self) -> bool {
+        match self.kind {
+            KeyKind::ShortSecret => true,
+            KeyKind::Public | KeyKind::Secret => false,
         }
     }
 

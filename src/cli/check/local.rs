@@ -10,7 +10,7 @@ use crate::config::{Config, SourceName};
 use crate::finding::{Code, Finding};
 use crate::ingress::source::Configured;
 use crate::kafka::topics;
-use crate::provider::{ConfigureError, KeyFileError};
+use crate::provider::{ConfigureError, KeyFileError, KeyId};
 use crate::settings::Problem;
 
 /// One finding for each problem of the configuration.
@@ -49,6 +49,7 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
         Ok(loaded) => {
             findings.extend(of_apis(&loaded.apis));
             findings.extend(of_shared_keys(config, &loaded.sources));
+            findings.extend(of_short_secrets(&loaded.sources));
             findings.extend(of_key_files(config, &loaded.apis));
             findings.extend(senders::of_sources(config, &loaded.sources));
         }
@@ -118,6 +119,19 @@ fn of_shared_keys(config: &Config, sources: &BTreeMap<SourceName, Configured>) -
         Finding::new(Code::KeyShared, format!("sources.{name}"), message)
     })
     .collect()
+}
+
+/// One finding for each secret that somebody could find by trying.
+fn of_short_secrets(sources: &BTreeMap<SourceName, Configured>) -> Vec<Finding> {
+    let of_source = |(name, source): (&SourceName, &Configured)| {
+        let short = source.source.key_ids().into_iter().filter(KeyId::is_of_short_secret);
+        let tell = |key: KeyId| {
+            let message = format!("the secret with key id {} has fewer than 16 bytes", key.label(name.as_ref()));
+            Finding::new(Code::SecretShort, format!("sources.{name}"), message)
+        };
+        short.map(tell).collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(of_source).collect()
 }
 
 fn of_source(source: &str, error: &ConfigureError) -> Vec<Finding> {
@@ -276,6 +290,25 @@ mod tests {
         let three = ["a", "b", "c"].map(|name| source(name, &ours, "")).concat();
         let findings = of_config(&Config::from_toml(&three, []).unwrap());
         assert!(findings[0].message.starts_with("has the same key as sources.b, sources.c: "), "{findings:?}");
+    }
+
+    #[test]
+    fn tells_of_secrets_that_could_be_found_by_trying() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        for (provider, content, expected) in [
+            ("unipaas", "a secret of 15 b", None),
+            ("unipaas", "a secret of 15b\n", Some("sources.a")),
+            ("github", "short", Some("sources.a")),
+        ] {
+            fs::write(&path, content).unwrap();
+            let toml = format!("[sources.a]\nprovider = '{provider}'\nsecret_files = ['{}']", path.display());
+            let findings = of_config(&Config::from_toml(&toml, []).unwrap());
+            let short: Vec<&Finding> = findings.iter().filter(|finding| finding.code == Code::SecretShort).collect();
+            let subjects: Vec<&str> = short.iter().map(|finding| finding.subject.as_str()).collect();
+            assert_eq!(subjects, expected.into_iter().collect::<Vec<_>>(), "{provider} {content}");
+            assert!(short.iter().all(|finding| !finding.message.contains(content.trim())), "{short:?}");
+        }
     }
 
     #[test]
