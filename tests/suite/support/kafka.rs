@@ -7,6 +7,7 @@
 
 mod broker;
 mod cluster;
+mod java;
 mod leaders;
 mod properties;
 mod rights;
@@ -25,8 +26,9 @@ use std::time::SystemTime;
 use rdkafka::ClientConfig;
 
 use super::authority::Pair;
-use broker::{Broker, Life, launch};
+use broker::{Broker, launch};
 use cluster::Node;
+use java::Life;
 pub use leaders::COORDINATORS;
 use rights::Change;
 pub use security::Security;

@@ -191,7 +191,7 @@ fn a_daemon_that_began_with_a_wrong_password_becomes_ready_by_the_right_one() {
 #[test]
 fn a_renewed_client_certificate_is_in_use_and_an_unusable_one_is_not() {
     let kafka = Kafka::start(&[]);
-    let expires = SystemTime::now() + Duration::from_secs(40);
+    let expires = SystemTime::now() + Duration::from_mins(1);
     let (first, second) = (kafka.client_certificate_until(expires), kafka.client_certificate());
     let stranger = kafka.certificate_of("stranger");
     let authority = kafka.authority_pem();

@@ -5,14 +5,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, slice, thread};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
+use super::java::{Java, Life};
 use super::properties::{Place, Ports, server_properties};
 use super::security::Security;
 use super::{Login, announce};
@@ -42,28 +43,26 @@ pub struct Broker {
     answers: BufReader<ChildStdout>,
 }
 
-/// What a node's Java machine is made for.
-#[derive(Clone, Copy)]
-pub enum Life {
-    /// A test's: to be there soon.
-    Short,
-    /// A measurement's: to become fast.
-    Long,
-}
-
-/// A Java machine, the jars of Kafka, and the classes that a broker may be given as policies.
-struct Java {
-    program: PathBuf,
-    jars: PathBuf,
-    policies: PathBuf,
-}
-
 /// Fetches Kafka if need be, and starts so many new nodes of one cluster.
 pub fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
+    static JAVA: OnceLock<Result<Java, String>> = OnceLock::new();
+    let java = JAVA.get_or_init(|| Java::with_kafka(record_classes)).as_ref().map_err(Clone::clone)?;
+    launch_by(java, nodes, life, properties)
+}
+
+/// Starts a node and ends it in order, which is when its Java machine writes down what classes it has loaded.
+fn record_classes(java: &Java) -> Result<(), String> {
+    for mut broker in launch_by(java, 1, Life::Short, &[])? {
+        broker.order("TERM");
+    }
+    Ok(())
+}
+
+fn launch_by(java: &Java, nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
     let mut attempt = 1;
     loop {
         let begin = Instant::now();
-        let mut brokers = prepare(nodes, life, properties)?;
+        let mut brokers = prepare(java, nodes, life, properties)?;
         // Together: one alone has no majority of the controllers.
         for broker in &mut brokers {
             broker.order("START");
@@ -79,10 +78,10 @@ pub fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<V
     }
 }
 
-fn prepare(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
+fn prepare(java: &Java, nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
     let all = Ports::free(nodes).map_err(|error| format!("looking for free ports: {error}"))?;
     let security = Arc::new(Security::new());
-    let one = &|number| Broker::prepare(Place { number, all: &all }, &security, life, properties);
+    let one = &|number| Broker::prepare(java, Place { number, all: &all }, &security, life, properties);
     // At once: each runs a Java machine for its storage.
     thread::scope(|scope| {
         let nodes: Vec<_> = (1..=nodes).map(|number| scope.spawn(move || one(number))).collect();
@@ -154,12 +153,12 @@ impl Broker {
     }
 
     fn prepare(
+        java: &Java,
         place: Place<'_>,
         security: &Arc<Security>,
         life: Life,
         properties: &[(&str, &str)],
     ) -> Result<Self, String> {
-        let java = Java::with_kafka()?;
         let folder = TempDir::with_prefix("paybridge-kafka-").map_err(|error| format!("making a folder: {error}"))?;
         let file = folder.path().join("server.properties");
         security
@@ -169,11 +168,11 @@ impl Broker {
         let mut format = java.command("kafka.tools.StorageTool");
         format.args(["format", "-t", CLUSTER_ID, "--add-scram", &Security::first_scram_user()]);
         cache::run(format.arg("-c").arg(&file))?;
-        let (supervisor, orders, answers) = supervise(&java, life, folder.path(), &file)?;
+        let (supervisor, orders, answers) = supervise(java, life, folder.path(), &file)?;
         // from here on the supervisor removes it: it does so however this process ends
         let folder = folder.keep();
         let (ports, security) = (*place.ports(), Arc::clone(security));
-        Ok(Self { java, ports, security, folder, supervisor, orders: Some(orders), answers })
+        Ok(Self { java: java.clone(), ports, security, folder, supervisor, orders: Some(orders), answers })
     }
 
     fn announce_once(&self, took: Duration) {
@@ -184,7 +183,7 @@ impl Broker {
                 self.java.version(),
                 self.bootstrap(),
                 took.as_secs_f32(),
-                self.java.jars.display(),
+                self.java.jars().display(),
             ));
         });
     }
@@ -200,65 +199,6 @@ impl Drop for Broker {
     fn drop(&mut self) {
         drop(self.orders.take());
         let _ = self.supervisor.wait();
-    }
-}
-
-impl Java {
-    fn with_kafka() -> Result<Self, String> {
-        let program = |name: &str| match env::var_os("JAVA_HOME") {
-            Some(home) => PathBuf::from(home).join("bin").join(name),
-            None => PathBuf::from(name),
-        };
-        let pom = Path::new(cache::CHECKOUT).join("tests/kafka/pom.xml");
-        let text = fs::read_to_string(&pom).map_err(|error| format!("reading {}: {error}", pom.display()))?;
-        let version = text
-            .split_once("<kafka.version>")
-            .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
-            .map(|(version, _)| version)
-            .ok_or_else(|| format!("{} has no kafka.version", pom.display()))?;
-        let jars = cache::kept(&format!("kafka-{version}"), slice::from_ref(&pom), |folder| {
-            announce(&format!("fetching Kafka {version} into {}", folder.display()));
-            let mut maven = Command::new("mvn");
-            maven.args(["-B", "-q", "-f"]).arg(&pom);
-            maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-            cache::run(maven.arg(format!("-DoutputDirectory={}", folder.display()))).map(drop)
-        })?;
-        let policy = Path::new(cache::CHECKOUT).join("tests/kafka/RefuseSettings.java");
-        let policies = cache::kept(&format!("kafka-policies-{version}"), slice::from_ref(&policy), |folder| {
-            let mut compiler = Command::new(program("javac"));
-            compiler.arg("-cp").arg(jars.join("*")).arg("-d").arg(folder);
-            cache::run(compiler.arg(&policy)).map(drop)
-        })?;
-        Ok(Self { program: program("java"), jars, policies })
-    }
-
-    /// One of Kafka's programs, for a short life.
-    fn command(&self, class: &str) -> Command {
-        self.living(Life::Short, class)
-    }
-
-    /// One of Kafka's programs. In a short life the first compiler is enough; in each, one collector thread. The heap is for the
-    /// node that all tests share: at the end of a run it has more than 12,000 partitions, of 40 KB each.
-    fn living(&self, life: Life, class: &str) -> Command {
-        let log_settings = Path::new(cache::CHECKOUT).join("tests/kafka/log4j2.properties");
-        let mut command = Command::new(&self.program);
-        let tuning: &[&str] = match life {
-            Life::Short => &["-XX:TieredStopAtLevel=1"],
-            Life::Long => &[],
-        };
-        command
-            .arg("-Xmx1500m")
-            .args(tuning)
-            .arg("-XX:+UseSerialGC")
-            .arg(format!("-Dlog4j2.configurationFile={}", log_settings.display()))
-            .arg("-cp")
-            .arg(format!("{}/*:{}", self.jars.display(), self.policies.display()))
-            .arg(class);
-        command
-    }
-
-    fn version(&self) -> String {
-        self.jars.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 }
 
