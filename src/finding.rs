@@ -127,7 +127,7 @@ codes! {
     /// Sources share a public key, and nothing else tells their webhooks apart.
     KeyShared = "key-shared", Warning, "give each source a path with a secret part, allow_from, or client_cert_names: a signature does not say which source it is for";
     /// A secret has fewer than 16 bytes.
-    SecretShort = "secret-short", Warning, "agree with the sender on a random secret of 16 bytes or more: whoever has one signed webhook could find a short secret by trying";
+    SecretShort = "secret-short", Warning, "agree with the sender on a random secret of 16 bytes or more: a short secret can be found by trying";
     /// What the rules decide on a sample session.
     RulesTried = "rules-tried", Info, "nothing, if this is the result that you want";
     /// The engine decides and publishes outcomes, and calls no provider.

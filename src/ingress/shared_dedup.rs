@@ -22,8 +22,9 @@ use crate::log_limit::LogLimit;
 use crate::metrics::SharedDedupMetrics;
 use entry::ClusterMark;
 
-/// So long Kafka may take to take the announcement of a state that goes on without it.
-const ANNOUNCED_IN_VAIN_WITHIN: Duration = Duration::from_secs(1);
+/// So long Kafka may take the announcement of a state, at least, and where the state goes on without it, at most. Else it has half of the
+/// time that is left.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 /// A replica that has just started is ready before it has heard of the others. In so many first seconds its webhooks wait for that.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// What they leave of their time to publish.
@@ -39,11 +40,12 @@ pub struct SharedDedup {
     /// The cluster that is followed; none before it is known.
     cluster: Mutex<Option<ClusterMark>>,
     catch_up: Mutex<CatchUp>,
+    /// How far it has come with what others told.
     hearing: watch::Sender<Hearing>,
-    /// When nothing waits for that any more.
+    /// When [`SharedDedup::has_heard`] does not wait any more.
     heard_by: tokio::time::Instant,
-    /// States that were not announced in time.
-    unannounced: LogLimit<()>,
+    /// Why states were not announced.
+    unannounced: LogLimit<&'static str>,
     metrics: SharedDedupMetrics,
 }
 
@@ -96,8 +98,12 @@ impl SharedDedup {
     pub async fn announce(&self, ticket: Ticket, deadline: tokio::time::Instant) -> bool {
         let Some(state) = ticket.state else { return true };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let goes_on = self.follower.nobody_reads();
-        let within = if goes_on { left.min(ANNOUNCED_IN_VAIN_WITHIN) } else { left / 2 };
+        let half = left / 2;
+        let within = if self.follower.nobody_reads() {
+            half.min(ANNOUNCED_WITHIN)
+        } else {
+            half.max(left.min(ANNOUNCED_WITHIN))
+        };
         let until = tokio::time::Instant::now() + within;
         // Before the topic is open, nothing can be told.
         self.await_hearing(Hearing::Begun, until).await;
@@ -107,22 +113,31 @@ impl SharedDedup {
             // Whoever waited may have gone.
             let _gone = report.send(place);
         });
-        if let Ok(Ok(Some(place))) = timeout_at(until, reported).await {
-            self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
-            return true;
-        }
+        let why = match timeout_at(until, reported).await {
+            Ok(Ok(Some(place))) => {
+                self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
+                return true;
+            }
+            Ok(Ok(None) | Err(_)) => "Kafka does not take it, or the topic cannot be read",
+            Err(_) => "Kafka did not answer in time",
+        };
         let goes_on = self.follower.nobody_reads();
         if !goes_on {
-            self.unannounced.add(());
-            if let Some((count, ())) = self.unannounced.due(Instant::now()) {
-                tracing::warn!(
-                    count,
-                    "webhooks of states that may come back are answered 503: Kafka did not acknowledge their entry on the \
-                     dedup topic in time"
-                );
-            }
+            self.log_unannounced(why);
         }
         goes_on
+    }
+
+    fn log_unannounced(&self, why: &'static str) {
+        self.unannounced.add(why);
+        if let Some((count, why)) = self.unannounced.due(Instant::now()) {
+            tracing::warn!(
+                topic = self.producer.topic(),
+                why,
+                count,
+                "entry of a state was not written to the dedup topic; the state's webhook is answered 503"
+            );
+        }
     }
 
     /// Kafka has an event: the window knows it, and the other replicas are told, without waiting for it.
@@ -219,7 +234,10 @@ impl SharedDedup {
             }
             FollowEvent::Failed => {
                 self.metrics.not_read();
-                self.hearing.send_replace(Hearing::Over);
+                // What this replica alone cannot read, it may be able to read soon.
+                if self.follower.nobody_reads() {
+                    self.hearing.send_replace(Hearing::Over);
+                }
             }
             FollowEvent::Record { partition, offset, appended_ms, value } => {
                 self.heard_of(EntryPlace { partition: *partition, offset: *offset }, *appended_ms, value);

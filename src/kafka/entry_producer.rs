@@ -46,6 +46,11 @@ impl EntryProducer {
         Ok(Self { topic, producer: ArcSwap::from_pointee(producer(client)?) })
     }
 
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// Sends an entry. Those with one key are in one partition, in order; an empty key: anywhere.
     pub fn send(&self, key: &[u8], value: &[u8], report: OnEntry) {
         let base = BaseRecord::with_opaque_to(&self.topic, Box::new(report)).payload(value);

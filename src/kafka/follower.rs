@@ -144,9 +144,11 @@ impl Follower {
         while !stop.is_cancelled() {
             let generation = self.generation.load(Ordering::Acquire);
             let ended = self.open(each).and_then(|reading| self.read(&reading, generation, each, stop));
+            if let Err(error) = &ended {
+                self.nobody_reads.store(error.is_of_everybody(), Ordering::Release);
+            }
             *self.reading() = None;
             if let Err(error) = ended {
-                self.nobody_reads.store(error.is_of_everybody(), Ordering::Release);
                 each(FollowEvent::Failed);
                 self.cannot_read(&error);
                 let again = Instant::now() + OPEN_AGAIN_AFTER;
@@ -316,6 +318,8 @@ impl Follower {
     }
 
     fn is_read(&self, reading: &OpenTopic) {
+        // Before it is there: when it is opened anew later, others go on reading.
+        self.nobody_reads.store(false, Ordering::Release);
         self.reading().get_or_insert_with(|| reading.clone());
     }
 

@@ -110,7 +110,7 @@ pub enum Revocation {
 /// What keeps a member from reading, maybe for a while only.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum GroupError {
-    /// No broker has been connected for some seconds.
+    /// A connection does not come about, or none has been there for some seconds.
     #[error(transparent)]
     Connection(ClientError),
     /// Kafka or the client refuses something: a topic is missing, a permission, or too much time passed between two polls.
@@ -208,7 +208,7 @@ impl GroupMember {
             Some(Ok(_)) => Polled::Idle,
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => Polled::Fatal(code.to_string()),
             Some(Err(error)) if !is_of_connection(&error) => Polled::Error(GroupError::Refused(error)),
-            Some(Err(_)) | None => match self.consumer.context().connection_error() {
+            Some(Err(_)) | None => match self.consumer.context().connection_error(Instant::now()) {
                 Some(client_error) => Polled::Error(GroupError::Connection(client_error)),
                 None => Polled::Idle,
             },

@@ -18,6 +18,9 @@ use super::super::client_error::{ClientError, ClientErrors};
 use super::contact::BrokerContact;
 use super::{Generation, Polled, Revocation};
 
+/// How librdkafka ends the report of a connection that worked, and was closed: `(after 1500ms in state UP)`.
+const CLOSED_WHILE_UP: &str = "in state UP";
+
 /// A member as librdkafka sees it.
 pub(super) struct MemberContext {
     inputs: Vec<String>,
@@ -28,7 +31,10 @@ pub(super) struct MemberContext {
     /// Where partitions end, by input and partition.
     ends: Mutex<BTreeMap<(usize, i32), i64>>,
     contact: BrokerContact,
+    /// Connections that do not come about.
     client_errors: ClientErrors,
+    /// Connections that worked and were closed.
+    closings: ClientErrors,
 }
 
 impl MemberContext {
@@ -41,6 +47,7 @@ impl MemberContext {
             ends: Mutex::default(),
             contact: BrokerContact::default(),
             client_errors: ClientErrors::default(),
+            closings: ClientErrors::default(),
         }
     }
 
@@ -48,9 +55,26 @@ impl MemberContext {
         &self.inputs
     }
 
-    /// What keeps connections from coming about, told once, when none has been there for some seconds.
-    pub(super) fn connection_error(&self) -> Option<ClientError> {
-        if self.contact.is_lost(Instant::now()) { self.client_errors.take() } else { None }
+    /// What is wrong with connections, each time once. One that was closed is no error before all have been gone for some seconds.
+    pub(super) fn connection_error(&self, now: Instant) -> Option<ClientError> {
+        let closing = || if self.contact.is_lost(now) { self.closings.take() } else { None };
+        self.client_errors.take().or_else(closing)
+    }
+
+    /// Any broker is connected now, or none.
+    fn connected(&self, is_connected: bool, now: Instant) {
+        self.contact.connected(is_connected, now);
+        if is_connected {
+            self.client_errors.works();
+            self.closings.works();
+            // What was closed before explains no later outage.
+            self.closings.take();
+        }
+    }
+
+    /// Where a report of a connection belongs.
+    fn errors_of(&self, report: &str) -> &ClientErrors {
+        if report.contains(CLOSED_WHILE_UP) { &self.closings } else { &self.client_errors }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -122,21 +146,15 @@ impl ConsumerContext for MemberContext {
 
 impl ClientContext for MemberContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client_errors.log(level, facility, message);
+        self.errors_of(message).log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.client_errors.error(error, reason);
+        self.errors_of(reason).error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
-        let is_connected = statistics.brokers.values().any(|broker| broker.state == "UP");
-        self.contact.connected(is_connected, Instant::now());
-        if is_connected {
-            self.client_errors.works();
-            // What was reported before a connection came about explains no later outage.
-            self.client_errors.take();
-        }
+        self.connected(statistics.brokers.values().any(|broker| broker.state == "UP"), Instant::now());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (input, name) in self.inputs.iter().enumerate() {
             let partitions = statistics.topics.get(name).into_iter().flat_map(|topic| topic.partitions.values());
@@ -169,7 +187,33 @@ fn together(inputs: &[String], assigned: &TopicPartitionList) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_closed_connection_is_an_error_once_none_is_there_for_some_seconds_and_a_refused_one_at_once() {
+        let (member, begin) = (MemberContext::new(Vec::new()), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let report = |report: &str| member.log(RDKafkaLogLevel::Info, "FAIL", report);
+        let told = |seconds| member.connection_error(at(seconds)).map(|error| error.to_string());
+        member.connected(true, at(0));
+        report("a:1/1: Disconnected (after 1500ms in state UP)");
+        member.connected(false, at(2));
+        assert_eq!(told(6), None);
+        assert!(told(7).unwrap().ends_with("a:1/1: Disconnected (after 1500ms in state UP)"));
+        assert_eq!(told(8), None, "each is told once");
+        report("a:1/1: Disconnected (after 3ms in state UP)");
+        member.connected(true, at(9));
+        member.connected(false, at(11));
+        assert_eq!(told(60), None, "it explains no later outage");
+        member.connected(true, at(61));
+        report("b:1/2: Connect failed: refused (after 0ms in state CONNECT)");
+        member.connected(true, at(63));
+        assert!(told(63).unwrap().contains("b:1/2"), "one broker of several that cannot be reached is told");
+        member.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "wrong password");
+        assert_eq!(told(64), Some("Kafka refuses the credentials: wrong password".to_owned()));
+    }
 
     #[test]
     fn takes_a_partition_only_if_every_input_has_it() {
