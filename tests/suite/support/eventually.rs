@@ -3,27 +3,34 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Pause between two looks.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Between two looks: longer the longer the wait is, for a look may ask Kafka, and other tests want the processor, too.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// So much of the wait so far is one pause.
+const PAUSE_SHARE: u32 = 16;
+
+/// How much slower than expected a machine may be that has other work, too.
+const BUSY: u32 = 3;
 
 /// Looks until `look` finds something, and gives it; or the last complaint, once `limit` is over.
 pub fn try_eventually<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     loop {
         match look() {
             Ok(found) => return Ok(found),
             Err(complaint) if Instant::now() >= deadline => {
                 return Err(format!("{complaint} (waited for {} s)", limit.as_secs()));
             }
-            Err(_) => thread::sleep(POLL_INTERVAL),
+            Err(_) => thread::sleep((begun.elapsed() / PAUSE_SHARE).clamp(PAUSE_MIN, PAUSE_MAX)),
         }
     }
 }
 
-/// The same, for tests: panics with the last complaint.
+/// The same, for tests: panics with the last complaint. A busy machine gets more than `limit`: no test measures a time by it.
 #[track_caller]
 pub fn eventually<T>(limit: Duration, look: impl FnMut() -> Result<T, String>) -> T {
-    match try_eventually(limit, look) {
+    match try_eventually(limit * BUSY, look) {
         Ok(found) => found,
         Err(complaint) => panic!("{complaint}"),
     }

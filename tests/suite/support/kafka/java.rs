@@ -70,9 +70,13 @@ impl Java {
         let java_version = cache::run(Command::new(program("java")).arg("--version"))?;
         let java_version = java_version.split_whitespace().nth(1).unwrap_or("unknown");
         let name = format!("kafka-classes-{version}-java-{java_version}");
+        // How it is recorded stands here.
+        let inputs = [&inputs[..], &[Path::new(cache::CHECKOUT).join("tests/suite/support/kafka/java.rs")]].concat();
         let folder = cache::kept(&name, &inputs, |folder| {
-            let classes = Classes::Recorded(folder.join(CLASSES));
-            record(&Self { program: program("java"), jars: jars.clone(), policies: policies.clone(), classes })
+            let archive = folder.join(CLASSES);
+            let classes = Classes::Recorded(archive.clone());
+            record(&Self { program: program("java"), jars: jars.clone(), policies: policies.clone(), classes })?;
+            archive.exists().then_some(()).ok_or_else(|| format!("Java has not written {}", archive.display()))
         })?;
         Ok(Self { program: program("java"), jars, policies, classes: Classes::Used(folder.join(CLASSES)) })
     }
