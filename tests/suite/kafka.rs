@@ -2,5 +2,6 @@
 
 pub mod credentials;
 mod exactly_once;
+mod follower;
 mod key_search;
 mod rights;
