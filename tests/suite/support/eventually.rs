@@ -9,9 +9,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// So much of the wait so far is one pause.
 const PAUSE_SHARE: u32 = 16;
 
-/// How much slower than expected a machine may be that has other work, too.
-const BUSY: u32 = 3;
-
 /// Looks until `look` finds something, and gives it; or the last complaint, once `limit` is over.
 pub fn try_eventually<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let begun = Instant::now();
@@ -27,10 +24,10 @@ pub fn try_eventually<T>(limit: Duration, mut look: impl FnMut() -> Result<T, St
     }
 }
 
-/// The same, for tests: panics with the last complaint. A busy machine gets more than `limit`: no test measures a time by it.
+/// The same, for tests: panics with the last complaint.
 #[track_caller]
 pub fn eventually<T>(limit: Duration, look: impl FnMut() -> Result<T, String>) -> T {
-    match try_eventually(limit * BUSY, look) {
+    match try_eventually(limit, look) {
         Ok(found) => found,
         Err(complaint) => panic!("{complaint}"),
     }

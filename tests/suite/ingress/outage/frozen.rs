@@ -17,7 +17,7 @@ use crate::support::stream::check_answer;
 use crate::support::wire::SMART_GLOCAL;
 
 const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
-/// An answer after this time is in a bucket of the histogram that is slow to the alert.
+/// Longer than an announcement of a state has at least.
 const SLOW: Duration = Duration::from_secs(6);
 /// Redeliveries at once.
 const DELIVERIES: usize = 5;
@@ -152,7 +152,8 @@ fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, pause: Duration) -> Str
 #[test]
 fn what_is_nearly_full_and_answered_late_has_alerts() {
     let kafka = broker();
-    let config = config(kafka.bootstrap(), SMART_GLOCAL, &[("INGRESS__ACK_TIMEOUT_MS", "60000")]);
+    // Long enough for all of them to be in flight at once on a busy machine, too.
+    let config = config(kafka.bootstrap(), SMART_GLOCAL, &[("INGRESS__ACK_TIMEOUT_MS", "20000")]);
     create_needed_topics(&kafka, &config);
     let bridge = Bridge::launch(config);
     bridge.await_ready();
@@ -172,16 +173,12 @@ fn what_is_nearly_full_and_answered_late_has_alerts() {
         bytes => Err(format!("{bytes} bytes are in flight, not {near}")),
     });
     bridge.assert_fires("PaybridgeInFlightNearBound");
-    let full = Instant::now();
-    eventually(LIMIT, || {
-        if full.elapsed() > SLOW { Ok(()) } else { Err("an answer now would be no slow one".to_owned()) }
-    });
-    drop(frost);
     for post in waiting {
-        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+        assert_eq!(bridge.wait(post).status, 503);
     }
     bridge.assert_fires_while_it_goes_on("PaybridgeAnswersSlow");
     // The next test needs a broker that has nothing to make up for.
+    drop(frost);
     await_nothing_in_flight(&bridge);
 }
 

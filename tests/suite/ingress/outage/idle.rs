@@ -5,7 +5,7 @@ use paybridge::simulator::SimulatorSettings;
 
 use super::LIMIT;
 use crate::kafka::credentials::succeeds;
-use crate::support::bridge::{create_needed_topics, ready_to_confirm};
+use crate::support::bridge::ready_to_confirm;
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{EngineSetup, PROJECT, READY, known_keys};
 use crate::support::eventually::eventually;
@@ -13,11 +13,10 @@ use crate::support::kafka::Kafka;
 
 #[test]
 fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
-    // As long as a few heartbeats: on a busy machine all connections of a member of a group are closed at one moment now and then.
-    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "3000")])));
+    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "2000")])));
     let (setup, text) =
         EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
-    create_needed_topics(kafka, &setup.config);
+    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     for number in 1..=3 {

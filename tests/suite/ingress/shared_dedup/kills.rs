@@ -53,9 +53,8 @@ impl Form {
         match env::var("PAYBRIDGE_DEDUP_KILLS").as_deref() {
             Ok("full") => Self { kills: 20, rate: 200, between: 3_200, twice_per_mille_max: 1 },
             Ok(other) => panic!("PAYBRIDGE_DEDUP_KILLS is {other}: set it to full, or not at all"),
-            // So few events between two kills that what each of those costs weighs more, and so does a machine that has other
-            // work: without any deduplication all of them stand twice.
-            Err(_) => Self { kills: 2, rate: 100, between: 250, twice_per_mille_max: 200 },
+            // So few events between two kills that what each of those costs weighs more.
+            Err(_) => Self { kills: 2, rate: 100, between: 250, twice_per_mille_max: 40 },
         }
     }
 }

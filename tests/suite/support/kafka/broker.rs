@@ -13,7 +13,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
-use super::java::{Java, Life};
+use super::java::{Java, Life, NODE};
 use super::properties::{Place, Ports, server_properties};
 use super::security::Security;
 use super::{Login, announce};
@@ -210,7 +210,7 @@ fn supervise(
     properties: &Path,
 ) -> Result<(Child, ChildStdin, BufReader<ChildStdout>), String> {
     let errors = File::create(folder.join("supervisor.log")).map_err(|error| format!("making its log: {error}"))?;
-    let node = java.living(life, "kafka.Kafka");
+    let node = java.living(life, NODE);
     let mut supervisor = Command::new("sh")
         .arg(Path::new(cache::CHECKOUT).join("tests/kafka/supervise.sh"))
         .arg(folder)

@@ -1,14 +1,15 @@
 //! The Java machine of Kafka's programs: its jars, which are fetched once, and an archive of the classes that a node loads, which is
 //! recorded once and halves what a start costs. Must not know what a node is used for.
 
-use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::slice;
+use std::{env, fs, slice};
 
 use super::announce;
 use crate::support::cache;
+
+/// The program that is a node.
+pub const NODE: &str = "kafka.Kafka";
 
 /// What the files are called in their folders.
 const POLICIES: &str = "policies.jar";
@@ -95,8 +96,10 @@ impl Java {
             Life::Long => &[],
         };
         let classes = match &self.classes {
-            Classes::Recorded(archive) => format!("-XX:ArchiveClassesAtExit={}", archive.display()),
-            Classes::Used(archive) => format!("-XX:SharedArchiveFile={}", archive.display()),
+            // A tool beside the node would write the same file.
+            Classes::Recorded(_) if class != NODE => None,
+            Classes::Recorded(archive) => Some(format!("-XX:ArchiveClassesAtExit={}", archive.display())),
+            Classes::Used(archive) => Some(format!("-XX:SharedArchiveFile={}", archive.display())),
         };
         let mut command = Command::new(&self.program);
         command
@@ -105,7 +108,7 @@ impl Java {
             // Where each page of memory costs much, as on virtual machines, fewer and larger ones; and the archive as it stands.
             .args(["-XX:+UseSerialGC", "-XX:+UseTransparentHugePages"])
             .args(["-XX:+UnlockDiagnosticVMOptions", "-XX:ArchiveRelocationMode=0"])
-            .arg(classes)
+            .args(classes)
             .arg(format!("-Dlog4j2.configurationFile={}", log_settings.display()))
             .arg("-cp")
             .arg(format!("{}/*:{}", self.jars.display(), self.policies.display()))
