@@ -29,6 +29,9 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// What they leave of their time to publish.
 const LEFT_TO_PUBLISH: Duration = Duration::from_secs(1);
+/// So long the start waits for the producer's connection before the topic is opened, and looks this often whether it must end.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+const SLICE: Duration = Duration::from_millis(100);
 /// How long the last entries may take at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ pub struct SharedDedup {
     window: Arc<Window>,
     producer: EntryProducer,
     follower: Follower,
-    /// The cluster that is followed; none before it is known.
+    /// The cluster, whose entries count; none before it is known.
     cluster: Mutex<Option<ClusterMark>>,
     catch_up: Mutex<CatchUp>,
     /// How far it has come with what others told.
@@ -53,7 +56,7 @@ pub struct SharedDedup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hearing {
     NotYet,
-    /// The topic is open: entries can be told, and are being read.
+    /// The cluster is known: entries can be told.
     Begun,
     /// All is heard, or cannot be.
     Over,
@@ -105,7 +108,7 @@ impl SharedDedup {
             half.max(left.min(ANNOUNCED_WITHIN))
         };
         let until = tokio::time::Instant::now() + within;
-        // Before the topic is open, nothing can be told.
+        // Before the cluster is known, nothing can be told.
         self.await_hearing(Hearing::Begun, until).await;
         let (report, reported) = oneshot::channel();
         let entry = SharedEntry { ticket, step: EntryStep::Intended };
@@ -171,6 +174,14 @@ impl SharedDedup {
 
     /// Hears of events until `stop`. Blocks: not for a tokio worker.
     pub fn follow(&self, stop: &CancellationToken) {
+        let connected_by = Instant::now() + CONNECTED_WITHIN;
+        // States need not wait until the topic is open, which takes longer.
+        while !stop.is_cancelled() && Instant::now() < connected_by {
+            if let Some(cluster_id) = self.producer.cluster_id(SLICE) {
+                self.is_of(ClusterMark::of(&cluster_id));
+                break;
+            }
+        }
         self.follower.follow(&|followed| self.heard(&followed), stop);
     }
 
@@ -216,12 +227,7 @@ impl SharedDedup {
         match followed {
             FollowEvent::Opened { cluster_id } => {
                 let mark = ClusterMark::of(cluster_id);
-                let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
-                self.hearing.send_if_modified(|hearing| {
-                    let begins = *hearing == Hearing::NotYet;
-                    *hearing = Hearing::Begun.max(*hearing);
-                    begins
-                });
+                let before = self.is_of(mark);
                 if before.is_some_and(|before| before != mark) {
                     tracing::warn!(
                         cluster_id,
@@ -243,6 +249,17 @@ impl SharedDedup {
                 self.heard_of(EntryPlace { partition: *partition, offset: *offset }, *appended_ms, value);
             }
         }
+    }
+
+    /// The cluster is known now; the one that was before.
+    fn is_of(&self, mark: ClusterMark) -> Option<ClusterMark> {
+        let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
+        self.hearing.send_if_modified(|hearing| {
+            let begins = *hearing == Hearing::NotYet;
+            *hearing = Hearing::Begun.max(*hearing);
+            begins
+        });
+        before
     }
 
     fn heard_of(&self, place: EntryPlace, appended_ms: Option<i64>, value: &[u8]) {

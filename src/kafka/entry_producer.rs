@@ -17,6 +17,8 @@ use super::client_log;
 /// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
 /// by the others, so it is short.
 const LINGER_MS: &str = "10";
+/// How long a new producer may take to log in before it takes the old one's place all the same.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long a producer may take to send its last entries, when another takes its place.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
 /// How long one is tried.
@@ -61,12 +63,22 @@ impl EntryProducer {
         }
     }
 
-    /// Goes on with a client of these properties. Blocks while the old one sends what it has; what it cannot send is lost.
+    /// The cluster's id, once the producer is connected. Blocks until then, at most `within` the time.
+    pub fn cluster_id(&self, within: Duration) -> Option<String> {
+        self.producer.load().client().fetch_cluster_id(within)
+    }
+
+    /// Goes on with a client of these properties, once that one knows the topic: until then entries go to the old one. Blocks until
+    /// then, and while the old one sends what it has; what it cannot send is lost.
     ///
     /// # Errors
     /// librdkafka refuses a property.
     pub fn renew(&self, client: &ClientConfig) -> Result<(), ClientError> {
-        let old = self.producer.swap(Arc::new(producer(client)?));
+        let successor = producer(client)?;
+        if let Err(error) = successor.client().fetch_metadata(Some(&self.topic), READY_WITHIN) {
+            tracing::debug!(topic = self.topic, %error, "the new producer of entries is not connected yet");
+        }
+        let old = self.producer.swap(Arc::new(successor));
         if let Err(error) = old.flush(ENDED_WITHIN) {
             tracing::debug!(topic = self.topic, %error, "entries are left unsent");
         }

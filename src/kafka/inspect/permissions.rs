@@ -6,6 +6,8 @@
 //! (Redpanda looks at `acks` first). Reading: a fetch at the end of a partition. Idempotence: a producer id.
 //! Must not join a group or commit an offset. Blocks.
 
+mod idempotence;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -17,7 +19,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::finding::{Code, Finding, counted};
@@ -61,8 +62,15 @@ pub fn findings(principals: &Principals, topics: &[TriedTopic], deadline: Instan
     if topics.is_empty() {
         return Vec::new();
     }
-    let mut findings = idempotence(&principals.writes, deadline).err().into_iter().collect::<Vec<_>>();
-    findings.extend(writes(principals, topics, deadline).unwrap_or_else(|client_error| vec![client_error.finding()]));
+    let mut findings = match idempotence::is_permitted(&principals.writes, left(deadline)) {
+        // Each record would wait for a connection that does not come about.
+        Err(finding) if finding.code.means_that_kafka_is_away() => vec![finding],
+        permitted => {
+            let writes = writes(principals, topics, deadline);
+            let writes = writes.unwrap_or_else(|client_error| vec![client_error.finding()]);
+            permitted.err().into_iter().chain(writes).collect()
+        }
+    };
     findings
         .extend(reads(&principals.reads, topics, deadline).unwrap_or_else(|client_error| vec![client_error.finding()]));
     findings
@@ -90,58 +98,6 @@ fn summary(code: Code, verdicts: Vec<Permitted>, what: &str, proof: &str) -> Vec
         findings.push(Finding::new(code, "kafka", format!("{what} permission: ok ({topics})")).with_detail(proof));
     }
     findings
-}
-
-/// Waits for a producer id, without which the bridge publishes nothing.
-fn idempotence(client: &ClientConfig, deadline: Instant) -> Permitted {
-    let (tell, told) = channel();
-    let mut config = client.clone();
-    config.set("enable.idempotence", "true").set("acks", "all").set("statistics.interval.ms", "100");
-    let producer: ThreadedProducer<ProducerIdContext> = config
-        .create_with_context(ProducerIdContext { tell })
-        .map_err(|error| ClientError::of_creation(&error).finding())?;
-    let outcome = told.recv_timeout(left(deadline));
-    drop(producer);
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(reason)) => Err(Finding::new(Code::IdempotenceNotAuthorized, "kafka", reason)),
-        Err(_) => Err(Finding::new(
-            Code::IdempotenceUnavailable,
-            "kafka",
-            format!("Kafka gave no producer id within {} s", ANSWER_WITHIN.as_secs()),
-        )),
-    }
-}
-
-/// Tells once whether the producer has its id.
-struct ProducerIdContext {
-    tell: Sender<Result<(), String>>,
-}
-
-impl ClientContext for ProducerIdContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client_log::log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        if statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
-            // Nobody listens any more when the first answer was enough.
-            let _told = self.tell.send(Ok(()));
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        use RDKafkaErrorCode as Kind;
-        if matches!(error.rdkafka_error_code(), Some(Kind::Fatal | Kind::ClusterAuthorizationFailed)) {
-            let _told = self.tell.send(Err(format!("Kafka refuses a producer id: {reason}")));
-        }
-    }
-}
-
-impl ProducerContext<NoCustomPartitioner> for ProducerIdContext {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 fn writes(principals: &Principals, topics: &[TriedTopic], deadline: Instant) -> Result<Vec<Finding>, ClientError> {

@@ -125,4 +125,12 @@ fn check_names_a_password_that_kafka_knows_no_more() {
     assert!(told.contains("kafka-authentication-failed") && !told.contains(Security::SCRAM_PASSWORD), "{told}");
     volume.replace(&[("ca.crt", &kafka.authority_pem()), ("password", "the-second-password")]);
     succeeds(&text, &["check"]);
+
+    // Whoever looks at the topics logs in, and only whoever publishes does not.
+    let text = text + "[kafka.ingress.properties]\nsasl.username = \"nobody\"\n";
+    let refused = command(&text, &["check"]);
+    let told = String::from_utf8(refused.stdout).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("kafka-authentication-failed") && told.contains("read-proven"), "{told}");
+    assert!(!told.contains("idempotence-unavailable") && !told.contains("may write"), "{told}");
 }

@@ -193,9 +193,11 @@ impl Kafka {
         self.broker().security().authority().sign(name)
     }
 
-    /// Gives the user of SCRAM another password. Connections that are open stay so.
+    /// Gives the user of SCRAM another password, and returns when it alone is in force. Connections that are open stay so.
     pub fn change_scram_password(&self, password: &str) {
         self.broker().change_scram_password(password).unwrap();
+        // The controller answers first, and brokers hear of it a little later.
+        self.nodes.iter().try_for_each(|node| node.broker().await_scram_password(password)).unwrap();
     }
 
     fn launch(nodes: usize, life: Life, properties: &[(&str, &str)]) -> Result<Self, String> {

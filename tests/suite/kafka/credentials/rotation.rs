@@ -38,6 +38,7 @@ impl Setup {
         let events = Events::new(&config);
         let bridge = Bridge::launch(config);
         bridge.await_ready();
+        bridge.await_following();
         Self { kafka, volume, bridge, events, random: Random::printed() }
     }
 

@@ -92,7 +92,7 @@ fn prepare(java: &Java, nodes: usize, life: Life, properties: &[(&str, &str)]) -
 impl Broker {
     /// Waits until the node's process, which was told to start, answers questions for metadata.
     pub fn await_started(&mut self) -> Result<(), String> {
-        let prober = prober(&self.bootstrap()).map_err(|error| format!("making a client: {error}"))?;
+        let prober = clients(&self.bootstrap()).create().map_err(|error| format!("making a client: {error}"))?;
         try_eventually(START_LIMIT, || {
             // the process first: one that is gone can have been answered for by nobody
             if self.order("ALIVE") == "gone" {
@@ -143,6 +143,22 @@ impl Broker {
         command.args(["--alter", "--entity-type", "users"]);
         command.args(["--entity-name", Security::SCRAM_USER, "--add-config"]);
         cache::run(command.arg(format!("SCRAM-SHA-512=[password={password}]"))).map(drop)
+    }
+
+    /// Waits until somebody logs in with this password.
+    pub fn await_scram_password(&self, password: &str) -> Result<(), String> {
+        let user = clients(&self.secured_bootstrap(Login::Scram))
+            .set("security.protocol", "sasl_ssl")
+            .set("ssl.ca.pem", self.security.authority().pem())
+            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.username", Security::SCRAM_USER)
+            .set("sasl.password", password)
+            .create::<BaseConsumer>()
+            .map_err(|error| format!("making a client: {error}"))?;
+        // It tries again by itself.
+        try_eventually(START_LIMIT, || {
+            user.fetch_metadata(None, METADATA_LIMIT).map(drop).map_err(|error| format!("logging in: {error}"))
+        })
     }
 
     /// One of Kafka's own tools, connected to this node.
@@ -229,13 +245,15 @@ fn supervise(
     Ok((supervisor, orders, answers))
 }
 
-fn prober(bootstrap: &str) -> Result<BaseConsumer, rdkafka::error::KafkaError> {
-    ClientConfig::new()
+/// What a client is made of that sees soon what has changed.
+fn clients(bootstrap: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
         .set("bootstrap.servers", bootstrap)
         .set("allow.auto.create.topics", "false")
         .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "200")
-        .create()
+        .set("reconnect.backoff.max.ms", "200");
+    client
 }
 
 /// Whether the node is there and leads all its partitions.
