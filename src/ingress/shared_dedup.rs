@@ -29,9 +29,6 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// What they leave of their time to publish.
 const LEFT_TO_PUBLISH: Duration = Duration::from_secs(1);
-/// So long the start waits for the producer's connection before the topic is opened, and looks this often whether it must end.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
-const SLICE: Duration = Duration::from_millis(100);
 /// How long the last entries may take at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -174,14 +171,6 @@ impl SharedDedup {
 
     /// Hears of events until `stop`. Blocks: not for a tokio worker.
     pub fn follow(&self, stop: &CancellationToken) {
-        let connected_by = Instant::now() + CONNECTED_WITHIN;
-        // States need not wait until the topic is open, which takes longer.
-        while !stop.is_cancelled() && Instant::now() < connected_by {
-            if let Some(cluster_id) = self.producer.cluster_id(SLICE) {
-                self.is_of(ClusterMark::of(&cluster_id));
-                break;
-            }
-        }
         self.follower.follow(&|followed| self.heard(&followed), stop);
     }
 
@@ -227,7 +216,7 @@ impl SharedDedup {
         match followed {
             FollowEvent::Opened { cluster_id } => {
                 let mark = ClusterMark::of(cluster_id);
-                let before = self.is_of(mark);
+                let before = self.set_cluster(mark);
                 if before.is_some_and(|before| before != mark) {
                     tracing::warn!(
                         cluster_id,
@@ -251,8 +240,16 @@ impl SharedDedup {
         }
     }
 
-    /// The cluster is known now; the one that was before.
-    fn is_of(&self, mark: ClusterMark) -> Option<ClusterMark> {
+    /// Entries can be told before the topic is open, which takes longer than to connect.
+    fn look_for_cluster(&self) {
+        let is_known = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if let Some(cluster_id) = (!is_known).then(|| self.producer.cluster_id()).flatten() {
+            self.set_cluster(ClusterMark::of(&cluster_id));
+        }
+    }
+
+    /// Gives the one that was known before.
+    fn set_cluster(&self, mark: ClusterMark) -> Option<ClusterMark> {
         let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
         self.hearing.send_if_modified(|hearing| {
             let begins = *hearing == Hearing::NotYet;
@@ -279,7 +276,10 @@ impl SharedDedup {
     }
 
     fn show(&self, lag: Lag) {
-        let Lag::Records(records) = lag else { return self.metrics.not_read() };
+        let Lag::Records(records) = lag else {
+            self.look_for_cluster();
+            return self.metrics.not_read();
+        };
         self.metrics.lag(records);
         if records > 0 {
             return;

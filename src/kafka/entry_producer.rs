@@ -63,9 +63,9 @@ impl EntryProducer {
         }
     }
 
-    /// The cluster's id, once the producer is connected. Blocks until then, at most `within` the time.
-    pub fn cluster_id(&self, within: Duration) -> Option<String> {
-        self.producer.load().client().fetch_cluster_id(within)
+    /// The cluster's id, once the producer is connected. Does not block.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.producer.load().client().fetch_cluster_id(Duration::ZERO)
     }
 
     /// Goes on with a client of these properties, once that one knows the topic: until then entries go to the old one. Blocks until
