@@ -217,8 +217,8 @@ codes! {
 }
 
 impl Code {
-    /// Whether nothing more can be asked of Kafka.
-    pub fn means_that_kafka_is_away(self) -> bool {
+    /// Whether a client has no connection to Kafka that it could ask by.
+    pub fn is_of_connections(self) -> bool {
         matches!(
             self,
             Self::KafkaUnreachable

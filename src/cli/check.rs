@@ -116,13 +116,13 @@ async fn of_config(config: &Config, offline: bool) -> Vec<Finding> {
             findings.push(Finding::new(Code::NotChecked, "kafka", message).with_action("check without --offline"));
         }
         Ok(principals) => {
-            let of_kafka =
-                inspect::findings(principals, topics::needed(config), &topics::equal_counts(config), KAFKA_WITHIN)
-                    .await;
-            let answers = !of_kafka.iter().any(|finding| finding.code.means_that_kafka_is_away());
-            findings.extend(of_kafka);
-            if answers {
-                findings.extend(of_parts(config).await);
+            let (needed, equal) = (topics::needed(config), topics::equal_counts(config));
+            match inspect::findings(principals, needed, &equal, KAFKA_WITHIN).await {
+                Ok(of_kafka) => {
+                    findings.extend(of_kafka);
+                    findings.extend(of_parts(config).await);
+                }
+                Err(finding) => findings.push(finding),
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
-use super::window::{EntryPlace, EntryStep, Origin, SharedEntry, Ticket, View, Window};
+use super::window::{EntryPlace, EntryStep, Origin, SharedEntry, StateKey, Ticket, TicketState, View, Window};
 use crate::kafka::client_error::ClientError;
 use crate::kafka::entry_producer::EntryProducer;
 use crate::kafka::follower::{FollowEvent, FollowSettings, Follower, Lag};
@@ -22,8 +22,8 @@ use crate::log_limit::LogLimit;
 use crate::metrics::SharedDedupMetrics;
 use entry::ClusterMark;
 
-/// So long Kafka may take the announcement of a state, at least, and where the state goes on without it, at most. Else it has half of the
-/// time that is left.
+/// The announcement of a state may take half of the time that is left, or so long where that is more. Where nobody reads the topic, it
+/// may take no longer than this.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 /// A replica that has just started is ready before it has heard of the others. In so many first seconds its webhooks wait for that.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub struct SharedDedup {
     window: Arc<Window>,
     producer: EntryProducer,
     follower: Follower,
-    /// The cluster, whose entries count; none before it is known.
+    /// The cluster whose entries count; none before a client is connected to it.
     cluster: Mutex<Option<ClusterMark>>,
     catch_up: Mutex<CatchUp>,
     /// How far it has come with what others told.
@@ -54,7 +54,7 @@ pub struct SharedDedup {
 enum Hearing {
     NotYet,
     /// The cluster is known: entries can be told.
-    Begun,
+    ClusterKnown,
     /// All is heard, or cannot be.
     Over,
 }
@@ -106,7 +106,7 @@ impl SharedDedup {
         };
         let until = tokio::time::Instant::now() + within;
         // Before the cluster is known, nothing can be told.
-        self.await_hearing(Hearing::Begun, until).await;
+        self.await_hearing(Hearing::ClusterKnown, until).await;
         let (report, reported) = oneshot::channel();
         let entry = SharedEntry { ticket, step: EntryStep::Intended };
         self.tell(entry, state.state_key.as_bytes(), move |place| {
@@ -118,14 +118,24 @@ impl SharedDedup {
                 self.window.follow(&entry, Origin::Local, place, Duration::ZERO, Instant::now());
                 return true;
             }
-            Ok(Ok(None) | Err(_)) => "Kafka does not take it, or the topic cannot be read",
+            Ok(Ok(None) | Err(_)) => "Kafka does not take it, or no broker is connected",
             Err(_) => "Kafka did not answer in time",
         };
         let goes_on = self.follower.nobody_reads();
-        if !goes_on {
+        if goes_on {
+            self.make_unknown(state.state_key);
+        } else {
             self.log_unannounced(why);
         }
         goes_on
+    }
+
+    /// A state goes on unannounced. Entries wait for a topic that is missing, and replicas write theirs in any order once it is there: so
+    /// the last entry of each replica says that nobody knows the thing's last state, and its next one is a new event.
+    fn make_unknown(&self, state_key: StateKey) {
+        let nothing = super::random_id();
+        let ticket = Ticket { id: nothing, state: Some(TicketState { state_key, content: nothing }) };
+        self.tell(SharedEntry { ticket, step: EntryStep::Intended }, state_key.as_bytes(), |_| {});
     }
 
     fn log_unannounced(&self, why: &'static str) {
@@ -174,7 +184,7 @@ impl SharedDedup {
         self.follower.follow(&|followed| self.heard(&followed), stop);
     }
 
-    /// Answers whoever asks for a view, and shows how far the follower is; never ends by itself.
+    /// Answers whoever asks for a view, shows how far the follower is, and learns the cluster before that; never ends by itself.
     pub async fn keep_view(&self) {
         self.follower.tell(&|lag| self.show(lag)).await;
     }
@@ -196,7 +206,7 @@ impl SharedDedup {
 
     fn tell(&self, entry: SharedEntry, key: &[u8], then: impl FnOnce(Option<EntryPlace>) + Send + Sync + 'static) {
         let Some(cluster) = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) else {
-            // Its topic cannot be read, and mostly not be written.
+            // No client is connected yet.
             self.metrics.failed.increment(1);
             return then(None);
         };
@@ -216,7 +226,8 @@ impl SharedDedup {
         match followed {
             FollowEvent::Opened { cluster_id } => {
                 let mark = ClusterMark::of(cluster_id);
-                let before = self.set_cluster(mark);
+                let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
+                self.cluster_is_known();
                 if before.is_some_and(|before| before != mark) {
                     tracing::warn!(
                         cluster_id,
@@ -242,21 +253,21 @@ impl SharedDedup {
 
     /// Entries can be told before the topic is open, which takes longer than to connect.
     fn look_for_cluster(&self) {
-        let is_known = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if let Some(cluster_id) = (!is_known).then(|| self.producer.cluster_id()).flatten() {
-            self.set_cluster(ClusterMark::of(&cluster_id));
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if cluster.is_some() {
+            return;
         }
+        let Some(cluster_id) = self.producer.cluster_id() else { return };
+        *cluster = Some(ClusterMark::of(&cluster_id));
+        self.cluster_is_known();
     }
 
-    /// Gives the one that was known before.
-    fn set_cluster(&self, mark: ClusterMark) -> Option<ClusterMark> {
-        let before = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).replace(mark);
+    fn cluster_is_known(&self) {
         self.hearing.send_if_modified(|hearing| {
-            let begins = *hearing == Hearing::NotYet;
-            *hearing = Hearing::Begun.max(*hearing);
-            begins
+            let is_news = *hearing == Hearing::NotYet;
+            *hearing = Hearing::ClusterKnown.max(*hearing);
+            is_news
         });
-        before
     }
 
     fn heard_of(&self, place: EntryPlace, appended_ms: Option<i64>, value: &[u8]) {

@@ -1,4 +1,4 @@
-//! Sends small records that help and carry no promise: nobody answers for one that is lost, and none holds anything up.
+//! Sends small records that help and carry no promise: nobody answers for one that is lost, and only who chooses to waits for one.
 //! Must not know what an entry says.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::client_log;
 /// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
 /// by the others, so it is short.
 const LINGER_MS: &str = "10";
-/// How long a new producer may take to log in before it takes the old one's place all the same.
+/// How long a new producer may take to log in.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long a producer may take to send its last entries, when another takes its place.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
@@ -72,12 +72,11 @@ impl EntryProducer {
     /// then, and while the old one sends what it has; what it cannot send is lost.
     ///
     /// # Errors
-    /// librdkafka refuses a property.
+    /// librdkafka refuses a property, or the new one does not connect in time. The old one stays.
     pub fn renew(&self, client: &ClientConfig) -> Result<(), ClientError> {
         let successor = producer(client)?;
-        if let Err(error) = successor.client().fetch_metadata(Some(&self.topic), READY_WITHIN) {
-            tracing::debug!(topic = self.topic, %error, "the new producer of entries is not connected yet");
-        }
+        let asked = successor.client().fetch_metadata(Some(&self.topic), READY_WITHIN);
+        asked.map_err(|error| ClientError::Unreachable(error.to_string()))?;
         let old = self.producer.swap(Arc::new(successor));
         if let Err(error) = old.flush(ENDED_WITHIN) {
             tracing::debug!(topic = self.topic, %error, "entries are left unsent");

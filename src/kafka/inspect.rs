@@ -31,11 +31,16 @@ pub async fn topic_findings(
 }
 
 /// The same, and what the principals may do with the topics that are there.
-pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[String], within: Duration) -> Vec<Finding> {
-    let seen = match look(&principals.reads, &needed, within).await {
-        Ok(seen) => seen,
-        Err(finding) => return vec![finding],
-    };
+///
+/// # Errors
+/// Why Kafka cannot be asked.
+pub async fn findings(
+    principals: Principals,
+    needed: Vec<Topic>,
+    equal: &[String],
+    within: Duration,
+) -> Result<Vec<Finding>, Finding> {
+    let seen = look(&principals.reads, &needed, within).await?;
     let mut findings = judge::all(&needed, &seen);
     findings.extend(judge::equal_counts(equal, &seen));
     let there: Vec<_> = needed
@@ -50,7 +55,7 @@ pub async fn findings(principals: Principals, needed: Vec<Topic>, equal: &[Strin
     let deadline = Instant::now() + PERMISSIONS_WITHIN;
     let tried = tokio::task::spawn_blocking(move || permissions::findings(&principals, &there, deadline)).await;
     findings.extend(tried.unwrap_or_default());
-    findings
+    Ok(findings)
 }
 
 async fn look(client: &ClientConfig, needed: &[Topic], within: Duration) -> Result<ClusterState, Finding> {

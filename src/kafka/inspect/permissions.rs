@@ -64,7 +64,9 @@ pub fn findings(principals: &Principals, topics: &[TriedTopic], deadline: Instan
     }
     let mut findings = match idempotence::is_permitted(&principals.writes, left(deadline)) {
         // Each record would wait for a connection that does not come about.
-        Err(finding) if finding.code.means_that_kafka_is_away() => vec![finding],
+        Err(finding) if finding.code.is_of_connections() => {
+            vec![Finding { subject: "kafka.ingress".to_owned(), ..finding }]
+        }
         permitted => {
             let writes = writes(principals, topics, deadline);
             let writes = writes.unwrap_or_else(|client_error| vec![client_error.finding()]);

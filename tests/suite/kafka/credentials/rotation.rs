@@ -38,7 +38,6 @@ impl Setup {
         let events = Events::new(&config);
         let bridge = Bridge::launch(config);
         bridge.await_ready();
-        bridge.await_following();
         Self { kafka, volume, bridge, events, random: Random::printed() }
     }
 
@@ -198,6 +197,7 @@ fn a_renewed_client_certificate_is_in_use_and_an_unusable_one_is_not() {
     let authority = kafka.authority_pem();
     let volume = Volume::mount(&[("ca.crt", &authority), ("tls.crt", &first.certificate), ("tls.key", &first.key)]);
     let mut setup = Setup::set(kafka, Login::Certificate, volume);
+    setup.bridge.await_following();
     setup.takes_webhooks(|setup| {
         let write = |certificate: &str, key: &str| {
             setup.volume.replace(&[("ca.crt", &authority), ("tls.crt", certificate), ("tls.key", key)]);
