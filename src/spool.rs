@@ -20,6 +20,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -70,8 +71,10 @@ pub struct DiskSpool {
     backlog: Backlog,
     unacknowledged: Arc<Unacknowledged>,
     metrics: SpoolMetrics,
-    /// When the disk did not take a file at the start; none: it did.
-    disk_failed: Option<Instant>,
+    /// The disk failed, and no small file has gone all the way since.
+    disk_is_broken: AtomicBool,
+    /// A file did not fit, and none has gone since.
+    is_full: AtomicBool,
 }
 
 /// Where records go.
@@ -119,17 +122,14 @@ impl DiskSpool {
         let folder = Folder::open(&settings.directory)?;
         let began = Instant::now();
         // On a full disk what is there must still go to Kafka, which makes room.
-        let disk_failed = match folder.probe() {
-            Ok(()) => None,
-            Err(error) => {
-                let error = error_chain::joined(&error);
-                tracing::error!(
-                    error,
-                    "the spool's disk takes no files; what is on it is published, and it is tried again"
-                );
-                Some(began)
-            }
-        };
+        let probed = folder.probe();
+        if let Err(error) = &probed {
+            let error = error_chain::joined(error);
+            tracing::error!(
+                error,
+                "the spool's disk takes no files; what is on it is published, and it is tried again"
+            );
+        }
         metrics.probed(began.elapsed());
         let (backlog, events) = Backlog::read(&folder).map_err(|source| OpenError::Step {
             step: "read",
@@ -157,7 +157,8 @@ impl DiskSpool {
             backlog,
             unacknowledged: Arc::default(),
             metrics,
-            disk_failed,
+            disk_is_broken: AtomicBool::new(probed.is_err()),
+            is_full: AtomicBool::new(false),
         };
         spool.take_retries();
         Ok((spool, events))
@@ -185,6 +186,12 @@ impl DiskSpool {
     /// Whether records go to disk.
     pub fn is_spooling(&self) -> bool {
         self.read_route().mode != RouteMode::Direct
+    }
+
+    /// Whether the next file can be expected to be stored.
+    fn takes_files(&self) -> bool {
+        let is_full = self.is_full.load(Ordering::Relaxed) && !self.backlog.is_empty();
+        !is_full && !self.disk_is_broken.load(Ordering::Relaxed)
     }
 
     /// How many records are on disk.

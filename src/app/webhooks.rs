@@ -33,6 +33,8 @@ use crate::server::{self, ConnectionEvent, End, Events, Limits, Peer, Unanswered
 
 /// How long before the ack timeout librdkafka gives a record up, so that its fate is mostly known when the answer is due.
 const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
+/// The producer's queue has room for so many bytes at least: for all that a spool publishes together, and what waits beside it.
+const QUEUE_BYTES_MIN: usize = 16 * 1024 * 1024;
 /// The part that takes webhooks.
 pub struct Webhooks {
     ingress: Arc<Ingress>,
@@ -202,7 +204,7 @@ fn publisher(config: &Config, metrics: &Arc<Metrics>, broker: Broker) -> anyhow:
         client: client::base(&config.kafka, ClientSide::Ingress)?,
         record_bytes_max: config.ingress.record_bytes_max(),
         // The budget stops webhooks first; the queue's own bound is the second line.
-        queue_bytes_max: in_flight_bytes_max.saturating_mul(2),
+        queue_bytes_max: in_flight_bytes_max.saturating_mul(2).max(QUEUE_BYTES_MIN),
         message_timeout: config.ingress.ack_timeout().saturating_sub(GIVE_UP_BEFORE_ANSWER),
         broker,
         otherwise: if config.spool.enabled { Otherwise::Spooled } else { Otherwise::Refused },

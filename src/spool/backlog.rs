@@ -142,6 +142,11 @@ impl Backlog {
         self.inside().by_number.values().any(|file| file.topics.contains(topic))
     }
 
+    /// Whether there is no file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inside().by_number.is_empty()
+    }
+
     /// How much there is.
     pub(super) fn sum(&self) -> Sum {
         let files = self.inside();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -202,7 +203,10 @@ impl DiskSpool {
         }
         let ended = if is_damaged { self.folder.bury(number) } else { self.folder.delete(number) };
         match ended {
-            Ok(()) => self.backlog.remove(number),
+            Ok(()) => {
+                self.backlog.remove(number);
+                self.is_full.store(false, Ordering::Relaxed);
+            }
             Err(error) => {
                 let is_told = self.backlog.tell_trouble(number);
                 if !is_told {
@@ -224,10 +228,12 @@ impl DiskSpool {
 
     /// Puts a record aside that Kafka will never take; whether it is there.
     fn give_up(&self, file: u64, place: u32, spooled: &SpooledRecord) -> bool {
-        let name = format!("{}-{place}{TOO_LARGE}", file_name(file));
+        let bytes = batch::encode(file, std::slice::from_ref(spooled));
+        // The rest of a file has its number, and other places. The same record again, after a crash, has the same name.
+        let name = format!("{}-{place}-{:08x}{TOO_LARGE}", file_name(file), crc32c::crc32c(&bytes));
         let topic = &spooled.record.topic;
         let event_id = spooled.event_id.map(|id| id.to_string());
-        match self.folder.store_dead(&name, &batch::encode(file, std::slice::from_ref(spooled))) {
+        match self.folder.store_dead(&name, &bytes) {
             Ok(()) => {
                 tracing::error!(topic = %topic, event_id, file = name, "spooled record is larger than its topic takes; it is in the spool's folder `dead`: raise max.message.bytes and run `paybridge spool retry-dead`");
                 self.metrics.dead.increment(1);
@@ -314,7 +320,10 @@ impl DiskSpool {
             let left: Vec<SpooledRecord> = left.map(|(_, spooled)| spooled).collect();
             let rest = batch::encode(number, &left);
             match self.folder.replace(number, &rest) {
-                Ok(()) => self.backlog.replace(number, BacklogFile::of(&rest, &left, file.written)),
+                Ok(()) => {
+                    self.backlog.replace(number, BacklogFile::of(&rest, &left, file.written));
+                    self.is_full.store(false, Ordering::Relaxed);
+                }
                 Err(error) => {
                     tracing::debug!(error = error_chain::joined(&error), "rest of a spool file cannot be written");
                 }
@@ -334,7 +343,8 @@ impl DiskSpool {
         let sum = self.backlog.sum();
         let is_empty = sum.files == 0 && self.queue.is_idle();
         let is_news = route.mode == RouteMode::Engaging || route.engagements != round.engagements;
-        if is_news || !(round.went || is_empty) {
+        if is_news || !(round.went || is_empty || !self.takes_files()) {
+            route.kept_back.retain(|topic, why| *why == KeptBack::Slow || self.backlog.has_topic(topic));
             return HandOver::NotYet;
         }
         if self.has_more(round) {
@@ -351,8 +361,16 @@ impl DiskSpool {
             }
         }
         if route.mode == RouteMode::Spooling {
-            let after_s = route.since.elapsed().as_secs();
-            tracing::info!(after_s, left = sum.records, "spool drained; records go to Kafka directly again");
+            let (after_s, left) = (route.since.elapsed().as_secs(), sum.records);
+            if round.went || is_empty {
+                tracing::info!(after_s, left, "spool drained; records go to Kafka directly again");
+            } else {
+                tracing::warn!(
+                    after_s,
+                    left,
+                    "spool takes no records, and Kafka takes none of those on disk; records of other topics go to Kafka directly"
+                );
+            }
         }
         route.mode = RouteMode::Direct;
         route.kept_back = kept_back;

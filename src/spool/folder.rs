@@ -139,12 +139,15 @@ impl Folder {
         stored
     }
 
-    /// Puts a file in the place of a batch that has the same records, and others that are delivered. After an error it is one of the two.
+    /// Puts a file in the place of a batch that has the same records, and others that are delivered.
     ///
     /// # Errors
-    /// A step failed.
+    /// A step failed, and the old file is there.
     pub fn replace(&self, number: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.store_as(&self.root.join("new").join(file_name(number)), &self.new, bytes)
+        self.put(&self.root.join("new").join(file_name(number)), bytes)?;
+        // After a crash it may be the old one again, which has what is left as well.
+        let _synced = self.new.sync_all().is_ok();
+        Ok(())
     }
 
     /// Does with a small file what storing a batch does with its file, and deletes it.
@@ -169,9 +172,15 @@ impl Folder {
         self.store_as(&folder.join(name), &folder_handle, bytes)
     }
 
-    /// Writes a file aside, syncs it, gives it its name, and syncs that. A file whose fsync failed is never synced again, because the
-    /// kernel may have dropped what it could not write.
+    /// Puts a file into a folder such that no crash takes it away.
     fn store_as(&self, path: &Path, folder: &File, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(path, bytes)?;
+        folder.sync_all().map_err(failed("made to stay: its folder cannot be synced"))
+    }
+
+    /// Writes a file aside, syncs it, and gives it its name. A file whose fsync failed is never synced again, because the kernel may have
+    /// dropped what it could not write.
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         // Of a name of its own: two threads store files.
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(UNFINISHED);
@@ -181,8 +190,7 @@ impl Folder {
             // What cannot be deleted is unfinished, and deleted at the next start.
             let _gone = fs::remove_file(&aside).is_ok();
         }
-        renamed?;
-        folder.sync_all().map_err(failed("made to stay: its folder cannot be synced"))
+        renamed
     }
 
     /// The batches that are stored, in order.
@@ -349,7 +357,11 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<StoredFile>> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            // The process that runs has just published it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         let digits = name.get(..DIGITS).unwrap_or_default();
         let number = digits.parse().ok();

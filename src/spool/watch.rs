@@ -41,6 +41,7 @@ impl DiskSpool {
                 let dead = self.folder.dead().map_or(0, |files| files.len());
                 self.metrics.dead_files(dead);
                 self.take_retries();
+                self.probe_broken_disk();
             }
             looks = looks.wrapping_add(1);
             sleep(LOOK_EVERY);
@@ -49,7 +50,8 @@ impl DiskSpool {
 
     fn reason_to_spool(&self) -> Option<Reason> {
         let queue_was_full = self.unacknowledged.queue_was_full();
-        if self.is_spooling() {
+        // Where the disk takes nothing, what the producer has is safer there: Kafka may still take it.
+        if self.is_spooling() || !self.takes_files() {
             return None;
         }
         // Where a topic is missing its webhooks are answered 503, and no other goes to disk for it.

@@ -188,5 +188,6 @@ fn record(content: &[u8], crc: u32) -> Option<SpooledRecord> {
     if crc32c::crc32c(content) != crc {
         return None;
     }
-    StoredRecord::decode(content).ok().map(StoredRecord::into_record)
+    // The checksum of nothing is zero, so zeroes look like a record; but each record has a topic.
+    StoredRecord::decode(content).ok().filter(|stored| !stored.topic.is_empty()).map(StoredRecord::into_record)
 }

@@ -31,6 +31,20 @@ fn gives_back_what_was_written() {
     assert_eq!(decode(&encode(1, &[])), DecodedBatch::default());
 }
 
+/// As a machine that lost its power may leave a file.
+#[test]
+fn what_became_zeroes_is_no_record_and_is_told() {
+    let (records, file) = batch();
+    for begin in HEADER_BYTES..file.len() {
+        let mut damaged = file.clone();
+        damaged[begin..].fill(0);
+        let decoded = decode(&damaged);
+        let lost: u32 = decoded.damage.iter().map(Damage::records).sum();
+        assert_eq!(decoded.records.len() + usize::try_from(lost).unwrap(), records.len(), "from byte {begin} on");
+        assert!(decoded.records.iter().all(|(place, record)| *record == records[usize::try_from(*place).unwrap()]));
+    }
+}
+
 /// Each record is there as it was, or it is told; and what is told is one record at most.
 #[test]
 fn a_flipped_bit_harms_one_record_at_most_and_is_always_told() {

@@ -38,6 +38,43 @@ fn a_full_spool_answers_503_and_empties_as_ever() {
     assert!(ids.iter().all(|id| counts.contains_key(id)));
 }
 
+/// What is on disk fills it and cannot go, and what comes cannot be stored: that is as without a spool.
+#[test]
+fn a_spool_that_is_full_of_a_topic_that_is_gone_holds_up_no_others() {
+    let kafka = Kafka::start(&[]);
+    let mut spooling = Spooling::start(&kafka, "files_max = 16");
+    let gone = spooling.topic().replace(TOPIC, "smart-glocal.payment-finished.v1");
+    kafka.delete_topic(&gone);
+    kafka.freeze();
+    let mut kept = Vec::new();
+    let refused = (0..50).find(|number| {
+        let answered = spooling.post(&finished(&spooling, *number));
+        kept.extend((answered.status == 200).then(|| answered.json("event_id")));
+        answered.status != 200
+    });
+    assert!(refused.is_some() && kept.len() >= 16, "{kept:?}\n{}", spooling.daemon.log());
+    kafka.thaw();
+    let mut number = 0;
+    let mut goes_on = |spooling: &Spooling| {
+        eventually(LIMIT, || {
+            number += 1;
+            let answered = spooling.post(&spooling.event("ps_1", number));
+            (answered.status == 200).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
+        });
+    };
+    goes_on(&spooling);
+    assert!(spooling.metric("paybridge_spool_engaged") < 0.5 && spooling.metric("paybridge_spool_files") > 15.5);
+    // A process that finds it so, too.
+    spooling.daemon.signal("TERM");
+    assert_eq!(spooling.daemon.await_end(), Some(0), "{}", spooling.daemon.log());
+    spooling.daemon.start_again();
+    goes_on(&spooling);
+    kafka.create_topics(&[(&gone, 3, &[("message.timestamp.type", "LogAppendTime")])]);
+    spooling.await_drained();
+    let counts = count_by_id(&kafka.read_all(&gone));
+    assert!(kept.iter().all(|id| counts.contains_key(id)), "{kept:?} {counts:?}");
+}
+
 /// A record that is larger than its topic takes goes aside, and goes on when the topic takes it; other topics are not held up by one that is
 /// gone.
 #[test]
@@ -48,12 +85,11 @@ fn records_that_kafka_refuses_hold_up_no_others() {
     kafka.alter_topic(&spooling.topic(), &[("max.message.bytes", "6000")]);
     kafka.delete_topic(&other_topic);
     kafka.freeze();
-    let large = spooling.post_well(&large(&spooling)).1;
-    // Together, so that one file has both, mostly.
-    let (small, of_gone_topic) = thread::scope(|scope| {
-        let small = scope.spawn(|| spooling.post_well(&spooling.event("ps_1", 0)).1);
-        let gone = scope.spawn(|| spooling.post_well(&finished(&spooling, 1)).1);
-        (small.join().unwrap(), gone.join().unwrap())
+    // Together, so that one file has all of them, mostly.
+    let [large, small, of_gone_topic] = thread::scope(|scope| {
+        let (spooling, webhooks) = (&spooling, [large(&spooling), spooling.event("ps_1", 0), finished(&spooling, 1)]);
+        let posts = webhooks.map(|webhook| scope.spawn(move || spooling.post_well(&webhook).1));
+        posts.map(|post| post.join().unwrap())
     });
     kafka.thaw();
     // Of the topic that is gone, records wait, and others go directly.
@@ -80,16 +116,29 @@ fn records_that_kafka_refuses_hold_up_no_others() {
             .then_some(())
             .ok_or_else(|| format!("{left} records on disk, and not {known}"))
     });
-    let dead = files(&spooling.path().join("dead"));
+    let mut dead = files(&spooling.path().join("dead"));
     assert_eq!(dead.len(), 1, "{dead:?}\n{}", spooling.daemon.log());
 
-    kafka.create_topics(&[(&other_topic, 3, &[("message.timestamp.type", "LogAppendTime")])]);
-    kafka.alter_topic(&spooling.topic(), &[("max.message.bytes", "1048576")]);
+    // The rest of the file cannot go either, and is as dead as what was before it.
+    let settings = |bytes| [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", bytes)];
+    kafka.create_topics(&[(&other_topic, 3, &settings("400"))]);
+    eventually(LIMIT, || match spooling.metric("paybridge_spool_records") {
+        records if records < 0.5 => Ok(()),
+        records => Err(format!("{records} records wait\n{}", spooling.daemon.log())),
+    });
+    let before = std::mem::replace(&mut dead, files(&spooling.path().join("dead")));
+    assert!(dead.len() > 1 && dead.contains(&before[0]), "{before:?} {dead:?}");
+    for topic in [&spooling.topic(), &other_topic] {
+        kafka.alter_topic(topic, &[("max.message.bytes", "1048576")]);
+    }
     let retried = spool_command(&spooling, "retry-dead");
-    assert!(retried.contains(&dead[0]), "{retried}");
+    assert!(dead.iter().all(|file| retried.contains(file)), "{retried}");
+    eventually(LIMIT, || {
+        let [of_topic, of_other] = [spooling.counts(&kafka), count_by_id(&kafka.read_all(&other_topic))];
+        let counts = [of_topic.get(&large), of_other.get(&of_gone_topic)];
+        (counts == [Some(&1); 2]).then_some(()).ok_or_else(|| format!("{counts:?}\n{}", spooling.daemon.log()))
+    });
     spooling.await_drained();
-    assert!(spooling.counts(&kafka).contains_key(&large));
-    assert_eq!(count_by_id(&kafka.read_all(&other_topic)).get(&of_gone_topic), Some(&1));
     eventually(Duration::from_secs(30), || {
         let answered = spooling.post(&finished(&spooling, number));
         (answered.status == 200).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
