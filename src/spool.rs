@@ -20,7 +20,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,8 @@ pub struct DiskSpool {
     metrics: SpoolMetrics,
     /// The disk failed, and no small file has gone all the way since.
     disk_is_broken: AtomicBool,
-    /// A file did not fit, and none has gone since.
-    is_full: AtomicBool,
+    /// The length of the last file that did not fit; 0 since one did.
+    refused_bytes: AtomicU64,
 }
 
 /// Where records go.
@@ -158,7 +158,7 @@ impl DiskSpool {
             unacknowledged: Arc::default(),
             metrics,
             disk_is_broken: AtomicBool::new(probed.is_err()),
-            is_full: AtomicBool::new(false),
+            refused_bytes: AtomicU64::new(0),
         };
         spool.take_retries();
         Ok((spool, events))
@@ -190,8 +190,13 @@ impl DiskSpool {
 
     /// Whether the next file can be expected to be stored.
     fn takes_files(&self) -> bool {
-        let is_full = self.is_full.load(Ordering::Relaxed) && !self.backlog.is_empty();
-        !is_full && !self.disk_is_broken.load(Ordering::Relaxed)
+        let refused = self.refused_bytes.load(Ordering::Relaxed);
+        let fits = refused == 0 || self.backlog.is_empty() || self.has_room(refused);
+        fits && !self.disk_is_broken.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.backlog.has_room(bytes, self.settings.bytes_max, self.settings.files_max)
     }
 
     /// How many records are on disk.

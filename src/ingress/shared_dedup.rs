@@ -130,8 +130,8 @@ impl SharedDedup {
         goes_on
     }
 
-    /// A state goes on unannounced. Entries wait for a topic that is missing, and replicas write theirs in any order once it is there: so
-    /// the last entry of each replica says that nobody knows the thing's last state, and its next one is a new event.
+    /// A state goes on unannounced. Entries wait for a topic that is missing, and replicas write theirs in any order once it is there. So
+    /// behind its announcement, which may be written after all, stands that nobody knows the thing's last state: the next one is new.
     fn make_unknown(&self, state_key: StateKey) {
         let nothing = super::random_id();
         let ticket = Ticket { id: nothing, state: Some(TicketState { state_key, content: nothing }) };
@@ -189,10 +189,10 @@ impl SharedDedup {
         self.follower.tell(&|lag| self.show(lag)).await;
     }
 
-    /// Goes on with clients of these properties. Blocks while the old ones end.
+    /// Goes on with clients of these properties. Blocks until the producer is connected, and while the old ones end.
     ///
     /// # Errors
-    /// librdkafka refuses a property.
+    /// librdkafka refuses a property, or the producer does not connect in time.
     pub fn renew(&self, client: ClientConfig) -> Result<(), ClientError> {
         self.producer.renew(&client)?;
         self.follower.renew(client);

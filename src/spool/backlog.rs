@@ -147,6 +147,11 @@ impl Backlog {
         self.inside().by_number.is_empty()
     }
 
+    /// The topics of the records that are left.
+    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
+        self.inside().by_number.values().flat_map(|file| file.topics.iter().map(Arc::clone)).collect()
+    }
+
     /// How much there is.
     pub(super) fn sum(&self) -> Sum {
         let files = self.inside();

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -203,10 +202,7 @@ impl DiskSpool {
         }
         let ended = if is_damaged { self.folder.bury(number) } else { self.folder.delete(number) };
         match ended {
-            Ok(()) => {
-                self.backlog.remove(number);
-                self.is_full.store(false, Ordering::Relaxed);
-            }
+            Ok(()) => self.backlog.remove(number),
             Err(error) => {
                 let is_told = self.backlog.tell_trouble(number);
                 if !is_told {
@@ -294,7 +290,7 @@ impl DiskSpool {
             return self.backlog.wait(STOP_SEEN_WITHIN);
         }
         self.rewrite_rests();
-        let kafka_works = round.went || !self.is_spooling();
+        let kafka_works = round.went || round.set_aside.values().all(|why| *why != KeptBack::Slow);
         let again = Instant::now() + if kafka_works { AGAIN_AFTER_SOME } else { AGAIN_AFTER_NOTHING };
         while !stop.is_cancelled() && Instant::now() < again {
             if self.has_more(round) {
@@ -320,10 +316,7 @@ impl DiskSpool {
             let left: Vec<SpooledRecord> = left.map(|(_, spooled)| spooled).collect();
             let rest = batch::encode(number, &left);
             match self.folder.replace(number, &rest) {
-                Ok(()) => {
-                    self.backlog.replace(number, BacklogFile::of(&rest, &left, file.written));
-                    self.is_full.store(false, Ordering::Relaxed);
-                }
+                Ok(()) => self.backlog.replace(number, BacklogFile::of(&rest, &left, file.written)),
                 Err(error) => {
                     tracing::debug!(error = error_chain::joined(&error), "rest of a spool file cannot be written");
                 }
@@ -347,12 +340,13 @@ impl DiskSpool {
             route.kept_back.retain(|topic, why| *why == KeptBack::Slow || self.backlog.has_topic(topic));
             return HandOver::NotYet;
         }
+        let Some(waiting) = self.queue.take_all() else { return HandOver::WaitsForWriter };
+        // After that: a file may have been finished just now.
         if self.has_more(round) {
+            self.queue.push_before_all(waiting);
             return HandOver::More;
         }
-        let Some(waiting) = self.queue.take_all() else { return HandOver::WaitsForWriter };
-        let kept_back = round.set_aside.iter().filter(|(topic, _)| self.backlog.has_topic(topic));
-        let kept_back: BTreeMap<Arc<str>, KeptBack> = kept_back.map(|(topic, why)| (Arc::clone(topic), *why)).collect();
+        let kept_back = self.kept_back(round);
         for QueuedRecord { spooled, report } in waiting {
             match kept_back.get(&spooled.record.topic) {
                 None => self.send(&spooled.record, spooled.event_id, report),
@@ -360,22 +354,31 @@ impl DiskSpool {
                 Some(KeptBack::Refused(failure)) => report(Delivery::Failed(*failure)),
             }
         }
-        if route.mode == RouteMode::Spooling {
-            let (after_s, left) = (route.since.elapsed().as_secs(), sum.records);
-            if round.went || is_empty {
-                tracing::info!(after_s, left, "spool drained; records go to Kafka directly again");
-            } else {
-                tracing::warn!(
-                    after_s,
-                    left,
-                    "spool takes no records, and Kafka takes none of those on disk; records of other topics go to Kafka directly"
-                );
-            }
+        let (after_s, left) = (route.since.elapsed().as_secs(), sum.records);
+        let was_kept_back = route.mode == RouteMode::Spooling || !route.kept_back.is_empty();
+        if was_kept_back && kept_back.is_empty() || route.mode == RouteMode::Spooling && round.went {
+            tracing::info!(after_s, left, "spool drained; records go to Kafka directly again");
+        } else if route.mode == RouteMode::Spooling {
+            tracing::warn!(
+                after_s,
+                left,
+                "spool takes no records, and none of those on disk went to Kafka; records of other topics go to Kafka directly"
+            );
         }
         route.mode = RouteMode::Direct;
         route.kept_back = kept_back;
         drop(route);
         self.queue.release(HeldFor::Kafka);
         HandOver::Done
+    }
+
+    /// The topics of records that stay on disk. Where none went, no topic's did, whether it was tried or not.
+    fn kept_back(&self, round: &Round) -> BTreeMap<Arc<str>, KeptBack> {
+        let on_disk = self.backlog.topics();
+        let why = |topic: Arc<str>| {
+            let why = round.set_aside.get(&topic).copied().or((!round.went).then_some(KeptBack::Slow))?;
+            Some((topic, why))
+        };
+        on_disk.into_iter().filter_map(why).collect()
     }
 }

@@ -40,7 +40,6 @@ impl DiskSpool {
             batch.into_iter().map(|queued| (queued.spooled, queued.report)).unzip();
         match self.store(&records) {
             Ok((number, file)) => {
-                self.is_full.store(false, Ordering::Relaxed);
                 self.metrics.written(records.len(), began.elapsed());
                 // Before the file can be published: whoever hears of that must know that it was on disk.
                 for report in reports {
@@ -50,14 +49,8 @@ impl DiskSpool {
             }
             Err(why) => {
                 match why {
-                    NotStored::Full => {
-                        self.is_full.store(true, Ordering::Relaxed);
-                        self.metrics.refused_full(records.len());
-                    }
-                    NotStored::Disk(_) | NotStored::DiskRests => {
-                        self.disk_is_broken.store(true, Ordering::Relaxed);
-                        self.metrics.refused_disk(records.len());
-                    }
+                    NotStored::Full => self.metrics.refused_full(records.len()),
+                    NotStored::Disk(_) | NotStored::DiskRests => self.metrics.refused_disk(records.len()),
                 }
                 tell(&why, records.len(), told);
                 for report in reports {
@@ -74,10 +67,15 @@ impl DiskSpool {
         let number = self.backlog.take_number();
         let bytes = batch::encode(number, records);
         let file = BacklogFile::of(&bytes, records, SystemTime::now());
-        if !self.backlog.has_room(file.bytes, self.settings.bytes_max, self.settings.files_max) {
+        if !self.has_room(file.bytes) {
+            self.refused_bytes.store(file.bytes, Ordering::Relaxed);
             return Err(NotStored::Full);
         }
-        self.folder.store(number, &bytes).map_err(NotStored::Disk)?;
+        if let Err(error) = self.folder.store(number, &bytes) {
+            self.disk_is_broken.store(true, Ordering::Relaxed);
+            return Err(NotStored::Disk(error));
+        }
+        self.refused_bytes.store(0, Ordering::Relaxed);
         Ok((number, file))
     }
 

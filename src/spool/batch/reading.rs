@@ -166,7 +166,8 @@ impl DecodedBatch {
                 return;
             };
             let (length, crc) = record_head(head);
-            let Some((content, after)) = after.split_at_checked(length) else {
+            // No record is empty: from here on the file became zeroes.
+            let Some((content, after)) = after.split_at_checked(length).filter(|_| length > 0) else {
                 self.damage.push(missing);
                 return;
             };
@@ -188,6 +189,6 @@ fn record(content: &[u8], crc: u32) -> Option<SpooledRecord> {
     if crc32c::crc32c(content) != crc {
         return None;
     }
-    // The checksum of nothing is zero, so zeroes look like a record; but each record has a topic.
+    // The checksum of nothing is zero, as a file has it that became zeroes. But each record has a topic.
     StoredRecord::decode(content).ok().filter(|stored| !stored.topic.is_empty()).map(StoredRecord::into_record)
 }
