@@ -40,11 +40,12 @@ fn a_full_spool_answers_503_and_empties_as_ever() {
 
 /// What is on disk fills it and cannot go, and what comes cannot be stored: that is as without a spool.
 #[test]
-fn a_spool_that_is_full_of_a_topic_that_is_gone_holds_up_no_others() {
+fn a_spool_that_is_full_of_a_topic_that_takes_nothing_holds_up_no_others() {
     let kafka = Kafka::start(&[]);
     let mut spooling = Spooling::start(&kafka, "files_max = 16");
-    let gone = spooling.topic().replace(TOPIC, "smart-glocal.payment-finished.v1");
-    kafka.delete_topic(&gone);
+    let topic = spooling.topic().replace(TOPIC, "smart-glocal.payment-finished.v1");
+    // Each record is too old for it.
+    kafka.alter_topic(&topic, &[("message.timestamp.type", "CreateTime"), ("message.timestamp.before.max.ms", "0")]);
     kafka.freeze();
     let mut kept = Vec::new();
     let refused = (0..50).find(|number| {
@@ -67,14 +68,15 @@ fn a_spool_that_is_full_of_a_topic_that_is_gone_holds_up_no_others() {
         let shown = ["paybridge_spool_engaged", "paybridge_spool_files"].map(|name| spooling.metric(name));
         (format!("{shown:?}") == "[0.0, 16.0]").then_some(()).ok_or_else(|| format!("{shown:?}"))
     });
+    assert_eq!(spooling.post(&finished(&spooling, 99)).status, 503, "behind the others there is no room");
     // A process that finds it so, too.
     spooling.daemon.signal("TERM");
     assert_eq!(spooling.daemon.await_end(), Some(0), "{}", spooling.daemon.log());
     spooling.daemon.start_again();
     goes_on(&spooling);
-    kafka.create_topics(&[(&gone, 3, &[("message.timestamp.type", "LogAppendTime")])]);
+    kafka.alter_topic(&topic, &[("message.timestamp.type", "LogAppendTime")]);
     spooling.await_drained();
-    let counts = count_by_id(&kafka.read_all(&gone));
+    let counts = count_by_id(&kafka.read_all(&topic));
     assert!(kept.iter().all(|id| counts.contains_key(id)), "{kept:?} {counts:?}");
 }
 
