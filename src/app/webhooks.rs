@@ -35,6 +35,7 @@ use crate::server::{self, ConnectionEvent, End, Events, Limits, Peer, Unanswered
 const GIVE_UP_BEFORE_ANSWER: Duration = Duration::from_secs(1);
 /// The producer's queue has room for so many bytes at least: for all that a spool publishes together, and what waits beside it.
 const QUEUE_BYTES_MIN: usize = 16 * 1024 * 1024;
+
 /// The part that takes webhooks.
 pub struct Webhooks {
     ingress: Arc<Ingress>,
