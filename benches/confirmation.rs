@@ -62,6 +62,7 @@ mod support {
     pub mod eventually;
     pub mod kafka;
     pub mod shifted_clock;
+    pub mod stopwatch;
     pub mod system;
 }
 

@@ -16,11 +16,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::bridge::key_file;
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, unique_prefix};
 
-/// How long a command may take to do what is waited for.
-const LIMIT: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 3;
 
 /// The engine's topics, and nobody who reads them but the test.

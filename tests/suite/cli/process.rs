@@ -12,13 +12,11 @@ use serde_json::Value;
 
 use crate::support::bridge::{Answered, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 use crate::support::tally::check_nothing_is_lost;
 
-/// How long the daemon may take to do something that has no promised time.
-const LIMIT: Duration = Duration::from_mins(1);
 /// Connections that are made just while the listener is closed, of all that are made then.
 const RESETS_MAX: usize = 1;
 /// Webhooks at once.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bytes::Bytes;
 use paybridge::message::event::v1::{EventMetadata, Evidence, Money, Scheme};
@@ -14,11 +13,8 @@ use prost::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::support::cache::{CHECKOUT, kept, python_environment, run};
-use crate::support::eventually::try_eventually;
+use crate::support::eventually::{LIMIT, try_eventually};
 use crate::support::kafka::{Kafka, unique_prefix};
-
-/// How long a subscriber may take to read two records, the start of its language's machine included.
-const LIMIT: Duration = Duration::from_mins(1);
 
 #[test]
 fn python_reads_our_records() {

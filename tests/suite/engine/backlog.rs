@@ -5,8 +5,8 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::Fault;
 use prost::Message;
 
-use crate::support::engine_setup::{EngineSetup, LIMIT, READY, await_metric, waiting_event};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, READY, await_metric, waiting_event};
+use crate::support::eventually::{LIMIT, eventually};
 
 const SESSIONS: usize = 400;
 /// One call at once, so four more may wait.

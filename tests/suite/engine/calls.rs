@@ -31,11 +31,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::support::bridge::{free_port, key_file};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
 
-/// How long an answer may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
 /// Longer than any call that is to be answered takes on a busy machine.
 const PATIENT: Duration = Duration::from_secs(20);
 const PROJECT: &str = "shop";

@@ -26,8 +26,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::engine_setup::EngineSetup;
-use crate::support::eventually::{eventually, try_eventually};
-use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::eventually::{LIMIT, eventually, pause, try_eventually};
+use crate::support::kafka::{Kafka, take_turn, unique_prefix};
 use crate::support::stream::{Random, printed_seed};
 use disasters::Disaster;
 use members::{Access, Loss, Members};
@@ -39,8 +39,6 @@ use verdict::Evidence;
 const FORM_VARIABLE: &str = "PAYBRIDGE_CHAOS";
 /// How long everything may take to come to rest when nothing bad happens any more.
 const REST_LIMIT: Duration = Duration::from_mins(4);
-/// How long all may take that makes a group work: joining, another's session timeout, a dead owner's transaction.
-const MOVE_LIMIT: Duration = Duration::from_secs(90);
 
 /// How often it is told what is waited for.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -89,6 +87,7 @@ fn every_session_ends_once_as_the_provider_has_it_whatever_happens() {
         calm: Duration::from_secs(2),
         disasters: vec![Kill, Freeze, Guest],
     };
+    let _turn = take_turn();
     let kafka = Kafka::shared();
     let access = Access { bootstrap: kafka.bootstrap().to_owned(), tables: String::new() };
     survives(long, short, kafka, &access);
@@ -196,11 +195,6 @@ then = "confirm"
 fn some_of(most: Duration, random: &mut Random) -> Duration {
     let most = usize::try_from(most.as_millis()).unwrap();
     Duration::from_millis(u64::try_from(random.below(most)).unwrap())
-}
-
-/// Lets time pass in which something may happen.
-fn pause(time: Duration) {
-    let _over = try_eventually(time, || Err::<(), _>(String::new()));
 }
 
 struct Ends<'a>([&'a AtomicBool; 2]);

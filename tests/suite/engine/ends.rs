@@ -9,8 +9,8 @@ use paybridge::simulator::{Fault, SimulatorSettings};
 
 use crate::support::bridge::{create_needed_topics, ready_to_confirm};
 use crate::support::daemon::Daemon;
-use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, await_metric, known_keys};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, PROJECT, await_metric, known_keys};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 
 const ASSIGNED: &str = "paybridge_confirmation_assigned_partitions";

@@ -140,7 +140,7 @@ fn an_event_that_cannot_be_verified_goes_by_the_providers_word() {
         received.iter().filter(|received| received.operation == Operation::Status).count()
     };
     setup.write(FINISHED, "ps_large", &unverified(SessionStatus::Accepted));
-    crate::support::eventually::eventually(crate::support::engine_setup::LIMIT, || match asked() {
+    crate::support::eventually::eventually(crate::support::eventually::LIMIT, || match asked() {
         2 => Ok(()),
         asked => Err(format!("asked {asked} times")),
     });

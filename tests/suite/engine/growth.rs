@@ -1,7 +1,7 @@
 //! A topic of the engine's gets more partitions while the engine runs: keys have moved, so nothing more is decided, on any
 //! partition. Webhooks are taken as before.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::confirmation::codec::inputs;
@@ -17,10 +17,11 @@ use super::start::{await_accepted, await_refused, check_takes_webhooks, for_proc
 use crate::support::bridge::{Bridge, create_needed_topics};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{
-    DECISION, EngineSetup, FINISHED, LEDGER, LIMIT, PROJECT, READY, await_metric, known_keys, ready_event,
+    DECISION, EngineSetup, FINISHED, LEDGER, PROJECT, READY, await_metric, known_keys, ready_event,
 };
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
+use crate::support::stopwatch::Stopwatch;
 
 /// Within this time of the growth nothing more may be decided.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
@@ -49,9 +50,9 @@ fn check_stops(grown: &[&str], told: &str) {
     }
 
     grow(&setup, grown);
-    let since = Instant::now();
+    let since = Stopwatch::start();
     await_refused(&daemon);
-    assert!(since.elapsed() < NOTICED_WITHIN, "noticed after {:?}", since.elapsed());
+    assert!(since.read().is_within(NOTICED_WITHIN), "noticed after {:?}", since.read());
     let log = daemon.log();
     assert!(log.contains(told) && log.contains("the confirmation engine refuses to work"), "no `{told}` in {log}");
     // Whoever is no member reads nothing, and so decides nothing.
@@ -109,7 +110,7 @@ fn the_first_engine_of_a_process_that_is_refused_is_followed_by_one_that_works()
     // Nothing was decided yet, so the others may have as many.
     grow(&setup, &[FINISHED, LEDGER, READY]);
     setup.ready("ps_one", Timestamp::now(), 100);
-    eventually(LIMIT * 3, || match setup.outcomes().len() {
+    eventually(LIMIT, || match setup.outcomes().len() {
         1 => Ok(()),
         outcomes => Err(format!("{outcomes} outcomes: {}", daemon.log())),
     });

@@ -5,8 +5,8 @@ use paybridge::message::confirmation::v1::{Action, DeciderKind, RejectionReason,
 use paybridge::message::smart_glocal::v1::SessionStatus;
 use paybridge::provider::smart_glocal::api::Operation;
 
-use crate::support::engine_setup::{EngineSetup, LIMIT, ago};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, ago};
+use crate::support::eventually::{LIMIT, eventually};
 
 /// Small payouts are confirmed, large ones cancelled, all others wait.
 const RULES: &str = r#"

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::support::alerts;
 use crate::support::daemon::Daemon;
-use crate::support::engine_setup::{EngineSetup, LIMIT, ago};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, ago};
+use crate::support::eventually::{LIMIT, eventually};
 
 /// How long the provider waits for a confirmation.
 const WINDOW: i64 = 14_400;

@@ -12,8 +12,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::bridge::Bridge;
 use crate::support::engine_setup::{
-    DECISION, EngineSetup, FINISHED, LIMIT, READY, await_metric, decision, finished_event, waiting_event,
+    DECISION, EngineSetup, FINISHED, READY, await_metric, decision, finished_event, waiting_event,
 };
+use crate::support::eventually::LIMIT;
 use crate::support::stream::Random;
 
 /// An unknown field of protobuf, number 1000, with so many bytes: a writer of a later version, or one without measure.

@@ -11,8 +11,8 @@ use super::start::for_process;
 use crate::kafka::credentials::{command, succeeds};
 use crate::support::bridge::create_needed_topics;
 use crate::support::daemon::Daemon;
-use crate::support::engine_setup::{EngineSetup, LEDGER, LIMIT};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, LEDGER};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 
 /// The client ids of a group's members.

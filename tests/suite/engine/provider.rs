@@ -11,8 +11,8 @@ use paybridge::provider::smart_glocal::api::Operation;
 use paybridge::simulator::{Fault, Faults, Session, SimulatorSettings};
 
 use crate::support::bridge::Bridge;
-use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, await_metric, known_keys};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, PROJECT, await_metric, known_keys};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 
 /// Confirmed at once, unless it is large; a call is given up fast.

@@ -14,10 +14,10 @@ use crate::support::alerts;
 use crate::support::bridge::{Bridge, create_needed_topics};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{
-    DECISION, EngineSetup, LEDGER, LIMIT, OUTCOME, PROJECT, QUARANTINE, READY, await_metric, decision, event_of,
-    known_keys, ready_body, waiting_event,
+    DECISION, EngineSetup, LEDGER, OUTCOME, PROJECT, QUARANTINE, READY, await_metric, decision, event_of, known_keys,
+    ready_body, waiting_event,
 };
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, User};
 use crate::support::shifted_clock::ShiftedClock;
 use crate::support::stream::Random;

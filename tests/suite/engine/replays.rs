@@ -8,8 +8,8 @@ use paybridge::message::smart_glocal::v1::{NextAction, SessionStatus};
 use paybridge::provider::smart_glocal::api::SessionView;
 use prost::Message;
 
-use crate::support::engine_setup::{EngineSetup, LEDGER, LIMIT, READY, ago, await_metric, ready_event};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, LEDGER, READY, ago, await_metric, ready_event};
+use crate::support::eventually::{LIMIT, eventually};
 
 const CONFIRM_ALL: &str = "default = \"confirm\"";
 /// `window_s` and `ledger_retention_s` by default: how long an ended session is remembered.

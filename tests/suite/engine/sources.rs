@@ -1,7 +1,5 @@
 //! One signed webhook at two sources of the same key: a session belongs to the source that opened it first.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use paybridge::config::{Config, SourceName};
 use paybridge::message::confirmation::v1::{Action, DecisionRejected, Result};
@@ -13,7 +11,7 @@ use super::clocks::{await_shown, await_trust};
 use crate::support::bridge::{key_file, sender};
 use crate::support::daemon::Daemon;
 use crate::support::engine_setup::{DECISION, EngineSetup, READY, await_metric, decision, ready_body, waiting_event};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::shifted_clock::ShiftedClock;
 
 /// Two sources that would do the opposite.
@@ -91,7 +89,7 @@ fn decide_for_second(setup: &EngineSetup, session_id: &str, decision_id: &str) {
 fn await_rejection(setup: &EngineSetup, decision_id: &str) {
     let is_it =
         |rejected: &DecisionRejected| rejected.decision.as_ref().is_some_and(|it| it.decision_id == decision_id);
-    eventually(Duration::from_secs(30), || {
+    eventually(LIMIT, || {
         setup.rejections().iter().any(is_it).then_some(()).ok_or_else(|| format!("{decision_id} is not rejected"))
     });
 }

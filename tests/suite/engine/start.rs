@@ -8,8 +8,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
-use crate::support::engine_setup::{DECISION, EngineSetup, FINISHED, LEDGER, LIMIT, PROJECT, READY, known_keys};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{DECISION, EngineSetup, FINISHED, LEDGER, PROJECT, READY, known_keys};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::wire::SMART_GLOCAL;
 

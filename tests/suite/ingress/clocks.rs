@@ -1,7 +1,7 @@
 //! The ingress by a clock that is wrong: what it answers, what its records say, and that it finds out by itself.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::{SignedDuration, Timestamp};
 use paybridge::config::Config;
@@ -10,13 +10,11 @@ use paybridge::provider::SignedWebhook;
 
 use crate::support::bridge::{Answered, create_needed_topics, event_type, ready_to_confirm, sender};
 use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
 use crate::support::kafka::{Kafka, Record};
 use crate::support::shifted_clock::ShiftedClock;
 
-/// How long the daemon may take to see that its clock was set.
-const LIMIT: Duration = Duration::from_secs(30);
 const RIGHT: SignedDuration = SignedDuration::ZERO;
 
 /// A daemon by a clock that is wrong, and its topics as `paybridge topics` lists them.

@@ -1,7 +1,6 @@
 //! The dedup window in the whole daemon: off, short, small; and the ids of bodies that may repeat after an hour.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,11 +8,10 @@ use paybridge::provider::SignedWebhook;
 use sha2::{Digest, Sha256};
 
 use crate::support::bridge::{Bridge, count_by_id, ready_to_confirm, sender};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::wire::{SMART_GLOCAL, UNIPAAS, short_hex};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
 
 fn status(bridge: &Bridge, webhook: &SignedWebhook) -> String {

@@ -15,15 +15,13 @@ use std::time::{Duration, Instant};
 
 use crate::support::bridge::create_needed_topics;
 use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer, printed_seed};
 use crate::support::tally::Acknowledged;
 
 /// Asks for the long form.
 const FORM_VARIABLE: &str = "PAYBRIDGE_KILLS";
-/// How long one webhook may take until it is answered 200: the daemon is started anew meanwhile.
-const LIMIT: Duration = Duration::from_mins(2);
 /// Webhooks at once.
 const AT_ONCE: usize = 4;
 
@@ -143,7 +141,7 @@ impl Load {
                 Exchange::Answered(answered) => {
                     check_answer(&answered, ack_timeout);
                     let mut slowest = slowest.lock().unwrap();
-                    *slowest = answered.elapsed.max(*slowest);
+                    *slowest = answered.took.elapsed.max(*slowest);
                     if answered.status == 200 {
                         return Ok(answered);
                     }

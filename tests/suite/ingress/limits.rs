@@ -1,7 +1,5 @@
 //! Every row of the table of HTTP answers that is not 200 or our own trouble, and the paths and bounds around them.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Method, Request, Version};
 use http_body_util::Full;
@@ -11,11 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use paybridge::provider::SignedWebhook;
 
 use crate::support::bridge::{Bridge, SOURCES, decoded, event_type, ready_to_confirm, sender, signed_fixture};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::wire::{BareClient, SMART_GLOCAL, UNIPAAS, field_bytes, post_to, request, told};
 
-const LIMIT: Duration = Duration::from_secs(30);
 /// The smallest bound that the configuration takes.
 const BODY_BYTES_MAX: usize = 1024;
 

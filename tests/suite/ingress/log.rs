@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::support::bridge::{event_type, sender};
 use crate::support::daemon::{Daemon, Exchange, Settings};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
-
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// The lines of a daemon's log that have this message, with their fields.
 fn lines(daemon: &Daemon, message: &str) -> Vec<Value> {

@@ -1,7 +1,6 @@
 //! `/metrics` is what the catalogue says, no more and no less, from the first scrape on; and so is the table of docs/metrics.md.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::config::SourceConfig;
@@ -19,12 +18,11 @@ use crate::docs::tables::check_generated;
 use crate::support::bridge::{
     Bridge, config, create_needed_topics, key_file, ready_to_confirm, sender, signed_fixture,
 };
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
 use crate::support::kafka::Kafka;
 use crate::support::wire::{SMART_GLOCAL, UNIPAAS, post_to};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const SOURCES: [&str; 2] = ["sg-main", "unipaas"];
 
 /// The engine's part of the configuration, but for its source's key. Nobody is called: every session is held.

@@ -9,16 +9,12 @@ mod probe;
 mod start;
 mod topics;
 
-use std::time::Duration;
-
 use crate::support::bridge::{Answered, Bridge};
-use crate::support::eventually::eventually;
-use crate::support::kafka::Kafka;
+use crate::support::eventually::{LIMIT, eventually};
+use crate::support::kafka::{Kafka, take_turn};
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 use crate::support::tally::check_nothing_is_lost;
 
-/// How long the daemon may take to recover by itself.
-const LIMIT: Duration = Duration::from_mins(1);
 /// Webhooks at once.
 const AT_ONCE: usize = 8;
 
@@ -32,6 +28,7 @@ enum Outage {
 
 #[test]
 fn a_stream_of_webhooks_survives_a_killed_a_frozen_and_a_stopped_broker() {
+    let _turn = take_turn();
     let kafka = Kafka::start(&[]);
     let mut random = Random::printed();
     let bridge = Bridge::start(&kafka, &[("INGRESS__ACK_TIMEOUT_MS", "2000")]);

@@ -2,7 +2,6 @@
 //! small for.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::config::Config;
@@ -12,11 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::bridge::{Bridge, config, decoded, sender, signed_fixture};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Record};
 use crate::support::wire::{SMART_GLOCAL, UNDOSTRES, field_bytes, told};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A webhook with somebody else's signature; another number, another body.
 fn unproven(config: &Config, number: u64) -> SignedWebhook {

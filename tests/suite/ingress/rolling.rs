@@ -14,14 +14,12 @@ use paybridge::config::Config;
 
 use crate::support::bridge::{Answered, create_needed_topics, decoded};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::stream::{Event, check_answer, printed_seed};
 use balancer::{Backend, Balancer};
 use load::{Delivery, Habit, Load, SilentEnd};
 
-/// How long anything may take that happens by itself.
-const LIMIT: Duration = Duration::from_mins(1);
 /// Longer than the balancer needs to hear of it.
 const DRAIN_DELAY: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);

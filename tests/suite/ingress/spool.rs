@@ -11,7 +11,6 @@ mod volume;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
@@ -19,13 +18,11 @@ use tempfile::TempDir;
 
 use crate::support::bridge::{Answered, count_by_id, create_needed_topics, sender};
 use crate::support::daemon::{Daemon, Exchange, Settings, Variables, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
 use crate::support::kafka::Kafka;
 
 const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
-/// How long a daemon may take to come to a state: Kafka may start anew meanwhile.
-const LIMIT: Duration = Duration::from_mins(2);
 
 /// A daemon with a spool, and its folder.
 struct Spooling {

@@ -17,11 +17,9 @@ use paybridge::kafka::restore::{PATIENCE, RestoreError, Restored, Wanted, restor
 use paybridge::kafka::transaction::{Batch, Destination, NextOffset, Outgoing, TransactionSettings, Transactions};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Topic, unique_prefix};
 
-/// How long anything may take that Kafka has to bring about.
-const LIMIT: Duration = Duration::from_secs(40);
 /// The largest record of a transaction.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 

@@ -8,11 +8,8 @@ use paybridge::kafka::follower::{FollowEvent, FollowSettings, Follower};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, unique_prefix};
-
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Others take their states for the last ones by what they read: one that reads no more must not go on as if nobody did.
 #[test]

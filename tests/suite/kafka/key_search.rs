@@ -1,6 +1,6 @@
 //! The records of one key are found on its one partition: committed ones only, since a time, and not without bound.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use paybridge::kafka::decoded::ReadRecord;
@@ -8,10 +8,9 @@ use paybridge::kafka::key_search::{KeyRecords, KeySearch, SearchExtent};
 use paybridge::kafka::reader::ReadError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
+use crate::support::eventually::LIMIT;
 use crate::support::kafka::{Kafka, unique_prefix};
 
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
 /// One more than are kept.
 const TOO_MANY: usize = 1001;
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use paybridge::kafka::publish_once::publish_once;
 use paybridge::message::release::v1::release_request::What;
@@ -19,7 +18,7 @@ use crate::support::bridge::ready_to_confirm;
 use crate::support::cache::CHECKOUT;
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{EngineSetup, PROJECT, known_keys};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, User};
 
 /// A rendered chart with Strimzi's user in it, and one with a user for each of its two workloads.
@@ -27,9 +26,6 @@ const RENDERED: &str = "tests/helm/golden/strimzi.yaml";
 const RENDERED_SPLIT: &str = "tests/helm/golden/strimzi-split.yaml";
 /// What its topics and the engine's group begin with.
 const PREFIX: &str = "payments";
-
-/// How long a request for a release may wait for its result.
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// One rule of the rendered user, as arguments of Kafka's own tool.
 type Rule = Vec<String>;

@@ -5,15 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::cache::{CHECKOUT, kept, python_environment, run};
-use crate::support::eventually::try_eventually;
-
-/// How long a program may take over all lines of a test.
-const LIMIT: Duration = Duration::from_mins(2);
+use crate::support::eventually::{LIMIT, try_eventually};
 
 /// Which libraries a program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

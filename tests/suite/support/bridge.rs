@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -27,11 +26,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::CHECKOUT;
-use super::eventually::eventually;
+use super::eventually::{LIMIT, eventually};
 use super::kafka::{Kafka, Record, unique_prefix};
-
-/// How long the daemon may take to become ready or to end.
-const LIMIT: Duration = Duration::from_mins(1);
+use super::stopwatch::{Stopwatch, Took};
 
 /// A source of each provider whose answers tell the event's id, with the fixtures' keys.
 pub const SOURCES: &str = r#"
@@ -84,7 +81,7 @@ pub struct Answered {
     /// The body as text.
     pub text: String,
     /// From the request to the end of the answer.
-    pub elapsed: Duration,
+    pub took: Took,
 }
 
 impl Answered {
@@ -262,12 +259,12 @@ pub async fn try_exchange(
     client: Client<HttpConnector, Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> Result<Answered, hyper_util::client::legacy::Error> {
-    let begun = Instant::now();
+    let stopwatch = Stopwatch::start();
     let response = client.request(request).await?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();
-    Ok(Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() })
+    Ok(Answered { status: head.status, headers: head.headers, text, took: stopwatch.read() })
 }
 
 /// A webhook as a request to the source at `url`.

@@ -21,12 +21,9 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::bridge::{Answered, SOURCES, create_needed_topics, key_file, try_exchange, webhook_request};
-use super::eventually::eventually;
+use super::eventually::{LIMIT, eventually};
 use super::kafka::{Kafka, unique_prefix};
 use super::shifted_clock::ShiftedClock;
-
-/// How long the daemon may take to become ready or, beyond its own times, to end.
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// Environment variables.
 pub type Variables = Vec<(&'static str, OsString)>;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::config::Config;
@@ -25,11 +24,9 @@ use tokio::runtime::Runtime;
 use super::bridge::{Bridge, config, create_needed_topics, key_file};
 use super::daemon::{self, configuration};
 pub use super::engine_events::{ago, decision, event_of, finished_event, ready_body, ready_event, waiting_event};
-use super::eventually::eventually;
+use super::eventually::{LIMIT, eventually};
 use super::kafka::{Kafka, Record};
 
-/// How long anything may take that happens by itself.
-pub const LIMIT: Duration = Duration::from_mins(1);
 /// The project that the provider knows.
 pub const PROJECT: &str = "shop";
 

@@ -13,11 +13,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _};
 
 use super::cache;
-use super::eventually::eventually;
+use super::eventually::{LIMIT, eventually};
 use super::kafka::{Kafka, Record, User, unique_prefix};
-
-/// How long a record may take to be acknowledged or refused.
-const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn reads_what_was_produced() {

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use paybridge::kafka::publish_once::publish_once;
 use paybridge::kafka::record::Record;
@@ -13,11 +12,8 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use serde_json::Value;
 
 use super::{Setup, run};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
-
-/// How long a command may take to end.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A configuration with the engine on, its topics, and some records on them.
 fn with_records(count: u64) -> Setup {

@@ -1,7 +1,6 @@
 //! Requests for releases on their topic: a running bridge carries them out, one of several replicas each.
 
 use std::fs;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::config::ClientSide;
@@ -20,10 +19,7 @@ use prost::Message as _;
 use super::fixture::{Held, HeldFixture, NO_ID};
 use crate::support::bridge::{Bridge, count_by_id};
 use crate::support::daemon::Daemon;
-use crate::support::eventually::eventually;
-
-/// A group's first member is let in after seconds, and a request waits for its owner.
-const LIMIT: Duration = Duration::from_mins(1);
+use crate::support::eventually::{LIMIT, eventually};
 
 fn ask(fixture: &HeldFixture, id: &str, what: What) {
     let request = ReleaseRequest {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::members::{Member, Members, PARTITIONS};
-use super::{MOVE_LIMIT, eventually, pause, some_of};
+use super::{LIMIT, eventually, pause, some_of};
 use crate::support::kafka::COORDINATORS;
 use crate::support::stream::Random;
 
@@ -65,7 +65,7 @@ fn kill(members: &mut Members, victim: usize, random: &mut Random) -> String {
 
 fn freeze(members: &Members, victim: usize, random: &mut Random) -> String {
     let member = &members.stay[victim];
-    eventually(MOVE_LIMIT, || match (member.assigned(), members.assigned()) {
+    eventually(LIMIT, || match (member.assigned(), members.assigned()) {
         (1.., PARTITIONS) => Ok(()),
         (its, all) => Err(format!("it has {its} partitions to lose of {all}\n{}", members.logs())),
     });
@@ -86,7 +86,7 @@ fn freeze(members: &Members, victim: usize, random: &mut Random) -> String {
     let frozen = stopped.elapsed();
     member.daemon.signal("CONT");
     // Whatever it says now, it says after the others took over.
-    let loss = eventually(MOVE_LIMIT, || {
+    let loss = eventually(LIMIT, || {
         let complaint = || format!("it does not find that it lost its partitions\n{}", member.daemon.log());
         member.found_its_loss(mark).ok_or_else(complaint)
     });
@@ -103,7 +103,7 @@ fn restart(members: &mut Members, victim: usize) -> String {
 
 fn guest(members: &mut Members, random: &mut Random) -> String {
     let mut guest = members.guest();
-    eventually(MOVE_LIMIT, || match guest.assigned() {
+    eventually(LIMIT, || match guest.assigned() {
         0 => Err(format!("the guest gets nothing to do\n{}", guest.daemon.log())),
         _ => Ok(()),
     });
@@ -149,7 +149,7 @@ fn await_coordinators(members: &Members) {
 /// Waits until the others work on everything.
 fn await_takeover(members: &Members, victim: usize) {
     let others = || (0..).zip(&members.stay).filter(|(number, _)| *number != victim).map(|(_, member)| member);
-    eventually(MOVE_LIMIT, || match others().map(Member::assigned).sum::<u64>() {
+    eventually(LIMIT, || match others().map(Member::assigned).sum::<u64>() {
         PARTITIONS => Ok(()),
         assigned => {
             let logs: Vec<String> = others().map(|member| member.daemon.log()).collect();

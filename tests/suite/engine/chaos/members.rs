@@ -2,7 +2,7 @@
 
 use paybridge::config::Config;
 
-use super::{MOVE_LIMIT, eventually};
+use super::{LIMIT, eventually};
 use crate::support::bridge::{free_port, key_file};
 use crate::support::daemon::{Client, Daemon};
 use crate::support::engine_setup::{EngineSetup, sources};
@@ -72,7 +72,7 @@ impl Members {
     /// Waits until every partition is worked on.
     #[track_caller]
     pub fn await_all_assigned(&self) {
-        eventually(MOVE_LIMIT, || match self.assigned() {
+        eventually(LIMIT, || match self.assigned() {
             PARTITIONS => Ok(()),
             assigned => Err(format!("{assigned} partitions of {PARTITIONS} are worked on\n{}", self.logs())),
         });

@@ -20,15 +20,14 @@ use super::probe::first_acknowledgement;
 use crate::ingress::kills::Load;
 use crate::support::bridge::{create_needed_topics, ready_to_confirm, sender};
 use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
-use crate::support::eventually::{eventually, try_eventually};
+use crate::support::eventually::{LIMIT, eventually, pause};
 use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::stopwatch::{Stopwatch, Took};
 use crate::support::stream::{Random, Stream, check_answer, printed_seed};
 use crate::support::system::memory_mib;
 
 /// Asks for the long form.
 const FORM_VARIABLE: &str = "PAYBRIDGE_OUTAGE";
-/// How long the daemon may take to see what became of nodes.
-const LIMIT: Duration = Duration::from_mins(1);
 /// Longer than nodes wait for one that is silent (4 s), and than the daemon waits for an acknowledgement.
 const AWAY: Duration = Duration::from_secs(6);
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -136,15 +135,19 @@ impl Setting<'_> {
             Outage::AllFrozen => self.kafka.thaw(),
             Outage::AllKilled => self.kafka.restart(),
         });
-        assert!(behind <= BACK_WITHIN, "{outage:?}: the first 200 came {behind:?} after the probe's acknowledgement");
+        assert!(
+            behind.is_within(BACK_WITHIN),
+            "{outage:?}: the first 200 came {behind:?} after the probe's acknowledgement"
+        );
         stream.await_more_taken(BETWEEN);
         // Else the next outage would leave too few.
         self.kafka.await_in_sync([self.probe_topic.as_str()]);
         self.kafka.await_in_sync(topics(&self.daemon.config).iter().map(String::as_str));
         let [grown, peak] = ["VmRSS", "VmHWM"].map(|field| memory_mib(self.daemon.pid(), field) - self.memory_mib);
         println!(
-            "{outage:?}: the first 200 came {behind:?} after the probe's acknowledgement, memory grew by {grown:.0} MiB, \
-             {peak:.0} MiB for a moment"
+            "{outage:?}: the first 200 came {:?} after the probe's acknowledgement, memory grew by {grown:.0} MiB, \
+             {peak:.0} MiB for a moment",
+            behind.elapsed,
         );
         let bound = f64::from(self.daemon.config.ingress.in_flight_bytes_max) / 1024.0 / 1024.0 + MEMORY_SLACK_MIB;
         assert!(grown < bound, "{outage:?}: memory grew by {grown:.1} MiB; {bound:.1} MiB are the bound");
@@ -168,17 +171,19 @@ impl Setting<'_> {
     }
 
     /// Ends the outage, and gives how long after the probe's first acknowledgement the first webhook is answered 200.
-    fn first_200_behind_the_probe(&self, stream: &Stream, end: impl FnOnce() + Send) -> Duration {
+    fn first_200_behind_the_probe(&self, stream: &Stream, end: impl FnOnce() + Send) -> Took {
+        let stopwatch = Stopwatch::start();
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let probe = scope.spawn(|| first_acknowledgement(self.kafka.client(), &self.probe_topic, &over));
             let ending = scope.spawn(end);
             stream.await_more_taken(1);
-            let taken = Instant::now();
+            let (taken, took) = (Instant::now(), stopwatch.read());
             ending.join().unwrap();
             over.store(true, Ordering::SeqCst);
             let acknowledged = probe.join().unwrap();
-            acknowledged.map_or(Duration::ZERO, |acknowledged| taken.saturating_duration_since(acknowledged))
+            let behind = |acknowledged| taken.saturating_duration_since(acknowledged);
+            Took { elapsed: acknowledged.map_or(Duration::ZERO, behind), ..took }
         })
     }
 }
@@ -193,9 +198,4 @@ fn await_brokers(client: &Client, count: u64) {
         Some(up) if up == count => Ok(()),
         up => Err(format!("{up:?} brokers are up, not {count}")),
     });
-}
-
-/// Lets time pass in which something may happen.
-fn pause(time: Duration) {
-    let _over = try_eventually(time, || Err::<(), _>(String::new()));
 }

@@ -27,13 +27,12 @@ use crate::support::bridge::{
     Answered, count_by_id, create_needed_topics, event_type, sender, try_exchange, webhook_request,
 };
 use crate::support::daemon::{Daemon, Settings, configuration};
-use crate::support::eventually::eventually;
-use crate::support::kafka::Kafka;
+use crate::support::eventually::{LIMIT, eventually};
+use crate::support::kafka::{Kafka, take_turn};
 
 const TOPIC: &str = "unipaas.payout-update.v1";
 /// The contract: a redelivery that comes so long after the first answer is seen.
 const REDELIVERED_AFTER: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_mins(2);
 /// Longer than a replica takes for any answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -74,6 +73,7 @@ struct Load {
 
 #[test]
 fn under_kills_nothing_is_lost_and_little_is_published_twice() {
+    let _turn = take_turn();
     let (kafka, form) = (Kafka::shared(), Form::of_environment());
     let mut daemons = two_daemons(kafka);
     let load = Arc::new(Load::new(&daemons.each_ref().map(|daemon| daemon.config.clone()), &form));

@@ -19,13 +19,12 @@ use serde_json::Value;
 use super::DEDUP;
 use crate::support::bridge::create_needed_topics;
 use crate::support::daemon::{Daemon, Settings, configuration};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
 use crate::support::stream::Random;
 
 /// Entries of the short form.
 const FEW: usize = 20_000;
-const LIMIT: Duration = Duration::from_mins(2);
 
 #[test]
 fn a_replica_that_starts_reads_all_entries_of_the_window_in_bounded_memory() {

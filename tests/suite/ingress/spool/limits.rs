@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
@@ -144,7 +143,7 @@ fn records_that_kafka_refuses_hold_up_no_others() {
         (counts == [Some(&1); 2]).then_some(()).ok_or_else(|| format!("{counts:?}\n{}", spooling.daemon.log()))
     });
     spooling.await_drained();
-    eventually(Duration::from_secs(30), || {
+    eventually(LIMIT, || {
         let answered = spooling.post(&finished(&spooling, number));
         (answered.status == 200).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
     });

@@ -8,8 +8,8 @@ use paybridge::simulator::{Fault, SimulatorSettings};
 use super::rotation::IN_USE;
 use super::{tables, volume};
 use crate::support::bridge::Bridge;
-use crate::support::engine_setup::{EngineSetup, LIMIT, PROJECT, await_metric, known_keys};
-use crate::support::eventually::eventually;
+use crate::support::engine_setup::{EngineSetup, PROJECT, await_metric, known_keys};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Login};
 
 /// Sessions before, during and after each change.

@@ -14,11 +14,9 @@ use rdkafka::ClientConfig;
 use tokio::runtime::Runtime;
 
 use super::{tables, volume};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Login, Security, unique_prefix};
 
-/// How long anything may take that happens by itself.
-const LIMIT: Duration = Duration::from_secs(30);
 /// Records on their way at most, and in all.
 const ON_THE_WAY_MAX: u64 = 50;
 const RECORDS_MAX: u64 = 500_000;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{tables, volume};
 use crate::support::bridge::{Answered, Bridge, SOURCES, config, create_needed_topics};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Login, Security};
 use crate::support::stream::{Event, Events, Random};
 use crate::support::tally::check_nothing_is_lost;
@@ -15,8 +15,6 @@ use crate::support::volume::Volume;
 
 /// In use within 10 s is promised; a machine that builds beside the tests may stop for a while too.
 pub const IN_USE: Duration = Duration::from_secs(20);
-/// How long anything may take that has no promised time.
-const LIMIT: Duration = Duration::from_mins(1);
 /// Webhooks at once, and in all.
 const AT_ONCE: usize = 4;
 const WEBHOOKS_MAX: usize = 50_000;
@@ -96,7 +94,7 @@ impl Setup {
         });
         let account = account.into_inner().unwrap();
         assert!(account.len() < WEBHOOKS_MAX, "the webhooks did not last");
-        let slowest = account.iter().map(|(_, answered)| answered.elapsed).max();
+        let slowest = account.iter().map(|(_, answered)| answered.took.elapsed).max();
         println!("{} webhooks, the slowest answered after {slowest:?}", account.len());
         for (_, answered) in &account {
             assert_eq!(answered.status, 200, "{answered:?}");

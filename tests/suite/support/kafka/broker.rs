@@ -18,10 +18,8 @@ use super::properties::{Place, Ports, server_properties};
 use super::security::Security;
 use super::{Login, announce};
 use crate::support::cache;
-use crate::support::eventually::try_eventually;
+use crate::support::eventually::{LIMIT, try_eventually};
 
-/// How long a start may take: seconds on an idle machine, more while something is compiled beside it.
-pub const START_LIMIT: Duration = Duration::from_mins(2);
 /// How long one question for metadata may take.
 pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Starts with new ports: another process may take a free port before the node does.
@@ -93,7 +91,7 @@ impl Broker {
     /// Waits until the node's process, which was told to start, answers questions for metadata.
     pub fn await_started(&mut self) -> Result<(), String> {
         let prober = clients(&self.bootstrap()).create().map_err(|error| format!("making a client: {error}"))?;
-        try_eventually(START_LIMIT, || {
+        try_eventually(LIMIT, || {
             // the process first: one that is gone can have been answered for by nobody
             if self.order("ALIVE") == "gone" {
                 return Ok(Err("Kafka ended".to_owned()));
@@ -156,7 +154,7 @@ impl Broker {
             .create::<BaseConsumer>()
             .map_err(|error| format!("making a client: {error}"))?;
         // It tries again by itself.
-        try_eventually(START_LIMIT, || {
+        try_eventually(LIMIT, || {
             user.fetch_metadata(None, METADATA_LIMIT).map(drop).map_err(|error| format!("logging in: {error}"))
         })
     }

@@ -6,15 +6,21 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use super::broker::{Broker, METADATA_LIMIT, START_LIMIT};
+use super::broker::{Broker, METADATA_LIMIT};
 use super::{Kafka, count_this_test};
-use crate::support::eventually::try_eventually;
+use crate::support::eventually::{LIMIT, try_eventually};
 
 /// Nodes of the cluster that tests share.
 const SHARED_NODES: usize = 3;
 
 /// One node.
 pub struct Node(Mutex<Broker>);
+
+/// Waits for the turn among tests that need more than their share of the machine: one of them runs at a time, and others beside it.
+pub fn take_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A cluster that tests use one after the other. Each leaves it whole.
 pub struct SharedCluster {
@@ -42,9 +48,8 @@ impl Kafka {
     /// until the value is dropped.
     #[track_caller]
     pub fn shared_cluster() -> SharedCluster {
-        static TURN: Mutex<()> = Mutex::new(());
         static CLUSTER: OnceLock<Kafka> = OnceLock::new();
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = take_turn();
         let kafka = CLUSTER.get_or_init(|| Self::start_cluster(SHARED_NODES, &[]));
         count_this_test();
         kafka.await_whole().unwrap();
@@ -88,7 +93,7 @@ impl Kafka {
         for node in &self.nodes {
             let address = node.broker().bootstrap();
             let prober: BaseConsumer = self.client().set("bootstrap.servers", &address).create().unwrap();
-            try_eventually(START_LIMIT, || match prober.fetch_metadata(None, METADATA_LIMIT) {
+            try_eventually(LIMIT, || match prober.fetch_metadata(None, METADATA_LIMIT) {
                 Ok(metadata) if metadata.brokers().len() == self.nodes.len() => Ok(()),
                 Ok(metadata) => Err(format!("{address} knows {} nodes", metadata.brokers().len())),
                 Err(error) => Err(format!("{address} does not answer: {error}")),

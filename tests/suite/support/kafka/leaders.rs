@@ -7,9 +7,9 @@ use rdkafka::metadata::MetadataTopic;
 use serde_json::json;
 
 use super::Kafka;
-use super::broker::{METADATA_LIMIT, START_LIMIT};
+use super::broker::METADATA_LIMIT;
 use crate::support::cache;
-use crate::support::eventually::{eventually, try_eventually};
+use crate::support::eventually::{LIMIT, eventually, try_eventually};
 
 /// The topics whose leaders coordinate transactions and consumer groups.
 pub const COORDINATORS: [&str; 2] = ["__transaction_state", "__consumer_offsets"];
@@ -34,7 +34,7 @@ impl Kafka {
             led.replicas.rotate_left(place + 1);
         }
         self.wish_for(&wanted).unwrap();
-        eventually(START_LIMIT, || {
+        eventually(LIMIT, || {
             let now = topics.iter().map(|topic| self.led(topic)).collect::<Result<Vec<_>, _>>()?;
             let late = now.iter().flatten().zip(&wanted).find(|(now, wanted)| now.leader != wanted.replicas[0]);
             late.map_or(Ok(()), |(now, _)| Err(format!("node {} leads {} {}", now.leader, now.topic, now.partition)))
@@ -44,7 +44,7 @@ impl Kafka {
     /// The node that leads each partition of a topic.
     #[track_caller]
     pub fn leaders(&self, topic: &str) -> Vec<i32> {
-        eventually(START_LIMIT, || self.led(topic)).iter().map(|led| led.leader).collect()
+        eventually(LIMIT, || self.led(topic)).iter().map(|led| led.leader).collect()
     }
 
     /// The first replica of each is to lead; then it is elected.
@@ -58,7 +58,7 @@ impl Kafka {
         fs::write(&file, json!({"version": 1, "partitions": order}).to_string()).unwrap();
         let mut reassign = self.broker().tool("org.apache.kafka.tools.reassign.ReassignPartitionsCommand");
         cache::run(reassign.args(["--execute", "--reassignment-json-file"]).arg(&file))?;
-        try_eventually(START_LIMIT, || {
+        try_eventually(LIMIT, || {
             let mut elect = self.broker().tool("org.apache.kafka.tools.LeaderElectionCommand");
             cache::run(elect.args(["--election-type", "PREFERRED", "--path-to-json-file"]).arg(&file)).map(drop)
         })
@@ -86,7 +86,7 @@ impl Kafka {
     #[track_caller]
     pub fn await_in_sync<'t>(&self, topics: impl IntoIterator<Item = &'t str>) {
         for topic in topics {
-            eventually(START_LIMIT, || {
+            eventually(LIMIT, || {
                 let led = self.led(topic)?;
                 let behind = led.iter().find(|led| led.in_sync < led.replicas.len());
                 behind

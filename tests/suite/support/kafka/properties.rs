@@ -67,7 +67,8 @@ impl Place<'_> {
 
 /// One node, a broker and a controller. What is not said is Kafka's default. The broker's session is short because a
 /// killed node must wait it out before it is let in again; members' sessions may be, so that a test need not wait 10 s for
-/// the end of one; and a transaction that has timed out is soon found to have.
+/// the end of one; and a transaction that has timed out is soon found to have. Controllers are more patient with each other than by
+/// default: on a busy machine three of them start at once, and would elect one after the other.
 pub fn server_properties(folder: &Path, place: Place<'_>, more: &[(&str, &str)]) -> String {
     let Ports { plain, password, scram, certificate, controller } = place.ports();
     let replicas = place.all.len();
@@ -106,6 +107,9 @@ group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms={abort_interval_ms}
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
+controller.quorum.election.timeout.ms=2500
+controller.quorum.fetch.timeout.ms=5000
+controller.quorum.request.timeout.ms=5000
 ",
         number = place.number,
         voters = place.voters(),

@@ -1,8 +1,8 @@
 //! What a node's users may do, changed by Kafka's own tool for access control.
 
-use super::broker::{Broker, START_LIMIT};
+use super::broker::Broker;
 use crate::support::cache;
-use crate::support::eventually::try_eventually;
+use crate::support::eventually::{LIMIT, try_eventually};
 
 const ACCESS_CONTROL: &str = "org.apache.kafka.tools.AclCommand";
 
@@ -28,7 +28,7 @@ impl Change {
             cache::run(broker.tool(ACCESS_CONTROL).args(arguments).args(*rights))?;
         }
         let Some(last) = all.last() else { return Ok(()) };
-        try_eventually(START_LIMIT, || {
+        try_eventually(LIMIT, || {
             let listed =
                 cache::run(broker.tool(ACCESS_CONTROL).args(["--list", "--principal", &principal]).args(*last))?;
             match (operations(last).all(|operation| has(&listed, &principal, operation, permission)), self) {

@@ -15,10 +15,8 @@ use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList};
 
 use super::Kafka;
-use crate::support::eventually::eventually;
+use crate::support::eventually::{LIMIT, eventually};
 
-/// How long making or reading topics may take.
-const LIMIT: Duration = Duration::from_mins(2);
 /// How long one call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
