@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList};
@@ -17,7 +17,9 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use super::Kafka;
 use crate::support::eventually::{LIMIT, eventually};
 
-/// How long one call may take.
+/// How long an administrator's request may take, until it is repeated.
+const ADMIN_LIMIT: Duration = Duration::from_secs(20);
+/// How long any other call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A topic to make: its name, number of partitions, and settings.
@@ -54,8 +56,7 @@ impl Kafka {
                 settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
             .collect();
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        for result in block_on(admin.create_topics(&new, &options())).unwrap() {
+        for result in self.ask(|admin| block_on(admin.create_topics(&new, &options()))) {
             match result {
                 // The client asked again, because the first answer was late: names are a test's own.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -72,9 +73,12 @@ impl Kafka {
     /// controller made them.
     pub fn grow_topics(&self, topics: &[&str], partitions: usize) {
         let new: Vec<NewPartitions<'_>> = topics.iter().map(|name| NewPartitions::new(name, partitions)).collect();
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        for result in block_on(admin.create_partitions(&new, &options())).unwrap() {
-            result.unwrap();
+        for result in self.ask(|admin| block_on(admin.create_partitions(&new, &options()))) {
+            match result {
+                // Asked again: they are counted below.
+                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((topic, code)) => panic!("{topic} cannot grow: {code}"),
+            }
         }
         let client: BaseConsumer = self.client().create().unwrap();
         for name in topics {
@@ -84,9 +88,12 @@ impl Kafka {
 
     /// Deletes a topic. The broker does so in its own time.
     pub fn delete_topic(&self, topic: &str) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        for result in block_on(admin.delete_topics(&[topic], &options())).unwrap() {
-            result.unwrap();
+        for result in self.ask(|admin| block_on(admin.delete_topics(&[topic], &options()))) {
+            match result {
+                // Asked again.
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => panic!("{topic} cannot be deleted: {code}"),
+            }
         }
     }
 
@@ -94,8 +101,8 @@ impl Kafka {
     pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) {
         let request = AlterConfig::new(ResourceSpecifier::Topic(topic));
         let request = settings.iter().fold(request, |request, (key, value)| request.set(key, value));
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        for result in block_on(admin.alter_configs(&[request], &options())).unwrap() {
+        let requests = [request];
+        for result in self.ask(|admin| block_on(admin.alter_configs(&requests, &options()))) {
             result.unwrap();
         }
         eventually(LIMIT, || {
@@ -107,10 +114,16 @@ impl Kafka {
 
     /// The settings that are in force on a topic.
     pub fn topic_settings(&self, topic: &str) -> BTreeMap<String, String> {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let mut told = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options())).unwrap();
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let mut told = self.ask(|admin| block_on(admin.describe_configs(&asked, &options())));
         let entries = told.remove(0).unwrap().entries;
         entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+    }
+
+    /// Asks for an administrator's work, each time with a new client: where a broker was frozen, a client may hear that there is no
+    /// controller, and not ask for it again.
+    fn ask<T>(&self, ask: impl Fn(&AdminClient<DefaultClientContext>) -> KafkaResult<T>) -> T {
+        eventually(LIMIT, || ask(&self.client().create().unwrap()).map_err(|error| error.to_string()))
     }
 
     /// Every committed record of a topic up to its present end: by partition, then by offset.
@@ -161,7 +174,7 @@ fn await_partitions(client: &BaseConsumer, topic: &str, partitions: usize) {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT))
+    AdminOptions::new().operation_timeout(Some(ADMIN_LIMIT)).request_timeout(Some(ADMIN_LIMIT))
 }
 
 impl Record {
