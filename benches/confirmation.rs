@@ -64,6 +64,7 @@ mod support {
     pub mod shifted_clock;
     pub mod stopwatch;
     pub mod system;
+    pub mod turn;
 }
 
 #[cfg(test)]

@@ -61,4 +61,5 @@ mod support {
     pub mod kafka;
     pub mod stopwatch;
     pub mod system;
+    pub mod turn;
 }

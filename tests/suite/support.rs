@@ -18,5 +18,6 @@ pub mod stopwatch;
 pub mod stream;
 pub mod system;
 pub mod tally;
+pub mod turn;
 pub mod volume;
 pub mod wire;

@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine_setup::EngineSetup;
 use crate::support::eventually::{LIMIT, eventually, pause, try_eventually};
-use crate::support::kafka::{Kafka, take_turn, unique_prefix};
+use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::stream::{Random, printed_seed};
+use crate::support::turn::take_turn;
 use disasters::Disaster;
 use members::{Access, Loss, Members};
 use provider::Finished;

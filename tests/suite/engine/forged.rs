@@ -16,6 +16,7 @@ use super::sources::with_second;
 use crate::support::engine_setup::{
     EngineSetup, FINISHED, LEDGER, READY, ago, await_metric, finished_event, ready_body, waiting_event,
 };
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::stream::Random;
 
 const LARGE: i64 = 99_999_900;
@@ -140,7 +141,7 @@ fn an_event_that_cannot_be_verified_goes_by_the_providers_word() {
         received.iter().filter(|received| received.operation == Operation::Status).count()
     };
     setup.write(FINISHED, "ps_large", &unverified(SessionStatus::Accepted));
-    crate::support::eventually::eventually(crate::support::eventually::LIMIT, || match asked() {
+    eventually(LIMIT, || match asked() {
         2 => Ok(()),
         asked => Err(format!("asked {asked} times")),
     });

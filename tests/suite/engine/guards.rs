@@ -82,8 +82,8 @@ fn a_ledger_that_is_deleted_under_the_engine_is_told_and_nothing_more_is_decided
     setup.ready("ps_1", Timestamp::now(), 100);
     setup.await_outcome("ps_1");
 
-    let since = Stopwatch::start();
     setup.kafka.delete_topic(&setup.topic(LEDGER));
+    let since = Stopwatch::start();
     await_metric(&engine, "paybridge_kafka_topics_missing", 1);
     assert!(since.read().is_within(NOTICED_WITHIN), "noticed after {:?}", since.read());
     engine.assert_fires("PaybridgeTopicsMissing");

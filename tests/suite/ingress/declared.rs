@@ -11,6 +11,7 @@ use paybridge::provider::{PRESETS, Provider as _, SignedWebhook};
 use serde_json::Value;
 
 use crate::support::bridge::{Bridge, decoded, key_file, sender};
+use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, Record};
 
 /// A batch in which each event has an id, a type and a payment.
@@ -211,10 +212,8 @@ fn a_source_has_its_own_time_to_answer() {
     assert_eq!(answered.status, 503);
     assert!(answered.took.is_within(Duration::from_secs(3)), "{answered:?}");
     kafka.thaw();
-    crate::support::eventually::eventually(crate::support::eventually::LIMIT, || {
-        match kafka.read_all(&bridge.topic("batches.payment.v1")).len() {
-            1 => Ok(()),
-            count => Err(format!("{count} records")),
-        }
+    eventually(LIMIT, || match kafka.read_all(&bridge.topic("batches.payment.v1")).len() {
+        1 => Ok(()),
+        count => Err(format!("{count} records")),
     });
 }

@@ -170,8 +170,8 @@ impl Load {
     }
 }
 
-/// Ends the load, that of a failed test too.
-struct Over<'a>(&'a AtomicBool);
+/// Ends what runs beside a test, that of a failed test too.
+pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {

@@ -11,9 +11,10 @@ mod topics;
 
 use crate::support::bridge::{Answered, Bridge};
 use crate::support::eventually::{LIMIT, eventually};
-use crate::support::kafka::{Kafka, take_turn};
+use crate::support::kafka::Kafka;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 use crate::support::tally::check_nothing_is_lost;
+use crate::support::turn::take_turn;
 
 /// Webhooks at once.
 const AT_ONCE: usize = 8;

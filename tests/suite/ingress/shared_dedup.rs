@@ -17,7 +17,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use super::dedup::STATES;
 use crate::support::bridge::{Bridge, config, count_by_id, create_needed_topics, ready_to_confirm, sender};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
-
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::{Kafka, User};
 use crate::support::stream::Random;

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::CHECKOUT;
-use super::eventually::{LIMIT, eventually};
+use super::eventually::{ENDS_WITHIN, LIMIT, eventually};
 use super::kafka::{Kafka, Record, unique_prefix};
 use super::stopwatch::{Stopwatch, Took};
 
@@ -238,7 +238,7 @@ impl Bridge {
     fn end(&mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         let Some(app) = self.app.take() else { return Ok(()) };
-        self.runtime.block_on(async { tokio::time::timeout(LIMIT, app).await })??
+        self.runtime.block_on(async { tokio::time::timeout(ENDS_WITHIN, app).await })??
     }
 }
 

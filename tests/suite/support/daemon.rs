@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::bridge::{Answered, SOURCES, create_needed_topics, key_file, try_exchange, webhook_request};
-use super::eventually::{LIMIT, eventually};
+use super::eventually::{ENDS_WITHIN, LIMIT, eventually};
 use super::kafka::{Kafka, unique_prefix};
 use super::shifted_clock::ShiftedClock;
 
@@ -197,7 +197,7 @@ impl Daemon {
     /// Waits for its end, and gives its exit code, if it was not killed.
     #[track_caller]
     pub fn await_end(&mut self) -> Option<i32> {
-        eventually(LIMIT, || self.process.try_wait().unwrap().ok_or_else(|| "it does not end".to_owned())).code()
+        eventually(ENDS_WITHIN, || self.process.try_wait().unwrap().ok_or_else(|| "it does not end".to_owned())).code()
     }
 
     /// All that it wrote so far.

@@ -28,7 +28,6 @@ use rdkafka::ClientConfig;
 use super::authority::Pair;
 use broker::{Broker, launch};
 use cluster::Node;
-pub use cluster::take_turn;
 use java::Life;
 pub use leaders::COORDINATORS;
 use rights::Change;

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::system::time_starved;
 
+/// So much is excused at most.
+const EXCUSED_MAX: Duration = Duration::from_secs(3);
+
 /// Runs from its start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
@@ -13,7 +16,7 @@ pub struct Stopwatch {
 }
 
 /// What a stopwatch shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
     /// Wall time.
     pub elapsed: Duration,
@@ -22,19 +25,21 @@ pub struct Took {
 }
 
 impl Stopwatch {
+    /// Begins now.
     pub fn start() -> Self {
         Self { begun: Instant::now(), starved_before: time_starved() }
     }
 
+    /// What it shows now; it goes on.
     pub fn read(self) -> Took {
         Took { elapsed: self.begun.elapsed(), starved: time_starved().saturating_sub(self.starved_before) }
     }
 }
 
 impl Took {
-    /// Whether it took as long as it may. The bound is meant for a machine that lets everybody run: where it does not, the time in
-    /// which somebody waited for a processor is added, and the bound is doubled at most.
+    /// Whether it took no longer than `bound`. The bound is meant for a machine that lets everybody run. Where somebody waited for a
+    /// processor meanwhile, that time is excused, but no more than three seconds of it.
     pub fn is_within(self, bound: Duration) -> bool {
-        self.elapsed <= bound + self.starved.min(bound)
+        self.elapsed <= bound + self.starved.min(EXCUSED_MAX)
     }
 }

@@ -20,7 +20,6 @@ use super::kafka::Kafka;
 const SEED_VARIABLE: &str = "PAYBRIDGE_TEST_SEED";
 /// The contract: what the answer may take beyond the ack timeout.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
-
 /// Topics that are read at once: each takes its time, and little else.
 const READERS: usize = 8;
 

@@ -8,7 +8,7 @@
 //! It prints what was measured, a line for each outage. `PAYBRIDGE_TEST_SEED` repeats the webhooks and the choice of nodes.
 
 use std::env;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use jiff::Timestamp;
 use paybridge::config::Config;
 use paybridge::provider::SignedWebhook;
 
-use super::probe::first_acknowledgement;
-use crate::ingress::kills::Load;
+use super::probe::{SinceFirst, send_until_acknowledged};
+use crate::ingress::kills::{Load, Over};
 use crate::support::bridge::{create_needed_topics, ready_to_confirm, sender};
 use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::{LIMIT, eventually, pause};
 use crate::support::kafka::{Kafka, unique_prefix};
-use crate::support::stopwatch::{Stopwatch, Took};
+use crate::support::stopwatch::Took;
 use crate::support::stream::{Random, Stream, check_answer, printed_seed};
 use crate::support::system::memory_mib;
 
@@ -172,18 +172,17 @@ impl Setting<'_> {
 
     /// Ends the outage, and gives how long after the probe's first acknowledgement the first webhook is answered 200.
     fn first_200_behind_the_probe(&self, stream: &Stream, end: impl FnOnce() + Send) -> Took {
-        let stopwatch = Stopwatch::start();
-        let over = AtomicBool::new(false);
+        let (over, since_first) = (AtomicBool::new(false), SinceFirst::default());
         thread::scope(|scope| {
-            let probe = scope.spawn(|| first_acknowledgement(self.kafka.client(), &self.probe_topic, &over));
+            let _over = Over(&over);
+            scope.spawn(|| {
+                send_until_acknowledged(self.kafka.client(), &self.probe_topic, &over, since_first.clone());
+            });
             let ending = scope.spawn(end);
             stream.await_more_taken(1);
-            let (taken, took) = (Instant::now(), stopwatch.read());
+            let behind = since_first.read();
             ending.join().unwrap();
-            over.store(true, Ordering::SeqCst);
-            let acknowledged = probe.join().unwrap();
-            let behind = |acknowledged| taken.saturating_duration_since(acknowledged);
-            Took { elapsed: acknowledged.map_or(Duration::ZERO, behind), ..took }
+            behind
         })
     }
 }

@@ -20,6 +20,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(200);
 const HEARD_AFTER: Duration = Duration::from_millis(400);
 /// How long a probe may take, as the kubelet's.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
+/// So many probes without an answer, one after the other, are taken for one that says no, as by the kubelet: a machine may be busy.
+const UNANSWERED_MAX: u32 = 3;
 
 /// One process that takes webhooks.
 pub struct Backend {
@@ -38,10 +40,16 @@ impl Backend {
 
     /// Asks for ever, and hears late.
     async fn watch(&self) {
+        let mut unanswered = 0;
         loop {
             let answer = timeout(PROBE_WITHIN, self.probe()).await;
             sleep(HEARD_AFTER).await;
-            self.is_ready.store(matches!(answer, Ok(Ok(true))), Ordering::Relaxed);
+            unanswered = if matches!(answer, Ok(Ok(_))) { 0 } else { unanswered + 1 };
+            match answer {
+                Ok(Ok(is_ready)) => self.is_ready.store(is_ready, Ordering::Relaxed),
+                _ if unanswered >= UNANSWERED_MAX => self.is_ready.store(false, Ordering::Relaxed),
+                _ => {}
+            }
             sleep(PROBE_EVERY).await;
         }
     }

@@ -28,7 +28,8 @@ use crate::support::bridge::{
 };
 use crate::support::daemon::{Daemon, Settings, configuration};
 use crate::support::eventually::{LIMIT, eventually};
-use crate::support::kafka::{Kafka, take_turn};
+use crate::support::kafka::Kafka;
+use crate::support::turn::take_turn;
 
 const TOPIC: &str = "unipaas.payout-update.v1";
 /// The contract: a redelivery that comes so long after the first answer is seen.

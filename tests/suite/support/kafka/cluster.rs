@@ -9,18 +9,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use super::broker::{Broker, METADATA_LIMIT};
 use super::{Kafka, count_this_test};
 use crate::support::eventually::{LIMIT, try_eventually};
+use crate::support::turn::take_turn;
 
 /// Nodes of the cluster that tests share.
 const SHARED_NODES: usize = 3;
 
 /// One node.
 pub struct Node(Mutex<Broker>);
-
-/// Waits for the turn among tests that need more than their share of the machine: one of them runs at a time, and others beside it.
-pub fn take_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A cluster that tests use one after the other. Each leaves it whole.
 pub struct SharedCluster {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -17,10 +17,12 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use super::Kafka;
 use crate::support::eventually::{LIMIT, eventually};
 
-/// How long an administrator's request may take, until it is repeated.
+/// How long an administrator's request may take, before it is sent again.
 const ADMIN_LIMIT: Duration = Duration::from_secs(20);
 /// How long any other call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+type Admin = AdminClient<DefaultClientContext>;
 
 /// A topic to make: its name, number of partitions, and settings.
 pub type Topic<'a> = (&'a str, i32, &'a [(&'a str, &'a str)]);
@@ -44,6 +46,7 @@ pub struct Record {
 
 impl Kafka {
     /// Makes topics, each on every node, and returns when clients can use them.
+    #[track_caller]
     pub fn create_topics(&self, topics: &[Topic<'_>]) {
         let new: Vec<NewTopic<'_>> = topics
             .iter()
@@ -56,13 +59,9 @@ impl Kafka {
                 settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
             .collect();
-        for result in self.ask(|admin| block_on(admin.create_topics(&new, &options()))) {
-            match result {
-                // The client asked again, because the first answer was late: names are a test's own.
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, code)) => panic!("{topic} cannot be made: {code}"),
-            }
-        }
+        self.ask_of_topics(RDKafkaErrorCode::TopicAlreadyExists, |admin| {
+            block_on(admin.create_topics(&new, &options()))
+        });
         let client: BaseConsumer = self.client().create().unwrap();
         for (name, partitions, _) in topics {
             await_partitions(&client, name, usize::try_from(*partitions).unwrap());
@@ -71,15 +70,12 @@ impl Kafka {
 
     /// Gives topics more partitions, so many in all, and returns when clients see them: the broker does a little after the
     /// controller made them.
+    #[track_caller]
     pub fn grow_topics(&self, topics: &[&str], partitions: usize) {
         let new: Vec<NewPartitions<'_>> = topics.iter().map(|name| NewPartitions::new(name, partitions)).collect();
-        for result in self.ask(|admin| block_on(admin.create_partitions(&new, &options()))) {
-            match result {
-                // Asked again: they are counted below.
-                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
-                Err((topic, code)) => panic!("{topic} cannot grow: {code}"),
-            }
-        }
+        self.ask_of_topics(RDKafkaErrorCode::InvalidPartitions, |admin| {
+            block_on(admin.create_partitions(&new, &options()))
+        });
         let client: BaseConsumer = self.client().create().unwrap();
         for name in topics {
             await_partitions(&client, name, partitions);
@@ -87,17 +83,15 @@ impl Kafka {
     }
 
     /// Deletes a topic. The broker does so in its own time.
+    #[track_caller]
     pub fn delete_topic(&self, topic: &str) {
-        for result in self.ask(|admin| block_on(admin.delete_topics(&[topic], &options()))) {
-            match result {
-                // Asked again.
-                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-                Err((topic, code)) => panic!("{topic} cannot be deleted: {code}"),
-            }
-        }
+        self.ask_of_topics(RDKafkaErrorCode::UnknownTopicOrPartition, |admin| {
+            block_on(admin.delete_topics(&[topic], &options()))
+        });
     }
 
     /// Gives a topic exactly these settings of its own, and returns when brokers go by them.
+    #[track_caller]
     pub fn alter_topic(&self, topic: &str, settings: &[(&str, &str)]) {
         let request = AlterConfig::new(ResourceSpecifier::Topic(topic));
         let request = settings.iter().fold(request, |request, (key, value)| request.set(key, value));
@@ -120,9 +114,27 @@ impl Kafka {
         entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
     }
 
-    /// Asks for an administrator's work, each time with a new client: where a broker was frozen, a client may hear that there is no
+    /// Asks for something to be done to topics. `done` is what Kafka says where it was done before: the answer to an earlier request
+    /// was late.
+    #[track_caller]
+    fn ask_of_topics(&self, done: RDKafkaErrorCode, ask: impl Fn(&Admin) -> KafkaResult<Vec<TopicResult>>) {
+        eventually(LIMIT, || {
+            let results = ask(&self.client().create().unwrap()).map_err(|error| error.to_string())?;
+            results.into_iter().try_for_each(|result| match result {
+                Ok(_) => Ok(()),
+                Err((_, code)) if code == done => Ok(()),
+                Err((topic, code @ (RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::NotController))) => {
+                    Err(format!("{topic}: {code}"))
+                }
+                Err((topic, code)) => panic!("{topic}: {code}"),
+            })
+        });
+    }
+
+    /// Asks an administrator's question, each time with a new client: where a broker was frozen, a client may hear that there is no
     /// controller, and not ask for it again.
-    fn ask<T>(&self, ask: impl Fn(&AdminClient<DefaultClientContext>) -> KafkaResult<T>) -> T {
+    #[track_caller]
+    fn ask<T>(&self, ask: impl Fn(&Admin) -> KafkaResult<T>) -> T {
         eventually(LIMIT, || ask(&self.client().create().unwrap()).map_err(|error| error.to_string()))
     }
 
