@@ -71,7 +71,9 @@ impl Kafka {
     #[track_caller]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::launch(1, Life::Short, &[])) {
+        // Nobody kills it, so it need not be missed soon. On a busy machine it was taken for dead after 4 s, and its thousands of
+        // partitions were without a leader for a minute.
+        match SHARED.get_or_init(|| Self::launch(1, Life::Short, &[("broker.session.timeout.ms", "60000")])) {
             Ok(kafka) => {
                 count_this_test();
                 kafka
