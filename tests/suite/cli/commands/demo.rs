@@ -10,7 +10,7 @@ use crate::support::kafka::Kafka;
 
 #[test]
 fn it_sees_all_that_it_sent_and_is_plain_where_nobody_looks() {
-    let ran = run(&["demo", "--duration", "5s", "--listen", "127.0.0.1:0"]);
+    let ran = run(&["demo", "--duration", "10s", "--listen", "127.0.0.1:0"]);
     check(&ran, "payments");
     assert!(ran.output.contains("nothing survives"), "{}", ran.output);
 }
@@ -19,7 +19,7 @@ fn it_sees_all_that_it_sent_and_is_plain_where_nobody_looks() {
 fn it_runs_on_a_real_kafka_too() {
     let kafka = Kafka::start(&[]);
     for _ in 0..2 {
-        let ran = run(&["demo", "--duration", "5s", "--listen", "127.0.0.1:0", "--kafka", kafka.bootstrap()]);
+        let ran = run(&["demo", "--duration", "15s", "--listen", "127.0.0.1:0", "--kafka", kafka.bootstrap()]);
         check(&ran, "paybridge-demo");
     }
     assert!(!kafka.read_all("paybridge-demo.smart-glocal.ready-to-confirm.v1").is_empty());
