@@ -62,7 +62,6 @@ mod support {
     pub mod eventually;
     pub mod kafka;
     pub mod shifted_clock;
-    pub mod stopwatch;
     pub mod system;
     pub mod turn;
 }

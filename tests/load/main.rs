@@ -59,7 +59,6 @@ mod support {
     pub mod cache;
     pub mod eventually;
     pub mod kafka;
-    pub mod stopwatch;
     pub mod system;
     pub mod turn;
 }

@@ -14,7 +14,6 @@ pub mod failing_disk;
 mod harness;
 pub mod kafka;
 pub mod shifted_clock;
-pub mod stopwatch;
 pub mod stream;
 pub mod system;
 pub mod tally;

@@ -6,7 +6,7 @@ mod signals;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -14,7 +14,6 @@ use crate::support::bridge::{Answered, free_port, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
-use crate::support::stopwatch::Stopwatch;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 use crate::support::tally::check_nothing_is_lost;
 
@@ -87,16 +86,16 @@ fn sigterm_during_a_stream_ends_the_daemon_in_order_and_in_time() {
     let strike_at = 50 + random.below(100);
     let disturb = |stream: &Stream| {
         stream.await_answers(strike_at);
-        let begun = Stopwatch::start();
+        let begun = Instant::now();
         daemon.signal("TERM");
         eventually(LIMIT, || match client.admin("/readyz") {
             Exchange::Answered(answered) if answered.status == 503 && answered.text.contains("draining") => Ok(()),
             other => Err(format!("{other:?}")),
         });
-        assert!(begun.read().elapsed < settings.drain_delay, "not ready only after the drain delay");
+        assert!(begun.elapsed() < settings.drain_delay, "not ready only after the drain delay");
         stream.await_more_taken(AT_ONCE);
         assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
-        assert!(begun.read().is_within(settings.drain_delay + settings.grace), "{:?}", begun.read());
+        assert!(begun.elapsed() <= settings.drain_delay + settings.grace, "{:?}", begun.elapsed());
     };
     let account = stream::run(stream, AT_ONCE, post, disturb);
     for (_, answered) in answered(&account) {
@@ -175,7 +174,7 @@ fn stops_in_time_while_webhooks_wait_for_a_kafka_that_is_away() {
             other => Err(format!("{other:?}")),
         };
         eventually(LIMIT, in_flight);
-        let begun = Stopwatch::start();
+        let begun = Instant::now();
         daemon.signal("TERM");
         // Between the answer and the end the producer has its time, and metrics are shown.
         let counted = "\npaybridge_ingress_requests_total{source=\"sg-main\",outcome=\"shutting_down\"} 1\n";
@@ -184,7 +183,7 @@ fn stops_in_time_while_webhooks_wait_for_a_kafka_that_is_away() {
             other => Err(format!("not counted: {other:?}")),
         });
         assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
-        assert!(begun.read().is_within(settings.drain_delay + settings.grace), "{:?}", begun.read());
+        assert!(begun.elapsed() <= settings.drain_delay + settings.grace, "{:?}", begun.elapsed());
         match waiting.join().unwrap() {
             Exchange::Answered(answered) => {
                 assert_eq!(answered.status, 503);

@@ -210,7 +210,7 @@ fn a_source_has_its_own_time_to_answer() {
     kafka.freeze();
     let answered = bridge.post("batches", &batch(&bridge, r#"{"id":"e1","type":"payment.a"}"#));
     assert_eq!(answered.status, 503);
-    assert!(answered.took.is_within(Duration::from_secs(3)), "{answered:?}");
+    assert!(answered.elapsed < Duration::from_secs(3), "{answered:?}");
     kafka.thaw();
     eventually(LIMIT, || match kafka.read_all(&bridge.topic("batches.payment.v1")).len() {
         1 => Ok(()),

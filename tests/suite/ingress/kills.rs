@@ -141,7 +141,7 @@ impl Load {
                 Exchange::Answered(answered) => {
                     check_answer(&answered, ack_timeout);
                     let mut slowest = slowest.lock().unwrap();
-                    *slowest = answered.took.elapsed.max(*slowest);
+                    *slowest = answered.elapsed.max(*slowest);
                     if answered.status == 200 {
                         return Ok(answered);
                     }

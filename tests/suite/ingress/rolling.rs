@@ -6,7 +6,7 @@ mod balancer;
 mod load;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,6 @@ use crate::support::bridge::{Answered, create_needed_topics, decoded};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
-use crate::support::stopwatch::Stopwatch;
 use crate::support::stream::{Event, check_answer, printed_seed};
 use balancer::{Backend, Balancer};
 use load::{Delivery, Habit, Load, SilentEnd};
@@ -87,13 +86,13 @@ fn await_more_taken(load: &Load) {
 /// Ends a process in order and in time, and starts its successor on the same address.
 #[track_caller]
 fn restart(daemon: &mut Daemon) {
-    let begun = Stopwatch::start();
+    let begun = Instant::now();
     daemon.signal("TERM");
     assert_eq!(daemon.await_end(), Some(0), "{}", daemon.log());
-    assert!(begun.read().is_within(DRAIN_DELAY + GRACE), "{:?}", begun.read());
+    assert!(begun.elapsed() <= DRAIN_DELAY + GRACE, "{:?}", begun.elapsed());
     let log = daemon.log();
     assert!(log.contains("all connections finished") && !log.contains("are dropped"), "{log}");
-    println!("ended after {} ms", begun.read().elapsed.as_millis());
+    println!("ended after {} ms", begun.elapsed().as_millis());
     daemon.start_again();
 }
 

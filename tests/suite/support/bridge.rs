@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -28,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use super::cache::CHECKOUT;
 use super::eventually::{ENDS_WITHIN, LIMIT, eventually};
 use super::kafka::{Kafka, Record, unique_prefix};
-use super::stopwatch::{Stopwatch, Took};
 
 /// A source of each provider whose answers tell the event's id, with the fixtures' keys.
 pub const SOURCES: &str = r#"
@@ -81,7 +81,7 @@ pub struct Answered {
     /// The body as text.
     pub text: String,
     /// From the request to the end of the answer.
-    pub took: Took,
+    pub elapsed: Duration,
 }
 
 impl Answered {
@@ -259,12 +259,12 @@ pub async fn try_exchange(
     client: Client<HttpConnector, Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> Result<Answered, hyper_util::client::legacy::Error> {
-    let stopwatch = Stopwatch::start();
+    let begun = Instant::now();
     let response = client.request(request).await?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();
-    Ok(Answered { status: head.status, headers: head.headers, text, took: stopwatch.read() })
+    Ok(Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() })
 }
 
 /// A webhook as a request to the source at `url`.

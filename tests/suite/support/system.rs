@@ -1,7 +1,6 @@
 //! What Linux tells of processes and of the machine.
 //! Must not know what is measured.
 
-use std::time::Duration;
 use std::{fs, thread};
 
 /// Ticks of `/proc/PID/stat` a second, on every Linux of today.
@@ -24,14 +23,6 @@ pub fn memory_mib(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
     f64::from(line.trim().trim_end_matches(" kB").parse::<u32>().unwrap()) / 1024.0
-}
-
-/// For how long in all, since the machine began, at least one process waited for a processor (pressure stall information, in
-/// microseconds). Nothing where the kernel does not tell it.
-pub fn time_starved() -> Duration {
-    let pressure = fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let total = pressure.lines().find_map(|line| line.strip_prefix("some ")?.rsplit_once("total="));
-    total.map_or(Duration::ZERO, |(_, microseconds)| Duration::from_micros(microseconds.parse().unwrap()))
 }
 
 /// Load average of the last minute.

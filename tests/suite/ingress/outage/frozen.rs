@@ -23,7 +23,7 @@ const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
 /// Longer than an announcement of a state has at least.
 const SLOW: Duration = Duration::from_secs(6);
 /// An ack timeout that is long enough for many large webhooks to be in flight at once, also on a busy machine.
-const ALL_AT_ONCE: (&str, &str) = ("INGRESS__ACK_TIMEOUT_MS", "60000");
+const ALL_AT_ONCE: (&str, &str) = ("INGRESS__ACK_TIMEOUT_MS", "30000");
 /// Redeliveries at once.
 const DELIVERIES: usize = 5;
 
@@ -185,11 +185,11 @@ fn what_is_nearly_full_has_an_alert() {
         bytes => Err(format!("{bytes} bytes are in flight, not {near}")),
     });
     bridge.assert_fires("PaybridgeInFlightNearBound");
-    drop(frost);
     for post in waiting {
-        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+        assert_eq!(bridge.wait(post).status, 503);
     }
     // The next test needs a broker that has nothing to make up for.
+    drop(frost);
     await_nothing_in_flight(&bridge);
 }
 

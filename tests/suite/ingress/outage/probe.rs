@@ -2,24 +2,22 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::support::stopwatch::{Stopwatch, Took};
-
 /// Pause between two records.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs since the first record was acknowledged.
+/// When the first record was acknowledged.
 #[derive(Clone, Default)]
-pub struct SinceFirst(Arc<Mutex<Option<Stopwatch>>>);
+pub struct SinceFirst(Arc<Mutex<Option<Instant>>>);
 
 impl SinceFirst {
     /// How long ago that was; no time if none is acknowledged yet.
-    pub fn read(&self) -> Took {
-        self.0.lock().unwrap().map(Stopwatch::read).unwrap_or_default()
+    pub fn elapsed(&self) -> Duration {
+        self.0.lock().unwrap().map(|first| first.elapsed()).unwrap_or_default()
     }
 }
 
@@ -30,7 +28,7 @@ impl ProducerContext for SinceFirst {
 
     fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, (): Self::DeliveryOpaque) {
         if result.is_ok() {
-            self.0.lock().unwrap().get_or_insert_with(Stopwatch::start);
+            self.0.lock().unwrap().get_or_insert_with(Instant::now);
         }
     }
 }

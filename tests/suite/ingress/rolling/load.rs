@@ -24,7 +24,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::support::bridge::{Answered, event_type, sender, webhook_request};
-use crate::support::stopwatch::Stopwatch;
 use crate::support::stream::{Event, Random};
 
 /// Longer than any answer is promised to take.
@@ -370,7 +369,7 @@ impl std::fmt::Display for Unanswered {
 async fn answer(
     asked: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
 ) -> Result<Answered, Unanswered> {
-    let stopwatch = Stopwatch::start();
+    let begun = Instant::now();
     let whole = async {
         let response = asked.await.map_err(|mut error| match error.take_message() {
             Some(_request) => Unanswered::Unsent,
@@ -379,7 +378,7 @@ async fn answer(
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| Unanswered::Broken(format!("in its answer: {error:?}")))?;
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-        Ok(Answered { status: head.status, headers: head.headers, text, took: stopwatch.read() })
+        Ok(Answered { status: head.status, headers: head.headers, text, elapsed: begun.elapsed() })
     };
     timeout(ANSWERED_WITHIN, whole).await.unwrap_or(Err(Unanswered::Late))
 }

@@ -55,7 +55,7 @@ impl Account {
                             let answered = spooling.post(&spooling.event(&session, first + ids.len()));
                             assert_eq!(answered.status, 200, "{answered:?}\n{}", spooling.daemon.log());
                             assert_eq!(answered.json("status"), "accepted", "{answered:?}");
-                            slowest = slowest.max(answered.took.elapsed);
+                            slowest = slowest.max(answered.elapsed);
                             ids.push(answered.json("event_id"));
                         }
                         (session, ids, slowest)
