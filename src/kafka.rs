@@ -15,6 +15,7 @@ pub mod group;
 mod headers;
 pub mod inspect;
 pub mod key_search;
+mod known_brokers;
 pub mod partition;
 pub mod present_records;
 pub mod publish_once;

@@ -56,8 +56,6 @@ pub struct Metrics {
     pub brokers_up: Gauge,
     /// Needed topics that Kafka does not have.
     pub topics_missing: Gauge,
-    /// Producers rebuilt.
-    pub producer_restarts: Counter,
     /// Events in the dedup window.
     pub dedup_entries: Gauge,
     /// Seconds that the dedup window covers.
@@ -95,7 +93,6 @@ impl Metrics {
                 publish: stage("publish"),
                 brokers_up: gauge!(catalogue::BROKERS_UP),
                 topics_missing: gauge!(catalogue::TOPICS_MISSING),
-                producer_restarts: counter!(catalogue::PRODUCER_RESTARTS),
                 dedup_entries: gauge!(catalogue::DEDUP_ENTRIES),
                 dedup_window: gauge!(catalogue::DEDUP_WINDOW),
                 certificate_expiry: gauge!(catalogue::CERTIFICATE_EXPIRY),
@@ -154,6 +151,13 @@ impl Metrics {
     pub fn connection_events(&self, events: &[&'static str]) -> Labelled {
         metrics::with_local_recorder(&*self.recorder, || {
             labelled(events, |event| counter!(catalogue::CONNECTION_EVENTS, "event" => event))
+        })
+    }
+
+    /// Counters of producers that took another's place, zeroed; `reasons` are all there are.
+    pub fn producer_restarts(&self, reasons: &[&'static str]) -> Labelled {
+        metrics::with_local_recorder(&*self.recorder, || {
+            labelled(reasons, |reason| counter!(catalogue::PRODUCER_RESTARTS, "reason" => reason))
         })
     }
 

@@ -266,7 +266,8 @@ struct Look {
     states: Result<BTreeMap<String, TopicState>, String>,
 }
 
-/// Looks through `kept`, or a new connection. One that Kafka refuses is not kept: its credentials may have changed.
+/// Looks through `kept`, or a new connection. One that Kafka refuses is not kept, for its credentials may have changed, nor one that can
+/// connect no more.
 fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
     let cluster = match kept.map_or_else(|| connect(kafka), Ok) {
         Ok(cluster) => cluster,
@@ -280,7 +281,7 @@ fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
     match states {
         Ok(states) => Look { cluster: Some(cluster), states: Ok(states) },
         Err(error) => {
-            let kept = (!error.is_refusal()).then_some(cluster);
+            let kept = (!error.is_refusal() && !cluster.has_forgotten_brokers()).then_some(cluster);
             Look { cluster: kept, states: Err(error.to_string()) }
         }
     }

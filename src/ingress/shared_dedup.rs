@@ -184,9 +184,11 @@ impl SharedDedup {
         self.follower.follow(&|followed| self.heard(&followed), stop);
     }
 
-    /// Answers whoever asks for a view, shows how far the follower is, and learns the cluster before that; never ends by itself.
+    /// Answers whoever asks for a view, shows how far the follower is, and learns the cluster before that; keeps the producer alive.
+    /// Never ends by itself.
     pub async fn keep_view(&self) {
-        self.follower.tell(&|lag| self.show(lag)).await;
+        let show = |lag| self.show(lag);
+        tokio::join!(self.follower.tell(&show), self.producer.keep_alive());
     }
 
     /// Goes on with clients of these properties. Blocks until the producer is connected, and while the old ones end.

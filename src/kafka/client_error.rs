@@ -8,8 +8,10 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaConfRes;
 
+use super::known_brokers::KnownBrokers;
 use super::wrong_protocol::WrongProtocol;
 use crate::finding::{Code, Finding};
 
@@ -122,12 +124,13 @@ impl ClientError {
     }
 }
 
-/// What one client reports: the error that explains most.
+/// What one client reports: the error that explains most, and, where it tells statistics, whether it knows a broker.
 #[derive(Clone, Default)]
 pub struct ClientErrors {
     most_specific: Arc<Mutex<Option<ClientError>>>,
     /// Whether a connection has worked: then one that closes without a word is no wrong protocol.
     has_worked: Arc<AtomicBool>,
+    brokers: Arc<KnownBrokers>,
 }
 
 impl ClientErrors {
@@ -139,6 +142,11 @@ impl ClientErrors {
     /// Takes it out, so that the next one counts anew.
     pub fn take(&self) -> Option<ClientError> {
         self.most_specific.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether it can connect no more, because it has forgotten all brokers: it is of no use then.
+    pub(super) fn has_forgotten_brokers(&self) -> bool {
+        self.brokers.are_forgotten()
     }
 
     /// A connection works.
@@ -193,6 +201,10 @@ impl ClientContext for ClientErrors {
         if let Some(client_error) = ClientError::of_report(&error, reason) {
             self.note(client_error);
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.brokers.learn(&statistics);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sends small records that help and carry no promise: nobody answers for one that is lost, and only who chooses to waits for one.
 //! Must not know what an entry says.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::statistics::Statistics;
+use tokio::sync::Notify;
 
 use super::client_error::ClientError;
 use super::client_log;
+use super::known_brokers::{KnownBrokers, STATISTICS_INTERVAL_MS};
 
 /// Gathers records that long: they are small, and nobody waits for most of them. What a killed process had not sent is missed
 /// by the others, so it is short.
@@ -33,11 +37,17 @@ pub type OnEntry = Box<dyn FnOnce(Option<(i32, i64)>) + Send + Sync>;
 /// Sends entries to one topic.
 pub struct EntryProducer {
     topic: String,
+    client: ArcSwap<ClientConfig>,
     producer: ArcSwap<ThreadedProducer<EntryContext>>,
+    forgotten: Arc<Notify>,
 }
 
 /// Tells what became of entries.
-struct EntryContext;
+struct EntryContext {
+    brokers: KnownBrokers,
+    /// All brokers are forgotten.
+    forgotten: Arc<Notify>,
+}
 
 impl EntryProducer {
     /// Connects in the background.
@@ -45,7 +55,9 @@ impl EntryProducer {
     /// # Errors
     /// librdkafka refuses a property.
     pub fn new(client: &ClientConfig, topic: String) -> Result<Self, ClientError> {
-        Ok(Self { topic, producer: ArcSwap::from_pointee(producer(client)?) })
+        let forgotten = Arc::new(Notify::new());
+        let producer = ArcSwap::from_pointee(producer(client, &forgotten)?);
+        Ok(Self { topic, client: ArcSwap::from_pointee(client.clone()), producer, forgotten })
     }
 
     /// The topic.
@@ -74,14 +86,39 @@ impl EntryProducer {
     /// # Errors
     /// librdkafka refuses a property, or the new one does not connect in time. The old one stays.
     pub fn renew(&self, client: &ClientConfig) -> Result<(), ClientError> {
-        let successor = producer(client)?;
+        let successor = producer(client, &self.forgotten)?;
         let asked = successor.client().fetch_metadata(Some(&self.topic), READY_WITHIN);
         asked.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+        self.client.store(Arc::new(client.clone()));
         let old = self.producer.swap(Arc::new(successor));
         if let Err(error) = old.flush(ENDED_WITHIN) {
             tracing::debug!(topic = self.topic, %error, "entries are left unsent");
         }
         Ok(())
+    }
+
+    /// Goes on with another client each time the present one has forgotten all brokers; what that one has is lost. Never ends.
+    pub async fn keep_alive(&self) -> Infallible {
+        loop {
+            self.forgotten.notified().await;
+            if !self.producer.load().context().brokers.are_forgotten() {
+                continue;
+            }
+            match producer(&self.client.load(), &self.forgotten) {
+                Ok(successor) => {
+                    tracing::warn!(
+                        topic = self.topic,
+                        "the topic's producer has forgotten all Kafka brokers, because Kafka named none, and is rebuilt"
+                    );
+                    let old = self.producer.swap(Arc::new(successor));
+                    // Its end blocks, and nobody waits for it.
+                    drop(tokio::task::spawn_blocking(move || drop(old)));
+                }
+                Err(error) => {
+                    tracing::error!(topic = self.topic, %error, "the topic's producer has forgotten all Kafka brokers and cannot be rebuilt");
+                }
+            }
+        }
     }
 
     /// Waits until all that was sent is reported. Blocks `within` the time.
@@ -92,7 +129,7 @@ impl EntryProducer {
     }
 }
 
-fn producer(client: &ClientConfig) -> Result<ThreadedProducer<EntryContext>, ClientError> {
+fn producer(client: &ClientConfig, forgotten: &Arc<Notify>) -> Result<ThreadedProducer<EntryContext>, ClientError> {
     let mut config = client.clone();
     config
         .set("acks", "all")
@@ -103,8 +140,10 @@ fn producer(client: &ClientConfig) -> Result<ThreadedProducer<EntryContext>, Cli
         .set("sticky.partitioning.linger.ms", LINGER_MS) // those without a key fill one batch, not one a partition
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
         .set("queue.buffering.max.kbytes", QUEUED_KBYTES_MAX)
-        .set("queue.buffering.max.messages", "0"); // bounded by bytes alone
-    config.create_with_context(EntryContext).map_err(|error| ClientError::of_creation(&error))
+        .set("queue.buffering.max.messages", "0") // bounded by bytes alone
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
+    let context = EntryContext { brokers: KnownBrokers::default(), forgotten: Arc::clone(forgotten) };
+    config.create_with_context(context).map_err(|error| ClientError::of_creation(&error))
 }
 
 impl ClientContext for EntryContext {
@@ -114,6 +153,12 @@ impl ClientContext for EntryContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka reports a problem");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if self.brokers.learn(&statistics) {
+            self.forgotten.notify_one();
+        }
     }
 }
 

@@ -233,6 +233,8 @@ impl Follower {
         let reading = self.reading().clone()?;
         let (asked, read_before) = (reading.clone(), reading.next().clone());
         let ends = tokio::task::spawn_blocking(move || {
+            // What it tells of itself comes through its queue.
+            while asked.asking.poll(Duration::ZERO).is_some() {}
             reader::end_offsets(&asked.asking, &asked.client_errors, &asked.partitions, Instant::now() + within)
         });
         let ends = ends.await.ok()?.ok()?;
@@ -311,6 +313,7 @@ impl Follower {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => self.is_read(reading),
                 Some(Err(error)) => ended(error).map_or(Ok(()), Err)?,
+                None if reading.has_forgotten_brokers() => return Err(ReadError::BrokersForgotten),
                 None => {}
             }
         }
@@ -339,6 +342,11 @@ impl Follower {
 impl OpenTopic {
     fn next(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one of its clients can connect no more.
+    fn has_forgotten_brokers(&self) -> bool {
+        [&self.consumer, &self.asking].into_iter().any(|client| client.context().has_forgotten_brokers())
     }
 
     /// How many records before `ends` were not read.

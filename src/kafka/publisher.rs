@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rdkafka::config::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, watch};
@@ -42,7 +41,7 @@ use topic_log::TopicLog;
 use super::broker_clock::{Broker, WallClockTrust};
 use super::client_error::ClientError;
 use super::record::Record;
-use crate::metrics::{Metrics, TopicMetrics};
+use crate::metrics::{self, Labelled, Metrics, TopicMetrics};
 
 /// How often librdkafka tells its state, which carries readiness and the brokers' count.
 const STATISTICS_INTERVAL_MS: u64 = 500;
@@ -50,6 +49,12 @@ const STATISTICS_INTERVAL_MS: u64 = 500;
 const REBUILD_GAP: Duration = Duration::from_secs(5);
 /// How often a draining publisher looks whether all delivery reports are in.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// Every `reason` for which another producer takes the place of one.
+const RESTART_REASONS: [&str; 3] = [FATAL_ERROR, WRONG_BROKERS, BROKERS_FORGOTTEN];
+const FATAL_ERROR: &str = "fatal_error";
+const WRONG_BROKERS: &str = "wrong_brokers";
+const BROKERS_FORGOTTEN: &str = "brokers_forgotten";
 
 /// Called once for each record, from Kafka's thread or, when the record is refused at once, from the sender's: keep it short.
 pub type OnDelivery = Box<dyn FnOnce(Delivery) + Send + Sync>;
@@ -109,6 +114,7 @@ struct PublisherState {
     /// configuration says: the batch may have been too large, and each record not. Made when first needed.
     singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
+    restarts: Labelled,
     topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
     stuck: StuckPartitions,
@@ -116,8 +122,8 @@ struct PublisherState {
     outage: OutageWatch,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
-    /// librdkafka reported something: it may be fatal.
-    error_reported: Notify,
+    /// A producer may be of no use any more: librdkafka reported something, which may be fatal, or it has forgotten all brokers.
+    suspected: Notify,
 }
 
 /// The producer that sends one record at a time.
@@ -150,6 +156,7 @@ impl Publisher {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
             clock,
+            restarts: metrics.producer_restarts(&RESTART_REASONS),
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),
@@ -157,7 +164,7 @@ impl Publisher {
             taking_back: TakingBack::default(),
             outage: OutageWatch::default(),
             has_producer_id: watch::Sender::new(false),
-            error_reported: Notify::new(),
+            suspected: Notify::new(),
         });
         let settings = shared.settings.load();
         let producer = producer(&shared, &settings, Batches::Full)?;
@@ -195,42 +202,53 @@ impl Publisher {
         let _open = has_producer_id.wait_for(|has| *has).await.is_ok();
     }
 
-    /// Rebuilds the producer after each fatal error; never ends by itself.
+    /// Rebuilds the producer after each fatal error, and where it has forgotten all brokers; never ends by itself.
     ///
     /// # Errors
     /// librdkafka refuses to make another producer.
     pub async fn keep_alive(self: Arc<Self>) -> Result<(), ClientError> {
         loop {
-            self.shared.error_reported.notified().await;
-            if self.rebuild_after_fatal_error().await? {
+            self.shared.suspected.notified().await;
+            if self.rebuild_if_of_no_use().await? {
                 sleep(REBUILD_GAP).await;
             }
         }
     }
 
-    /// Whether there was a fatal error.
-    async fn rebuild_after_fatal_error(&self) -> Result<bool, ClientError> {
+    /// Whether it was rebuilt.
+    async fn rebuild_if_of_no_use(&self) -> Result<bool, ClientError> {
         let alone = self.exchanging.lock().await;
         // Asked for, because the report has the code of the cause and does not say that it is fatal.
-        let Some((code, reason)) = self.fatal_error() else { return Ok(false) };
-        tracing::error!(
-            %code,
-            reason,
-            "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
-        );
+        let reason = if let Some((code, reason)) = self.of_any_producer(|producer| producer.client().fatal_error()) {
+            tracing::error!(
+                %code,
+                reason,
+                "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
+            );
+            FATAL_ERROR
+        } else if self.of_any_producer(|producer| producer.context().has_forgotten_brokers().then_some(())).is_some() {
+            tracing::warn!(
+                "the producer has forgotten all Kafka brokers, because Kafka named none, and is rebuilt; its records in flight are \
+                 answered 503"
+            );
+            BROKERS_FORGOTTEN
+        } else {
+            return Ok(false);
+        };
         let successor = producer(&self.shared, &self.shared.settings.load(), Batches::Full)?;
         let old = self.put_in_place(successor);
-        // It may be the one with the error.
+        // It may be the one of no use.
         let old_singly = self.shared.singly().producer.take();
         drop(alone);
-        self.shared.metrics.producer_restarts.increment(1);
+        metrics::count(&self.shared.restarts, reason);
         renewal::retire(old_singly.into_iter().chain(old).collect()).await;
         Ok(true)
     }
 
-    fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        let singly = || self.shared.singly().producer.as_ref()?.client().fatal_error();
-        self.switch.with_producer(|producer| producer.client().fatal_error()).or_else(singly)
+    /// What is found at the present producer, or at the one for records that go one by one.
+    fn of_any_producer<T>(&self, look: impl Fn(&Producer) -> Option<T>) -> Option<T> {
+        let singly = || look(self.shared.singly().producer.as_ref()?);
+        self.switch.with_producer(&look).or_else(singly)
     }
 
     fn settle_refused(&self, refused: impl IntoIterator<Item = UnsentRecord>) {

@@ -14,6 +14,7 @@ use super::client_error::{ClientError, ClientErrors};
 use super::cluster::{ClusterClient, TopicState};
 use super::decoded::ReadRecord;
 use super::headers;
+use super::known_brokers::STATISTICS_INTERVAL_MS;
 
 /// librdkafka assigns partitions only to a client with a group's name; the group itself is never joined.
 const GROUP_NEVER_JOINED: &str = "paybridge-reader";
@@ -58,6 +59,9 @@ pub enum ReadError {
     /// The permission to read was taken away, or was never there.
     #[error("the principal may not read one of the topics: `paybridge check` tells which")]
     Refused,
+    /// The client can connect no more. Another one can.
+    #[error("the client has forgotten all Kafka brokers, because Kafka named none: read again")]
+    BrokersForgotten,
     /// The client cannot read on.
     #[error("the client cannot read: {0}")]
     Ended(KafkaError),
@@ -68,7 +72,7 @@ impl ReadError {
     pub fn is_of_everybody(&self) -> bool {
         match self {
             Self::Missing(_) | Self::NotAuthorized(_) | Self::Gone | Self::Refused => true,
-            Self::Kafka(_) | Self::Unavailable { .. } | Self::Ended(_) => false,
+            Self::Kafka(_) | Self::Unavailable { .. } | Self::BrokersForgotten | Self::Ended(_) => false,
         }
     }
 }
@@ -99,7 +103,8 @@ pub(super) fn without_group(client: &ClientConfig) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest") // records removed while it reads: go on with what is left
-        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string());
+        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
     config
 }
 
@@ -134,11 +139,12 @@ impl TopicReader {
     /// The next record, waited for `within` the time.
     ///
     /// # Errors
-    /// Reading cannot go on: a topic is gone, or may not be read any more.
+    /// Reading cannot go on: a topic is gone, or may not be read any more, or the client can connect no more.
     pub fn next(&self, within: Duration) -> Result<ReadStep, ReadError> {
         match self.consumer.poll(within) {
             Some(Ok(record)) => return Ok(ReadStep::Record(Box::new(owned(&record)))),
             Some(Err(error)) => end(error).map_or(Ok(()), Err)?,
+            None if self.client_errors.has_forgotten_brokers() => return Err(ReadError::BrokersForgotten),
             None => {}
         }
         Ok(self.client_errors.take().map_or(ReadStep::Idle, ReadStep::Interrupted))

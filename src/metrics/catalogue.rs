@@ -71,8 +71,8 @@ catalogue! {
         "Brokers that the producer is connected to";
     TOPICS_MISSING = Gauge "paybridge_kafka_topics_missing" [""]
         "Topics that the configuration needs and Kafka did not have at the last check; their webhooks are answered 503";
-    PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" [""]
-        "How often the producer was replaced: after a fatal error, or because it sent records to brokers that do not lead their partitions";
+    PRODUCER_RESTARTS = Counter "paybridge_kafka_producer_restarts_total" ["reason"]
+        "How often the producer was replaced: fatal_error; wrong_brokers (it sent records to brokers that do not lead their partitions); brokers_forgotten (it knew no broker any more)";
     SPOOL_ENGAGED = Gauge "paybridge_spool_engaged" [""]
         "1 while records go to disk, because Kafka does not take them or has not taken all that is on disk";
     SPOOL_ENGAGEMENTS = Counter "paybridge_spool_engagements_total" [""]

@@ -18,5 +18,6 @@ pub mod stream;
 pub mod system;
 pub mod tally;
 pub mod turn;
+pub mod unnamed_brokers;
 pub mod volume;
 pub mod wire;

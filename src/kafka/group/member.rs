@@ -15,6 +15,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::client_error::{ClientError, ClientErrors};
+use super::super::known_brokers::KnownBrokers;
 use super::contact::BrokerContact;
 use super::{Generation, Polled, Revocation};
 
@@ -31,6 +32,7 @@ pub(super) struct MemberContext {
     /// Where partitions end, by input and partition.
     ends: Mutex<BTreeMap<(usize, i32), i64>>,
     contact: BrokerContact,
+    brokers: KnownBrokers,
     /// Connections that do not come about.
     client_errors: ClientErrors,
     /// Connections that worked and were closed.
@@ -46,6 +48,7 @@ impl MemberContext {
             events: Mutex::default(),
             ends: Mutex::default(),
             contact: BrokerContact::default(),
+            brokers: KnownBrokers::default(),
             client_errors: ClientErrors::default(),
             closings: ClientErrors::default(),
         }
@@ -154,6 +157,9 @@ impl ClientContext for MemberContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        if self.brokers.learn(&statistics) {
+            self.fail("it has forgotten all Kafka brokers, because Kafka named none".to_owned());
+        }
         self.connected(statistics.brokers.values().any(|broker| broker.state == "UP"), Instant::now());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (input, name) in self.inputs.iter().enumerate() {

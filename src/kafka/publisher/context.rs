@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::super::broker_clock::ClockReading;
 use super::super::client_error::{ClientError, ClientErrors};
 use super::super::client_log;
+use super::super::known_brokers::KnownBrokers;
 use super::{Batches, Delivery, DeliveryFailure, OnDelivery, PublisherState};
 
 /// For how long a refusal is believed: librdkafka repeats the same one every 30 s, for as long as it goes on.
@@ -39,6 +40,7 @@ pub(super) struct PublisherContext {
     pub(super) is_present: AtomicBool,
     pub(super) has_id: watch::Sender<bool>,
     pub(super) client_errors: ClientErrors,
+    brokers: KnownBrokers,
     /// When a broker refused its credentials last, or it a broker's.
     refused_at: watch::Sender<Option<Instant>>,
 }
@@ -51,6 +53,7 @@ impl PublisherContext {
             is_present: AtomicBool::new(false),
             has_id: watch::Sender::new(false),
             client_errors: ClientErrors::default(),
+            brokers: KnownBrokers::default(),
             refused_at: watch::Sender::new(None),
         }
     }
@@ -58,6 +61,11 @@ impl PublisherContext {
     /// Whether brokers refuse its credentials, some at least. One that did so once and then took them does not count.
     pub(super) fn is_refused(&self) -> bool {
         holds(*self.refused_at.borrow(), Instant::now())
+    }
+
+    /// Whether it can connect no more.
+    pub(super) fn has_forgotten_brokers(&self) -> bool {
+        self.brokers.are_forgotten()
     }
 
     /// Logs that no broker is connected, or one again.
@@ -92,6 +100,9 @@ impl ClientContext for PublisherContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        if self.brokers.learn(&statistics) {
+            self.shared.suspected.notify_one();
+        }
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
         let set = |has: &mut bool| std::mem::replace(has, has_id) != has_id;
         self.has_id.send_if_modified(set);
@@ -113,7 +124,7 @@ impl ClientContext for PublisherContext {
         if is_refusal {
             self.refused_at.send_replace(Some(Instant::now()));
         }
-        self.shared.error_reported.notify_one();
+        self.shared.suspected.notify_one();
     }
 }
 

@@ -23,7 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use super::super::client_error::ClientError;
 use super::taking_back::everything;
-use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings, StuckPartition};
+use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings, StuckPartition, WRONG_BROKERS};
+use crate::metrics;
 
 /// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -78,7 +79,7 @@ impl Publisher {
     /// As [`Publisher::renew`].
     pub async fn replace_stuck(&self) -> Result<(), NotRenewed> {
         self.replace(None, Late::GivenUp).await?;
-        self.shared.metrics.producer_restarts.increment(1);
+        metrics::count(&self.shared.restarts, WRONG_BROKERS);
         Ok(())
     }
 
@@ -126,8 +127,8 @@ impl Publisher {
         let old = self.put_in_place(successor);
         drop(pause);
         self.shared.has_producer_id.send_replace(true);
-        // A fatal error that the new one met before was not looked at.
-        self.shared.error_reported.notify_one();
+        // What happened to the new one before was not looked at.
+        self.shared.suspected.notify_one();
         Ok(old.into_iter().chain(singly).collect())
     }
 

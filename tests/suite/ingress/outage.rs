@@ -8,6 +8,7 @@ mod nodes;
 mod probe;
 mod start;
 mod topics;
+mod unnamed;
 
 use crate::support::bridge::{Answered, Bridge};
 use crate::support::eventually::{LIMIT, eventually};
@@ -75,7 +76,7 @@ fn survives(outage: Outage, kafka: &Kafka, bridge: &Bridge, events: &mut Events,
     }
     check_nothing_is_lost(kafka, account.iter().map(|(event, answered)| (event, answered)));
     await_nothing_in_flight(bridge);
-    assert_eq!(bridge.count("paybridge_kafka_producer_restarts_total"), 0);
+    assert_eq!(["fatal_error", "wrong_brokers"].map(|reason| bridge.restarts(reason)), [0, 0]);
 }
 
 /// Waits until a new event is taken.

@@ -92,6 +92,11 @@ impl Answered {
     }
 }
 
+/// The series that counts replaced producers.
+pub fn restarts_series(reason: &str) -> String {
+    format!(r#"paybridge_kafka_producer_restarts_total{{reason="{reason}"}}"#)
+}
+
 /// The configuration of a test: its sources, the Kafka, and settings as environment variables without `PAYBRIDGE_`.
 pub fn config(bootstrap: &str, sources: &str, settings: &[(&str, &str)]) -> Config {
     let keys = key_file("");
@@ -223,6 +228,11 @@ impl Bridge {
     /// The same for a whole number: a counter, or a gauge that counts.
     pub fn count(&self, series: &str) -> u64 {
         format!("{}", self.metric(series)).parse().unwrap()
+    }
+
+    /// How often its producer was replaced for a reason.
+    pub fn restarts(&self, reason: &str) -> u64 {
+        self.count(&restarts_series(reason))
     }
 
     /// The name of a topic: its part after the prefix.

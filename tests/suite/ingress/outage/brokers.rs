@@ -99,7 +99,7 @@ impl Faulty {
     }
 
     fn restarts(&self) -> u64 {
-        self.bridge.count("paybridge_kafka_producer_restarts_total")
+        ["fatal_error", "wrong_brokers", "brokers_forgotten"].map(|reason| self.bridge.restarts(reason)).iter().sum()
     }
 
     fn fail(&self, request: Request, error: RDKafkaRespErr, times: usize) {

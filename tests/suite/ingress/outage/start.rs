@@ -5,7 +5,7 @@ use std::time::Duration;
 use paybridge::provider::SignedWebhook;
 
 use super::LIMIT;
-use crate::support::bridge::{Bridge, SOURCES, config, create_needed_topics, ready_to_confirm};
+use crate::support::bridge::{Bridge, SOURCES, config, create_needed_topics, ready_to_confirm, restarts_series};
 use crate::support::eventually::{eventually, pause};
 use crate::support::kafka::{Kafka, User};
 use crate::support::stream::check_answer;
@@ -94,7 +94,7 @@ fn rebuilds_a_producer_that_may_not_write_only_so_often() {
     let config = config(&property("bootstrap.servers"), SOURCES, &settings);
     create_needed_topics(kafka, &config);
     let bridge = Bridge::launch(config);
-    let restarts = || bridge.metric("paybridge_kafka_producer_restarts_total");
+    let restarts = || bridge.metric(&restarts_series("fatal_error"));
     eventually(LIMIT, || if restarts() > 0.0 { Ok(()) } else { Err("the producer was never rebuilt".to_owned()) });
     check_not_ready(&bridge, "producer id");
     bridge.assert_fires("PaybridgeProducerRestarts");

@@ -10,7 +10,9 @@ use paybridge::provider::SignedWebhook;
 
 use super::LIMIT;
 use crate::ingress::kills::Load;
-use crate::support::bridge::{create_needed_topics, create_topics, event_type, ready_to_confirm, sender};
+use crate::support::bridge::{
+    create_needed_topics, create_topics, event_type, ready_to_confirm, restarts_series, sender,
+};
 use crate::support::daemon::{Client, Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, User};
@@ -93,7 +95,7 @@ impl Setting<'_> {
     /// unless it asked in the moment without a topic.
     fn topic_is_replaced(&self, stream: &Stream) {
         const TRIES_MAX: u64 = 5;
-        let replaced = || self.client.metric("paybridge_kafka_producer_restarts_total").unwrap();
+        let replaced = || self.client.metric(&restarts_series("wrong_brokers")).unwrap();
         for number in 5.. {
             self.replace_topic();
             self.await_answer(number, 200);

@@ -115,7 +115,7 @@ impl Setup {
                 answered => Err(format!("{answered:?}")),
             }
         });
-        assert_eq!(self.bridge.count("paybridge_kafka_producer_restarts_total"), 0);
+        assert_eq!(["fatal_error", "wrong_brokers"].map(|reason| self.bridge.restarts(reason)), [0, 0]);
     }
 }
 
