@@ -24,7 +24,8 @@ use crate::support::eventually::{LIMIT, try_eventually};
 pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
 /// Starts with new ports: another process may take a free port before the node does.
 const PORT_ATTEMPTS_MAX: usize = 3;
-/// Lines of the node's log that a failed start shows.
+/// Lines of the node's log that a failed start shows: from its first error on, and at its end.
+const LOG_ERROR_LINES: usize = 5;
 const LOG_TAIL_LINES: usize = 40;
 /// Any 16 bytes, in base64 for URLs.
 const CLUSTER_ID: &str = "cGF5YnJpZGdlLXRlc3Rzcw";
@@ -99,7 +100,7 @@ impl Broker {
             ready(&prober).map(Ok)
         })
         .and_then(|outcome| outcome)
-        .map_err(|complaint| format!("{complaint}; the end of its log:\n{}", self.log_tail()))
+        .map_err(|complaint| format!("{complaint}; its log:\n{}", self.log_excerpt()))
     }
 
     /// Gives the supervisor an order, and its answer when it is carried out.
@@ -202,10 +203,14 @@ impl Broker {
         });
     }
 
-    fn log_tail(&self) -> String {
+    /// Why a node ended stands first: what it logs while it ends is long.
+    fn log_excerpt(&self) -> String {
         let log = fs::read_to_string(self.folder.join("kafka.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        let tail = lines.len().saturating_sub(LOG_TAIL_LINES);
+        let error = lines[..tail].iter().position(|line| line.contains(" ERROR ")).unwrap_or(tail);
+        let error = &lines[error..tail.min(error + LOG_ERROR_LINES)];
+        [error, &["…"], &lines[tail..]].concat().join("\n")
     }
 }
 
