@@ -23,6 +23,8 @@ use crate::metrics::Metrics;
 
 /// How often Kafka is asked for its topics while one is missing, and how long it may be silent meanwhile.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
+/// How long a new connection may take with its first answer.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long after all were there Kafka is asked again. With the answer's time it is less than the 30 s within which a missing topic of
 /// the engine's is noticed.
 const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(20);
@@ -266,24 +268,22 @@ struct Look {
     states: Result<BTreeMap<String, TopicState>, String>,
 }
 
-/// Looks through `kept`, or a new connection. One that Kafka refuses is not kept, for its credentials may have changed, nor one that can
-/// connect no more.
+/// Looks through `kept`, or a new connection. One that gives no answer is not kept: its credentials may have changed, or it may know no
+/// broker any more.
 fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
+    let within = if kept.is_some() { TOPICS_EVERY } else { CONNECTED_WITHIN };
     let cluster = match kept.map_or_else(|| connect(kafka), Ok) {
         Ok(cluster) => cluster,
         Err(error) => return Look { cluster: None, states: Err(error) },
     };
     // Each topic has its time: many topics are no reason to give up.
     let states: Result<_, ClientError> = names.iter().try_fold(BTreeMap::new(), |mut states, name| {
-        states.extend(cluster.describe(slice::from_ref(name), Instant::now() + TOPICS_EVERY)?.topics);
+        states.extend(cluster.describe(slice::from_ref(name), Instant::now() + within)?.topics);
         Ok(states)
     });
     match states {
         Ok(states) => Look { cluster: Some(cluster), states: Ok(states) },
-        Err(error) => {
-            let kept = (!error.is_refusal() && !cluster.has_forgotten_brokers()).then_some(cluster);
-            Look { cluster: kept, states: Err(error.to_string()) }
-        }
+        Err(error) => Look { cluster: None, states: Err(error.to_string()) },
     }
 }
 

@@ -11,7 +11,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
 use super::client_error::{ClientError, ClientErrors};
-use super::known_brokers::STATISTICS_INTERVAL_MS;
 
 /// How long one request for metadata waits before reported errors are looked at: a refused password is not waited out.
 const SLICE: Duration = Duration::from_millis(500);
@@ -116,15 +115,10 @@ impl ClusterClient {
     pub fn connect(config: &ClientConfig) -> Result<Self, ClientError> {
         let client_errors = ClientErrors::default();
         let mut config = config.clone();
-        config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string()).set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
+        config.set_log_level(RDKafkaLogLevel::Info); // where closed connections are told
         let client =
             config.create_with_context(client_errors.clone()).map_err(|error| ClientError::of_creation(&error))?;
         Ok(Self { client, client_errors })
-    }
-
-    /// Whether it can connect no more, as far as the last question showed that had no answer.
-    pub fn has_forgotten_brokers(&self) -> bool {
-        self.client_errors.has_forgotten_brokers()
     }
 
     /// How `topics` stand, without their settings. Blocks until the deadline at most.

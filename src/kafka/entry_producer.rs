@@ -13,6 +13,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::client_error::ClientError;
 use super::client_log;
@@ -25,6 +26,8 @@ const LINGER_MS: &str = "10";
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long a producer may take to send its last entries, when another takes its place.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
+/// Between two that are made because one knew no broker any more.
+const REBUILD_GAP: Duration = Duration::from_secs(5);
 /// How long one is tried.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 /// What waits at most, in KiB; about 100,000 entries. More of them are dropped while Kafka takes none.
@@ -97,27 +100,35 @@ impl EntryProducer {
         Ok(())
     }
 
-    /// Goes on with another client each time the present one has forgotten all brokers; what that one has is lost. Never ends.
+    /// Goes on with another client each time the present one knows no broker any more; what that one has is lost. Never ends.
     pub async fn keep_alive(&self) -> Infallible {
         loop {
             self.forgotten.notified().await;
-            if !self.producer.load().context().brokers.are_forgotten() {
+            let present = self.producer.load_full();
+            if !present.context().brokers.are_forgotten() {
                 continue;
             }
             match producer(&self.client.load(), &self.forgotten) {
                 Ok(successor) => {
+                    // Not where another one has taken over meanwhile.
+                    self.producer.compare_and_swap(&present, Arc::new(successor));
                     tracing::warn!(
                         topic = self.topic,
-                        "the topic's producer has forgotten all Kafka brokers, because Kafka named none, and is rebuilt"
+                        "the topic's producer knows no Kafka broker any more and is rebuilt"
                     );
-                    let old = self.producer.swap(Arc::new(successor));
-                    // Its end blocks, and nobody waits for it.
-                    drop(tokio::task::spawn_blocking(move || drop(old)));
                 }
                 Err(error) => {
-                    tracing::error!(topic = self.topic, %error, "the topic's producer has forgotten all Kafka brokers and cannot be rebuilt");
+                    self.forgotten.notify_one();
+                    tracing::error!(
+                        topic = self.topic,
+                        %error,
+                        "the topic's producer knows no Kafka broker any more and cannot be rebuilt; retrying"
+                    );
                 }
             }
+            // Its end blocks, and nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || drop(present)));
+            sleep(REBUILD_GAP).await;
         }
     }
 

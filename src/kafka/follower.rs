@@ -19,6 +19,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::client_error::{ClientError, ClientErrors};
+use super::known_brokers::STATISTICS_INTERVAL_MS;
 use super::present_records::{self, RecordPeriod};
 use super::reader::{self, ReadError};
 use crate::log_limit::LogLimit;
@@ -36,6 +37,8 @@ const READ_WITHIN: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same while something is to be read.
 const LOOK_OFTEN: Duration = Duration::from_millis(50);
+/// So many reports of the client that asks are taken before each question: more than come between two.
+const REPORTS_AT_ONCE: usize = 16;
 /// So many may ask at once; for others the answer is no.
 const ASKING_MAX: usize = 1024;
 
@@ -233,8 +236,10 @@ impl Follower {
         let reading = self.reading().clone()?;
         let (asked, read_before) = (reading.clone(), reading.next().clone());
         let ends = tokio::task::spawn_blocking(move || {
-            // What it tells of itself comes through its queue.
-            while asked.asking.poll(Duration::ZERO).is_some() {}
+            // What it tells of itself comes through its queue, and nothing else does.
+            for _ in 0..REPORTS_AT_ONCE {
+                let _none = asked.asking.poll(Duration::ZERO);
+            }
             reader::end_offsets(&asked.asking, &asked.client_errors, &asked.partitions, Instant::now() + within)
         });
         let ends = ends.await.ok()?.ok()?;
@@ -374,6 +379,7 @@ fn consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, Client
     config
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "100") // librdkafka's mock tells of a new record only when the wait is over
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string())
         .set("isolation.level", "read_uncommitted") // nobody writes transactions here, and none that hangs holds it up
         .set("auto.offset.reset", "error"); // then it is opened again, and begins where it should
     let client_errors = ClientErrors::default();

@@ -1,6 +1,6 @@
 //! Whether a client still knows a broker. librdkafka may forget all of them for ever (its issue 5301): where Kafka answers with topics
 //! and no brokers, as it does while all of them are fenced, it gives up those that it knows; that starts another look at
-//! `bootstrap.servers`, which the end of that same answer may stop. Such a client never connects again, and only another one helps.
+//! `bootstrap.servers`, which the end of that same answer may stop. Such a client never connects again: another one is needed.
 //! Must not know what a client is for.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,10 +25,13 @@ impl KnownBrokers {
     /// Learns from the next statistics; whether all brokers are forgotten since these.
     pub(super) fn learn(&self, statistics: &Statistics) -> bool {
         let knows_one = statistics.brokers.values().any(|broker| WITH_ADDRESS.contains(&broker.source.as_str()));
-        // One thread tells them, one after the other.
-        let told_none = if knows_one { 0 } else { self.told_none.load(Ordering::Relaxed).saturating_add(1) };
-        self.told_none.store(told_none, Ordering::Relaxed);
-        told_none == FORGOTTEN_AFTER
+        if knows_one {
+            self.told_none.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let more = |told: u8| Some(told.saturating_add(1));
+        let before = self.told_none.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        before.is_ok_and(|before| more(before) == Some(FORGOTTEN_AFTER))
     }
 
     /// Whether all are forgotten.

@@ -88,7 +88,7 @@ impl PresentRecords {
     /// The next record, waited for `within` the time; nothing once all were given.
     ///
     /// # Errors
-    /// Reading cannot go on: a topic is gone, or may not be read any more.
+    /// Reading cannot go on: a topic is gone, or may not be read any more, or the client can connect no more.
     pub fn next(&mut self, within: Duration) -> Result<Option<ReadStep>, ReadError> {
         while self.unread.is_empty() {
             let Some((topic, spans)) = self.topics.pop_first() else { return Ok(None) };
@@ -115,6 +115,7 @@ impl PresentRecords {
             // Also where the last records before the end are none to read: a transaction's marker, an aborted one.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.unread.remove(&partition)),
             Some(Err(error)) => reader::end(error).map_or(Ok(()), Err)?,
+            None if self.client_errors.has_forgotten_brokers() => return Err(ReadError::BrokersForgotten),
             None => {}
         }
         Ok(Some(self.client_errors.take().map_or(ReadStep::Idle, ReadStep::Interrupted)))

@@ -7,6 +7,7 @@ mod delivery_clock;
 mod missing;
 mod outage;
 mod producer_switch;
+mod rebuild;
 mod renewal;
 mod stuck;
 mod taking_back;
@@ -41,20 +42,12 @@ use topic_log::TopicLog;
 use super::broker_clock::{Broker, WallClockTrust};
 use super::client_error::ClientError;
 use super::record::Record;
-use crate::metrics::{self, Labelled, Metrics, TopicMetrics};
+use crate::metrics::{Labelled, Metrics, TopicMetrics};
 
 /// How often librdkafka tells its state, which carries readiness and the brokers' count.
 const STATISTICS_INTERVAL_MS: u64 = 500;
-/// Between two rebuilds: a producer that may not write at all dies at once, each time.
-const REBUILD_GAP: Duration = Duration::from_secs(5);
 /// How often a draining publisher looks whether all delivery reports are in.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-
-/// Every `reason` for which another producer takes the place of one.
-const RESTART_REASONS: [&str; 3] = [FATAL_ERROR, WRONG_BROKERS, BROKERS_FORGOTTEN];
-const FATAL_ERROR: &str = "fatal_error";
-const WRONG_BROKERS: &str = "wrong_brokers";
-const BROKERS_FORGOTTEN: &str = "brokers_forgotten";
 
 /// Called once for each record, from Kafka's thread or, when the record is refused at once, from the sender's: keep it short.
 pub type OnDelivery = Box<dyn FnOnce(Delivery) + Send + Sync>;
@@ -114,6 +107,7 @@ struct PublisherState {
     /// configuration says: the batch may have been too large, and each record not. Made when first needed.
     singly: Mutex<Singly>,
     metrics: Arc<Metrics>,
+    /// Producers that took another's place, by the reason.
     restarts: Labelled,
     topics: BTreeMap<String, PublishedTopic>,
     missing: MissingTopics,
@@ -122,7 +116,7 @@ struct PublisherState {
     outage: OutageWatch,
     clock: ClockWatch,
     has_producer_id: watch::Sender<bool>,
-    /// A producer may be of no use any more: librdkafka reported something, which may be fatal, or it has forgotten all brokers.
+    /// A producer may be unusable: librdkafka reported something, which may be fatal, or it knows no broker any more.
     suspected: Notify,
 }
 
@@ -156,7 +150,7 @@ impl Publisher {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
             clock,
-            restarts: metrics.producer_restarts(&RESTART_REASONS),
+            restarts: metrics.producer_restarts(&rebuild::REASONS),
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),
@@ -200,55 +194,6 @@ impl Publisher {
         let mut has_producer_id = self.shared.has_producer_id.subscribe();
         // The sender lives as long as `self`, so the wait ends only by the value.
         let _open = has_producer_id.wait_for(|has| *has).await.is_ok();
-    }
-
-    /// Rebuilds the producer after each fatal error, and where it has forgotten all brokers; never ends by itself.
-    ///
-    /// # Errors
-    /// librdkafka refuses to make another producer.
-    pub async fn keep_alive(self: Arc<Self>) -> Result<(), ClientError> {
-        loop {
-            self.shared.suspected.notified().await;
-            if self.rebuild_if_of_no_use().await? {
-                sleep(REBUILD_GAP).await;
-            }
-        }
-    }
-
-    /// Whether it was rebuilt.
-    async fn rebuild_if_of_no_use(&self) -> Result<bool, ClientError> {
-        let alone = self.exchanging.lock().await;
-        // Asked for, because the report has the code of the cause and does not say that it is fatal.
-        let reason = if let Some((code, reason)) = self.of_any_producer(|producer| producer.client().fatal_error()) {
-            tracing::error!(
-                %code,
-                reason,
-                "the producer met a fatal error and is rebuilt; its records in flight are answered 503"
-            );
-            FATAL_ERROR
-        } else if self.of_any_producer(|producer| producer.context().has_forgotten_brokers().then_some(())).is_some() {
-            tracing::warn!(
-                "the producer has forgotten all Kafka brokers, because Kafka named none, and is rebuilt; its records in flight are \
-                 answered 503"
-            );
-            BROKERS_FORGOTTEN
-        } else {
-            return Ok(false);
-        };
-        let successor = producer(&self.shared, &self.shared.settings.load(), Batches::Full)?;
-        let old = self.put_in_place(successor);
-        // It may be the one of no use.
-        let old_singly = self.shared.singly().producer.take();
-        drop(alone);
-        metrics::count(&self.shared.restarts, reason);
-        renewal::retire(old_singly.into_iter().chain(old).collect()).await;
-        Ok(true)
-    }
-
-    /// What is found at the present producer, or at the one for records that go one by one.
-    fn of_any_producer<T>(&self, look: impl Fn(&Producer) -> Option<T>) -> Option<T> {
-        let singly = || look(self.shared.singly().producer.as_ref()?);
-        self.switch.with_producer(&look).or_else(singly)
     }
 
     fn settle_refused(&self, refused: impl IntoIterator<Item = UnsentRecord>) {

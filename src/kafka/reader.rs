@@ -60,7 +60,7 @@ pub enum ReadError {
     #[error("the principal may not read one of the topics: `paybridge check` tells which")]
     Refused,
     /// The client can connect no more. Another one can.
-    #[error("the client has forgotten all Kafka brokers, because Kafka named none: read again")]
+    #[error("the client knows no Kafka broker any more, so another one has to be made")]
     BrokersForgotten,
     /// The client cannot read on.
     #[error("the client cannot read: {0}")]
@@ -103,15 +103,17 @@ pub(super) fn without_group(client: &ClientConfig) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest") // records removed while it reads: go on with what is left
-        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string())
-        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
+        .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX.to_string());
     config
 }
 
 /// A consumer that tells where a partition ends, and waits little for more. It joins no group.
 pub(super) fn ending_consumer(client: &ClientConfig) -> Result<(BaseConsumer<ClientErrors>, ClientErrors), ReadError> {
     let mut config = without_group(client);
-    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10"); // so long an empty fetch waits before its end is told
+    config
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "10") // so long an empty fetch waits before its end is told
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
     let client_errors = ClientErrors::default();
     let consumer = config
         .create_with_context(client_errors.clone())
@@ -129,6 +131,7 @@ impl TopicReader {
         let partitions = partitions(client, topics, deadline)?;
         let client_errors = ClientErrors::default();
         let consumer: BaseConsumer<ClientErrors> = without_group(client)
+            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string())
             .create_with_context(client_errors.clone())
             .map_err(|error| ReadError::Kafka(ClientError::of_creation(&error)))?;
         let starts = starts(&consumer, &client_errors, &partitions, from, deadline)?;

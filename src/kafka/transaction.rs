@@ -215,10 +215,8 @@ impl Transactions {
         }
         // All reports are in now, so all records that share a batch that is too large are known.
         let undelivered = self.context.reports.failed();
-        // A record that Kafka refused leaves a gap in the producer's sequence, and its next transaction would break on that. One that
-        // does not deliver may be of no use any more: librdkafka may have forgotten all brokers (see `known_brokers`).
-        let delivers = !matches!(failed, CommitFailure::Unreported { .. });
-        if !delivers || undelivered.values().any(Undelivered::is_refused) {
+        // A record that Kafka refused leaves a gap in the producer's sequence, and its next transaction would break on that.
+        if undelivered.values().any(Undelivered::is_refused) {
             match Self::begin(self.config.clone(), STEP) {
                 Ok(renewed) => *self = renewed,
                 Err(error) => return CommitError::Unknown(CommitFailure::Renew { error, cause: Box::new(failed) }),

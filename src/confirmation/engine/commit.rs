@@ -82,8 +82,14 @@ impl Engine {
                 self.telemetry.transaction(TransactionEnd::Fenced);
                 return Ok(());
             }
-            // Nothing of it was written, and Kafka said so: the same producer begins the next one.
-            CommitError::Aborted(_) | CommitError::Refused { .. } => TransactionEnd::Aborted,
+            // Nothing of it was written, and Kafka said so: the same producer begins the next one, where it can.
+            CommitError::Aborted(failure) => {
+                if failure.is_of_producer() {
+                    self.producer = None;
+                }
+                TransactionEnd::Aborted
+            }
+            CommitError::Refused { .. } => TransactionEnd::Aborted,
             // It may be committed. Only the start of another producer of the same transactional id ends it for certain, so the
             // ledger is read after that.
             CommitError::Unknown(_) => {

@@ -158,7 +158,7 @@ impl ClientContext for MemberContext {
 
     fn stats(&self, statistics: Statistics) {
         if self.brokers.learn(&statistics) {
-            self.fail("it has forgotten all Kafka brokers, because Kafka named none".to_owned());
+            self.fail("it knows no Kafka broker any more".to_owned());
         }
         self.connected(statistics.brokers.values().any(|broker| broker.state == "UP"), Instant::now());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);

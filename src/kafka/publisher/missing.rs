@@ -58,10 +58,14 @@ impl Publisher {
         self.shared.outage.is_on()
     }
 
-    /// Connects anew: a client without records to send does not try by itself. Blocks for a moment.
+    /// Connects anew, unless it can connect no more: a client without records to send does not try by itself. Blocks for a moment.
     pub fn reconnect(&self) {
         let topic = self.shared.topics.keys().next().map(String::as_str);
-        let ask = |producer: &Producer| producer.client().fetch_metadata(topic, METADATA_WITHIN).is_ok();
+        let ask = |producer: &Producer| {
+            // Nobody would answer, and whoever exchanges the producer would wait for that.
+            !producer.context().has_forgotten_brokers()
+                && producer.client().fetch_metadata(topic, METADATA_WITHIN).is_ok()
+        };
         let _connected = self.switch.with_producer(ask);
     }
 

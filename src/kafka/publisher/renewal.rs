@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::client_error::ClientError;
 use super::taking_back::everything;
-use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings, StuckPartition, WRONG_BROKERS};
+use super::{Batches, DRAIN_POLL, Producer, Publisher, PublisherSettings, StuckPartition};
 use crate::metrics;
 
 /// How long a new producer may take to log in and to get its id: half a second, usually. A refusal is not waited out.
@@ -31,6 +31,9 @@ const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long records are held at most: with the time that the new producer then has for them, no longer than until their
 /// answers are due.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a stuck producer is replaced, as it is counted.
+pub(super) const WRONG_BROKERS: &str = "wrong_brokers";
 
 /// Why the old producer stays.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,8 @@ use super::reports::Undelivered;
 /// A transaction that was not committed, as far as is known, by what is left to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// It was aborted, and the producer goes on. What was built on it is worthless: drop the epoch and restore.
+    /// It was aborted. What was built on it is worthless: drop the epoch and restore. The producer goes on, but where the failure is
+    /// one [of the producer](CommitFailure::is_of_producer).
     #[error("the transaction was aborted")]
     Aborted(#[source] CommitFailure),
     /// It was aborted because Kafka refuses these records for good, and the producer goes on. The inputs are still this member's: commit them
@@ -119,6 +120,12 @@ impl CommitFailure {
             Undelivered::Failed(error) => Self::Delivery { record, error },
             Undelivered::NoOffset => Self::NoOffset { record },
         }
+    }
+
+    /// Whether another producer should begin the next one: this one did not deliver in time, and its client may know no broker any
+    /// more (librdkafka's issue 5301).
+    pub fn is_of_producer(&self) -> bool {
+        matches!(self, Self::Unreported { .. })
     }
 
     /// Whether an abort may end it. Not where the producer is of no use any more, nor where a commit is still under way.

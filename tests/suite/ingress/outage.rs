@@ -42,6 +42,8 @@ fn a_stream_of_webhooks_survives_a_killed_a_frozen_and_a_stopped_broker() {
 
 fn survives(outage: Outage, kafka: &Kafka, bridge: &Bridge, events: &mut Events, random: &mut Random) {
     let strike_at = 50 + random.below(100);
+    let forgotten = || bridge.restarts("brokers_forgotten");
+    let forgotten_before = forgotten();
     println!("{outage:?} after {strike_at} answers");
     let disturb = |stream: &Stream| {
         stream.await_answers(strike_at);
@@ -52,6 +54,7 @@ fn survives(outage: Outage, kafka: &Kafka, bridge: &Bridge, events: &mut Events,
         }
         stream.await_refusals(2 * AT_ONCE);
         assert_eq!(bridge.admin("/readyz").status, 200, "an outage takes no replica away");
+        assert_eq!(forgotten(), forgotten_before, "Kafka has not answered since, so it has named no broker less");
         match outage {
             Outage::Freeze => kafka.thaw(),
             Outage::Kill | Outage::Stop => kafka.restart(),

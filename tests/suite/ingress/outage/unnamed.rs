@@ -1,81 +1,100 @@
-//! A cluster that names no broker for a moment, because all of them are fenced. librdkafka may forget all brokers then, for ever (its
+//! A cluster that names no broker for a while, because all of them are fenced. librdkafka may forget all brokers then, for ever (its
 //! issue 5301): such clients are replaced, and all goes on.
 
 use jiff::Timestamp;
-use paybridge::simulator::SimulatorSettings;
+use paybridge::config::Config;
+use paybridge::provider::SignedWebhook;
 
 use super::LIMIT;
-use crate::support::bridge::{Bridge, SOURCES, config, create_needed_topics, ready_to_confirm};
-use crate::support::engine_setup::{EngineSetup, PROJECT, known_keys};
+use crate::support::bridge::{Bridge, event_type, sender};
+use crate::support::daemon::{Client, Daemon, Exchange};
+use crate::support::engine_setup::EngineSetup;
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::unnamed_brokers::UnnamedBrokers;
 
-const FORGOTTEN: &str = "brokers_forgotten";
-/// In so many answers that name no broker each client has had one, several times.
+/// So many answers name no broker: more than there are clients.
 const ANSWERS: usize = 20;
-/// How often librdkafka forgets all brokers is a matter of its threads' turns: half of the times here.
+/// Whether librdkafka forgets brokers is a matter of its threads' turns: half of the times here.
 const ROUNDS_MAX: usize = 20;
-
-/// Lets no broker be named for a while, again and again until the producer of webhooks has had to be replaced twice. After each time
-/// all goes on, which `check` finds out.
-#[track_caller]
-fn name_none_again_and_again(unnamed: &UnnamedBrokers, bridge: &Bridge, check: impl Fn(usize)) {
-    for round in 0..ROUNDS_MAX {
-        let before = (unnamed.answers(), bridge.restarts(FORGOTTEN));
-        unnamed.name_none();
-        eventually(LIMIT, || {
-            let answers = unnamed.answers() - before.0;
-            let is_enough = answers >= ANSWERS || bridge.restarts(FORGOTTEN) > before.1;
-            if is_enough { Ok(()) } else { Err(format!("{answers} answers named no broker")) }
-        });
-        unnamed.name_all();
-        check(round);
-        if bridge.restarts(FORGOTTEN) >= 2 {
-            return;
-        }
-    }
-    panic!("in {ROUNDS_MAX} rounds the producer was replaced {} times", bridge.restarts(FORGOTTEN));
-}
+/// What the log says of each client that lives for long, when it is replaced.
+const REPLACED: [&str; 6] = [
+    "the producer knows no Kafka broker any more and is rebuilt",
+    "the topic's producer knows no Kafka broker any more and is rebuilt",
+    // the follower of the dedup topic
+    "the client knows no Kafka broker any more, so another one has to be made",
+    // the member that reads requests for releases
+    "consumer group member failed and cannot go on: it knows no Kafka broker any more",
+    "consumer failed fatally; the confirmation engine rejoins the consumer group",
+    // the engine's producer
+    "the transaction was aborted: 3 records got no delivery report in time",
+];
 
 #[test]
-fn webhooks_go_on_after_kafka_has_named_no_broker_for_a_while() {
+fn all_goes_on_after_kafka_has_named_no_broker_for_a_while() {
     let kafka = Kafka::shared();
     let unnamed = UnnamedBrokers::before(kafka.bootstrap());
-    let config = config(&unnamed.address(), SOURCES, &[]);
-    create_needed_topics(kafka, &config);
-    let bridge = Bridge::launch(config);
-    bridge.await_ready();
-    bridge.await_following();
-    name_none_again_and_again(&unnamed, &bridge, |round| {
-        let webhook = ready_to_confirm(&bridge.config, u64::try_from(round).unwrap());
-        eventually(LIMIT, || match bridge.post("sg-main", &webhook) {
-            answered if answered.status == 200 => Ok(()),
-            answered => Err(format!("{answered:?}")),
+    let (setup, text) = EngineSetup::for_process_with_topics("default = \"confirm\"");
+    let daemon = Daemon::run(&text.replace(kafka.bootstrap(), &unnamed.address()));
+    daemon.await_ready();
+    let client = daemon.client();
+    for round in 0.. {
+        let missing: Vec<&str> = REPLACED.into_iter().filter(|line| !daemon.log().contains(line)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(round < ROUNDS_MAX, "in {ROUNDS_MAX} rounds nothing was logged of {missing:?}");
+        name_none_for_a_while(&unnamed);
+        eventually(LIMIT, || match client.post("sg-main", &webhook(&setup.config, round)) {
+            Exchange::Answered(answered) if answered.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
         });
-        // Other replicas are told.
-        eventually(LIMIT, || match kafka.read_all(&bridge.topic("dedup.v1")).len() {
-            entries if entries > round => Ok(()),
-            entries => Err(format!("{entries} entries")),
-        });
-    });
-    // What others tell is heard, and the topics are looked at.
-    bridge.await_following();
-    kafka.delete_topic(&bridge.topic("unipaas.plan-update.v1"));
-    eventually(LIMIT, || match bridge.count("paybridge_kafka_topics_missing") {
-        1 => Ok(()),
-        missing => Err(format!("{missing} topics are missing")),
+        setup.ready(&format!("ps_{round}"), Timestamp::now(), 100);
+        setup.await_outcomes(round + 1);
+    }
+    check_replicas_hear_each_other(&client, &setup.config);
+    kafka.delete_topic(&setup.topic("smart-glocal.ready-to-capture.v1"));
+    eventually(LIMIT, || match client.metric("paybridge_kafka_topics_missing") {
+        Some(1) => Ok(()),
+        missing => Err(format!("{missing:?} topics are missing")),
     });
 }
 
-#[test]
-fn sessions_are_decided_after_kafka_has_named_no_broker_for_a_while() {
-    let unnamed = UnnamedBrokers::before(Kafka::shared().bootstrap());
-    let setup =
-        EngineSetup::with(Kafka::shared(), "default = \"confirm\"", SimulatorSettings::new(PROJECT, known_keys()));
-    let engine = setup.engine_with(|config| config.kafka.bootstrap_servers = unnamed.address());
-    name_none_again_and_again(&unnamed, &engine, |round| {
-        setup.ready(&format!("ps_{round}"), Timestamp::now(), 100);
-        setup.await_outcomes(round + 1);
+fn name_none_for_a_while(unnamed: &UnnamedBrokers) {
+    let before = unnamed.answers();
+    unnamed.name_none();
+    eventually(LIMIT, || match unnamed.answers() - before {
+        ANSWERS.. => Ok(()),
+        answers => Err(format!("{answers} answers named no broker")),
     });
+    unnamed.name_all();
+}
+
+fn webhook(config: &Config, number: usize) -> SignedWebhook {
+    let event_type = event_type("smart-glocal", "payment-refunded");
+    sender(config, "sg-main").sample(event_type, Timestamp::now(), u64::try_from(number).unwrap())
+}
+
+/// Each tells what it has published, and knows what the other one has.
+fn check_replicas_hear_each_other(client: &Client, config: &Config) {
+    let mut config = config.clone();
+    config.confirmation.enabled = false;
+    let other = Bridge::launch(config);
+    other.await_ready();
+    other.await_following();
+    let [mine, yours] = [ROUNDS_MAX, ROUNDS_MAX + 1].map(|number| webhook(&other.config, number));
+    let status = |exchange: Exchange| match exchange {
+        Exchange::Answered(answered) => answered.json("status"),
+        other => panic!("{other:?}"),
+    };
+    let known = || [client.metric("paybridge_dedup_entries").unwrap(), other.count("paybridge_dedup_entries")];
+    let [before, _] = known();
+    assert_eq!(status(client.post("sg-main", &mine)), "accepted");
+    assert_eq!(other.post("sg-main", &yours).json("status"), "accepted");
+    eventually(LIMIT, || match known() {
+        now if now == [before + 2; 2] => Ok(()),
+        now => Err(format!("{before} events were known, and {now:?} are")),
+    });
+    assert_eq!(status(client.post("sg-main", &yours)), "duplicate");
+    assert_eq!(other.post("sg-main", &mine).json("status"), "duplicate");
 }
