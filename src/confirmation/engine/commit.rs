@@ -84,7 +84,7 @@ impl Engine {
             }
             // Nothing of it was written, and Kafka said so: the same producer begins the next one, where it can.
             CommitError::Aborted(failure) => {
-                if failure.is_of_producer() {
+                if failure.wants_another_producer() {
                     self.producer = None;
                 }
                 TransactionEnd::Aborted

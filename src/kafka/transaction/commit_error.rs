@@ -11,8 +11,8 @@ use super::reports::Undelivered;
 /// A transaction that was not committed, as far as is known, by what is left to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// It was aborted. What was built on it is worthless: drop the epoch and restore. The producer goes on, but where the failure is
-    /// one [of the producer](CommitFailure::is_of_producer).
+    /// It was aborted. What was built on it is worthless: drop the epoch and restore. The producer goes on, unless the failure
+    /// [wants another one](CommitFailure::wants_another_producer).
     #[error("the transaction was aborted")]
     Aborted(#[source] CommitFailure),
     /// It was aborted because Kafka refuses these records for good, and the producer goes on. The inputs are still this member's: commit them
@@ -124,7 +124,7 @@ impl CommitFailure {
 
     /// Whether another producer should begin the next one: this one did not deliver in time, and its client may know no broker any
     /// more (librdkafka's issue 5301).
-    pub fn is_of_producer(&self) -> bool {
+    pub fn wants_another_producer(&self) -> bool {
         matches!(self, Self::Unreported { .. })
     }
 
