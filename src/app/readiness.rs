@@ -23,8 +23,6 @@ use crate::metrics::Metrics;
 
 /// How often Kafka is asked for its topics while one is missing, and how long it may be silent meanwhile.
 const TOPICS_EVERY: Duration = Duration::from_secs(2);
-/// How long a new connection may take with its first answer.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long after all were there Kafka is asked again. With the answer's time it is less than the 30 s within which a missing topic of
 /// the engine's is noticed.
 const TOPICS_AGAIN_AFTER: Duration = Duration::from_secs(20);
@@ -62,7 +60,7 @@ pub async fn watch_topics(
         readiness,
         metrics,
         publisher,
-        cluster: None,
+        connection: None,
         told: None,
         all_were_there: false,
         missing: None,
@@ -112,8 +110,8 @@ struct TopicWatch {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     publisher: Option<Arc<Publisher>>,
-    cluster: Option<ClusterClient>,
-    /// What was logged last: the same is not said twice.
+    connection: Option<Connection>,
+    /// What was logged last, without what differs from try to try: the same is not said twice.
     told: Option<String>,
     /// Whether all topics were there once.
     all_were_there: bool,
@@ -130,7 +128,7 @@ struct TopicWatch {
 impl TopicWatch {
     /// Whether all topics are there, as far as Kafka tells.
     async fn look(&mut self) -> bool {
-        let (kafka, names, kept) = (Arc::clone(&self.kafka), Arc::clone(&self.names), self.cluster.take());
+        let (kafka, names, kept) = (Arc::clone(&self.kafka), Arc::clone(&self.names), self.connection.take());
         let (publisher, before) = (self.publisher.clone(), self.missing.clone());
         // Every client's calls block, its end too.
         let asked = tokio::task::spawn_blocking(move || {
@@ -143,9 +141,9 @@ impl TopicWatch {
             }
             look
         });
-        let finding = match asked.await {
-            Ok(Look { cluster: kept, states: Ok(states) }) => {
-                self.cluster = kept;
+        let (kind, finding) = match asked.await {
+            Ok(Look { connection: kept, states: Ok(states) }) => {
+                self.connection = kept;
                 let stuck = self.publisher.as_ref().map_or_else(Vec::new, |publisher| publisher.stuck_partitions());
                 let stuck: Vec<_> = stuck.into_iter().filter(|stuck| is_led_by_another(&states, stuck)).collect();
                 self.surely_stuck = stuck.iter().filter(|stuck| self.stuck.contains(stuck)).cloned().collect();
@@ -158,26 +156,32 @@ impl TopicWatch {
                     self.tell_all_there();
                     return true;
                 }
-                format!(
+                let finding = format!(
                     "topics are missing, so their webhooks are answered 503; create them with `paybridge topics --create`: {}",
                     Vec::from_iter(missing).join(", ")
-                )
+                );
+                (finding.clone(), finding)
             }
             // Once Kafka has told them, an outage has log lines of its own.
-            Ok(Look { cluster: kept, states: Err(_) }) if self.readiness.metadata.is_open() => {
-                self.cluster = kept;
+            Ok(Look { connection: kept, states: Err(_) }) if self.readiness.metadata.is_open() => {
+                self.connection = kept;
                 self.missing = self.missing.take().map(|_| BTreeSet::new());
                 return self.told.is_none();
             }
-            Ok(Look { cluster: kept, states: Err(error) }) => {
-                self.cluster = kept;
-                format!("Kafka does not tell its topics: {error}")
+            Ok(Look { connection: kept, states: Err(error) }) => {
+                self.connection = kept;
+                // Behind a colon stand times and addresses.
+                let kind = error.split(':').next().unwrap_or_default().to_owned();
+                (kind, format!("Kafka does not tell its topics: {error}"))
             }
-            Err(error) => format!("the look for topics failed: {error}"),
+            Err(error) => {
+                let finding = format!("the look for topics failed: {error}");
+                (finding.clone(), finding)
+            }
         };
-        if self.told.as_ref() != Some(&finding) {
+        if self.told.as_ref() != Some(&kind) {
             tracing::error!("{finding}");
-            self.told = Some(finding);
+            self.told = Some(kind);
         }
         false
     }
@@ -263,34 +267,44 @@ fn refused(look: &Look, before: Option<&BTreeSet<String>>) -> BTreeSet<String> {
 /// What a look brought.
 struct Look {
     /// The connection, where it is of use for the next look.
-    cluster: Option<ClusterClient>,
+    connection: Option<Connection>,
     /// How each topic stands.
     states: Result<BTreeMap<String, TopicState>, String>,
 }
 
-/// Looks through `kept`, or a new connection. One that gives no answer is not kept: its credentials may have changed, or it may know no
-/// broker any more.
-fn look(kafka: &Kafka, kept: Option<ClusterClient>, names: &[String]) -> Look {
-    let within = if kept.is_some() { TOPICS_EVERY } else { CONNECTED_WITHIN };
-    let cluster = match kept.map_or_else(|| connect(kafka), Ok) {
-        Ok(cluster) => cluster,
-        Err(error) => return Look { cluster: None, states: Err(error) },
+/// A connection to Kafka.
+struct Connection {
+    cluster: ClusterClient,
+    has_answered: bool,
+}
+
+/// Looks through `kept`, or a new connection. One that Kafka refuses is not kept: its credentials may have changed. Nor is one that has
+/// answered and does so no more: it may know no broker any more.
+fn look(kafka: &Kafka, kept: Option<Connection>, names: &[String]) -> Look {
+    let Connection { cluster, has_answered } = match kept.map_or_else(|| connect(kafka), Ok) {
+        Ok(connection) => connection,
+        Err(error) => return Look { connection: None, states: Err(error) },
     };
     // Each topic has its time: many topics are no reason to give up.
     let states: Result<_, ClientError> = names.iter().try_fold(BTreeMap::new(), |mut states, name| {
-        states.extend(cluster.describe(slice::from_ref(name), Instant::now() + within)?.topics);
+        states.extend(cluster.describe(slice::from_ref(name), Instant::now() + TOPICS_EVERY)?.topics);
         Ok(states)
     });
     match states {
-        Ok(states) => Look { cluster: Some(cluster), states: Ok(states) },
-        Err(error) => Look { cluster: None, states: Err(error.to_string()) },
+        Ok(states) => Look { connection: Some(Connection { cluster, has_answered: true }), states: Ok(states) },
+        Err(error) => {
+            let may_answer = !error.is_refusal() && !has_answered;
+            let connection = may_answer.then_some(Connection { cluster, has_answered });
+            Look { connection, states: Err(error.to_string()) }
+        }
     }
 }
 
-fn connect(kafka: &Kafka) -> Result<ClusterClient, String> {
+fn connect(kafka: &Kafka) -> Result<Connection, String> {
     // As the principal that writes, where there are two.
     let client = client::base(kafka, ClientSide::Ingress).map_err(|error| error.to_string())?;
-    ClusterClient::connect(&client).map_err(|error| error.to_string())
+    let cluster = ClusterClient::connect(&client).map_err(|error| error.to_string())?;
+    Ok(Connection { cluster, has_answered: false })
 }
 
 #[cfg(test)]
@@ -303,7 +317,7 @@ mod tests {
             let mut states = BTreeMap::from([("hidden".to_owned(), TopicState::Hidden)]);
             states.extend(missing.iter().map(|name| ((*name).to_owned(), TopicState::Missing)));
             let before = before.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-            Vec::from_iter(super::refused(&Look { cluster: None, states: Ok(states) }, before.as_ref()))
+            Vec::from_iter(super::refused(&Look { connection: None, states: Ok(states) }, before.as_ref()))
         };
         assert_eq!(refused(&["a", "b"], None), ["a", "b"]);
         assert_eq!(refused(&["a", "b"], Some(&[])), [""; 0]);

@@ -108,14 +108,17 @@ impl EntryProducer {
             if !present.context().brokers.are_forgotten() {
                 continue;
             }
-            match producer(&self.client.load(), &self.forgotten) {
+            let made = producer(&self.client.load(), &self.forgotten).map(Arc::new);
+            match &made {
                 Ok(successor) => {
-                    // Not where another one has taken over meanwhile.
-                    self.producer.compare_and_swap(&present, Arc::new(successor));
-                    tracing::warn!(
-                        topic = self.topic,
-                        "the topic's producer knows no Kafka broker any more and is rebuilt"
-                    );
+                    let before = self.producer.compare_and_swap(&present, Arc::clone(successor));
+                    // Else another one has taken over meanwhile.
+                    if Arc::ptr_eq(&before, &present) {
+                        tracing::warn!(
+                            topic = self.topic,
+                            "the topic's producer knows no Kafka broker any more and is rebuilt"
+                        );
+                    }
                 }
                 Err(error) => {
                     self.forgotten.notify_one();
@@ -126,8 +129,8 @@ impl EntryProducer {
                     );
                 }
             }
-            // Its end blocks, and nobody waits for it.
-            drop(tokio::task::spawn_blocking(move || drop(present)));
+            // The end of one blocks, and nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || drop((present, made))));
             sleep(REBUILD_GAP).await;
         }
     }

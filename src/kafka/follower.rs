@@ -37,8 +37,6 @@ const READ_WITHIN: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same while something is to be read.
 const LOOK_OFTEN: Duration = Duration::from_millis(50);
-/// So many reports of the client that asks are taken before each question: more than come between two.
-const REPORTS_AT_ONCE: usize = 16;
 /// So many may ask at once; for others the answer is no.
 const ASKING_MAX: usize = 1024;
 
@@ -234,15 +232,14 @@ impl Follower {
     /// Where the topic ends; nothing where it is not read.
     async fn ends(&self, within: Duration) -> Option<(OpenTopic, TopicPartitionList)> {
         let reading = self.reading().clone()?;
-        let (asked, read_before) = (reading.clone(), reading.next().clone());
+        let read_before = reading.next().clone();
+        // What is read may have ended meanwhile: the end of its clients blocks, so it is not kept here.
         let ends = tokio::task::spawn_blocking(move || {
-            // What it tells of itself comes through its queue, and nothing else does.
-            for _ in 0..REPORTS_AT_ONCE {
-                let _none = asked.asking.poll(Duration::ZERO);
-            }
-            reader::end_offsets(&asked.asking, &asked.client_errors, &asked.partitions, Instant::now() + within)
+            let OpenTopic { asking, client_errors, partitions, .. } = &reading;
+            let ends = reader::end_offsets(asking, client_errors, partitions, Instant::now() + within);
+            ends.map(|ends| (reading, ends))
         });
-        let ends = ends.await.ok()?.ok()?;
+        let (reading, ends) = ends.await.ok()?.ok()?;
         let is_cut = |(partition, end)| read_before.get(&partition).is_some_and(|next| *next > end);
         if reader::told_offsets(&ends).into_iter().any(is_cut) {
             tracing::warn!(
@@ -306,6 +303,7 @@ impl Follower {
         each: &dyn Fn(FollowEvent<'_>),
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
+        let mut looked_at = Instant::now();
         while !stop.is_cancelled() && self.generation.load(Ordering::Acquire) == generation {
             match reading.consumer.poll(SLICE) {
                 Some(Ok(record)) => {
@@ -318,8 +316,15 @@ impl Follower {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => self.is_read(reading),
                 Some(Err(error)) => ended(error).map_or(Ok(()), Err)?,
-                None if reading.has_forgotten_brokers() => return Err(ReadError::BrokersForgotten),
                 None => {}
+            }
+            if looked_at.elapsed() >= SLICE {
+                looked_at = Instant::now();
+                // Nobody else takes what the other one tells of itself: one report at a time, of one a second.
+                let _none = reading.asking.poll(Duration::ZERO);
+                if reading.has_forgotten_brokers() {
+                    return Err(ReadError::BrokersForgotten);
+                }
             }
         }
         Ok(())

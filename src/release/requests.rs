@@ -83,11 +83,20 @@ enum RequestError {
     #[error(transparent)]
     Take(TakeError),
     #[error(transparent)]
+    Positions(ReadError),
+    #[error(transparent)]
     Group(GroupError),
     #[error(transparent)]
     Read(ReadError),
     #[error(transparent)]
     Release(ReleaseError),
+}
+
+impl RequestError {
+    /// Whether the member of the group has to join anew, whatever becomes of a request.
+    fn is_of_membership(&self) -> bool {
+        matches!(self, Self::Membership(_) | Self::Take(_) | Self::Positions(_))
+    }
 }
 
 /// The consumer group of the readers of one installation.
@@ -132,6 +141,7 @@ impl RequestReader {
             };
             match followed.carry_out(&pending, failures) {
                 Ok(()) => failed_in_a_row = 0,
+                Err(error) if error.is_of_membership() => return Err(error),
                 Err(error) => {
                     log(failures, error);
                     followed.pending.failed(&pending);
@@ -201,7 +211,8 @@ impl Followed<'_> {
         let topic = topics::release_topic(self.reader.kafka.topic_prefix.as_ref());
         let since = Timestamp::now().checked_sub(REQUESTS_KEPT).ok();
         let period = RecordPeriod { since, until: None };
-        let spans = present_records::spans(&self.client, &topic, period, OPEN_WITHIN).map_err(RequestError::Read)?;
+        let spans =
+            present_records::spans(&self.client, &topic, period, OPEN_WITHIN).map_err(RequestError::Positions)?;
         let mut positions = Vec::new();
         for partition in partitions {
             let Some(span) = spans.get(partition) else { continue };

@@ -86,6 +86,7 @@ impl Engine {
             CommitError::Aborted(failure) => {
                 if failure.wants_another_producer() {
                     self.producer = None;
+                    self.telemetry.rebuilt();
                 }
                 TransactionEnd::Aborted
             }

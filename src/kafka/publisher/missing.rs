@@ -43,8 +43,7 @@ impl Publisher {
         let before = self.shared.missing.names.swap(Arc::clone(&missing));
         for topic in before.difference(&missing) {
             // The client may remember for minutes that the topic was not there: the answer to a question of its own mends that.
-            let ask = |producer: &Producer| producer.client().fetch_metadata(Some(topic), METADATA_WITHIN).is_ok();
-            let _asked = self.switch.with_producer(ask);
+            let _asked = self.switch.with_producer(|producer| has_answer(producer, Some(topic)));
         }
     }
 
@@ -61,16 +60,16 @@ impl Publisher {
     /// Connects anew, unless it can connect no more: a client without records to send does not try by itself. Blocks for a moment.
     pub fn reconnect(&self) {
         let topic = self.shared.topics.keys().next().map(String::as_str);
-        let ask = |producer: &Producer| {
-            // Nobody would answer, and whoever exchanges the producer would wait for that.
-            !producer.context().has_forgotten_brokers()
-                && producer.client().fetch_metadata(topic, METADATA_WITHIN).is_ok()
-        };
-        let _connected = self.switch.with_producer(ask);
+        let _connected = self.switch.with_producer(|producer| has_answer(producer, topic));
     }
 
     /// Waits until a record fails, maybe for the lack of its topic.
     pub async fn suspects_missing(&self) {
         self.shared.missing.suspected.notified().await;
     }
+}
+
+/// Asks about a topic. Not where nobody would answer: whoever exchanges the producer would wait for that.
+fn has_answer(producer: &Producer, topic: Option<&str>) -> bool {
+    !producer.context().has_forgotten_brokers() && producer.client().fetch_metadata(topic, METADATA_WITHIN).is_ok()
 }
