@@ -32,6 +32,7 @@ use delivery_clock::ClockWatch;
 use missing::MissingTopics;
 use outage::OutageWatch;
 use producer_switch::{ProducerSwitch, UnsentRecord};
+pub use rebuild::RESTART_REASONS;
 pub use renewal::NotRenewed;
 pub use stuck::StuckPartition;
 use stuck::StuckPartitions;
@@ -150,7 +151,7 @@ impl Publisher {
             settings: ArcSwap::from_pointee(settings),
             singly: Mutex::new(Singly::default()),
             clock,
-            restarts: metrics.producer_restarts(&rebuild::REASONS),
+            restarts: metrics.producer_restarts(&RESTART_REASONS),
             metrics,
             topics: by_topic,
             missing: MissingTopics::default(),

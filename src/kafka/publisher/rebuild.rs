@@ -14,7 +14,7 @@ use super::{Batches, Producer, Publisher};
 use crate::metrics;
 
 /// Every `reason` for which another producer takes the place of one.
-pub(super) const REASONS: [&str; 3] = [FATAL_ERROR, WRONG_BROKERS, BROKERS_FORGOTTEN];
+pub const RESTART_REASONS: [&str; 3] = [FATAL_ERROR, WRONG_BROKERS, BROKERS_FORGOTTEN];
 const FATAL_ERROR: &str = "fatal_error";
 const BROKERS_FORGOTTEN: &str = "brokers_forgotten";
 

@@ -7,7 +7,7 @@ use paybridge::config::SourceConfig;
 use paybridge::config::files::FileReader;
 use paybridge::confirmation::calls;
 use paybridge::ingress::answer::OUTCOMES;
-use paybridge::kafka::publisher::FAILURE_REASONS;
+use paybridge::kafka::publisher::{FAILURE_REASONS, RESTART_REASONS};
 use paybridge::kafka::topics;
 use paybridge::metrics::UNKNOWN_SOURCE;
 use paybridge::metrics::catalogue::{BUCKETS_SECONDS, METRICS, Metric, MetricKind};
@@ -112,6 +112,7 @@ fn closed_set(bridge: &Bridge, metric: &Metric, label: &str) -> Vec<String> {
         ]),
         ("reason", "paybridge_spool_records_refused_total") => owned(&["full", "disk"]),
         ("reason", "paybridge_kafka_publish_failures_total") => owned(&FAILURE_REASONS),
+        ("reason", "paybridge_kafka_producer_restarts_total") => owned(&RESTART_REASONS),
         ("reason", "paybridge_quarantined_total") => {
             owned(&["not_utf8", "not_json", "wrong_shape", "name_contradicts_body", "too_large", "unverified_kept"])
         }

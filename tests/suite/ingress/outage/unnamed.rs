@@ -47,6 +47,7 @@ fn all_goes_on_after_kafka_has_named_no_broker_for_a_while() {
             missing.push(REBUILDS);
         }
         if missing.is_empty() {
+            println!("each client was replaced within {round} rounds");
             break;
         }
         assert!(round < ROUNDS_MAX, "in {ROUNDS_MAX} rounds nothing was logged of {missing:?}");
