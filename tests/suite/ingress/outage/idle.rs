@@ -5,7 +5,7 @@ use paybridge::simulator::SimulatorSettings;
 
 use super::LIMIT;
 use crate::kafka::credentials::succeeds;
-use crate::support::bridge::ready_to_confirm;
+use crate::support::bridge::{create_needed_topics, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{EngineSetup, PROJECT, READY, known_keys};
 use crate::support::eventually::eventually;
@@ -16,7 +16,8 @@ fn idle_connections_that_brokers_close_cost_no_webhook_and_no_decision() {
     let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start(&[("connections.max.idle.ms", "2000")])));
     let (setup, text) =
         EngineSetup::for_process(kafka, "default = \"hold\"", SimulatorSettings::new(PROJECT, known_keys()));
-    assert!(succeeds(&text, &["topics", "--create"]).contains("created"));
+    // Asked again where the broker closes the connection before it has answered.
+    create_needed_topics(kafka, &setup.config);
     let mut daemon = Daemon::run(&text);
     daemon.await_ready();
     eventually(LIMIT, || match daemon.client().metric("paybridge_confirmation_assigned_partitions") {
