@@ -71,6 +71,11 @@ impl<T> LogLimit<T> {
     }
 }
 
+/// What kind of reason it is: the words before the first colon. What follows differs by broker, time and number.
+pub fn kind_of(reason: &str) -> &str {
+    reason.split_once(':').map_or(reason, |(kind, _)| kind)
+}
+
 /// A time as people write it, in whole seconds: `4m 12s`.
 pub fn whole_seconds(time: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX)))

@@ -19,6 +19,7 @@ use crate::kafka::cluster::{ClusterClient, TopicState};
 use crate::kafka::inspect::topic_findings;
 use crate::kafka::publisher::{Publisher, StuckPartition};
 use crate::kafka::topics::Topic;
+use crate::log_limit::kind_of;
 use crate::metrics::Metrics;
 
 /// How often Kafka is asked for its topics while one is missing, and how long it may be silent meanwhile.
@@ -170,9 +171,7 @@ impl TopicWatch {
             }
             Ok(Look { connection: kept, states: Err(error) }) => {
                 self.connection = kept;
-                // Behind a colon stand times and addresses.
-                let kind = error.split(':').next().unwrap_or_default().to_owned();
-                (kind, format!("Kafka does not tell its topics: {error}"))
+                (kind_of(&error).to_owned(), format!("Kafka does not tell its topics: {error}"))
             }
             Err(error) => {
                 let finding = format!("the look for topics failed: {error}");

@@ -60,7 +60,9 @@ pub enum ReadError {
     #[error("the principal may not read one of the topics: `paybridge check` tells which")]
     Refused,
     /// The client can connect no more. Another one can.
-    #[error("the client knows no Kafka broker any more, so another one has to be made")]
+    #[error(
+        "the Kafka client knows no broker any more and cannot connect again; the daemon replaces it by itself, a command has to be run again"
+    )]
     BrokersForgotten,
     /// The client cannot read on.
     #[error("the client cannot read: {0}")]

@@ -216,7 +216,7 @@ impl Transactions {
         // All reports are in now, so all records that share a batch that is too large are known.
         let undelivered = self.context.reports.failed();
         // A record that Kafka refused leaves a gap in the producer's sequence, and its next transaction would break on that.
-        if !failed.wants_another_producer() && undelivered.values().any(Undelivered::is_refused) {
+        if undelivered.values().any(Undelivered::is_refused) {
             match Self::begin(self.config.clone(), STEP) {
                 Ok(renewed) => *self = renewed,
                 Err(error) => return CommitError::Unknown(CommitFailure::Renew { error, cause: Box::new(failed) }),

@@ -14,7 +14,7 @@ use crate::confirmation::session::machine::Note;
 use crate::confirmation::session::model::{Action, Outcome, SessionKey};
 use crate::error_chain;
 use crate::kafka::broker_clock::offset;
-use crate::log_limit::{LINE_EVERY, LogLimit, whole_seconds};
+use crate::log_limit::{LINE_EVERY, LogLimit, kind_of, whole_seconds};
 use crate::message::confirmation::v1::{self, DeciderKind, RejectionReason};
 use crate::message::event::v1::QuarantineReason;
 use crate::metrics::{Alert, ClockTrust, ConfirmationMetrics, HoldLabel, Stop, TransactionEnd};
@@ -347,11 +347,6 @@ struct KafkaUnavailable {
     kind: String,
     since: Instant,
     last_line: Instant,
-}
-
-/// What kind of reason it is: the words before the first colon. What follows differs by broker, time and number.
-fn kind_of(reason: &str) -> &str {
-    reason.split_once(':').map_or(reason, |(kind, _)| kind)
 }
 
 /// Another producer of this transactional id began.

@@ -50,6 +50,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
             "https",
             "ingress",
             "kafka",
+            "log_limit",
             "latch",
             "metrics",
             "provider",

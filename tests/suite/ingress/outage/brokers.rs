@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use paybridge::kafka::publisher::RESTART_REASONS;
 use paybridge::kafka::topics;
 use paybridge::provider::SignedWebhook;
 use rdkafka::ClientConfig;
@@ -99,7 +100,7 @@ impl Faulty {
     }
 
     fn restarts(&self) -> u64 {
-        ["fatal_error", "wrong_brokers", "brokers_forgotten"].map(|reason| self.bridge.restarts(reason)).iter().sum()
+        RESTART_REASONS.map(|reason| self.bridge.restarts(reason)).iter().sum()
     }
 
     fn fail(&self, request: Request, error: RDKafkaRespErr, times: usize) {

@@ -1,10 +1,12 @@
 //! A cluster that names no broker for a while, because all of them are fenced. librdkafka may forget all brokers then, for ever (its
 //! issue 5301): such clients are replaced, and all goes on.
 
+use std::slice;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use paybridge::config::Config;
+use paybridge::kafka::reader::{ReadError, Start, TopicReader};
 use paybridge::provider::SignedWebhook;
 
 use super::LIMIT;
@@ -12,7 +14,7 @@ use crate::support::bridge::{Bridge, event_type, sender};
 use crate::support::daemon::{Client, Daemon, Exchange};
 use crate::support::engine_setup::EngineSetup;
 use crate::support::eventually::{eventually, pause};
-use crate::support::kafka::Kafka;
+use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::unnamed_brokers::UnnamedBrokers;
 
 /// So many answers name no broker: more than there are clients.
@@ -24,7 +26,7 @@ const REPLACED: [&str; 5] = [
     "the producer knows no Kafka broker any more and is rebuilt",
     "the topic's producer knows no Kafka broker any more and is rebuilt",
     // the follower of the dedup topic
-    "the client knows no Kafka broker any more, so another one has to be made",
+    "the Kafka client knows no broker any more and cannot connect again",
     // the member that reads requests for releases
     "consumer group member failed and cannot go on: it knows no Kafka broker any more",
     "consumer failed fatally; the confirmation engine rejoins the consumer group",
@@ -65,6 +67,34 @@ fn all_goes_on_after_kafka_has_named_no_broker_for_a_while() {
         Some(1) => Ok(()),
         missing => Err(format!("{missing:?} topics are missing")),
     });
+}
+
+/// What a command reads with. Nothing replaces it, so it must not wait for ever.
+#[test]
+fn a_reader_that_knows_no_broker_says_so() {
+    let kafka = Kafka::shared();
+    let unnamed = UnnamedBrokers::before(kafka.bootstrap());
+    let topic = unique_prefix();
+    kafka.create_topics(&[(topic.as_str(), 1, &[])]);
+    let mut properties = kafka.client();
+    properties.set("bootstrap.servers", unnamed.address());
+    for _ in 0..ROUNDS_MAX {
+        let reader = TopicReader::open(&properties, slice::from_ref(&topic), Start::Beginning, LIMIT).unwrap();
+        let before = unnamed.answers();
+        unnamed.name_none();
+        let told = eventually(LIMIT, || match reader.next(Duration::from_millis(100)) {
+            Err(error) => Ok(Some(error)),
+            Ok(_) if unnamed.answers() - before >= ANSWERS => Ok(None),
+            Ok(step) => Err(format!("{step:?}")),
+        });
+        unnamed.name_all();
+        match told {
+            Some(ReadError::BrokersForgotten) => return,
+            Some(error) => panic!("{error}"),
+            None => {}
+        }
+    }
+    panic!("in {ROUNDS_MAX} rounds no reader knew no broker");
 }
 
 fn name_none_for_a_while(unnamed: &UnnamedBrokers) {
