@@ -1,6 +1,8 @@
 //! What Linux tells of processes and of the machine.
 //! Must not know what is measured.
 
+use std::io::{Write as _, stderr};
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 /// Ticks of `/proc/PID/stat` a second, on every Linux of today.
@@ -8,6 +10,26 @@ const TICKS_A_SECOND: f64 = 100.0;
 /// Where user and system time stand behind the program's name.
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
+
+/// How often it is looked whether the machine stands still.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// A pause that is told: most timeouts in tests are a few seconds.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Says from now on when the machine stood still, past the capturing of tests' output: what comes late then is late by no fault
+/// of the daemon. No test is judged by it.
+pub fn announce_pauses() {
+    let _detached = thread::spawn(|| {
+        loop {
+            let begun = Instant::now();
+            thread::sleep(LOOKS_EVERY);
+            let late = begun.elapsed().saturating_sub(LOOKS_EVERY);
+            if late >= PAUSE_MIN {
+                let _ = writeln!(stderr().lock(), "the machine stood still for {:.1} s", late.as_secs_f32());
+            }
+        }
+    });
+}
 
 /// Processor seconds that a process has used.
 pub fn processor_seconds(pid: u32) -> f64 {

@@ -165,7 +165,9 @@ fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, later: Duration) -> Str
 #[test]
 fn what_is_nearly_full_has_an_alert() {
     let kafka = broker();
-    let config = config(kafka.bootstrap(), SMART_GLOCAL, &[ALL_AT_ONCE]);
+    // A debug build on a busy machine needs seconds for them, and the last of them is read as late.
+    let settings = [ALL_AT_ONCE, ("INGRESS__BODY_READ_TIMEOUT_MS", "30000")];
+    let config = config(kafka.bootstrap(), SMART_GLOCAL, &settings);
     create_needed_topics(&kafka, &config);
     let bridge = Bridge::launch(config);
     bridge.await_ready();

@@ -28,8 +28,9 @@ use crate::support::system::memory_mib;
 /// Asks for the long form.
 const FORM_VARIABLE: &str = "PAYBRIDGE_OUTAGE";
 /// Longer than nodes wait for one that is silent (4 s), and than the daemon waits for an acknowledgement.
-const AWAY: Duration = Duration::from_secs(6);
-const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+const AWAY: Duration = Duration::from_secs(9);
+/// Long enough to read all large webhooks within it, also on a busy machine.
+const ACK_TIMEOUT: Duration = Duration::from_secs(6);
 /// The contract: the first 200 comes within that time of the first acknowledgement that anybody gets.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// The contract: memory grows by less than `in_flight_bytes_max` and this.

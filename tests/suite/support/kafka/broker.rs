@@ -19,6 +19,7 @@ use super::security::Security;
 use super::{Login, announce};
 use crate::support::cache;
 use crate::support::eventually::{LIMIT, try_eventually};
+use crate::support::system::announce_pauses;
 
 /// How long one question for metadata may take.
 pub const METADATA_LIMIT: Duration = Duration::from_secs(2);
@@ -200,6 +201,7 @@ impl Broker {
                 took.as_secs_f32(),
                 self.java.jars().display(),
             ));
+            announce_pauses();
         });
     }
 
