@@ -1,5 +1,6 @@
 //! Clocks that are wrong, of an ingress replica and of the engine: no session is decided by one, and none is lost.
 
+use std::thread;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -68,39 +69,45 @@ fn an_ingress_replica_four_hours_behind_cancels_nothing() {
 /// With an existing ledger, in which a session has ended: it is neither forgotten nor decided again.
 #[test]
 fn an_engine_whose_clock_is_wrong_at_the_start_decides_nothing_and_loses_nothing() {
-    let (setup, text) = EngineSetup::for_process_with_topics(SMALL_ARE_CONFIRMED);
+    // Side by side: each waits for more than a minute.
+    thread::scope(|scope| {
+        for hours in [25, 5, -30] {
+            let (setup, text) = EngineSetup::for_process_with_topics(SMALL_ARE_CONFIRMED);
+            scope.spawn(move || starts_with_a_wrong_clock(&setup, &text, hours));
+        }
+    });
+}
+
+fn starts_with_a_wrong_clock(setup: &EngineSetup, text: &str, hours: i64) {
     let engine = setup.engine();
     setup.ready("ps_ended", Timestamp::now(), 100);
     setup.await_outcome("ps_ended");
     engine.stop().unwrap();
 
-    for (round, hours) in [25, 5, -30].into_iter().enumerate() {
-        let daemon = Daemon::run_with_clock(&text, ShiftedClock::by(SignedDuration::from_hours(hours)));
-        daemon.await_ready();
-        await_trust(&daemon, "0");
-        let (ruled, held) = (format!("ps_ruled_{round}"), format!("ps_held_{round}"));
-        setup.ready(&ruled, Timestamp::now(), 100);
-        setup.ready(&held, Timestamp::now(), 600);
-        setup.ready("ps_ended", Timestamp::now(), 100);
-        setup.await_entries(&ruled, 1);
-        setup.await_entries(&held, 1);
-        assert_eq!(setup.outcomes().len(), 1 + 2 * round, "{hours} h");
-        // The line about the second one comes a minute after the first one's. Meanwhile the clock is proved wrong again.
-        eventually(LIMIT, || {
-            let log = daemon.log();
-            let is_named =
-                log.contains("clock of this host is not trusted") && log.contains(&ruled) && log.contains(&held);
-            is_named.then_some(()).ok_or(format!("the log names no sessions: {log}"))
-        });
-        assert!(setup.provider.session(&ruled).is_none_or(|session| session.actions().is_empty()), "{hours} h");
-        daemon.shift_clock(RIGHT);
-        await_trust(&daemon, "1");
-        assert_eq!(setup.await_outcome(&ruled).decided_by_kind(), DeciderKind::Rule, "{hours} h");
-        setup.decide(&held, Action::Cancel, "by hand");
-        assert_eq!(setup.await_outcome(&held).decision_id, "by hand", "{hours} h");
-        setup.await_outcomes(3 + 2 * round);
-    }
-    assert_eq!(setup.provider.session("ps_ended").unwrap().actions(), [Operation::Confirm]);
+    let daemon = Daemon::run_with_clock(text, ShiftedClock::by(SignedDuration::from_hours(hours)));
+    daemon.await_ready();
+    await_trust(&daemon, "0");
+    setup.ready("ps_ruled", Timestamp::now(), 100);
+    setup.ready("ps_held", Timestamp::now(), 600);
+    setup.ready("ps_ended", Timestamp::now(), 100);
+    setup.await_entries("ps_ruled", 1);
+    setup.await_entries("ps_held", 1);
+    assert_eq!(setup.outcomes().len(), 1, "{hours} h");
+    // The line about the second one comes a minute after the first one's. Meanwhile the clock is proved wrong again.
+    eventually(LIMIT, || {
+        let log = daemon.log();
+        let is_named =
+            ["clock of this host is not trusted", "ps_ruled", "ps_held"].iter().all(|part| log.contains(part));
+        is_named.then_some(()).ok_or(format!("the log names no sessions: {log}"))
+    });
+    assert!(setup.provider.session("ps_ruled").is_none_or(|session| session.actions().is_empty()), "{hours} h");
+    daemon.shift_clock(RIGHT);
+    await_trust(&daemon, "1");
+    assert_eq!(setup.await_outcome("ps_ruled").decided_by_kind(), DeciderKind::Rule, "{hours} h");
+    setup.decide("ps_held", Action::Cancel, "by hand");
+    assert_eq!(setup.await_outcome("ps_held").decision_id, "by hand", "{hours} h");
+    setup.await_outcomes(3);
+    assert_eq!(setup.provider.session("ps_ended").unwrap().actions(), [Operation::Confirm], "{hours} h");
 }
 
 /// Its window would be over by the clock, or its memory.

@@ -108,10 +108,12 @@ fn a_clock_four_hours_ahead_cancels_nothing_until_it_is_right_again() {
     setup.provider.set_clock(ProviderClock::Offset(SignedDuration::from_hours(-4)));
     let engine = setup.engine();
     setup.provider.open("ps_over", CANCELLED);
-    for id in ["ps_late", "ps_over", "ps_decided"] {
-        let received = if id == "ps_over" { ago(LAST_END + 60) } else { ago(WINDOW - 120) };
-        setup.ready(id, received, 100);
-    }
+    await_metric(&engine, "paybridge_clock_trusted{part=\"engine\"}", 1);
+    // It opens before the provider is asked of anything: by a clock that is not trusted nothing opens.
+    setup.ready("ps_decided", ago(WINDOW - 120), 100);
+    setup.await_entries("ps_decided", 1);
+    setup.ready("ps_late", ago(WINDOW - 120), 100);
+    setup.ready("ps_over", ago(LAST_END + 60), 100);
     let alert = "paybridge_confirmation_alerts_total{kind=\"clock_untrusted\"}";
     await_metric(&engine, alert, 3);
     await_metric(&engine, "paybridge_clock_trusted{part=\"engine\"}", 0);
