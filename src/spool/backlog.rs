@@ -29,7 +29,7 @@ struct Files {
 #[derive(Clone, Debug)]
 pub(super) struct BacklogFile {
     pub(super) bytes: u64,
-    /// The events of its records, in order.
+    /// The events of its records, in order; none where the file does not say it, or the event was given up.
     pub(super) events: Arc<[Option<EventId>]>,
     /// Of the records that are left; none where the file does not say it.
     pub(super) topics: BTreeSet<Arc<str>>,
@@ -118,9 +118,15 @@ impl Backlog {
         files.by_number.get_mut(&number).is_some_and(|file| std::mem::replace(&mut file.is_trouble_told, true))
     }
 
-    /// The events of a file's records, in order.
-    pub(super) fn events(&self, number: u64) -> Vec<Option<EventId>> {
-        self.inside().by_number.get(&number).map_or_else(Vec::new, |file| file.events.to_vec())
+    /// Takes the events out of a file that are at no safe place: each is given once.
+    pub(super) fn take_events_but(&self, safe: &BTreeSet<u32>, number: u64) -> Vec<EventId> {
+        let mut files = self.inside();
+        let Some(file) = files.by_number.get_mut(&number) else { return Vec::new() };
+        let places = (0..).zip(file.events.iter().copied());
+        let (kept, taken): (Vec<_>, Vec<_>) =
+            places.map(|(place, id)| if safe.contains(&place) { (id, None) } else { (None, id) }).unzip();
+        file.events = kept.into();
+        taken.into_iter().flatten().collect()
     }
 
     /// Another file has taken the place of one.
@@ -137,19 +143,16 @@ impl Backlog {
         }
     }
 
-    /// Whether a record of this topic may be on disk.
-    pub(super) fn has_topic(&self, topic: &Arc<str>) -> bool {
-        self.inside().by_number.values().any(|file| file.topics.contains(topic))
-    }
-
     /// Whether there is no file.
     pub(super) fn is_empty(&self) -> bool {
         self.inside().by_number.is_empty()
     }
 
-    /// The topics of the records that are left.
-    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
-        self.inside().by_number.values().flat_map(|file| file.topics.iter().map(Arc::clone)).collect()
+    /// The topics of the records that are left, but for those files.
+    pub(super) fn topics_outside(&self, skipped: &BTreeSet<u64>) -> BTreeSet<Arc<str>> {
+        let files = self.inside();
+        let rest = files.by_number.iter().filter(|(number, _)| !skipped.contains(number));
+        rest.flat_map(|(_, file)| file.topics.iter().map(Arc::clone)).collect()
     }
 
     /// How much there is.

@@ -198,7 +198,7 @@ impl DiskSpool {
             return self.backlog.change(number, |file| (file.done, file.topics) = (done, topics));
         }
         if is_damaged {
-            self.give_up_the_rest(number, &done);
+            self.give_up_all_but(&done, number);
         }
         let ended = if is_damaged { self.folder.bury(number) } else { self.folder.delete(number) };
         match ended {
@@ -215,11 +215,9 @@ impl DiskSpool {
         }
     }
 
-    /// Those events of a file that are not done are not on disk any more, as far as anybody can tell: when one comes again, it is new.
-    fn give_up_the_rest(&self, number: u64, done: &BTreeSet<u32>) {
-        let events = self.backlog.events(number);
-        let rest = (0..).zip(events).filter(|(place, _)| !done.contains(place));
-        rest.filter_map(|(_, id)| id).for_each(|id| (self.owner.lost)(id));
+    /// The other events of a file are not on disk any more, as far as anybody can tell: when one comes again, it is new.
+    fn give_up_all_but(&self, safe: &BTreeSet<u32>, number: u64) {
+        self.backlog.take_events_but(safe, number).into_iter().for_each(|id| (self.owner.lost)(id));
     }
 
     /// Puts a record aside that Kafka will never take; whether it is there.
@@ -253,7 +251,7 @@ impl DiskSpool {
                 self.metrics.unreadable.increment(1);
                 if !self.backlog.tell_trouble(number) {
                     tracing::error!(file = name, %error, "spool file cannot be read; it stays, and is tried again");
-                    self.give_up_the_rest(number, &file.done);
+                    self.give_up_all_but(&file.done, number);
                 }
                 return None;
             }
@@ -274,6 +272,9 @@ impl DiskSpool {
             }
             let records: u32 = decoded.damage.iter().map(Damage::records).sum();
             self.metrics.damaged.increment(records.into());
+            // Now, and not with the file's end: it may wait for long, and a provider may send for a few hours only.
+            let readable = decoded.records.iter().map(|(place, _)| *place);
+            self.give_up_all_but(&readable.chain(file.done.iter().copied()).collect(), number);
         }
         Some(decoded)
     }
@@ -337,7 +338,8 @@ impl DiskSpool {
         let is_empty = sum.files == 0 && self.queue.is_idle();
         let is_news = route.mode == RouteMode::Engaging || route.engagements != round.engagements;
         if is_news || !(round.went || is_empty || !self.takes_files()) {
-            route.kept_back.retain(|topic, why| *why == KeptBack::Slow || self.backlog.has_topic(topic));
+            let waiting = self.backlog.topics_outside(&round.skipped);
+            route.kept_back.retain(|topic, why| *why == KeptBack::Slow || waiting.contains(topic));
             return HandOver::NotYet;
         }
         let Some(waiting) = self.queue.take_all() else { return HandOver::WaitsForWriter };
@@ -372,9 +374,10 @@ impl DiskSpool {
         HandOver::Done
     }
 
-    /// The topics of records that stay on disk. Where none went, no topic's did, whether it was tried or not.
+    /// The topics of records that stay on disk. Where none went, no topic's did, whether it was tried or not. A file that cannot be
+    /// read keeps none back: it may never be read.
     fn kept_back(&self, round: &Round) -> BTreeMap<Arc<str>, KeptBack> {
-        let on_disk = self.backlog.topics();
+        let on_disk = self.backlog.topics_outside(&round.skipped);
         let why = |topic: Arc<str>| {
             let why = round.set_aside.get(&topic).copied().or((!round.went).then_some(KeptBack::Slow))?;
             Some((topic, why))

@@ -40,14 +40,20 @@ impl Spooling {
     /// The same, with these settings, and the environment variables that `variables` makes for its folder.
     #[track_caller]
     fn start_with(kafka: &Kafka, settings: Settings, more: &str, variables: impl FnOnce(&Path) -> Variables) -> Self {
+        let text = configuration(kafka.bootstrap(), settings);
+        create_needed_topics(kafka, &paybridge::config::Config::from_toml(&text, []).unwrap());
+        Self::start_on_topics(&text, more, variables)
+    }
+
+    /// The same, with this configuration, whose topics are there.
+    #[track_caller]
+    fn start_on_topics(text: &str, more: &str, variables: impl FnOnce(&Path) -> Variables) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spool = format!(
             "[spool]\nenabled = true\ndirectory = \"{}\"\nengage_after_ms = 1000\n{more}\n",
             folder.path().join("spool").display()
         );
-        let text = configuration(kafka.bootstrap(), settings) + &spool;
-        create_needed_topics(kafka, &paybridge::config::Config::from_toml(&text, []).unwrap());
-        let daemon = Daemon::run_with_disk(&text, variables(folder.path()));
+        let daemon = Daemon::run_with_disk(&format!("{text}{spool}"), variables(folder.path()));
         daemon.await_ready();
         Self { daemon, folder }
     }

@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+use paybridge::config::Config;
 use paybridge::kafka::record::Record;
 use paybridge::spool::batch::{self, SpooledRecord};
 use paybridge::spool::folder::Folder;
 
+use super::limits::finished;
 use super::{LIMIT, Spooling};
-use crate::support::bridge::count_by_id;
+use crate::support::bridge::{count_by_id, create_needed_topics};
 use crate::support::daemon::{Settings, configuration, program};
 use crate::support::eventually::eventually;
 use crate::support::failing_disk::{DiskError, DiskSwitch, fail_at, has_failed};
-use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::kafka::{Kafka, User, unique_prefix};
 
 /// Tells the child what to do: store batches in this folder.
 const CHILD_VARIABLE: &str = "PAYBRIDGE_SPOOL_TEST_FOLDER";
@@ -207,4 +209,85 @@ fn while_the_disk_fails_webhooks_are_answered_503_and_nothing_promised_is_lost()
     spooling.await_drained();
     let counts = spooling.counts(&kafka);
     assert!(promised.iter().all(|id| counts.contains_key(id)), "{promised:?} {counts:?}");
+}
+
+/// What is on it cannot be read, and may never be: Kafka takes what comes.
+#[test]
+fn a_disk_that_takes_neither_reads_nor_writes_holds_up_nothing_once_kafka_works() {
+    let kafka = Kafka::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    let switch = DiskSwitch::at(place.path().join("switch"));
+    let spooling =
+        Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder, DiskError::Eio));
+    kafka.freeze();
+    let (_, on_disk) = spooling.post_well(&spooling.event("ps_1", 0));
+    switch.fail("open");
+    assert_eq!(spooling.post(&spooling.event("ps_1", 1)).status, 503);
+    eventually(LIMIT, || match spooling.metric("paybridge_spool_file_read_failures_total") {
+        failures if failures > 0.0 => Ok(()),
+        _ => Err("the file on disk is not read".to_owned()),
+    });
+    kafka.thaw();
+    let later = eventually(LIMIT, || match spooling.post(&spooling.event("ps_1", 2)) {
+        answered if answered.status == 200 => Ok(answered.json("event_id")),
+        answered => Err(format!("{answered:?}")),
+    });
+    let again = spooling.post_well(&spooling.event("ps_1", 0));
+    assert_eq!(again, ("accepted".to_owned(), on_disk.clone()), "nobody can tell whether it is on disk");
+    let counts = spooling.counts(&kafka);
+    assert!(counts.contains_key(&later) && counts.contains_key(&on_disk), "{counts:?}");
+    switch.mend();
+    spooling.await_drained();
+    assert_eq!(spooling.counts(&kafka).get(&on_disk), Some(&2), "with the same id");
+}
+
+/// The right to write to its topic was withdrawn when the record was tried; then it is given back, and the record cannot be read.
+#[test]
+fn a_file_that_cannot_be_read_keeps_no_topic_refused() {
+    let kafka = Kafka::start(&[]);
+    let place = tempfile::tempdir().unwrap();
+    let switch = DiskSwitch::at(place.path().join("switch"));
+    let text = configuration(kafka.bootstrap(), Settings::default());
+    let config = Config::from_toml(&text, []).unwrap();
+    create_needed_topics(&kafka, &config);
+    let prefix = config.kafka.topic_prefix.as_ref();
+    let all = ["--operation", "All", "--resource-pattern-type", "prefixed", "--topic", prefix];
+    kafka.allow(User::Limited, &[&all]);
+    let spooling = Spooling::start_on_topics(&kafka.logged_in(&text, User::Limited), "", |folder| {
+        switch.variables(folder, DiskError::Eio)
+    });
+    let topic = format!("{prefix}.smart-glocal.payment-finished.v1");
+    let write = ["--operation", "Write", "--topic", &topic];
+    kafka.forbid(User::Limited, &write);
+    kafka.freeze();
+    spooling.post_well(&spooling.event("ps_1", 0));
+    let mut taken = vec![spooling.post_well(&finished(&spooling, 0)).1];
+    let mut number = 0;
+    // Each time another one: one that is on disk is a duplicate.
+    let mut post = || {
+        number += 1;
+        let answered = spooling.post(&finished(&spooling, number));
+        taken.extend((answered.status == 200).then(|| answered.json("event_id")));
+        answered
+    };
+    kafka.thaw();
+    eventually(LIMIT, || {
+        let is_direct = spooling.metric("paybridge_spool_engaged") < 0.5;
+        let answered = post();
+        (is_direct && answered.status == 503).then_some(()).ok_or_else(|| format!("{answered:?}"))
+    });
+    switch.fail("read");
+    eventually(LIMIT, || match spooling.metric("paybridge_spool_file_read_failures_total") {
+        failures if failures > 0.0 => Ok(()),
+        _ => Err("the file on disk is not read".to_owned()),
+    });
+    kafka.forbid_no_more(User::Limited, &write);
+    eventually(LIMIT, || match post() {
+        answered if answered.status == 200 => Ok(()),
+        answered => Err(format!("{answered:?}")),
+    });
+    switch.mend();
+    spooling.await_drained();
+    let counts = count_by_id(&kafka.read_all(&topic));
+    assert!(taken.iter().all(|id| counts.contains_key(id)), "{taken:?} {counts:?}");
 }

@@ -168,7 +168,7 @@ fn large(spooling: &Spooling) -> SignedWebhook {
     sender(&spooling.daemon.config, "sg-main").sign("", body.into(), Timestamp::now(), 0)
 }
 
-fn finished(spooling: &Spooling, number: u64) -> SignedWebhook {
+pub(super) fn finished(spooling: &Spooling, number: u64) -> SignedWebhook {
     let event_type = event_type("smart-glocal", "payment-finished");
     sender(&spooling.daemon.config, "sg-main").sample(event_type, Timestamp::UNIX_EPOCH, number)
 }
