@@ -31,6 +31,7 @@ pub async fn read(
 }
 
 async fn collect(mut body: Incoming, bytes_max: usize, reservation: &mut BudgetReservation) -> Result<Bytes, Answer> {
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
@@ -40,6 +41,10 @@ async fn collect(mut body: Incoming, bytes_max: usize, reservation: &mut BudgetR
         reservation.grow(data.len()).map_err(|_| Answer::Overloaded)?;
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data); // the usual case: one piece, not copied
+        }
+        if whole.is_empty() {
+            // Growing by doubling would take up to twice the bytes. Until they come, it takes no memory of the machine.
+            whole.reserve(announced.unwrap_or(data.len()).min(bytes_max));
         }
         whole.extend_from_slice(&data);
     }
