@@ -130,7 +130,7 @@ impl Ingress {
         let received_at = Timestamp::now();
         let (head, body) = request.into_parts();
         let body_deadline = begun + self.bounds.body_read_timeout.min(ack_timeout);
-        let read = body::read(body, &head.headers, self.bounds.body_bytes_max, &mut reservation, body_deadline).await;
+        let read = body::read(body, self.bounds.body_bytes_max, &mut reservation, body_deadline).await;
         let body = match read {
             Ok(body) => body,
             Err(answer) => return answer.into(),

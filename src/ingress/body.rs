@@ -2,8 +2,6 @@
 //! Must not look into it.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
@@ -18,20 +16,23 @@ use super::budget::BudgetReservation;
 /// The answer: too large, too slow, broken off, or the budget is spent.
 pub async fn read(
     body: Incoming,
-    headers: &HeaderMap,
     bytes_max: usize,
     reservation: &mut BudgetReservation,
     deadline: Instant,
 ) -> Result<Bytes, Answer> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
+    let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > bytes_max) {
         return Err(Answer::BodyTooLarge);
     }
-    timeout_at(deadline, collect(body, bytes_max, reservation)).await.unwrap_or(Err(Answer::BodyTooSlow))
+    timeout_at(deadline, collect(body, announced, bytes_max, reservation)).await.unwrap_or(Err(Answer::BodyTooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize, reservation: &mut BudgetReservation) -> Result<Bytes, Answer> {
-    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+async fn collect(
+    mut body: Incoming,
+    announced: Option<usize>,
+    bytes_max: usize,
+    reservation: &mut BudgetReservation,
+) -> Result<Bytes, Answer> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::BodyBroken)?.into_data() else { continue };
@@ -44,7 +45,7 @@ async fn collect(mut body: Incoming, bytes_max: usize, reservation: &mut BudgetR
         }
         if whole.is_empty() {
             // Growing by doubling would take up to twice the bytes. Until they come, it takes no memory of the machine.
-            whole.reserve(announced.unwrap_or(data.len()).min(bytes_max));
+            whole.reserve(announced.unwrap_or(data.len()));
         }
         whole.extend_from_slice(&data);
     }

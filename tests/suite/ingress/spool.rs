@@ -16,13 +16,14 @@ use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
 use tempfile::TempDir;
 
-use crate::support::bridge::{Answered, count_by_id, create_needed_topics, sender};
+use crate::support::bridge::{Answered, count_by_id, create_needed_topics, event_type, sender};
 use crate::support::daemon::{Daemon, Exchange, Settings, Variables, configuration};
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
 use crate::support::kafka::Kafka;
 
 const TOPIC: &str = "smart-glocal.ready-to-confirm.v1";
+const OTHER_TOPIC: &str = "smart-glocal.payment-finished.v1";
 
 /// A daemon with a spool, and its folder.
 struct Spooling {
@@ -116,8 +117,18 @@ impl Spooling {
         self.daemon.await_listening();
     }
 
+    /// The `number`th event of another topic.
+    fn other_event(&self, number: u64) -> SignedWebhook {
+        let event_type = event_type("smart-glocal", "payment-finished");
+        sender(&self.daemon.config, "sg-main").sample(event_type, Timestamp::UNIX_EPOCH, number)
+    }
+
     fn topic(&self) -> String {
         format!("{}.{TOPIC}", self.daemon.config.kafka.topic_prefix.as_ref())
+    }
+
+    fn other_topic(&self) -> String {
+        format!("{}.{OTHER_TOPIC}", self.daemon.config.kafka.topic_prefix.as_ref())
     }
 
     /// How often each event is on the topic.

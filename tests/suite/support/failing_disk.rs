@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::cache::preloaded;
 use super::daemon::Variables;
 
@@ -40,32 +42,36 @@ pub fn has_failed(errors: &str) -> bool {
     errors.contains("disk fails: call")
 }
 
-/// A disk that fails while it is told to.
-#[derive(Clone, Debug)]
-pub struct DiskSwitch(PathBuf);
+/// A disk that fails with an input/output error while it is told to.
+#[derive(Debug)]
+pub struct DiskSwitch(TempDir);
 
 impl DiskSwitch {
-    /// By a file that does not exist yet, in another folder than the one whose calls may fail.
-    pub fn at(file: PathBuf) -> Self {
-        Self(file)
+    /// One that works. Its file lies in a folder of its own, whose calls do not fail.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     /// What lets calls on `folder` fail in a process that is started with these variables.
-    pub fn variables(&self, folder: &Path, error: DiskError) -> Variables {
-        [of_folder(folder, error), vec![("DISK_FAIL_SWITCH", self.0.clone().into())]].concat()
+    pub fn variables(&self, folder: &Path) -> Variables {
+        [of_folder(folder, DiskError::Eio), vec![("DISK_FAIL_SWITCH", self.file().into())]].concat()
     }
 
     /// From now on each call of this name fails, such as `fsync`.
     pub fn fail(&self, call: &str) {
         // In one step: a half written name is another one.
-        let aside = self.0.with_extension("aside");
+        let aside = self.0.path().join("aside");
         fs::write(&aside, call).unwrap();
-        fs::rename(aside, &self.0).unwrap();
+        fs::rename(aside, self.file()).unwrap();
     }
 
     /// The disk works again.
     pub fn mend(&self) {
-        fs::remove_file(&self.0).unwrap();
+        fs::remove_file(self.file()).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("switch")
     }
 }
 

@@ -165,7 +165,7 @@ fn post_slowly(bridge: &Bridge, webhook: &SignedWebhook, later: Duration) -> Str
 #[test]
 fn what_is_nearly_full_has_an_alert() {
     let kafka = broker();
-    // A debug build on a busy machine needs seconds for them, and the last of them is read as late.
+    // A debug build on a busy machine needs seconds until it has read the last of them.
     let settings = [ALL_AT_ONCE, ("INGRESS__BODY_READ_TIMEOUT_MS", "30000")];
     let config = config(kafka.bootstrap(), SMART_GLOCAL, &settings);
     create_needed_topics(&kafka, &config);
@@ -187,11 +187,11 @@ fn what_is_nearly_full_has_an_alert() {
         bytes => Err(format!("{bytes} bytes are in flight, not {near}")),
     });
     bridge.assert_fires("PaybridgeInFlightNearBound");
-    drop(frost);
     for post in waiting {
-        check_answer(&bridge.wait(post), bridge.config.ingress.ack_timeout());
+        assert_eq!(bridge.wait(post).status, 503);
     }
     // The next test needs a broker that has nothing to make up for.
+    drop(frost);
     await_nothing_in_flight(&bridge);
 }
 

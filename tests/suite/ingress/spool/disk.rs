@@ -14,7 +14,6 @@ use paybridge::kafka::record::Record;
 use paybridge::spool::batch::{self, SpooledRecord};
 use paybridge::spool::folder::Folder;
 
-use super::limits::finished;
 use super::{LIMIT, Spooling};
 use crate::support::bridge::{count_by_id, create_needed_topics};
 use crate::support::daemon::{Settings, configuration, program};
@@ -182,10 +181,8 @@ fn every_record_is_delivered_whichever_call_fails_while_the_spool_is_emptied() {
 #[test]
 fn while_the_disk_fails_webhooks_are_answered_503_and_nothing_promised_is_lost() {
     let kafka = Kafka::start(&[]);
-    let place = tempfile::tempdir().unwrap();
-    let switch = DiskSwitch::at(place.path().join("switch"));
-    let spooling =
-        Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder, DiskError::Eio));
+    let switch = DiskSwitch::new();
+    let spooling = Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder));
     kafka.freeze();
     let mut promised = vec![spooling.post_well(&spooling.event("ps_1", 0)).1];
     for (number, call) in (1..).zip(["fsync", "write", "open", "rename"]) {
@@ -215,18 +212,13 @@ fn while_the_disk_fails_webhooks_are_answered_503_and_nothing_promised_is_lost()
 #[test]
 fn a_disk_that_takes_neither_reads_nor_writes_holds_up_nothing_once_kafka_works() {
     let kafka = Kafka::start(&[]);
-    let place = tempfile::tempdir().unwrap();
-    let switch = DiskSwitch::at(place.path().join("switch"));
-    let spooling =
-        Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder, DiskError::Eio));
+    let switch = DiskSwitch::new();
+    let spooling = Spooling::start_with(&kafka, Settings::default(), "", |folder| switch.variables(folder));
     kafka.freeze();
     let (_, on_disk) = spooling.post_well(&spooling.event("ps_1", 0));
     switch.fail("open");
     assert_eq!(spooling.post(&spooling.event("ps_1", 1)).status, 503);
-    eventually(LIMIT, || match spooling.metric("paybridge_spool_file_read_failures_total") {
-        failures if failures > 0.0 => Ok(()),
-        _ => Err("the file on disk is not read".to_owned()),
-    });
+    await_read_failure(&spooling);
     kafka.thaw();
     let later = eventually(LIMIT, || match spooling.post(&spooling.event("ps_1", 2)) {
         answered if answered.status == 200 => Ok(answered.json("event_id")),
@@ -245,28 +237,26 @@ fn a_disk_that_takes_neither_reads_nor_writes_holds_up_nothing_once_kafka_works(
 #[test]
 fn a_file_that_cannot_be_read_keeps_no_topic_refused() {
     let kafka = Kafka::start(&[]);
-    let place = tempfile::tempdir().unwrap();
-    let switch = DiskSwitch::at(place.path().join("switch"));
+    let switch = DiskSwitch::new();
     let text = configuration(kafka.bootstrap(), Settings::default());
     let config = Config::from_toml(&text, []).unwrap();
     create_needed_topics(&kafka, &config);
     let prefix = config.kafka.topic_prefix.as_ref();
     let all = ["--operation", "All", "--resource-pattern-type", "prefixed", "--topic", prefix];
     kafka.allow(User::Limited, &[&all]);
-    let spooling = Spooling::start_on_topics(&kafka.logged_in(&text, User::Limited), "", |folder| {
-        switch.variables(folder, DiskError::Eio)
-    });
-    let topic = format!("{prefix}.smart-glocal.payment-finished.v1");
+    let text = kafka.logged_in(&text, User::Limited);
+    let spooling = Spooling::start_on_topics(&text, "", |folder| switch.variables(folder));
+    let topic = spooling.other_topic();
     let write = ["--operation", "Write", "--topic", &topic];
     kafka.forbid(User::Limited, &write);
     kafka.freeze();
     spooling.post_well(&spooling.event("ps_1", 0));
-    let mut taken = vec![spooling.post_well(&finished(&spooling, 0)).1];
+    let mut taken = vec![spooling.post_well(&spooling.other_event(0)).1];
     let mut number = 0;
     // Each time another one: one that is on disk is a duplicate.
     let mut post = || {
         number += 1;
-        let answered = spooling.post(&finished(&spooling, number));
+        let answered = spooling.post(&spooling.other_event(number));
         taken.extend((answered.status == 200).then(|| answered.json("event_id")));
         answered
     };
@@ -277,10 +267,7 @@ fn a_file_that_cannot_be_read_keeps_no_topic_refused() {
         (is_direct && answered.status == 503).then_some(()).ok_or_else(|| format!("{answered:?}"))
     });
     switch.fail("read");
-    eventually(LIMIT, || match spooling.metric("paybridge_spool_file_read_failures_total") {
-        failures if failures > 0.0 => Ok(()),
-        _ => Err("the file on disk is not read".to_owned()),
-    });
+    await_read_failure(&spooling);
     kafka.forbid_no_more(User::Limited, &write);
     eventually(LIMIT, || match post() {
         answered if answered.status == 200 => Ok(()),
@@ -290,4 +277,12 @@ fn a_file_that_cannot_be_read_keeps_no_topic_refused() {
     spooling.await_drained();
     let counts = count_by_id(&kafka.read_all(&topic));
     assert!(taken.iter().all(|id| counts.contains_key(id)), "{taken:?} {counts:?}");
+}
+
+#[track_caller]
+fn await_read_failure(spooling: &Spooling) {
+    eventually(LIMIT, || match spooling.metric("paybridge_spool_file_read_failures_total") {
+        failures if failures > 0.0 => Ok(()),
+        _ => Err("no read of a file has failed".to_owned()),
+    });
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use paybridge::provider::SignedWebhook;
 use paybridge::spool::batch;
 
-use super::{LIMIT, Spooling, TOPIC, files};
-use crate::support::bridge::{count_by_id, event_type, sender};
+use super::{LIMIT, Spooling, files};
+use crate::support::bridge::{count_by_id, sender};
 use crate::support::daemon::program;
 use crate::support::eventually::eventually;
 use crate::support::kafka::Kafka;
@@ -42,13 +42,13 @@ fn a_full_spool_answers_503_and_empties_as_ever() {
 fn a_spool_that_is_full_of_a_topic_that_takes_nothing_holds_up_no_others() {
     let kafka = Kafka::start(&[]);
     let mut spooling = Spooling::start(&kafka, "files_max = 16");
-    let topic = spooling.topic().replace(TOPIC, "smart-glocal.payment-finished.v1");
+    let topic = spooling.other_topic();
     // Each record is too old for it.
     kafka.alter_topic(&topic, &[("message.timestamp.type", "CreateTime"), ("message.timestamp.before.max.ms", "0")]);
     kafka.freeze();
     let mut kept = Vec::new();
     let refused = (0..50).find(|number| {
-        let answered = spooling.post(&finished(&spooling, *number));
+        let answered = spooling.post(&spooling.other_event(*number));
         kept.extend((answered.status == 200).then(|| answered.json("event_id")));
         answered.status != 200
     });
@@ -67,7 +67,7 @@ fn a_spool_that_is_full_of_a_topic_that_takes_nothing_holds_up_no_others() {
         let shown = ["paybridge_spool_engaged", "paybridge_spool_files"].map(|name| spooling.metric(name));
         (format!("{shown:?}") == "[0.0, 16.0]").then_some(()).ok_or_else(|| format!("{shown:?}"))
     });
-    assert_eq!(spooling.post(&finished(&spooling, 99)).status, 503, "behind the others there is no room");
+    assert_eq!(spooling.post(&spooling.other_event(99)).status, 503, "behind the others there is no room");
     // A process that finds it so, too.
     spooling.daemon.signal("TERM");
     assert_eq!(spooling.daemon.await_end(), Some(0), "{}", spooling.daemon.log());
@@ -85,13 +85,13 @@ fn a_spool_that_is_full_of_a_topic_that_takes_nothing_holds_up_no_others() {
 fn records_that_kafka_refuses_hold_up_no_others() {
     let kafka = Kafka::start(&[]);
     let spooling = Spooling::start(&kafka, "");
-    let other_topic = spooling.topic().replace(TOPIC, "smart-glocal.payment-finished.v1");
+    let other_topic = spooling.other_topic();
     kafka.alter_topic(&spooling.topic(), &[("max.message.bytes", "6000")]);
     kafka.delete_topic(&other_topic);
     kafka.freeze();
     // Together, so that one file has all of them, mostly.
     let [large, small, of_gone_topic] = thread::scope(|scope| {
-        let (spooling, webhooks) = (&spooling, [large(&spooling), spooling.event("ps_1", 0), finished(&spooling, 1)]);
+        let (spooling, webhooks) = (&spooling, [large(&spooling), spooling.event("ps_1", 0), spooling.other_event(1)]);
         let posts = webhooks.map(|webhook| scope.spawn(move || spooling.post_well(&webhook).1));
         posts.map(|post| post.join().unwrap())
     });
@@ -106,7 +106,7 @@ fn records_that_kafka_refuses_hold_up_no_others() {
     let mut number = 1;
     eventually(LIMIT, || {
         number += 1;
-        let answered = spooling.post(&finished(&spooling, number));
+        let answered = spooling.post(&spooling.other_event(number));
         (answered.status == 503).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
     });
     eventually(LIMIT, || {
@@ -144,7 +144,7 @@ fn records_that_kafka_refuses_hold_up_no_others() {
     });
     spooling.await_drained();
     eventually(LIMIT, || {
-        let answered = spooling.post(&finished(&spooling, number));
+        let answered = spooling.post(&spooling.other_event(number));
         (answered.status == 200).then_some(()).ok_or_else(|| format!("{answered:?}\n{}", spooling.daemon.log()))
     });
     let status = spool_command(&spooling, "status");
@@ -166,9 +166,4 @@ fn large(spooling: &Spooling) -> SignedWebhook {
         r#"{{"type":"ready_to_confirm","session":{{"id":"ps_large","status":"in_progress","metadata":"{text}","payout_list":[{{"id":"po_1","status":"pending"}}]}}}}"#
     );
     sender(&spooling.daemon.config, "sg-main").sign("", body.into(), Timestamp::now(), 0)
-}
-
-pub(super) fn finished(spooling: &Spooling, number: u64) -> SignedWebhook {
-    let event_type = event_type("smart-glocal", "payment-finished");
-    sender(&spooling.daemon.config, "sg-main").sample(event_type, Timestamp::UNIX_EPOCH, number)
 }

@@ -201,6 +201,7 @@ impl Broker {
                 took.as_secs_f32(),
                 self.java.jars().display(),
             ));
+            // Where a pause matters, there is a Kafka.
             announce_pauses();
         });
     }
