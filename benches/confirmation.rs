@@ -61,6 +61,7 @@ mod support {
     pub mod engine_setup;
     pub mod eventually;
     pub mod kafka;
+    pub mod ports;
     pub mod shifted_clock;
     pub mod system;
     pub mod turn;

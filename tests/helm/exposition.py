@@ -5,6 +5,7 @@ Every series is there from the start, at zero, so Kafka need not be. It knows th
 
 import contextlib
 import os
+import random
 import re
 import socket
 import subprocess
@@ -106,6 +107,9 @@ def _metrics(process, port, log):
 
 
 def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below those that Linux gives to connections by itself."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

@@ -59,6 +59,7 @@ mod support {
     pub mod cache;
     pub mod eventually;
     pub mod kafka;
+    pub mod ports;
     pub mod system;
     pub mod turn;
 }

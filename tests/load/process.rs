@@ -4,13 +4,14 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::support::cache::CHECKOUT;
+use crate::support::ports::free_port;
 use crate::support::system;
 
 /// The program's output, in its folder.
@@ -79,9 +80,7 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Addresses of loopback that nobody listens on at the moment.
-pub fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
-    // all held at once, so that they differ
-    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+/// Two addresses of loopback that nobody listens on at the moment.
+pub fn free_addresses() -> [SocketAddr; 2] {
+    [(); 2].map(|()| (Ipv4Addr::LOCALHOST, free_port()).into())
 }

@@ -13,6 +13,7 @@ pub mod exposition;
 pub mod failing_disk;
 mod harness;
 pub mod kafka;
+pub mod ports;
 pub mod shifted_clock;
 pub mod stream;
 pub mod system;

@@ -17,8 +17,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::bridge::{Bridge, SOURCES, free_port, key_file};
+use crate::support::bridge::{Bridge, SOURCES, key_file};
 use crate::support::kafka::{Kafka, User, unique_prefix};
+use crate::support::ports::free_port;
 
 /// A folder with a configuration file.
 struct Setup {

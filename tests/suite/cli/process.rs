@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::bridge::{Answered, free_port, ready_to_confirm};
+use crate::support::bridge::{Answered, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange, Settings, configuration};
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
 use crate::support::stream::{self, Event, Events, Random, Stream, check_answer};
 use crate::support::tally::check_nothing_is_lost;
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use super::{block, page, run};
-use crate::support::bridge::free_port;
 use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
 
 /// What one reads before one tries it.
 const README_LINES_MAX: usize = 150;

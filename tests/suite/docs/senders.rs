@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{block, page, run};
-use crate::support::bridge::free_port;
 use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
 
 /// The blocks of commands, in their order.
 const STEPS: [&str; 4] = ["sender-prepare", "sender-check", "sender-send", "sender-verify"];

@@ -30,9 +30,10 @@ use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::support::bridge::{free_port, key_file};
+use crate::support::bridge::key_file;
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::exposition::Exposition;
+use crate::support::ports::free_port;
 
 /// Longer than any call that is to be answered takes on a busy machine.
 const PATIENT: Duration = Duration::from_secs(20);

@@ -6,11 +6,12 @@ use paybridge::kafka::topics;
 use paybridge::simulator::SimulatorSettings;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use crate::support::bridge::{Bridge, config, create_needed_topics, free_port, ready_to_confirm};
+use crate::support::bridge::{Bridge, config, create_needed_topics, ready_to_confirm};
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{DECISION, EngineSetup, FINISHED, LEDGER, PROJECT, READY, known_keys};
 use crate::support::eventually::{LIMIT, eventually};
 use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
 use crate::support::wire::SMART_GLOCAL;
 
 pub fn for_process(confirmation: &str) -> (EngineSetup, String) {

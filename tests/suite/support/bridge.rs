@@ -52,11 +52,6 @@ pub fn key_file(name: &str) -> PathBuf {
     Path::new(CHECKOUT).join("tests/fixtures/keys").join(name)
 }
 
-/// A port of loopback that nobody listens on at the moment.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A running daemon. It is stopped, in order, when this value is dropped.
 pub struct Bridge {
     /// Its configuration.

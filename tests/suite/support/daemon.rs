@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use tokio::runtime::Runtime;
 use super::bridge::{Answered, SOURCES, create_needed_topics, key_file, try_exchange, webhook_request};
 use super::eventually::{ENDS_WITHIN, LIMIT, eventually};
 use super::kafka::{Kafka, unique_prefix};
+use super::ports::free_port;
 use super::shifted_clock::ShiftedClock;
 
 /// Environment variables.
@@ -266,17 +266,16 @@ impl Client {
 
 /// A configuration file with a source of each provider.
 pub fn configuration(bootstrap: &str, settings: Settings) -> String {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [ingress, admin] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let (ingress, admin) = (free_port(), free_port());
     let sources = settings.sources.replace("_files = [\"", &format!("_files = [\"{}", key_file("").display()));
     format!(
         r#"
 bridge_instance = "test"
 [ingress]
-listen = "{ingress}"
+listen = "127.0.0.1:{ingress}"
 ack_timeout_ms = {ack_timeout}
 [admin]
-listen = "{admin}"
+listen = "127.0.0.1:{admin}"
 [shutdown]
 drain_delay_ms = {drain_delay}
 grace_ms = {grace}

@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::{Setup, run};
-use crate::support::bridge::{free_port, key_file};
+use crate::support::bridge::key_file;
 use crate::support::kafka::{Kafka, Login};
+use crate::support::ports::free_port;
 
 /// The part of the output about a finding of this code: its lines up to the next finding.
 #[track_caller]

@@ -3,10 +3,11 @@
 use paybridge::config::Config;
 
 use super::{LIMIT, eventually};
-use crate::support::bridge::{free_port, key_file};
+use crate::support::bridge::key_file;
 use crate::support::daemon::{Client, Daemon};
 use crate::support::engine_setup::{EngineSetup, sources};
 use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
 
 /// Partitions of each input, as the setup makes them.
 pub const PARTITIONS: u64 = 3;

@@ -14,11 +14,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::outcomes::Outcomes;
-use crate::support::bridge::{create_needed_topics, free_port, key_file};
+use crate::support::bridge::{create_needed_topics, key_file};
 use crate::support::daemon::{Daemon, Exchange};
 use crate::support::engine_setup::{PROJECT, decision, known_keys, sources, waiting_event};
 use crate::support::eventually::eventually;
 use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::ports::free_port;
 
 /// Partitions of every topic: what `kafka.partitions` is by default.
 pub const PARTITIONS: i32 = 12;

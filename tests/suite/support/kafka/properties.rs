@@ -2,13 +2,12 @@
 //! Must not start it.
 
 use std::fmt::Write as _;
-use std::io;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
 use super::User;
 use super::security::Security;
+use crate::support::ports::free_port;
 
 /// How often a node looks for transactions that took too long, the first time so long after its start. Not shorter: a node that
 /// aborts one while it still replays its metadata leaves out topics that it does not know yet, and the transaction hangs for ever.
@@ -34,22 +33,15 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// For so many nodes.
-    pub fn free(nodes: usize) -> io::Result<Vec<Self>> {
-        let listen = |_| TcpListener::bind(("127.0.0.1", 0));
-        // all held at once, so that they differ
-        let listeners: Vec<TcpListener> = (0..nodes * 5).map(listen).collect::<io::Result<_>>()?;
-        let ports: Vec<u16> =
-            listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<_>>()?;
-        let (all, _) = ports.as_chunks();
-        let named = |&[plain, password, scram, certificate, controller]: &[u16; 5]| Self {
-            plain,
-            password,
-            scram,
-            certificate,
-            controller,
-        };
-        Ok(all.iter().map(named).collect())
+    /// For one node.
+    pub fn free() -> Self {
+        Self {
+            plain: free_port(),
+            password: free_port(),
+            scram: free_port(),
+            certificate: free_port(),
+            controller: free_port(),
+        }
     }
 }
 
